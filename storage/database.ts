@@ -1,0 +1,49 @@
+/**
+ * The storage contract: one asynchronous interface, two drivers (`sqlite.ts`, and `postgres.ts` for tests),
+ * one SQL text.
+ *
+ * Rules that every caller may rely on, asserted on both drivers by `test/storage/contract.test.ts`:
+ * 1. A `write` body sees its own writes; nobody else does before the commit.
+ * 2. `write` resolves only after its commit is on disk.
+ * 3. A body that throws leaves nothing behind, and does not disturb the writes that share its commit.
+ * 4. In a body, await only `tx`. After the body ends every method of its `tx` throws.
+ * 5. A body may run more than once: no side effect except through `tx` and its hooks.
+ * 6. No `write` inside a `write`.
+ */
+
+export type SqlValue = string | number | Uint8Array | null;
+
+/** A named SQL statement: made by `sql()`, once per table file, never from user input. */
+export interface Statement<Params extends readonly SqlValue[], Row> {
+  readonly name: string;
+  /** SQL with `?` placeholders and the dialect words of `sql.ts`. */
+  readonly text: string;
+  /** Present only in the type: what the statement takes and gives. */
+  readonly types?: { params: Params; row: Row };
+}
+
+export interface Reader {
+  /** The first row, or undefined. */
+  get<P extends readonly SqlValue[], R>(statement: Statement<P, R>, ...params: P): Promise<R | undefined>;
+  /** All rows, in the statement's own ORDER BY. Bounded by the statement's LIMIT. */
+  all<P extends readonly SqlValue[], R>(statement: Statement<P, R>, ...params: P): Promise<R[]>;
+}
+
+export interface Tx extends Reader {
+  /** Runs a statement that changes rows; answers how many. */
+  run<P extends readonly SqlValue[], R>(statement: Statement<P, R>, ...params: P): Promise<number>;
+  /** Called after the commit is on disk, before `write` resolves, in the order of the commits. */
+  afterCommit(hook: () => void): void;
+  /** Called when this body's work was undone. */
+  afterRollback(hook: () => void): void;
+}
+
+export interface Database extends Reader {
+  readonly dialect: 'sqlite' | 'postgres';
+  /** Runs `body` in a transaction of its own; `name` labels logs and metrics, e.g. `rooms.persist`. */
+  write<T>(name: string, body: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Like `all`, for long reads: away from the main thread where the driver can. */
+  scan<P extends readonly SqlValue[], R>(statement: Statement<P, R>, ...params: P): Promise<R[]>;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
