@@ -1,0 +1,112 @@
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import type { EventId, RoomId, UserId } from '#keys/ids.ts';
+import { integerAt, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { eventIdOf, roomIdOfCreate } from './hashes.ts';
+import type { RoomVersionRules } from './versions.ts';
+
+/** A room event whose format has been checked. Frozen. */
+export interface Event {
+  readonly eventId: EventId;
+  readonly roomId: RoomId;
+  readonly rules: RoomVersionRules;
+  readonly type: string;
+  readonly sender: UserId;
+  /** Undefined for a message event; state events have one, if only ''. */
+  readonly stateKey: string | undefined;
+  readonly content: JsonObject;
+  readonly depth: number;
+  readonly originServerTs: number;
+  readonly prevEvents: readonly EventId[];
+  readonly authEvents: readonly EventId[];
+  /** What an `m.room.redaction` redacts: from `content` or from the top level, as the version has it. */
+  readonly redacts: EventId | undefined;
+  /** The PDU as it federates, without `unsigned`. */
+  readonly pdu: JsonObject;
+  /** Its canonical JSON, with hashes and signatures. */
+  readonly json: string;
+}
+
+/**
+ * The event of a PDU. The PDU's format must have been checked (`checkFormat`): a field of a wrong type throws,
+ * for it is a bug of the caller.
+ *
+ * `known` spares the computing of what the caller has: the event id, and the canonical JSON of the PDU without
+ * `unsigned`.
+ */
+export function eventFrom(
+  pdu: JsonObject,
+  rules: RoomVersionRules,
+  known: { eventId?: EventId; json?: string } = {},
+): Event {
+  const bare = withoutUnsigned(pdu);
+  const eventId = known.eventId ?? eventIdOf(bare, rules);
+  const type = present(stringAt(bare, 'type'), 'type');
+  const content = present(objectAt(bare, 'content'), 'content');
+  return Object.freeze({
+    eventId,
+    roomId: roomIdOf(bare, rules, eventId),
+    rules,
+    type,
+    sender: present(stringAt(bare, 'sender'), 'sender') as UserId,
+    stateKey: stringAt(bare, 'state_key'),
+    content,
+    depth: present(integerAt(bare, 'depth'), 'depth'),
+    originServerTs: present(integerAt(bare, 'origin_server_ts'), 'origin_server_ts'),
+    prevEvents: referencesOf(own(bare, 'prev_events')),
+    authEvents: referencesOf(own(bare, 'auth_events')),
+    redacts: redactsOf(bare, content, type, rules),
+    pdu: bare,
+    json: known.json ?? encodeCanonical(bare),
+  });
+}
+
+/** The key of an event in a state map. */
+export function stateMapKey(type: string, stateKey: string): string {
+  return `${type}\0${stateKey}`;
+}
+
+/** The reverse of `stateMapKey`. */
+export function splitStateMapKey(key: string): { type: string; stateKey: string } {
+  const end = key.indexOf('\0');
+  return { type: key.slice(0, end), stateKey: key.slice(end + 1) };
+}
+
+/** `content.membership`, where it is a string. */
+export function membershipOf(event: Event): string | undefined {
+  return stringAt(event.content, 'membership');
+}
+
+/** The event ids in a `prev_events` or `auth_events` list of either form. */
+export function referencesOf(list: Json | undefined): readonly EventId[] {
+  if (!Array.isArray(list)) throw new TypeError('Not a list of event references');
+  return Object.freeze(list.map((item: Json) => (Array.isArray(item) ? item[0] : item) as EventId));
+}
+
+function roomIdOf(pdu: JsonObject, rules: RoomVersionRules, eventId: EventId): RoomId {
+  const claimed = stringAt(pdu, 'room_id') as RoomId | undefined;
+  if (claimed !== undefined) return claimed;
+  // "The room ID is the event ID of the event with sigil ! instead of $."
+  if (rules.roomIdIsCreateHash && stringAt(pdu, 'type') === 'm.room.create') return roomIdOfCreate(eventId);
+  return present(claimed, 'room_id');
+}
+
+function redactsOf(
+  pdu: JsonObject,
+  content: JsonObject,
+  type: string,
+  rules: RoomVersionRules,
+): EventId | undefined {
+  if (type !== 'm.room.redaction') return undefined;
+  return stringAt(rules.redactsInContent ? content : pdu, 'redacts') as EventId | undefined;
+}
+
+function withoutUnsigned(pdu: JsonObject): JsonObject {
+  if (!Object.hasOwn(pdu, 'unsigned')) return pdu;
+  const { unsigned: _, ...bare } = pdu;
+  return bare;
+}
+
+function present<T>(value: T | undefined, key: string): T {
+  if (value === undefined) throw new TypeError(`An event of a checked format lacks ${key}`);
+  return value;
+}
