@@ -9,12 +9,14 @@
  * 4. In a body, await only `tx`. After the body ends every method of its `tx` throws.
  * 5. A body may run more than once: no side effect except through `tx` and its hooks.
  * 6. No `write` inside a `write`.
+ * 7. A statement that fails in a body fails the body, even if the body catches the error or does not await it.
  */
 
 export type SqlValue = string | number | Uint8Array | null;
 
 /** A named SQL statement: made by `sql()`, once per table file, never from user input. */
 export interface Statement<Params extends readonly SqlValue[], Row> {
+  /** Empty for a statement that is run once and not kept prepared (migrations). */
   readonly name: string;
   /** SQL with `?` placeholders and the dialect words of `sql.ts`. */
   readonly text: string;
@@ -46,4 +48,29 @@ export interface Database extends Reader {
   scan<P extends readonly SqlValue[], R>(statement: Statement<P, R>, ...params: P): Promise<R[]>;
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Where a database reports what no caller's promise can carry. */
+export interface DatabaseLog {
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** `write` refused because too many writes wait already: the server is overloaded. */
+export class WriteQueueFull extends Error {
+  override readonly name = 'WriteQueueFull';
+
+  constructor(waiting: number) {
+    super(`${waiting} writes are waiting for the database already`);
+  }
+}
+
+/** The database was closed, or failed in a way that only a restart mends (the cause). */
+export class DatabaseUnavailable extends Error {
+  override readonly name = 'DatabaseUnavailable';
+}
+
+/** A `write` body broke one of the rules above. */
+export class WriteRuleBroken extends Error {
+  override readonly name = 'WriteRuleBroken';
 }

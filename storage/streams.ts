@@ -1,0 +1,287 @@
+/**
+ * Positions: one counter for everything that clients and consumers follow. A position is taken inside the
+ * write of what it names (`allocate`), or for news that is only in memory (`announce`), and is published in
+ * order: `upto()` never passes a position whose write is still open.
+ *
+ * Positions never repeat and never go back, though those of `announce` are not written anywhere: they are
+ * reserved in blocks, and a process starts above every position that an earlier one may have used. Hence
+ * the rule that nothing above the reserved bound is ever published.
+ */
+
+import type { Database, Tx } from './database.ts';
+import { Lru } from './lru.ts';
+import { sql } from './sql.ts';
+
+/** Whom a position may concern: `room:!x`, `user:@a:b`, `events`. */
+export type Hint = readonly string[];
+
+const BLOCK = 10_000;
+const HEADROOM = 5_000;
+const HISTORY_BLOCK = 1_000;
+const KNOWN_KEYS = 100_000;
+const RETRY_MS = 1_000;
+
+const reservedBounds = sql<[], { id: string; upto: number }>(
+  'streams.reserved',
+  'SELECT id, upto FROM stream_reserve ORDER BY id',
+);
+const reserve = sql<[upto: number, id: string]>(
+  'streams.reserve',
+  'UPDATE stream_reserve SET upto = {greatest}(upto, ?) WHERE id = ?',
+);
+
+/** A position that was taken and is not published yet. */
+interface Taken {
+  readonly position: number;
+  hint: Hint;
+  settled: boolean;
+}
+
+interface Waiter {
+  readonly keys: readonly string[];
+  readonly end: (how: 'woken' | 'aborted') => void;
+}
+
+export class Streams {
+  readonly #db: Database;
+  readonly #live: Reservation;
+  readonly #history: Reservation;
+  /** What is not published, in order, from `#head` on. */
+  readonly #taken: Taken[] = [];
+  #head = 0;
+  readonly #last = new Lru<string, number>({ maxEntries: KNOWN_KEYS, onEvict: (_, at) => this.#evicted(at) });
+  readonly #waiters = new Map<string, Set<Waiter>>();
+  readonly #listeners = new Map<string, Set<(position: number) => void>>();
+  readonly #awake = new Set<Waiter>();
+  readonly #called = new Set<(position: number) => void>();
+  #upto: number;
+  #evictedUpto = 0;
+  #waking = false;
+  #retry: NodeJS.Timeout | undefined;
+  #reserving = false;
+  #closed = false;
+
+  static async open(db: Database): Promise<Streams> {
+    const bounds = new Map((await db.all(reservedBounds)).map((row) => [row.id, row.upto]));
+    const streams = new Streams(db, bounds.get('live') ?? 0, bounds.get('history') ?? 0);
+    await streams.#reserve();
+    return streams;
+  }
+
+  private constructor(db: Database, live: number, history: number) {
+    this.#db = db;
+    this.#live = new Reservation('live', live, BLOCK);
+    this.#history = new Reservation('history', history, HISTORY_BLOCK);
+    this.#upto = live;
+  }
+
+  /** The next position, inside the write of what it names; `hint` is announced once that is committed. */
+  allocate(tx: Tx, hint: Hint): number {
+    const taken = this.#take(hint, false);
+    this.#live.reserveIn(tx, taken.position);
+    tx.afterCommit(() => this.#settle(taken));
+    tx.afterRollback(() => {
+      taken.hint = [];
+      this.#settle(taken);
+    });
+    return taken.position;
+  }
+
+  /** The next position, for news that lives in memory only (typing, presence); published at once. */
+  announce(hint: Hint): number {
+    const { position } = this.#take(hint, true);
+    this.#publish();
+    return position;
+  }
+
+  /** The next position of history that was fetched later: -1, -2, ... Nobody waits for it. */
+  allocateHistory(tx: Tx): number {
+    const position = this.#history.take();
+    this.#history.reserveIn(tx, position);
+    return -position;
+  }
+
+  /** The highest position below which nothing is pending: what a reader may read up to, and a token may say. */
+  upto(): number {
+    return this.#upto;
+  }
+
+  /** The last published position of a key, or undefined if it is not known. */
+  lastPositionOf(key: string): number | undefined {
+    return this.#last.get(key);
+  }
+
+  /**
+   * Waits until something concerns one of the keys at a position above `since`, which may be the case
+   * already. `since` is what the caller has read up to: `upto()`, taken before it read.
+   */
+  wait(since: number, keys: Iterable<string>, signal: AbortSignal): Promise<'woken' | 'aborted'> {
+    if (signal.aborted || this.#closed) return Promise.resolve('aborted');
+    const list = [...keys];
+    if (list.some((key) => this.#isNewer(key, since))) return Promise.resolve('woken');
+    return new Promise((resolve) => {
+      const abort = () => waiter.end('aborted');
+      const waiter: Waiter = {
+        keys: list,
+        end: (how) => {
+          signal.removeEventListener('abort', abort);
+          this.#awake.delete(waiter);
+          for (const key of list) removeFrom(this.#waiters, key, waiter);
+          resolve(how);
+        },
+      };
+      for (const key of list) addTo(this.#waiters, key, waiter);
+      signal.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  /** Calls `listener` after positions of `key` were published, once for a turn of the loop. */
+  subscribe(key: string, listener: (position: number) => void): () => void {
+    addTo(this.#listeners, key, listener);
+    return () => removeFrom(this.#listeners, key, listener);
+  }
+
+  /** Ends every wait. Positions cannot be taken any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    this.#listeners.clear();
+    const waiters = new Set([...this.#waiters.values()].flatMap((set) => [...set]));
+    for (const waiter of waiters) waiter.end('aborted');
+  }
+
+  #take(hint: Hint, settled: boolean): Taken {
+    if (this.#closed) throw new Error('the streams are closed');
+    const taken = { position: this.#live.take(), hint, settled };
+    this.#taken.push(taken);
+    if (this.#live.headroom < HEADROOM) this.#reserveSoon();
+    return taken;
+  }
+
+  #settle(taken: Taken): void {
+    taken.settled = true;
+    this.#publish();
+  }
+
+  /** Publishes what is settled, in order, up to the first position whose write is still open. */
+  #publish(): void {
+    for (let next = this.#taken[this.#head]; next; next = this.#taken[this.#head]) {
+      if (!next.settled || next.position > this.#live.durable) break;
+      this.#head += 1;
+      this.#upto = next.position;
+      for (const key of next.hint) this.#touch(key, next.position);
+    }
+    if (this.#head === this.#taken.length || this.#head > 1_000) {
+      this.#taken.splice(0, this.#head);
+      this.#head = 0;
+    }
+  }
+
+  #touch(key: string, position: number): void {
+    this.#last.set(key, position);
+    for (const waiter of this.#waiters.get(key) ?? []) this.#awake.add(waiter);
+    for (const listener of this.#listeners.get(key) ?? []) this.#called.add(listener);
+    if (this.#waking || (this.#awake.size === 0 && this.#called.size === 0)) return;
+    this.#waking = true;
+    setImmediate(() => this.#wake());
+  }
+
+  #wake(): void {
+    this.#waking = false;
+    const listeners = [...this.#called];
+    this.#called.clear();
+    for (const waiter of [...this.#awake]) waiter.end('woken');
+    // Each for itself: a listener that throws must not keep the news from the others.
+    for (const listener of listeners) queueMicrotask(() => listener(this.#upto));
+  }
+
+  #isNewer(key: string, since: number): boolean {
+    const last = this.#last.get(key);
+    return last === undefined ? since < this.#evictedUpto : last > since;
+  }
+
+  #evicted(position: number): void {
+    this.#evictedUpto = Math.max(this.#evictedUpto, position);
+  }
+
+  /** Reserves the next block by a write of its own. Positions above the bound wait for it. */
+  async #reserve(): Promise<void> {
+    await this.#db.write('streams.reserve', (tx) => this.#live.reserveMore(tx));
+    this.#publish();
+  }
+
+  #reserveSoon(): void {
+    if (this.#reserving) return;
+    this.#reserving = true;
+    this.#reserve().then(
+      () => {
+        this.#reserving = false;
+      },
+      () => {
+        // A full or broken disk: every other write reports it. What is above the bound waits until it is mended.
+        this.#retry = setTimeout(() => {
+          this.#reserving = false;
+          if (!this.#closed) this.#reserveSoon();
+        }, RETRY_MS).unref();
+      },
+    );
+  }
+}
+
+/** A counter whose numbers never repeat: it starts above the bound that earlier processes have reserved. */
+class Reservation {
+  readonly #id: string;
+  readonly #block: number;
+  #last: number;
+  /** The bound that is on disk. */
+  #durable: number;
+  #pending: { readonly tx: Tx; readonly bound: number } | undefined;
+
+  constructor(id: string, reserved: number, block: number) {
+    this.#id = id;
+    this.#block = block;
+    this.#last = reserved;
+    this.#durable = reserved;
+  }
+
+  get durable(): number {
+    return this.#durable;
+  }
+
+  get headroom(): number {
+    return this.#durable - this.#last;
+  }
+
+  take(): number {
+    this.#last += 1;
+    return this.#last;
+  }
+
+  /** Makes the write that uses `position` reserve it too, unless it is reserved already. */
+  reserveIn(tx: Tx, position: number): void {
+    if (position <= this.#durable) return;
+    if (this.#pending?.tx === tx && position <= this.#pending.bound) return;
+    // Not awaited: if it fails, the write fails (rule 7 of database.ts).
+    this.reserveMore(tx).catch(() => undefined);
+  }
+
+  async reserveMore(tx: Tx): Promise<void> {
+    const bound = this.#last + this.#block;
+    this.#pending = { tx, bound };
+    tx.afterCommit(() => {
+      this.#durable = Math.max(this.#durable, bound);
+    });
+    await tx.run(reserve, bound, this.#id);
+  }
+}
+
+function addTo<T>(sets: Map<string, Set<T>>, key: string, member: T): void {
+  const set = sets.get(key);
+  if (set) set.add(member);
+  else sets.set(key, new Set([member]));
+}
+
+function removeFrom<T>(sets: Map<string, Set<T>>, key: string, member: T): void {
+  const set = sets.get(key);
+  if (set?.delete(member) && set.size === 0) sets.delete(key);
+}
