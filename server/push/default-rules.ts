@@ -1,0 +1,93 @@
+/**
+ * The server-default push rules, as data:
+ * https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
+ */
+
+import type { UserId } from '#keys/ids.ts';
+import type { Json, JsonObject } from '#keys/json.ts';
+
+export const ruleKinds = ['override', 'content', 'room', 'sender', 'underride'] as const;
+export type RuleKind = (typeof ruleKinds)[number];
+
+export interface PushRule extends JsonObject {
+  readonly rule_id: string;
+  readonly default: boolean;
+  readonly enabled: boolean;
+  readonly conditions: readonly JsonObject[];
+  readonly actions: readonly Json[];
+}
+
+export type PushRuleset = Readonly<Record<RuleKind, readonly PushRule[]>>;
+
+const NOTIFY = 'notify';
+const HIGHLIGHT = { set_tweak: 'highlight' };
+const SOUND = { set_tweak: 'sound', value: 'default' };
+const RING = { set_tweak: 'sound', value: 'ring' };
+
+/** The rules that every user has before changing any. */
+export function defaultRules(userId: UserId): PushRuleset {
+  return {
+    override: [
+      { ...rule('.m.rule.master', [], []), enabled: false },
+      rule('.m.rule.suppress_notices', [matches('content.msgtype', 'm.notice')], []),
+      rule(
+        '.m.rule.invite_for_me',
+        [
+          matches('type', 'm.room.member'),
+          matches('content.membership', 'invite'),
+          matches('state_key', userId),
+        ],
+        [NOTIFY, SOUND],
+      ),
+      rule('.m.rule.member_event', [matches('type', 'm.room.member')], []),
+      rule(
+        '.m.rule.is_user_mention',
+        [{ kind: 'event_property_contains', key: 'content.m\\.mentions.user_ids', value: userId }],
+        [NOTIFY, SOUND, HIGHLIGHT],
+      ),
+      rule(
+        '.m.rule.is_room_mention',
+        [is('content.m\\.mentions.room', true), { kind: 'sender_notification_permission', key: 'room' }],
+        [NOTIFY, HIGHLIGHT],
+      ),
+      rule(
+        '.m.rule.tombstone',
+        [matches('type', 'm.room.tombstone'), matches('state_key', '')],
+        [NOTIFY, HIGHLIGHT],
+      ),
+      rule('.m.rule.reaction', [matches('type', 'm.reaction')], []),
+      rule('.m.rule.room.server_acl', [matches('type', 'm.room.server_acl'), matches('state_key', '')], []),
+      rule('.m.rule.suppress_edits', [is('content.m\\.relates_to.rel_type', 'm.replace')], []),
+    ],
+    content: [],
+    room: [],
+    sender: [],
+    underride: [
+      rule('.m.rule.call', [matches('type', 'm.call.invite')], [NOTIFY, RING]),
+      rule(
+        '.m.rule.encrypted_room_one_to_one',
+        [{ kind: 'room_member_count', is: '2' }, matches('type', 'm.room.encrypted')],
+        [NOTIFY, SOUND],
+      ),
+      rule(
+        '.m.rule.room_one_to_one',
+        [{ kind: 'room_member_count', is: '2' }, matches('type', 'm.room.message')],
+        [NOTIFY, SOUND],
+      ),
+      rule('.m.rule.message', [matches('type', 'm.room.message')], [NOTIFY]),
+      rule('.m.rule.encrypted', [matches('type', 'm.room.encrypted')], [NOTIFY]),
+    ],
+  };
+}
+
+function rule(ruleId: string, conditions: readonly JsonObject[], actions: readonly Json[]): PushRule {
+  return { rule_id: ruleId, default: true, enabled: true, conditions, actions };
+}
+
+function matches(key: string, pattern: string): JsonObject {
+  return { kind: 'event_match', key, pattern };
+}
+
+function is(key: string, value: Json): JsonObject {
+  return { kind: 'event_property_is', key, value };
+}
