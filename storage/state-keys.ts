@@ -1,0 +1,153 @@
+import type { Reader, Tx } from './database.ts';
+import { Lru } from './lru.ts';
+import { anyOf, sql } from './sql.ts';
+
+/** What a piece of room state is found by. */
+export interface StateKey {
+  readonly type: string;
+  readonly stateKey: string;
+}
+
+interface StateKeyRow {
+  state_key_nid: number;
+  type: string;
+  state_key: string;
+}
+
+const OF_TYPE = sql<[string, string], StateKeyRow>(
+  'stateKeys.ofType',
+  `SELECT state_key_nid, type, state_key FROM state_keys
+   WHERE type = ? AND state_key {anyOf} ORDER BY state_key_nid`,
+);
+
+const BY_NIDS = sql<[string], StateKeyRow>(
+  'stateKeys.byNids',
+  `SELECT state_key_nid, type, state_key FROM state_keys
+   WHERE state_key_nid {anyInt} ORDER BY state_key_nid`,
+);
+
+const INSERT = sql<[string, string], { state_key_nid: number }>(
+  'stateKeys.insert',
+  `INSERT INTO state_keys (type, state_key) VALUES (?, ?)
+   ON CONFLICT (type, state_key) DO UPDATE SET type = excluded.type
+   RETURNING state_key_nid`,
+);
+
+const CACHED_KEYS = 20_000;
+
+interface Cache {
+  readonly nids: Lru<string, number>;
+  readonly keys: Lru<number, StateKey>;
+}
+
+/** What was read outside transactions, for each database. Rows never change, so an entry stays true. */
+const caches = new WeakMap<Reader, Cache>();
+
+/** The numeric id of a state key, made where it is new. */
+export async function nidOf(tx: Tx, type: string, stateKey: string): Promise<number> {
+  const [nid] = await nidsOf(tx, [{ type, stateKey }]);
+  if (nid === undefined) throw new Error('a state key got no numeric id');
+  return nid;
+}
+
+/** The numeric ids of state keys, in their order, made where they are new. */
+export async function nidsOf(tx: Tx, keys: readonly StateKey[]): Promise<number[]> {
+  const found = new Map<string, number>();
+  await readNids(tx, keys, found);
+  const nids: number[] = [];
+  for (const key of keys) {
+    const text = textOf(key);
+    // One statement each: no list of pairs can be inserted in a text that both databases take.
+    const nid = found.get(text) ?? (await insert(tx, key));
+    found.set(text, nid);
+    nids.push(nid);
+  }
+  return nids;
+}
+
+/** The numeric ids of state keys, in their order; undefined for a key that no event ever had. */
+export async function findNids(reader: Reader, keys: readonly StateKey[]): Promise<(number | undefined)[]> {
+  const cache = cacheOf(reader);
+  const found = new Map<string, number>();
+  const missing: StateKey[] = [];
+  for (const key of keys) {
+    const nid = cache?.nids.get(textOf(key));
+    if (nid === undefined) missing.push(key);
+    else found.set(textOf(key), nid);
+  }
+  if (missing.length > 0) {
+    await readNids(reader, missing, found);
+    for (const key of missing) {
+      const nid = found.get(textOf(key));
+      if (nid !== undefined) cache?.nids.set(textOf(key), nid);
+    }
+  }
+  return keys.map((key) => found.get(textOf(key)));
+}
+
+/** The state keys that numeric ids stand for; an unknown id is absent from the answer. */
+export async function keysOf(reader: Reader, nids: Iterable<number>): Promise<ReadonlyMap<number, StateKey>> {
+  const cache = cacheOf(reader);
+  const found = new Map<number, StateKey>();
+  const missing: number[] = [];
+  for (const nid of nids) {
+    const key = cache?.keys.get(nid);
+    if (key === undefined) missing.push(nid);
+    else found.set(nid, key);
+  }
+  if (missing.length === 0) return found;
+  for (const row of await reader.all(BY_NIDS, anyOf(missing))) {
+    const key = { type: fromColumn(row.type), stateKey: fromColumn(row.state_key) };
+    found.set(row.state_key_nid, key);
+    cache?.keys.set(row.state_key_nid, key);
+  }
+  return found;
+}
+
+async function readNids(
+  reader: Reader,
+  keys: readonly StateKey[],
+  found: Map<string, number>,
+): Promise<void> {
+  const byType = Map.groupBy(keys, (key) => key.type);
+  for (const [type, ofType] of byType) {
+    // One query for each type: a state has few types and many members.
+    const rows = await reader.all(
+      OF_TYPE,
+      toColumn(type),
+      anyOf(ofType.map((key) => toColumn(key.stateKey))),
+    );
+    for (const row of rows)
+      found.set(textOf({ type, stateKey: fromColumn(row.state_key) }), row.state_key_nid);
+  }
+}
+
+async function insert(tx: Tx, key: StateKey): Promise<number> {
+  const row = await tx.get(INSERT, toColumn(key.type), toColumn(key.stateKey));
+  if (row === undefined) throw new Error('a state key got no numeric id');
+  return row.state_key_nid;
+}
+
+function cacheOf(reader: Reader): Cache | undefined {
+  // A transaction sees rows that may yet be undone: it reads past the cache.
+  if ('run' in reader) return undefined;
+  let cache = caches.get(reader);
+  if (cache === undefined) {
+    cache = { nids: new Lru({ maxEntries: CACHED_KEYS }), keys: new Lru({ maxEntries: CACHED_KEYS }) };
+    caches.set(reader, cache);
+  }
+  return cache;
+}
+
+function textOf({ type, stateKey }: StateKey): string {
+  return `${type}\0${stateKey}`;
+}
+
+/** PostgreSQL has no NUL in text: it is written as backslash 0, and a backslash doubled. */
+function toColumn(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('\0', '\\0');
+}
+
+function fromColumn(column: string): string {
+  return column.replace(/\\(.)/g, (_, escaped: string) => (escaped === '0' ? '\0' : escaped));
+}
