@@ -35,6 +35,12 @@ const BY_NIDS = sql<[string], NodeRow>(
   'SELECT node_nid, bytes FROM state_nodes WHERE node_nid {anyInt} ORDER BY node_nid',
 );
 
+/** Reading one node, as a join does at each level, costs a third of reading a list of one. */
+const BY_NID = sql<[number], NodeRow>(
+  'stateNodes.byNid',
+  'SELECT node_nid, bytes FROM state_nodes WHERE node_nid = ?',
+);
+
 const INSERT = sql<[Uint8Array], { node_nid: number }>(
   'stateNodes.insert',
   'INSERT INTO state_nodes (bytes) VALUES (?) RETURNING node_nid',
@@ -192,7 +198,7 @@ async function read(reader: Reader, nids: readonly number[]): Promise<ReadonlyMa
     else if (nid !== 0) missing.add(nid);
   }
   if (missing.size === 0) return nodes;
-  for (const row of await reader.all(BY_NIDS, anyOf(missing))) {
+  for (const row of await rowsOf(reader, missing)) {
     const node = unpack(row.bytes);
     nodes.set(row.node_nid, node);
     missing.delete(row.node_nid);
@@ -202,13 +208,20 @@ async function read(reader: Reader, nids: readonly number[]): Promise<ReadonlyMa
   return nodes;
 }
 
+async function rowsOf(reader: Reader, nids: ReadonlySet<number>): Promise<NodeRow[]> {
+  const [first, second] = nids;
+  if (first === undefined || second !== undefined) return reader.all(BY_NIDS, anyOf(nids));
+  const row = await reader.get(BY_NID, first);
+  return row === undefined ? [] : [row];
+}
+
 /** Writes a draft's new nodes, children first, and answers the node_nid of its root. */
 async function write(tx: Tx, draft: Draft): Promise<number> {
   if (typeof draft === 'number') return draft;
   if (!('drafts' in draft)) return insert(tx, draft);
   const children: number[] = [];
   // One after the other: a branch holds the ids of its children.
-  for (const child of draft.drafts) children.push(await write(tx, child));
+  for (const child of draft.drafts) children.push(typeof child === 'number' ? child : await write(tx, child));
   return insert(tx, { children });
 }
 

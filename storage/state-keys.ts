@@ -20,6 +20,11 @@ const OF_TYPE = sql<[string, string], StateKeyRow>(
    WHERE type = ? AND state_key {anyOf} ORDER BY state_key_nid`,
 );
 
+const BY_KEY = sql<[string, string], StateKeyRow>(
+  'stateKeys.byKey',
+  'SELECT state_key_nid, type, state_key FROM state_keys WHERE type = ? AND state_key = ?',
+);
+
 const BY_NIDS = sql<[string], StateKeyRow>(
   'stateKeys.byNids',
   `SELECT state_key_nid, type, state_key FROM state_keys
@@ -109,17 +114,20 @@ async function readNids(
   keys: readonly StateKey[],
   found: Map<string, number>,
 ): Promise<void> {
-  const byType = Map.groupBy(keys, (key) => key.type);
-  for (const [type, ofType] of byType) {
+  for (const [type, ofType] of Map.groupBy(keys, (key) => key.type)) {
+    const stateKeys = ofType.map((key) => toColumn(key.stateKey));
     // One query for each type: a state has few types and many members.
-    const rows = await reader.all(
-      OF_TYPE,
-      toColumn(type),
-      anyOf(ofType.map((key) => toColumn(key.stateKey))),
-    );
+    const rows = await rowsOf(reader, toColumn(type), stateKeys);
     for (const row of rows)
       found.set(textOf({ type, stateKey: fromColumn(row.state_key) }), row.state_key_nid);
   }
+}
+
+async function rowsOf(reader: Reader, type: string, stateKeys: readonly string[]): Promise<StateKeyRow[]> {
+  const [first, second] = stateKeys;
+  if (first === undefined || second !== undefined) return reader.all(OF_TYPE, type, anyOf(stateKeys));
+  const row = await reader.get(BY_KEY, type, first);
+  return row === undefined ? [] : [row];
 }
 
 async function insert(tx: Tx, key: StateKey): Promise<number> {
