@@ -1,0 +1,143 @@
+/** The one way in which Kurir opens a connection to another server: guarded, over TLS, with a time limit. */
+
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import {
+  connect as connectTls,
+  createSecureContext,
+  getCACertificates,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls';
+import { AddressDenied, type AddressGuard } from './address-guard.ts';
+
+export interface Endpoint {
+  /** A host name, or an IP address without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface DialOptions {
+  /** Where to connect to, in the order of preference. Never empty. */
+  readonly endpoints: readonly Endpoint[];
+  /** The name, or the IP address, that the certificate must be for. */
+  readonly tlsName: string;
+  /** Ends the attempt, at any stage. */
+  readonly signal?: AbortSignal;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** A handshake costs CPU on both sides: after a restart, hundreds of destinations are dialled at once. */
+const MOST_HANDSHAKES = 64;
+
+export class Dialer {
+  readonly #guard: AddressGuard;
+  readonly #extraCa: string | undefined;
+  #secureContext: SecureContext | undefined;
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  /** `extraCa`: PEM certificates that are trusted as roots besides those of the platform. */
+  constructor(options: { readonly guard: AddressGuard; readonly extraCa?: string | undefined }) {
+    this.#guard = options.guard;
+    this.#extraCa = options.extraCa;
+  }
+
+  /** An authenticated TLS connection to the first endpoint that accepts one. Rejects with the last error. */
+  async dial(options: DialOptions): Promise<TLSSocket> {
+    let failure: unknown = new Error('no endpoint to connect to');
+    // One after the other: an SRV record's later targets are for when the earlier ones fail (RFC 2782).
+    for (const endpoint of options.endpoints) {
+      try {
+        return await this.#dialOne(endpoint, options);
+      } catch (error) {
+        failure = error;
+        if (options.signal?.aborted) break;
+      }
+    }
+    throw failure;
+  }
+
+  async #dialOne(endpoint: Endpoint, { tlsName, signal }: DialOptions): Promise<TLSSocket> {
+    const timeout = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    const limit = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+    const tcp = await this.#connect(endpoint, limit);
+    await this.#enter();
+    try {
+      return await this.#handshake(tcp, tlsName, limit);
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async #handshake(tcp: Socket, tlsName: string, limit: AbortSignal): Promise<TLSSocket> {
+    const tls = connectTls({
+      socket: tcp,
+      secureContext: this.#trusted(),
+      host: tlsName,
+      // "in which case SNI is not supported and should not be sent"
+      ...(isIP(tlsName) === 0 && { servername: tlsName }),
+      ALPNProtocols: ['http/1.1'],
+      minVersion: 'TLSv1.2',
+    });
+    await settled(tls, 'secureConnect', limit);
+    return tls;
+  }
+
+  async #connect(endpoint: Endpoint, limit: AbortSignal): Promise<Socket> {
+    const { host, port } = endpoint;
+    // A lookup is not made for an IP address, so it is checked here.
+    if (isIP(host) !== 0 && !this.#guard.allows(host)) throw new AddressDenied(`${host} is not allowed`);
+    const socket = connectTcp({ host, port, lookup: this.#guard.lookup, noDelay: true, keepAlive: true });
+    await settled(socket, 'connect', limit);
+    if (this.#guard.allows(socket.remoteAddress ?? '')) return socket;
+    socket.destroy();
+    throw new AddressDenied(`${host} led to an address that is not allowed`);
+  }
+
+  /** Made once: reading the platform's roots takes milliseconds and megabytes. */
+  #trusted(): SecureContext {
+    this.#secureContext ??= createSecureContext(
+      this.#extraCa === undefined ? {} : { ca: [...getCACertificates('default'), this.#extraCa] },
+    );
+    return this.#secureContext;
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#running < MOST_HANDSHAKES) {
+      this.#running += 1;
+      return;
+    }
+    await new Promise<void>((turn) => this.#waiting.push(turn));
+  }
+
+  /** The place goes to the next in line without being free in between. */
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#running -= 1;
+  }
+}
+
+/** Waits for the event; destroys the socket where an error, the end or the limit comes first. */
+function settled(socket: Socket, event: 'connect' | 'secureConnect', limit: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (error?: unknown): void => {
+      socket.off(event, succeed).off('error', end).off('close', close);
+      limit.removeEventListener('abort', abort);
+      if (error === undefined) {
+        resolve();
+        return;
+      }
+      // An error may follow the one that is reported; without a listener it would end the process.
+      socket.on('error', () => undefined);
+      socket.destroy();
+      reject(error);
+    };
+    const succeed = (): void => end();
+    const close = (): void => end(new Error('the connection was closed'));
+    const abort = (): void => end(limit.reason);
+    socket.once(event, succeed).once('error', end).once('close', close);
+    limit.addEventListener('abort', abort, { once: true });
+    if (limit.aborted) abort();
+  });
+}
