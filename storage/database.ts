@@ -74,3 +74,19 @@ export class DatabaseUnavailable extends Error {
 export class WriteRuleBroken extends Error {
   override readonly name = 'WriteRuleBroken';
 }
+
+/**
+ * Runs the hooks of a write that is settled. One that throws is a bug, and goes where uncaught errors go: the
+ * write stands as it is, and its caller must not learn otherwise.
+ */
+export function callHooks(hooks: readonly (() => void)[], write: string): void {
+  for (const hook of hooks) {
+    try {
+      hook();
+    } catch (cause) {
+      setImmediate(() => {
+        throw new Error(`a hook of the write ${write} failed`, { cause });
+      });
+    }
+  }
+}

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type Sqlite from 'better-sqlite3';
 import {
+  callHooks,
   type DatabaseLog,
   DatabaseUnavailable,
   type SqlValue,
@@ -105,10 +106,14 @@ export class SqliteWriter {
     return promise;
   }
 
-  /** Refuses new writes, waits for those accepted, and moves the log into the database file. */
-  async close(): Promise<void> {
+  /** Refuses new writes from now on, and waits for those accepted. */
+  async drain(): Promise<void> {
     this.#unavailable ??= new DatabaseUnavailable('the database is closed');
     await this.#drained?.promise;
+  }
+
+  /** Moves the log into the database file and closes the connection. Call `drain` before. */
+  close(): void {
     clearTimeout(this.#idle);
     if (!this.#broken) {
       this.#connection.pragma('optimize');
@@ -158,7 +163,7 @@ export class SqliteWriter {
       return;
     }
     for (const { tx, job, resolve, error } of attempts) {
-      this.#callHooks(resolve ? tx.commitHooks : tx.rollbackHooks, job);
+      callHooks(resolve ? tx.commitHooks : tx.rollbackHooks, job.name);
       if (resolve) resolve();
       else job.reject(error);
     }
@@ -201,7 +206,7 @@ export class SqliteWriter {
   /** The transaction is lost: jobs that failed by themselves are refused, their neighbours run again, alone. */
   async #undo(batch: readonly Job[], attempts: readonly Attempt[], error: unknown): Promise<void> {
     if (this.#connection.inTransaction) this.#control.rollback.run();
-    for (const { tx, job } of attempts) this.#callHooks(tx.rollbackHooks, job);
+    for (const { tx, job } of attempts) callHooks(tx.rollbackHooks, job.name);
     const begun = attempts.length > 0 && batch.length > 1;
     for (const [index, job] of batch.entries()) {
       const attempt = attempts[index];
@@ -217,19 +222,6 @@ export class SqliteWriter {
     this.#unavailable = new DatabaseUnavailable('the database failed to commit', { cause });
     this.#options.log?.error({ err: cause }, 'the database failed to commit and takes no more work');
     this.#options.onFatal?.(cause);
-  }
-
-  #callHooks(hooks: readonly (() => void)[], job: Job): void {
-    for (const hook of hooks) {
-      try {
-        hook();
-      } catch (error) {
-        // The write stands: its caller must not learn otherwise, so the bug goes where bugs go.
-        setImmediate(() => {
-          throw new Error(`a hook of the write ${job.name} failed`, { cause: error });
-        });
-      }
-    }
   }
 
   /** The loop turned while a batch was open: the running body awaited something else than its statements. */

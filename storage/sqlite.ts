@@ -124,9 +124,10 @@ export class SqliteDatabase implements Database {
   async #close(): Promise<void> {
     const { writer, reader, lock } = this.#parts;
     try {
+      await writer?.drain();
       await this.#scans.close();
       reader.close();
-      await writer?.close();
+      writer?.close();
     } finally {
       lock?.close();
     }
