@@ -1,0 +1,73 @@
+/** Events from memory or from the database, in bulk. */
+
+import type { EventId } from '#keys/ids.ts';
+import * as events from '#storage/events.ts';
+import type { RoomsContext } from './context.ts';
+import { getRoomByNid } from './room.ts';
+import { type StoredEvent, storedEventFrom } from './stored-event.ts';
+
+/** The event of an id, whatever its status; undefined where it is not stored. */
+export async function loadEvent(ctx: RoomsContext, eventId: EventId): Promise<StoredEvent | undefined> {
+  return ctx.rooms.eventById(eventId) ?? (await loadEvents(ctx, [eventId])).get(eventId);
+}
+
+/** The events of many ids, whatever their status; those that are not stored are absent. */
+export async function loadEvents(
+  ctx: RoomsContext,
+  eventIds: Iterable<EventId>,
+): Promise<Map<EventId, StoredEvent>> {
+  const found = new Map<EventId, StoredEvent>();
+  const missing = new Set<EventId>();
+  for (const eventId of eventIds) {
+    const stored = ctx.rooms.eventById(eventId);
+    if (stored === undefined) missing.add(eventId);
+    else found.set(eventId, stored);
+  }
+  if (missing.size === 0) return found;
+  const { changes } = ctx.rooms;
+  const rows = await events.byIds(ctx.db, missing);
+  for (const stored of await decode(ctx, rows, changes)) found.set(stored.event.eventId, stored);
+  return found;
+}
+
+/** The event of a numeric id. */
+export async function loadNid(ctx: RoomsContext, nid: number): Promise<StoredEvent | undefined> {
+  return ctx.rooms.event(nid) ?? (await loadNids(ctx, [nid])).get(nid);
+}
+
+/** The events of many numeric ids, by numeric id. */
+export async function loadNids(ctx: RoomsContext, nids: Iterable<number>): Promise<Map<number, StoredEvent>> {
+  const found = new Map<number, StoredEvent>();
+  const missing = new Set<number>();
+  for (const nid of nids) {
+    const stored = ctx.rooms.event(nid);
+    if (stored === undefined) missing.add(nid);
+    else found.set(nid, stored);
+  }
+  if (missing.size === 0) return found;
+  const { changes } = ctx.rooms;
+  const rows = await events.byNids(ctx.db, missing);
+  for (const stored of await decode(ctx, rows, changes)) found.set(stored.nid, stored);
+  return found;
+}
+
+/**
+ * Decodes rows that a query of another table module has read, so that they come from memory where they can.
+ * `changes` is `ctx.rooms.changes` from before the query.
+ */
+export async function decode(
+  ctx: RoomsContext,
+  rows: readonly events.EventRow[],
+  changes: number,
+): Promise<StoredEvent[]> {
+  const decoded: StoredEvent[] = [];
+  for (const row of rows) {
+    // From memory but for the first event of a room.
+    const room = await getRoomByNid(ctx, row.room_nid);
+    if (room === undefined) throw new Error(`event ${row.event_nid} is of a room that is not known`);
+    const stored = ctx.rooms.event(row.event_nid) ?? storedEventFrom(row, room.rules);
+    decoded.push(stored);
+    if (ctx.rooms.changes === changes) ctx.rooms.keepEvent(stored);
+  }
+  return decoded;
+}

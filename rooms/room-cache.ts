@@ -1,0 +1,127 @@
+import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
+import { Lru } from '#storage/lru.ts';
+import type { StateGroup } from '#storage/state-groups.ts';
+import type { Room } from './room.ts';
+import type { StoredEvent } from './stored-event.ts';
+
+/**
+ * Where a room's graph and state stand, as of a version of its row. Replaced as a whole after each commit. Only
+ * a shortcut: a write that rests on an old one is refused by the compare-and-set of the row.
+ */
+export interface RoomHead {
+  readonly rowVersion: number;
+  readonly stateGroup: StateGroup;
+  /** By numeric id, oldest first. */
+  readonly forwardExtremities: readonly StoredEvent[];
+  /** What was asked for of the current state, by `stateMapKey`; undefined where the state has no such key. */
+  readonly state: Map<string, StoredEvent | undefined>;
+}
+
+const EVENTS = 50_000;
+const EVENT_BYTES = 64 * 1024 * 1024;
+/** An event in memory: its text, and about as much again as an object, and the fields around it. */
+const weighEvent = (stored: StoredEvent) => 3 * stored.event.json.length + 500;
+const ROOMS = 20_000;
+const HEADS = 5_000;
+const HEAD_KEYS = 500;
+
+/** What rooms keep in memory, each part of it bounded. */
+export class RoomCache {
+  readonly #events = new Lru<number, StoredEvent>({
+    maxEntries: EVENTS,
+    maxWeight: EVENT_BYTES,
+    weigh: weighEvent,
+    onEvict: (_, stored) => this.#nids.delete(stored.event.eventId),
+  });
+  readonly #nids = new Map<EventId, number>();
+  readonly #rooms = new Lru<RoomId, Room>({ maxEntries: ROOMS });
+  readonly #roomsByNid = new Lru<number, Room>({ maxEntries: ROOMS });
+  readonly #heads = new Lru<number, RoomHead>({ maxEntries: HEADS });
+  readonly #servers = new Lru<number, readonly ServerName[]>({ maxEntries: HEADS });
+  #changes = 0;
+
+  /**
+   * Goes up whenever something stored has changed. Who reads from the database notes it before, and keeps the
+   * answer only where it is still the same.
+   */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  event(nid: number): StoredEvent | undefined {
+    return this.#events.get(nid);
+  }
+
+  eventById(eventId: EventId): StoredEvent | undefined {
+    const nid = this.#nids.get(eventId);
+    return nid === undefined ? undefined : this.#events.get(nid);
+  }
+
+  keepEvent(stored: StoredEvent): void {
+    this.#nids.set(stored.event.eventId, stored.nid);
+    this.#events.set(stored.nid, stored);
+  }
+
+  /** After an event that was stored before has changed: it was redacted, or has got its place. */
+  dropEvent(nid: number): void {
+    this.#changes += 1;
+    const stored = this.#events.get(nid);
+    if (stored === undefined) return;
+    this.#events.delete(nid);
+    this.#nids.delete(stored.event.eventId);
+  }
+
+  room(roomId: RoomId): Room | undefined {
+    return this.#rooms.get(roomId);
+  }
+
+  roomByNid(roomNid: number): Room | undefined {
+    return this.#roomsByNid.get(roomNid);
+  }
+
+  keepRoom(room: Room): void {
+    this.#rooms.set(room.roomId, room);
+    this.#roomsByNid.set(room.roomNid, room);
+  }
+
+  head(roomNid: number): RoomHead | undefined {
+    return this.#heads.get(roomNid);
+  }
+
+  /** Keeps the head that a commit has made, or that was read; never in place of a newer one. */
+  keepHead(roomNid: number, head: RoomHead): void {
+    const known = this.#heads.get(roomNid);
+    if (known !== undefined && known.rowVersion > head.rowVersion) return;
+    this.#heads.set(roomNid, head);
+  }
+
+  /** The next who needs it reads it again. */
+  dropHead(roomNid: number): void {
+    this.#changes += 1;
+    this.#heads.delete(roomNid);
+  }
+
+  /** Notes a part of a head's state, unless there are too many already. */
+  keepInHead(head: RoomHead, key: string, stored: StoredEvent | undefined): void {
+    if (head.state.size >= HEAD_KEYS) head.state.clear();
+    head.state.set(key, stored);
+  }
+
+  joinedServers(roomNid: number): readonly ServerName[] | undefined {
+    return this.#servers.get(roomNid);
+  }
+
+  keepJoinedServers(roomNid: number, servers: readonly ServerName[]): void {
+    this.#servers.set(roomNid, servers);
+  }
+
+  dropJoinedServers(roomNid: number): void {
+    this.#changes += 1;
+    this.#servers.delete(roomNid);
+  }
+}
+
+/** A new, empty cache. */
+export function createRoomCache(): RoomCache {
+  return new RoomCache();
+}

@@ -1,0 +1,45 @@
+import type { RoomId, ServerName } from '#keys/ids.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as rooms from '#storage/rooms.ts';
+import type { RoomsContext } from './context.ts';
+import { type RoomVersionRules, rulesOf } from './versions.ts';
+
+/** A room that the server knows; nothing of it ever changes. */
+export interface Room {
+  readonly roomNid: number;
+  readonly roomId: RoomId;
+  readonly rules: RoomVersionRules;
+}
+
+/** The room of an id; undefined where the server knows nothing of it. */
+export async function getRoom(ctx: RoomsContext, roomId: RoomId): Promise<Room | undefined> {
+  return ctx.rooms.room(roomId) ?? keep(ctx, await rooms.byId(ctx.db, roomId));
+}
+
+/** The room of a numeric id. */
+export async function getRoomByNid(ctx: RoomsContext, roomNid: number): Promise<Room | undefined> {
+  return ctx.rooms.roomByNid(roomNid) ?? keep(ctx, await rooms.byNid(ctx.db, roomNid));
+}
+
+/** The servers with a user joined to the room, our own among them, in alphabetical order. */
+export async function joinedServers(ctx: RoomsContext, roomNid: number): Promise<readonly ServerName[]> {
+  const known = ctx.rooms.joinedServers(roomNid);
+  if (known !== undefined) return known;
+  const { changes } = ctx.rooms;
+  const servers = await memberships.joinedServers(ctx.db, roomNid);
+  if (ctx.rooms.changes === changes) ctx.rooms.keepJoinedServers(roomNid, servers);
+  return servers;
+}
+
+/** True where the server takes part: one of its users is joined, so that it is sent what happens there. */
+export async function isInRoom(ctx: RoomsContext, room: Room): Promise<boolean> {
+  return (await joinedServers(ctx, room.roomNid)).includes(ctx.serverName);
+}
+
+function keep(ctx: RoomsContext, row: rooms.RoomRow | undefined): Room | undefined {
+  const rules = row === undefined ? undefined : rulesOf(row.version);
+  if (row === undefined || rules === undefined) return undefined;
+  const room = Object.freeze({ roomNid: row.roomNid, roomId: row.roomId, rules });
+  ctx.rooms.keepRoom(room);
+  return room;
+}

@@ -1,0 +1,63 @@
+import { parseLoose } from '#keys/canonical-json.ts';
+import type { EventId } from '#keys/ids.ts';
+import { isObject } from '#keys/json.ts';
+import type { EventRow, EventStatus } from '#storage/events.ts';
+import type { StateGroup } from '#storage/state-groups.ts';
+import { fromTextColumn } from '#storage/text-column.ts';
+import { type Event, eventFrom } from './event.ts';
+import type { RoomVersionRules } from './versions.ts';
+
+export type { EventStatus } from '#storage/events.ts';
+
+/** An event and what the server knows beside it. */
+export interface StoredEvent {
+  readonly nid: number;
+  readonly roomNid: number;
+  readonly event: Event;
+  /** Where clients see it; undefined for what they do not see; negative for history fetched later. */
+  readonly position: number | undefined;
+  readonly status: EventStatus;
+  /** Why it was rejected or soft-failed. */
+  readonly reason: string | undefined;
+  /** Undefined for an event without a place in the graph. */
+  readonly stateBefore: StateGroup | undefined;
+  readonly stateAfter: StateGroup | undefined;
+  readonly redactedBy: EventId | undefined;
+  /** The client's transaction that made it. */
+  readonly txn: { readonly deviceId: string; readonly txnId: string } | undefined;
+  readonly receivedTs: number;
+}
+
+/** True where the event has its place in the graph: the state before it is known. */
+export function isPlaced(stored: StoredEvent | undefined): boolean {
+  return stored?.stateAfter !== undefined;
+}
+
+/** True for an event that counts as a part of the room. */
+export function isAccepted(stored: StoredEvent | undefined): boolean {
+  return stored?.status === 'accepted';
+}
+
+/** The event of a database row. */
+export function storedEventFrom(row: EventRow, rules: RoomVersionRules): StoredEvent {
+  const pdu = parseLoose(row.json);
+  if (!isObject(pdu)) throw new TypeError(`event ${row.event_nid} is stored as something else`);
+  return {
+    nid: row.event_nid,
+    roomNid: row.room_nid,
+    event: eventFrom(pdu, rules, { eventId: row.event_id, json: row.json }),
+    position: row.position ?? undefined,
+    status: row.status,
+    reason: row.reason ?? undefined,
+    stateBefore: row.state_before ?? undefined,
+    stateAfter: row.state_after ?? undefined,
+    redactedBy: row.redacted_by ?? undefined,
+    txn: txnOf(row),
+    receivedTs: row.received_ts,
+  };
+}
+
+function txnOf(row: EventRow): StoredEvent['txn'] {
+  if (row.txn_device === null || row.txn_id === null) return undefined;
+  return { deviceId: fromTextColumn(row.txn_device), txnId: fromTextColumn(row.txn_id) };
+}

@@ -1,0 +1,147 @@
+import type { Reader, Tx } from './database.ts';
+import { anyOf, sql } from './sql.ts';
+import type { StateKey } from './state-keys.ts';
+import { fromTextColumn, textColumn } from './text-column.ts';
+
+/** A change of a room's current state. */
+export interface StateDelta {
+  readonly position: number;
+  readonly type: string;
+  readonly stateKey: string;
+  /** Undefined where the key went. */
+  readonly eventNid: number | undefined;
+  readonly prevEventNid: number | undefined;
+}
+
+interface Row {
+  type: string;
+  state_key: string;
+  event_nid: number;
+}
+
+interface DeltaRow {
+  position: number;
+  type: string;
+  state_key: string;
+  event_nid: number | null;
+  prev_event_nid: number | null;
+}
+
+const ALL = sql<[number], Row>(
+  'currentState.all',
+  'SELECT type, state_key, event_nid FROM current_state WHERE room_nid = ? ORDER BY type, state_key',
+);
+const GET = sql<[number, string, string], Row>(
+  'currentState.get',
+  `SELECT type, state_key, event_nid FROM current_state
+   WHERE room_nid = ? AND type = ? AND state_key = ?`,
+);
+const OF_TYPE = sql<[number, string, string], Row>(
+  'currentState.ofType',
+  `SELECT type, state_key, event_nid FROM current_state
+   WHERE room_nid = ? AND type = ? AND state_key {anyOf} ORDER BY type, state_key`,
+);
+const ALL_OF_TYPE = sql<[number, string], Row>(
+  'currentState.allOfType',
+  `SELECT type, state_key, event_nid FROM current_state
+   WHERE room_nid = ? AND type = ? ORDER BY type, state_key`,
+);
+const SET = sql<[number, string, string, number]>(
+  'currentState.set',
+  `INSERT INTO current_state (room_nid, type, state_key, event_nid) VALUES (?, ?, ?, ?)
+   ON CONFLICT (room_nid, type, state_key) DO UPDATE SET event_nid = excluded.event_nid`,
+);
+const REMOVE = sql<[number, string, string]>(
+  'currentState.remove',
+  'DELETE FROM current_state WHERE room_nid = ? AND type = ? AND state_key = ?',
+);
+const ADD_DELTA = sql<[number, number, string, string, number | null, number | null]>(
+  'currentState.addDelta',
+  `INSERT INTO state_deltas (room_nid, position, type, state_key, event_nid, prev_event_nid)
+   VALUES (?, ?, ?, ?, ?, ?)`,
+);
+const DELTAS = sql<[number, number, number], DeltaRow>(
+  'currentState.deltas',
+  `SELECT position, type, state_key, event_nid, prev_event_nid FROM state_deltas
+   WHERE room_nid = ? AND position > ? AND position <= ?
+   ORDER BY position, type, state_key`,
+);
+
+/** The numeric id of the event under one key of the current state. */
+export async function get(reader: Reader, roomNid: number, key: StateKey): Promise<number | undefined> {
+  return (await reader.get(GET, roomNid, textColumn(key.type), textColumn(key.stateKey)))?.event_nid;
+}
+
+/** The numeric ids of the events under some keys; those that the state lacks are absent. */
+export async function some(
+  reader: Reader,
+  roomNid: number,
+  keys: readonly StateKey[],
+): Promise<(StateKey & { eventNid: number })[]> {
+  const found: (StateKey & { eventNid: number })[] = [];
+  for (const [type, ofType] of Map.groupBy(keys, (key) => key.type)) {
+    // One query for each type: those asked for are few.
+    const stateKeys = anyOf(ofType.map((key) => textColumn(key.stateKey)));
+    found.push(...(await reader.all(OF_TYPE, roomNid, textColumn(type), stateKeys)).map(keyed));
+  }
+  return found;
+}
+
+/** The whole current state: keys and numeric ids of events. */
+export async function all(reader: Reader, roomNid: number): Promise<(StateKey & { eventNid: number })[]> {
+  return (await reader.all(ALL, roomNid)).map(keyed);
+}
+
+/** All of the current state that has one type, for instance the members. */
+export async function ofType(
+  reader: Reader,
+  roomNid: number,
+  type: string,
+): Promise<(StateKey & { eventNid: number })[]> {
+  return (await reader.all(ALL_OF_TYPE, roomNid, textColumn(type))).map(keyed);
+}
+
+/** Changes one key of the current state; undefined removes it. */
+export async function set(
+  tx: Tx,
+  roomNid: number,
+  key: StateKey,
+  eventNid: number | undefined,
+): Promise<void> {
+  const columns = [roomNid, textColumn(key.type), textColumn(key.stateKey)] as const;
+  if (eventNid === undefined) await tx.run(REMOVE, ...columns);
+  else await tx.run(SET, ...columns, eventNid);
+}
+
+/** Records a change of the current state for those who follow it. */
+export async function addDelta(tx: Tx, roomNid: number, delta: StateDelta): Promise<void> {
+  await tx.run(
+    ADD_DELTA,
+    roomNid,
+    delta.position,
+    textColumn(delta.type),
+    textColumn(delta.stateKey),
+    delta.eventNid ?? null,
+    delta.prevEventNid ?? null,
+  );
+}
+
+/** The changes of the current state after one position, up to another, oldest first. */
+export async function deltas(
+  reader: Reader,
+  roomNid: number,
+  range: { readonly after: number; readonly upto: number },
+): Promise<StateDelta[]> {
+  const rows = await reader.all(DELTAS, roomNid, range.after, range.upto);
+  return rows.map((row) => ({
+    position: row.position,
+    type: fromTextColumn(row.type),
+    stateKey: fromTextColumn(row.state_key),
+    eventNid: row.event_nid ?? undefined,
+    prevEventNid: row.prev_event_nid ?? undefined,
+  }));
+}
+
+function keyed(row: Row): StateKey & { eventNid: number } {
+  return { type: fromTextColumn(row.type), stateKey: fromTextColumn(row.state_key), eventNid: row.event_nid };
+}

@@ -1,0 +1,255 @@
+import type { RoomId, ServerName, UserId } from '#keys/ids.ts';
+import type { Reader, Tx } from './database.ts';
+import { sql } from './sql.ts';
+
+export type Membership = 'join' | 'invite' | 'leave' | 'ban' | 'knock';
+
+/** A user's membership of a room: by its current state, or by an invitation from outside. */
+export interface MembershipRow {
+  readonly roomNid: number;
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  readonly membership: Membership;
+  readonly eventNid: number;
+  /** The position at which it came to be so. */
+  readonly position: number;
+  readonly serverName: ServerName;
+  readonly displayName: string | null;
+  readonly avatarUrl: string | null;
+  readonly forgotten: boolean;
+}
+
+/** A membership to write. */
+export type NewMembership = Omit<MembershipRow, 'roomId' | 'forgotten'>;
+
+interface Row {
+  room_nid: number;
+  room_id: RoomId;
+  user_id: UserId;
+  membership: Membership;
+  event_nid: number;
+  position: number;
+  server_name: ServerName;
+  display_name: string | null;
+  avatar_url: string | null;
+  forgotten: number;
+}
+
+const COLUMNS = `m.room_nid, r.room_id, m.user_id, m.membership, m.event_nid, m.position, m.server_name,
+  m.display_name, m.avatar_url, m.forgotten`;
+const SELECT = `SELECT ${COLUMNS} FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid`;
+
+const OF = sql<[number, string], Row>('memberships.of', `${SELECT} WHERE m.room_nid = ? AND m.user_id = ?`);
+const OF_USER = sql<[string], Row>(
+  'memberships.ofUser',
+  `${SELECT} WHERE m.user_id = ? ORDER BY m.position, m.room_nid`,
+);
+const OF_USER_SINCE = sql<[string, number, number], Row>(
+  'memberships.ofUserSince',
+  `${SELECT} WHERE m.user_id = ? AND m.position > ? AND m.position <= ? ORDER BY m.position, m.room_nid`,
+);
+const IN_ROOM = sql<[number], Row>(
+  'memberships.inRoom',
+  `${SELECT} WHERE m.room_nid = ? ORDER BY m.position, m.user_id`,
+);
+const IN_ROOM_WITH = sql<[number, string], Row>(
+  'memberships.inRoomWith',
+  `${SELECT} WHERE m.room_nid = ? AND m.membership = ? ORDER BY m.position, m.user_id`,
+);
+const COUNTS = sql<[number], { membership: Membership; members: number }>(
+  'memberships.counts',
+  `SELECT membership, COUNT(*) AS members FROM memberships
+   WHERE room_nid = ? AND membership IN ('join', 'invite') GROUP BY membership ORDER BY membership`,
+);
+// Goes from server to server by the index, so that a room's cost is its servers, not its members.
+const JOINED_SERVERS = sql<[number, number], { server_name: ServerName }>(
+  'memberships.joinedServers',
+  `WITH RECURSIVE servers (server_name) AS (
+     SELECT MIN(server_name) FROM memberships WHERE room_nid = ? AND membership = 'join'
+     UNION ALL
+     SELECT (SELECT MIN(m.server_name) FROM memberships m
+             WHERE m.room_nid = ? AND m.membership = 'join' AND m.server_name > s.server_name)
+     FROM servers s WHERE s.server_name IS NOT NULL)
+   SELECT server_name FROM servers WHERE server_name IS NOT NULL ORDER BY server_name`,
+);
+const SERVER_IS_IN = sql<[number, string], { user_id: UserId }>(
+  'memberships.serverIsIn',
+  `SELECT user_id FROM memberships WHERE room_nid = ? AND membership = 'join' AND server_name = ?
+   ORDER BY user_id LIMIT 1`,
+);
+const JOINED_OF_SERVER = sql<[number, string], { user_id: UserId }>(
+  'memberships.joinedOfServer',
+  `SELECT user_id FROM memberships WHERE room_nid = ? AND membership = 'join' AND server_name = ?
+   ORDER BY user_id`,
+);
+const SHARING_ROOMS = sql<[string], { user_id: UserId }>(
+  'memberships.sharingRooms',
+  `SELECT DISTINCT theirs.user_id FROM memberships ours
+   JOIN memberships theirs ON theirs.room_nid = ours.room_nid AND theirs.membership = 'join'
+   WHERE ours.user_id = ? AND ours.membership = 'join' ORDER BY theirs.user_id`,
+);
+const SHARE_A_ROOM = sql<[string, string], { room_nid: number }>(
+  'memberships.shareARoom',
+  `SELECT ours.room_nid FROM memberships ours
+   JOIN memberships theirs ON theirs.room_nid = ours.room_nid AND theirs.membership = 'join'
+   WHERE ours.user_id = ? AND ours.membership = 'join' AND theirs.user_id = ?
+   ORDER BY ours.room_nid LIMIT 1`,
+);
+const SET = sql<[number, string, string, number, number, string, string | null, string | null]>(
+  'memberships.set',
+  `INSERT INTO memberships
+     (room_nid, user_id, membership, event_nid, position, server_name, display_name, avatar_url, forgotten)
+   VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)
+   ON CONFLICT (room_nid, user_id) DO UPDATE SET membership = excluded.membership,
+     event_nid = excluded.event_nid, position = excluded.position, display_name = excluded.display_name,
+     avatar_url = excluded.avatar_url, forgotten = 0`,
+);
+const LEAVE = sql<[number, number, string]>(
+  'memberships.leave',
+  `UPDATE memberships SET membership = 'leave', position = ?, display_name = NULL, avatar_url = NULL
+   WHERE room_nid = ? AND user_id = ?`,
+);
+const REDACT = sql<[number, number]>(
+  'memberships.redact',
+  'UPDATE memberships SET display_name = NULL, avatar_url = NULL WHERE room_nid = ? AND event_nid = ?',
+);
+const SET_FORGOTTEN = sql<[number, number, string]>(
+  'memberships.setForgotten',
+  'UPDATE memberships SET forgotten = ? WHERE room_nid = ? AND user_id = ?',
+);
+
+/** A user's membership of a room, if they ever had one. */
+export async function of(
+  reader: Reader,
+  roomNid: number,
+  userId: UserId,
+): Promise<MembershipRow | undefined> {
+  const row = await reader.get(OF, roomNid, userId);
+  return row === undefined ? undefined : fromRow(row);
+}
+
+/** All rooms that a user is or was in or invited to, in the order of the last change. */
+export async function ofUser(reader: Reader, userId: UserId): Promise<MembershipRow[]> {
+  return (await reader.all(OF_USER, userId)).map(fromRow);
+}
+
+/** A user's memberships that changed after one position, up to another. */
+export async function ofUserSince(
+  reader: Reader,
+  userId: UserId,
+  since: number,
+  upto: number,
+): Promise<MembershipRow[]> {
+  return (await reader.all(OF_USER_SINCE, userId, since, upto)).map(fromRow);
+}
+
+/** The members of a room, all or those of one membership, in the order of the last change. */
+export async function inRoom(
+  reader: Reader,
+  roomNid: number,
+  membership?: Membership,
+): Promise<MembershipRow[]> {
+  const rows =
+    membership === undefined
+      ? await reader.all(IN_ROOM, roomNid)
+      : await reader.all(IN_ROOM_WITH, roomNid, membership);
+  return rows.map(fromRow);
+}
+
+/** How many users are joined and invited. */
+export async function countsIn(
+  reader: Reader,
+  roomNid: number,
+): Promise<{ joined: number; invited: number }> {
+  const counts = new Map((await reader.all(COUNTS, roomNid)).map((row) => [row.membership, row.members]));
+  return { joined: counts.get('join') ?? 0, invited: counts.get('invite') ?? 0 };
+}
+
+/** The servers with a joined user, in alphabetical order. */
+export async function joinedServers(reader: Reader, roomNid: number): Promise<ServerName[]> {
+  return (await reader.all(JOINED_SERVERS, roomNid, roomNid)).map((row) => row.server_name);
+}
+
+/** True where the server has a joined user in the room. */
+export async function serverIsIn(reader: Reader, roomNid: number, server: ServerName): Promise<boolean> {
+  return (await reader.get(SERVER_IS_IN, roomNid, server)) !== undefined;
+}
+
+/** The joined users of our own server, whose name is `serverName`. */
+export async function joinedLocalUsers(
+  reader: Reader,
+  roomNid: number,
+  serverName: ServerName,
+): Promise<UserId[]> {
+  return (await reader.all(JOINED_OF_SERVER, roomNid, serverName)).map((row) => row.user_id);
+}
+
+/** Everybody who is joined to a room that the user is joined to, the user among them. */
+export async function usersSharingRooms(reader: Reader, userId: UserId): Promise<UserId[]> {
+  return (await reader.all(SHARING_ROOMS, userId)).map((row) => row.user_id);
+}
+
+/** True where both users are joined to the same room. */
+export async function shareARoom(reader: Reader, a: UserId, b: UserId): Promise<boolean> {
+  return (await reader.get(SHARE_A_ROOM, a, b)) !== undefined;
+}
+
+/** Writes a membership in place of the one before; the room counts as remembered again. */
+export async function set(tx: Tx, membership: NewMembership): Promise<void> {
+  const { roomNid, userId, eventNid, position, serverName, displayName, avatarUrl } = membership;
+  await tx.run(
+    SET,
+    roomNid,
+    userId,
+    membership.membership,
+    eventNid,
+    position,
+    serverName,
+    withoutNul(displayName),
+    withoutNul(avatarUrl),
+  );
+}
+
+/** Makes a member whose event is no longer in the state one that has left. */
+export async function setLeft(tx: Tx, roomNid: number, userId: UserId, position: number): Promise<void> {
+  await tx.run(LEAVE, position, roomNid, userId);
+}
+
+/** Forgets the names that a redacted member event brought. */
+export async function redact(tx: Tx, roomNid: number, eventNid: number): Promise<void> {
+  await tx.run(REDACT, roomNid, eventNid);
+}
+
+/** The user does not want to see this room again. True where there was a membership. */
+export function forget(tx: Tx, roomNid: number, userId: UserId): Promise<boolean> {
+  return setForgotten(tx, roomNid, userId, true);
+}
+
+/** Sets whether the user has forgotten the room. True where there was a membership. */
+export async function setForgotten(
+  tx: Tx,
+  roomNid: number,
+  userId: UserId,
+  forgotten: boolean,
+): Promise<boolean> {
+  return (await tx.run(SET_FORGOTTEN, forgotten ? 1 : 0, roomNid, userId)) === 1;
+}
+
+function withoutNul(text: string | null): string | null {
+  return text?.replaceAll('\0', '') ?? null;
+}
+
+function fromRow(row: Row): MembershipRow {
+  return {
+    roomNid: row.room_nid,
+    roomId: row.room_id,
+    userId: row.user_id,
+    membership: row.membership,
+    eventNid: row.event_nid,
+    position: row.position,
+    serverName: row.server_name,
+    displayName: row.display_name,
+    avatarUrl: row.avatar_url,
+    forgotten: row.forgotten === 1,
+  };
+}
