@@ -83,11 +83,11 @@ export function referencesOf(list: Json | undefined): readonly EventId[] {
 }
 
 function roomIdOf(pdu: JsonObject, rules: RoomVersionRules, eventId: EventId): RoomId {
-  const claimed = stringAt(pdu, 'room_id') as RoomId | undefined;
-  if (claimed !== undefined) return claimed;
+  const claimed = stringAt(pdu, 'room_id');
   // "The room ID is the event ID of the event with sigil ! instead of $."
-  if (rules.roomIdIsCreateHash && stringAt(pdu, 'type') === 'm.room.create') return roomIdOfCreate(eventId);
-  return present(claimed, 'room_id');
+  const isHash =
+    claimed === undefined && rules.roomIdIsCreateHash && stringAt(pdu, 'type') === 'm.room.create';
+  return isHash ? roomIdOfCreate(eventId) : (present(claimed, 'room_id') as RoomId);
 }
 
 function redactsOf(

@@ -1,6 +1,7 @@
 /** Hashes and ids of events: https://spec.matrix.org/v1.19/server-server-api/#signing-events */
-import { createHash } from 'node:crypto';
+import { decodeBase64 } from '#keys/base64.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
+import { sha256, sha256Base64, sha256Base64Url } from '#keys/hash.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
 import { redact } from './redact.ts';
@@ -11,14 +12,12 @@ import type { RoomVersionRules } from './versions.ts';
  * `unsigned`, `signatures` and `hashes`.
  */
 export function contentHash(pdu: JsonObject): string {
-  const { unsigned: _unsigned, signatures: _signatures, hashes: _hashes, ...covered } = pdu;
-  return unpadded(sha256(covered).toString('base64'));
+  return sha256Base64(hashedContent(pdu));
 }
 
 /** The reference hash of a PDU, 32 bytes: over what is left of it after redaction, without `signatures`. */
 export function referenceHash(pdu: JsonObject, rules: RoomVersionRules): Buffer {
-  const { unsigned: _unsigned, signatures: _signatures, ...covered } = redact(pdu, rules);
-  return sha256(covered);
+  return sha256(referenced(pdu, rules));
 }
 
 /** The id of the event: its `event_id` in versions 1 and 2, `$` and its reference hash in later ones. */
@@ -27,9 +26,9 @@ export function eventIdOf(pdu: JsonObject, rules: RoomVersionRules): EventId {
     case 'chosen':
       return chosenId(pdu);
     case 'base64':
-      return `$${unpadded(referenceHash(pdu, rules).toString('base64'))}`;
+      return `$${sha256Base64(referenced(pdu, rules))}`;
     case 'urlSafeBase64':
-      return `$${referenceHash(pdu, rules).toString('base64url')}`;
+      return `$${sha256Base64Url(referenced(pdu, rules))}`;
   }
 }
 
@@ -46,7 +45,8 @@ export function createEventIdOf(roomId: RoomId): EventId {
 /** True where `hashes.sha256` is the PDU's content hash. Where it is not, the PDU counts as a redacted copy. */
 export function hasContentHash(pdu: JsonObject): boolean {
   const claimed = stringAt(objectAt(pdu, 'hashes') ?? {}, 'sha256');
-  return claimed !== undefined && unpadded(claimed) === contentHash(pdu);
+  const digest = claimed === undefined ? undefined : decodeBase64(claimed);
+  return digest !== undefined && sha256(hashedContent(pdu)).equals(digest);
 }
 
 function chosenId(pdu: JsonObject): EventId {
@@ -55,10 +55,12 @@ function chosenId(pdu: JsonObject): EventId {
   return id as EventId;
 }
 
-function sha256(value: JsonObject): Buffer {
-  return createHash('sha256').update(encodeCanonical(value)).digest();
+function hashedContent(pdu: JsonObject): string {
+  const { unsigned: _unsigned, signatures: _signatures, hashes: _hashes, ...covered } = pdu;
+  return encodeCanonical(covered);
 }
 
-function unpadded(base64: string): string {
-  return base64.replace(/=+$/, '');
+function referenced(pdu: JsonObject, rules: RoomVersionRules): string {
+  const { unsigned: _unsigned, signatures: _signatures, ...covered } = redact(pdu, rules);
+  return encodeCanonical(covered);
 }

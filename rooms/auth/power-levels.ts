@@ -1,0 +1,137 @@
+/**
+ * The rules for `m.room.power_levels`: rule 10 of version 12, 9 of versions 6 to 11, 10 of versions 1 to 5.
+ * Numbers in the comments are those of version 10 unless another version is named; version 12 has them under 10,
+ * one higher from its 10.4 on.
+ */
+import { isUserId } from '#keys/ids.ts';
+import { type JsonObject, objectAt, own } from '#keys/json.ts';
+import type { Event } from '../event.ts';
+import { creatorsOf, levelOf, levelsOf, powerOf } from '../power.ts';
+import type { RoomVersionRules } from '../versions.ts';
+import type { AuthState } from './state.ts';
+
+const LEVELS = ['users_default', 'events_default', 'state_default', 'ban', 'redact', 'kick', 'invite'];
+
+/** Why a power levels event is not allowed in a state, or undefined where it is. */
+export function checkPowerLevels(event: Event, state: AuthState): string | undefined {
+  const create = state.get('m.room.create', '');
+  const malformed = checkContent(event.content, event.rules) ?? checkCreatorsAbsent(event, create);
+  if (malformed !== undefined) return malformed;
+  const previous = state.get('m.room.power_levels', '');
+  // v10 9.4: If there is no previous `m.room.power_levels` event in the room, allow.
+  if (previous === undefined) return undefined;
+  const level = powerOf(create, previous).of(event.sender);
+  // v10 9.10: Otherwise, allow.
+  return (
+    checkChangedLevels(previous.content, event, level) ??
+    checkChangedEntries(previous.content, event, level) ??
+    checkChangedUsers(previous.content, event, level)
+  );
+}
+
+/** Whether the content is written as the room version has it, whatever the state. */
+function checkContent(content: JsonObject, rules: RoomVersionRules): string | undefined {
+  if (rules.powerLevels === 'integers') {
+    // v10 9.1: If any of the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`,
+    // `kick`, or `invite` in `content` are present and not an integer, reject.
+    for (const key of LEVELS) {
+      const value = own(content, key);
+      if (value !== undefined && levelOf(value, rules) === undefined) return `${key} is not an integer`;
+    }
+    // v10 9.2: If either of the properties `events` or `notifications` in `content` are present and not an object
+    // with values that are integers, reject.
+    for (const key of ['events', 'notifications']) {
+      const value = own(content, key);
+      if (value !== undefined && levelsOf(value, rules) === undefined) {
+        return `${key} is not an object of integers`;
+      }
+    }
+  }
+  // v10 9.3: If the `users` property in `content` is not an object with keys that are valid user IDs with values
+  // that are integers, reject. (v1-v9: "or a string that is an integer".)
+  const users = own(content, 'users');
+  if (users === undefined) return undefined;
+  const levels = levelsOf(users, rules);
+  if (levels === undefined) return 'users is not an object of integers';
+  return levels.keys().every(isUserId) ? undefined : 'users has a key that is not a user id';
+}
+
+function checkCreatorsAbsent(event: Event, create: Event | undefined): string | undefined {
+  if (!event.rules.privilegedCreators || create === undefined) return undefined;
+  const users = objectAt(event.content, 'users') ?? {};
+  // v12 10.4: If the `users` property in `content` contains the `sender` of the `m.room.create` event or any of
+  // the `additional_creators` array (if present) from the `content` of the `m.room.create` event, reject.
+  const named = creatorsOf(create)
+    .values()
+    .some((creator) => own(users, creator) !== undefined);
+  return named ? 'users names a creator of the room' : undefined;
+}
+
+/**
+ * v10 9.5: For the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`, `kick`,
+ * `invite` check if they were added, changed or removed.
+ */
+function checkChangedLevels(previous: JsonObject, event: Event, level: number): string | undefined {
+  for (const key of LEVELS) {
+    const before = levelOf(own(previous, key), event.rules);
+    const after = levelOf(own(event.content, key), event.rules);
+    if (before === after) continue;
+    // v10 9.5.1: If the current value is higher than the `sender`'s current power level, reject.
+    // v10 9.5.2: If the new value is higher than the `sender`'s current power level, reject.
+    if (isAbove(before, level) || isAbove(after, level)) return `${key} is above the power of the sender`;
+  }
+  return undefined;
+}
+
+/** v10 9.6 and 9.7: the entries of `events` and, from v6, of `notifications`. */
+function checkChangedEntries(previous: JsonObject, event: Event, level: number): string | undefined {
+  for (const property of event.rules.notificationLevelsChecked ? ['events', 'notifications'] : ['events']) {
+    for (const [key, before, after] of changesOf(property, previous, event)) {
+      // v10 9.6.1: For each entry being changed in, or removed from: if the current value is greater than the
+      // `sender`'s current power level, reject.
+      // v10 9.7.1: For each entry being added to, or changed in: if the new value is greater than the `sender`'s
+      // current power level, reject.
+      if (isAbove(before, level) || isAbove(after, level)) {
+        return `${property} changes ${JSON.stringify(key)}, which is above the power of the sender`;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** v10 9.8 and 9.9: the entries of `users`. */
+function checkChangedUsers(previous: JsonObject, event: Event, level: number): string | undefined {
+  for (const [userId, before, after] of changesOf('users', previous, event)) {
+    // v10 9.8.1: For each entry being changed in, or removed from, the `users` property, other than the `sender`'s
+    // own entry: if the current value is greater than or equal to the `sender`'s current power level, reject.
+    if (userId !== event.sender && before !== undefined && before >= level) {
+      return `users changes ${userId}, who is not below the power of the sender`;
+    }
+    // v10 9.9.1: For each entry being added to, or changed in, the `users` property: if the new value is greater
+    // than the `sender`'s current power level, reject.
+    if (isAbove(after, level)) return `users lifts ${userId} above the power of the sender`;
+  }
+  return undefined;
+}
+
+type EntryChange = readonly [key: string, before: number | undefined, after: number | undefined];
+
+/** The entries of an object of levels that were added, changed or removed. */
+function changesOf(property: string, previous: JsonObject, event: Event): EntryChange[] {
+  const before = objectAt(previous, property) ?? {};
+  const after = objectAt(event.content, property) ?? {};
+  const keys = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...keys]
+    .map(
+      (key): EntryChange => [
+        key,
+        levelOf(own(before, key), event.rules),
+        levelOf(own(after, key), event.rules),
+      ],
+    )
+    .filter(([, old, now]) => old !== now);
+}
+
+function isAbove(value: number | undefined, level: number): boolean {
+  return value !== undefined && value > level;
+}

@@ -1,0 +1,79 @@
+/** Invites to a third-party identifier: https://spec.matrix.org/v1.19/server-server-api/#third-party-invites */
+import { decodeBase64, decodeBase64Url } from '#keys/base64.ts';
+import { verifySync } from '#keys/ed25519.ts';
+import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { signableBytes } from '#keys/sign-json.ts';
+import type { Event } from '../event.ts';
+import type { AuthState } from './state.ts';
+
+/**
+ * Signatures times keys that are tried. An identity server signs with one key and names at most a few; without a
+ * bound one event could keep a server busy for a minute.
+ */
+const MOST_ATTEMPTS = 128;
+
+/** v10 4.4.1: If `content` has a `third_party_invite` property. */
+export function checkThirdPartyInvite(
+  event: Event,
+  state: AuthState,
+  targetMembership: string | undefined,
+): string | undefined {
+  // v10 4.4.1.1: If *target user* is banned, reject.
+  if (targetMembership === 'ban') return 'The user is banned from the room';
+  // v10 4.4.1.2: If `content.third_party_invite` does not have a `signed` property, reject.
+  const signed = objectAt(objectAt(event.content, 'third_party_invite') ?? {}, 'signed');
+  if (signed === undefined) return 'The third-party invite is not signed';
+  // v10 4.4.1.3: If `signed` does not have `mxid` and `token` properties, reject.
+  const mxid = stringAt(signed, 'mxid');
+  const token = stringAt(signed, 'token');
+  if (mxid === undefined || token === undefined) return 'The third-party invite lacks mxid or token';
+  // v10 4.4.1.4: If `mxid` does not match `state_key`, reject.
+  if (mxid !== event.stateKey) return 'The third-party invite is for another user';
+  // v10 4.4.1.5: If there is no `m.room.third_party_invite` event in the current room state with `state_key`
+  // matching `token`, reject.
+  const invite = state.get('m.room.third_party_invite', token);
+  if (invite === undefined) return 'There is no third-party invite with this token';
+  // v10 4.4.1.6: If `sender` does not match `sender` of the `m.room.third_party_invite`, reject.
+  if (event.sender !== invite.sender) return 'The third-party invite was sent by another user';
+  // v10 4.4.1.7: If any signature in `signed` matches any public key in the `m.room.third_party_invite` event,
+  // allow.
+  // v10 4.4.1.8: Otherwise, reject.
+  return isSignedByAny(signed, publicKeysOf(invite.content)) ? undefined : 'The third-party invite is forged';
+}
+
+function isSignedByAny(signed: JsonObject, publicKeys: readonly string[]): boolean {
+  const bytes = signableBytes(signed);
+  let attempts = 0;
+  for (const signature of ed25519SignaturesOf(signed)) {
+    for (const publicKey of publicKeys) {
+      attempts += 1;
+      if (attempts > MOST_ATTEMPTS) return false;
+      if (verifySync(publicKey, bytes, signature)) return true;
+    }
+  }
+  return false;
+}
+
+function* ed25519SignaturesOf(signed: JsonObject): Generator<string> {
+  for (const keys of Object.values(objectAt(signed, 'signatures') ?? {})) {
+    if (!isObject(keys)) continue;
+    for (const [keyId, signature] of Object.entries(keys)) {
+      if (keyId.startsWith('ed25519:') && typeof signature === 'string') yield signature;
+    }
+  }
+}
+
+/**
+ * v10 4.4.1.7.1: "A single public key in the `public_key` property."
+ * v10 4.4.1.7.2: "A list of public keys in the `public_keys` property."
+ */
+function publicKeysOf(content: JsonObject): string[] {
+  const listed: Json = own(content, 'public_keys') ?? [];
+  const candidates = [
+    stringAt(content, 'public_key'),
+    ...(Array.isArray(listed) ? listed : []).map((key: Json) =>
+      isObject(key) ? stringAt(key, 'public_key') : undefined,
+    ),
+  ];
+  return candidates.filter((key) => key !== undefined);
+}

@@ -1,0 +1,98 @@
+/** Power levels: https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels */
+import { isUserId, type UserId } from '#keys/ids.ts';
+import { isObject, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
+import type { Event } from './event.ts';
+import type { RoomVersionRules } from './versions.ts';
+
+/** Who may do what, by the power levels of one state of a room. */
+export interface PowerLevels {
+  /** The level of a user; `Infinity` for a creator in version 12. */
+  of(userId: string): number;
+  /** "The event type's required power level" */
+  required(type: string, kind: 'state' | 'message'): number;
+  readonly invite: number;
+  readonly kick: number;
+  readonly ban: number;
+  readonly redact: number;
+}
+
+/**
+ * The power levels of a room by its create event and its power levels event; either may be missing. Levels that
+ * the event does not give have the defaults of the specification.
+ */
+export function powerOf(create: Event | undefined, powerLevels: Event | undefined): PowerLevels {
+  const rules = (powerLevels ?? create)?.rules;
+  const creators = create === undefined ? new Set<string>() : creatorsOf(create);
+  const content = powerLevels?.content ?? {};
+  const level = (of: JsonObject, key: string): number | undefined =>
+    rules === undefined ? undefined : levelOf(own(of, key), rules);
+
+  const users = objectAt(content, 'users') ?? {};
+  const events = objectAt(content, 'events') ?? {};
+  const usersDefault = level(content, 'users_default') ?? 0;
+  const stateDefault = level(content, 'state_default') ?? 50;
+  const eventsDefault = level(content, 'events_default') ?? 0;
+
+  return {
+    of(userId) {
+      if (creators.has(userId)) {
+        // v12: "The power level of 'room creators' is infinitely high."
+        if (rules?.privilegedCreators === true) return Number.POSITIVE_INFINITY;
+        // v1-v11: "If the room contains no m.room.power_levels event, the room's creator has a power level of 100"
+        if (powerLevels === undefined) return 100;
+      }
+      return level(users, userId) ?? usersDefault;
+    },
+    required(type, kind) {
+      return level(events, type) ?? (kind === 'state' ? stateDefault : eventsDefault);
+    },
+    invite: level(content, 'invite') ?? 0,
+    kick: level(content, 'kick') ?? 50,
+    ban: level(content, 'ban') ?? 50,
+    redact: level(content, 'redact') ?? 50,
+  };
+}
+
+/** The creators of a room: the sender of its create event and, from version 12, its `additional_creators`. */
+export function creatorsOf(create: Event): ReadonlySet<string> {
+  const creator = create.rules.creatorInContent ? own(create.content, 'creator') : create.sender;
+  const creators = new Set<string>(typeof creator === 'string' ? [creator] : []);
+  if (!create.rules.privilegedCreators) return creators;
+  for (const userId of additionalCreatorsOf(create.content) ?? []) creators.add(userId);
+  return creators;
+}
+
+/** `content.additional_creators`: empty where absent, undefined where it is not a list of user ids. */
+export function additionalCreatorsOf(content: JsonObject): readonly UserId[] | undefined {
+  const list = own(content, 'additional_creators');
+  if (list === undefined) return [];
+  return Array.isArray(list) && list.every(isUserId) ? list : undefined;
+}
+
+/** One level as the room version lets it be written; undefined for anything else. */
+export function levelOf(value: Json | undefined, rules: RoomVersionRules): number | undefined {
+  if (typeof value === 'number') {
+    if (Number.isSafeInteger(value)) return value;
+    // v1-v5: "the value is truncated at the decimal point"
+    const floats = rules.powerLevels === 'integersStringsAndFloats';
+    return floats && Number.isFinite(value) ? Math.trunc(value) : undefined;
+  }
+  if (typeof value !== 'string' || rules.powerLevels === 'integers') return undefined;
+  // v1-v9: leading and trailing whitespace, one sign, leading zeroes.
+  return /^\s*[+-]?\d{1,30}\s*$/.test(value) ? Number(value.trim()) : undefined;
+}
+
+/** The levels of an object such as `users`, by key; undefined where it is not an object of levels. */
+export function levelsOf(
+  value: Json | undefined,
+  rules: RoomVersionRules,
+): ReadonlyMap<string, number> | undefined {
+  if (!isObject(value)) return undefined;
+  const levels = new Map<string, number>();
+  for (const [key, entry] of Object.entries(value)) {
+    const level = levelOf(entry, rules);
+    if (level === undefined) return undefined;
+    levels.set(key, level);
+  }
+  return levels;
+}
