@@ -1,0 +1,55 @@
+import type { EventId } from '#keys/ids.ts';
+import type { Event } from '../event.ts';
+
+/** The events that a resolution may look at, loaded beforehand: see `missingFor`. */
+export interface AuthGraph {
+  event(eventId: EventId): Event | undefined;
+  /** True for an event that was rejected on receipt. Without this function, none was. */
+  isRejected?(eventId: EventId): boolean;
+}
+
+/** An event of the graph. Throws where it was not loaded: without it the result would be another. */
+export function loadedEvent(graph: AuthGraph, eventId: EventId): Event {
+  const event = graph.event(eventId);
+  if (event === undefined) throw new Error(`the event ${eventId} was not loaded for state resolution`);
+  return event;
+}
+
+/**
+ * The events given and their auth chains: "the events reachable by walking the graph induced by an event's
+ * auth_events links".
+ */
+export function withAuthChains(graph: AuthGraph, eventIds: Iterable<EventId>): Set<EventId> {
+  const reached = new Set(eventIds);
+  // A set hands out what is added to it while it is walked.
+  for (const eventId of reached) {
+    for (const authEventId of loadedEvent(graph, eventId).authEvents) reached.add(authEventId);
+  }
+  return reached;
+}
+
+/** The event of a type and state key that an event names in its `auth_events`, unless that was rejected. */
+export function namedAuthEvent(
+  graph: AuthGraph,
+  event: Event,
+  key: { readonly type: string; readonly stateKey: string },
+): Event | undefined {
+  for (const authEventId of event.authEvents) {
+    const authEvent = loadedEvent(graph, authEventId);
+    if (authEvent.type !== key.type || authEvent.stateKey !== key.stateKey) continue;
+    return graph.isRejected?.(authEventId) ? undefined : authEvent;
+  }
+  return undefined;
+}
+
+/**
+ * The room's create event as an event knows it: among its `auth_events`, or, where these must not name it,
+ * "the room_id (being the m.room.create event's ID) implies this instead".
+ */
+export function createEventOf(graph: AuthGraph, event: Event): Event | undefined {
+  if (event.type === 'm.room.create') return event;
+  if (!event.rules.roomIdIsCreateHash)
+    return namedAuthEvent(graph, event, { type: 'm.room.create', stateKey: '' });
+  const createId: EventId = `$${event.roomId.slice(1)}`;
+  return graph.isRejected?.(createId) ? undefined : loadedEvent(graph, createId);
+}
