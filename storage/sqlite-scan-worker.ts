@@ -14,7 +14,9 @@ function answer({ id, text, params }: ScanRequest): ScanReply {
     // Long reads are rare and long: preparing each anew costs nothing beside them.
     return { id, rows: connection.prepare<[readonly SqlParams[]], unknown>(text).all(params) };
   } catch (error) {
-    return { id, error };
+    // An error that crosses threads keeps its message only.
+    const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+    return { id, message: error instanceof Error ? error.message : String(error), code };
   }
 }
 

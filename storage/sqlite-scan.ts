@@ -10,7 +10,7 @@ export interface ScanRequest {
 
 export type ScanReply =
   | { readonly id: number; readonly rows: readonly unknown[] }
-  | { readonly id: number; readonly error: unknown };
+  | { readonly id: number; readonly message: string; readonly code: string | undefined };
 
 const MAX_WAITING = 1_000;
 
@@ -26,7 +26,7 @@ export class ScanThread {
     this.#path = path;
   }
 
-  /** All rows of one statement. Rejects with SQLite's own error. */
+  /** All rows of one statement. Rejects with SQLite's own message and code. */
   run(text: string, params: readonly SqlValue[]): Promise<readonly unknown[]> {
     if (this.#closed) return Promise.reject(new DatabaseUnavailable('the database is closed'));
     if (this.#waiting.size >= MAX_WAITING) {
@@ -65,7 +65,7 @@ export class ScanThread {
     this.#waiting.delete(reply.id);
     if (this.#waiting.size === 0) this.#worker?.unref();
     if ('rows' in reply) waiting?.resolve(reply.rows);
-    else waiting?.reject(reply.error);
+    else waiting?.reject(Object.assign(new Error(reply.message), { code: reply.code }));
   }
 
   #failAll(error: Error): void {

@@ -57,7 +57,7 @@ export class Streams {
   #upto: number;
   #evictedUpto = 0;
   #waking = false;
-  #retry: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #reserving = false;
   #closed = false;
 
@@ -144,7 +144,7 @@ export class Streams {
   /** Ends every wait. Positions cannot be taken any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#retry);
+    clearTimeout(this.#timer);
     this.#listeners.clear();
     const waiters = new Set([...this.#waiters.values()].flatMap((set) => [...set]));
     for (const waiter of waiters) waiter.end('aborted');
@@ -210,21 +210,23 @@ export class Streams {
     this.#publish();
   }
 
-  #reserveSoon(): void {
+  #reserveSoon(delayMs = 0): void {
     if (this.#reserving) return;
     this.#reserving = true;
-    this.#reserve().then(
-      () => {
-        this.#reserving = false;
-      },
-      () => {
-        // A full or broken disk: every other write reports it. What is above the bound waits until it is mended.
-        this.#retry = setTimeout(() => {
+    // Not in this turn: the position may have been taken inside a write.
+    this.#timer = setTimeout(() => {
+      if (this.#closed) return;
+      this.#reserve().then(
+        () => {
           this.#reserving = false;
-          if (!this.#closed) this.#reserveSoon();
-        }, RETRY_MS).unref();
-      },
-    );
+        },
+        () => {
+          // A full or failed disk, which every other write reports: what is above the bound waits for it.
+          this.#reserving = false;
+          this.#reserveSoon(RETRY_MS);
+        },
+      );
+    }, delayMs).unref();
   }
 }
 
