@@ -33,7 +33,7 @@ export function stringAt(object: JsonObject, key: string): string | undefined {
 /** The own value under `key` when it is a safe integer. */
 export function integerAt(object: JsonObject, key: string): number | undefined {
   const value = own(object, key);
-  return Number.isSafeInteger(value) ? (value as number) : undefined;
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : undefined;
 }
 
 /** The own value under `key` when it is an object. */

@@ -1,0 +1,80 @@
+/**
+ * Ed25519 by OpenSSL, and by tweetnacl where OpenSSL refuses it (FIPS mode).
+ *
+ * Seeds and public keys are 32 bytes, signatures 64 (RFC 8032).
+ */
+
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+import nacl from 'tweetnacl';
+
+export type BackendName = 'openssl' | 'tweetnacl';
+
+/** Checks signatures by one public key. */
+export type Verifier = (message: Uint8Array, signature: Uint8Array) => Promise<boolean>;
+/** Signs with one private key. */
+export type Signer = (message: Uint8Array) => Uint8Array;
+
+export interface Backend {
+  readonly name: BackendName;
+  /** Undefined where the bytes are no key. */
+  verifier(publicKey: Uint8Array): Verifier | undefined;
+  signer(seed: Uint8Array): { readonly publicKey: Uint8Array; readonly sign: Signer };
+}
+
+/** The DER around the 32 bytes of a public key (SubjectPublicKeyInfo) and of a seed (PKCS #8). */
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/** Signatures are checked on the thread pool. */
+export const openssl: Backend = {
+  name: 'openssl',
+  verifier(publicKey) {
+    const key = createPublicKey({
+      key: Buffer.concat([SPKI_PREFIX, publicKey]),
+      format: 'der',
+      type: 'spki',
+    });
+    return (message, signature) => verifyOnPool(key, message, signature);
+  },
+  signer(seed) {
+    const key = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
+    const der = createPublicKey(key).export({ format: 'der', type: 'spki' });
+    return { publicKey: der.subarray(SPKI_PREFIX.length), sign: (message) => sign(null, message, key) };
+  },
+};
+
+/** Runs on the main thread, some milliseconds a signature, so it lets others run before each. */
+export const tweetnacl: Backend = {
+  name: 'tweetnacl',
+  verifier(publicKey) {
+    return async (message, signature) => {
+      await setImmediate();
+      return nacl.sign.detached.verify(message, signature, publicKey);
+    };
+  },
+  signer(seed) {
+    const pair = nacl.sign.keyPair.fromSeed(seed);
+    return { publicKey: pair.publicKey, sign: (message) => nacl.sign.detached(message, pair.secretKey) };
+  },
+};
+
+/** OpenSSL where it signs with Ed25519 on this machine, else tweetnacl. */
+export function detectBackend(): Backend {
+  try {
+    openssl.signer(new Uint8Array(32)).sign(new Uint8Array(1));
+    return openssl;
+  } catch {
+    // OpenSSL says no in several ways (unknown algorithm, disabled for FIPS): each means the same here.
+    return tweetnacl;
+  }
+}
+
+function verifyOnPool(key: KeyObject, message: Uint8Array, signature: Uint8Array): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    verify(null, message, key, signature, (error, valid) => {
+      if (error === null) resolve(valid);
+      else reject(error);
+    });
+  });
+}

@@ -1,0 +1,150 @@
+/** Signing keys and signatures: https://spec.matrix.org/v1.19/appendices/#signing-details */
+
+import { randomBytes } from 'node:crypto';
+import { decodeBase64, encodeBase64 } from './base64.ts';
+import { BoundedMap } from './bounded-map.ts';
+import {
+  type Backend,
+  type BackendName,
+  detectBackend,
+  openssl,
+  tweetnacl,
+  type Verifier,
+} from './ed25519-backend.ts';
+import type { KeyId } from './ids.ts';
+import { Lanes } from './lanes.ts';
+
+/** A public key, ready to check signatures. Two of the same bytes may be different objects: compare `base64`. */
+export interface PublicKey {
+  /** The 32 bytes in unpadded Base64. */
+  readonly base64: string;
+  readonly [verifier]: Verifier;
+}
+
+const verifier: unique symbol = Symbol('verifier');
+
+/** A private key of ours; the seed stays inside. */
+export interface SigningKeyPair {
+  /** `ed25519:<version>` */
+  readonly keyId: KeyId;
+  /** The 32 bytes in unpadded Base64. */
+  readonly publicKey: string;
+  /** The signature of the bytes (a string counts as UTF-8) in unpadded Base64. */
+  sign(message: string | Uint8Array): string;
+}
+
+/** One signature to check; the signature is in Base64. */
+export interface SignatureCheck {
+  readonly publicKey: PublicKey;
+  readonly message: string | Uint8Array;
+  readonly signature: string;
+}
+
+export interface Ed25519 {
+  readonly backend: BackendName;
+  publicKeyFrom(base64: string): PublicKey | undefined;
+  keyPairFromSeed(version: string, seed: Uint8Array): SigningKeyPair;
+}
+
+const SEED_BYTES = 32;
+const PUBLIC_KEY_BYTES = 32;
+const SIGNATURE_BYTES = 64;
+/** "The version must have characters matching the regular expression `[a-zA-Z0-9_]`." */
+const VERSION = /^[a-zA-Z0-9_]{1,200}$/;
+const CACHED_KEYS = 4_096;
+const CHECKS_AT_ONCE = 16;
+
+const checks = new Lanes(CHECKS_AT_ONCE, Number.POSITIVE_INFINITY);
+const detected = ed25519By(detectBackend());
+
+/** Which of the two does the work on this machine. */
+export function ed25519Backend(): BackendName {
+  return detected.backend;
+}
+
+/** The key of these 32 bytes in Base64; undefined where they are no key. Recent keys are kept. */
+export function publicKeyFrom(base64: string): PublicKey | undefined {
+  return detected.publicKeyFrom(base64);
+}
+
+/** The key pair of a 32-byte seed. Throws where `version` is not `[a-zA-Z0-9_]+` or the seed has another length. */
+export function keyPairFromSeed(version: string, seed: Uint8Array): SigningKeyPair {
+  return detected.keyPairFromSeed(version, seed);
+}
+
+/** 32 bytes from the system's source of randomness. */
+export function generateSeed(): Uint8Array {
+  return randomBytes(SEED_BYTES);
+}
+
+/** True for `ed25519:<version>`, the only algorithm there is. */
+export function isEd25519KeyId(keyId: string): keyId is KeyId {
+  return keyId.startsWith('ed25519:') && VERSION.test(keyId.slice('ed25519:'.length));
+}
+
+/** True where the signature (Base64) is the key's over the message; false for a malformed one too. */
+export async function verify(
+  key: PublicKey,
+  message: string | Uint8Array,
+  signature: string,
+): Promise<boolean> {
+  const bytes = decodeBase64(signature);
+  if (bytes?.length !== SIGNATURE_BYTES) return false;
+  return checks.run(() => key[verifier](bytesOf(message), bytes));
+}
+
+/** The verdict of each check, in their order. */
+export async function verifyMany(items: readonly SignatureCheck[]): Promise<boolean[]> {
+  const verdicts = new Array<boolean>(items.length).fill(false);
+  const queue = items.entries();
+  // Each lane takes the next item when it is done with its last, so that few of many wait in memory.
+  const lane = async () => {
+    for (const [index, item] of queue) {
+      verdicts[index] = await verify(item.publicKey, item.message, item.signature);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(CHECKS_AT_ONCE, items.length) }, lane));
+  return verdicts;
+}
+
+/** Ed25519 by the named implementation, whatever this machine prefers. */
+export function ed25519With(name: BackendName): Ed25519 {
+  return ed25519By(name === 'openssl' ? openssl : tweetnacl);
+}
+
+function ed25519By(backend: Backend): Ed25519 {
+  const cache = new BoundedMap<string, PublicKey>(CACHED_KEYS);
+  return {
+    backend: backend.name,
+    publicKeyFrom: (base64) => {
+      const known = cache.get(base64);
+      if (known !== undefined) return known;
+      const key = importPublicKey(backend, base64);
+      if (key !== undefined) cache.set(base64, key);
+      return key;
+    },
+    keyPairFromSeed: (version, seed) => pairFromSeed(backend, version, seed),
+  };
+}
+
+function importPublicKey(backend: Backend, base64: string): PublicKey | undefined {
+  const bytes = decodeBase64(base64);
+  if (bytes?.length !== PUBLIC_KEY_BYTES) return undefined;
+  const check = backend.verifier(bytes);
+  return check === undefined ? undefined : { base64: encodeBase64(bytes), [verifier]: check };
+}
+
+function pairFromSeed(backend: Backend, version: string, seed: Uint8Array): SigningKeyPair {
+  if (!VERSION.test(version)) throw new RangeError('a key version is made of a-z, A-Z, 0-9 and _');
+  if (seed.length !== SEED_BYTES) throw new RangeError(`a seed has ${SEED_BYTES} bytes`);
+  const { publicKey, sign } = backend.signer(seed);
+  return {
+    keyId: `ed25519:${version}`,
+    publicKey: encodeBase64(publicKey),
+    sign: (message) => encodeBase64(sign(bytesOf(message))),
+  };
+}
+
+function bytesOf(message: string | Uint8Array): Uint8Array {
+  return typeof message === 'string' ? Buffer.from(message) : message;
+}

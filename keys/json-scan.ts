@@ -1,0 +1,167 @@
+/**
+ * One pass over JSON text for what `JSON.parse` does not tell: how deep it is, how many members it has, and how
+ * its numbers were written. It does not judge the grammar: `JSON.parse` runs afterwards and does.
+ */
+
+export interface ScanRules {
+  /** How many arrays and objects may stand inside each other. */
+  readonly maxDepth: number;
+  /** How many arrays, objects and separating commas there may be. */
+  readonly maxNodes: number;
+  /** Only integers in +-(2^53-1), written without fraction, exponent or negative zero. */
+  readonly canonicalNumbers: boolean;
+}
+
+export type Scan =
+  | { readonly kind: 'ok' /** Members of all objects, duplicates counted. */; readonly members: number }
+  | { readonly kind: 'invalid'; readonly reason: string };
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_ARRAY = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+/** Scans the text; the answer counts only for text that `JSON.parse` accepts. */
+export function scan(text: string, rules: ScanRules): Scan {
+  let depth = 0;
+  let nodes = 0;
+  let members = 0;
+  let at = 0;
+  while (at < text.length) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) {
+      at = stringEnd(text, at);
+      continue;
+    }
+    if (unit === MINUS || (unit >= ZERO && unit <= NINE)) {
+      const end = numberEnd(text, at);
+      const reason = faultOfNumber(text.slice(at, end), rules.canonicalNumbers);
+      if (reason !== undefined) return { kind: 'invalid', reason };
+      at = end;
+      continue;
+    }
+    if (unit === OPEN_OBJECT || unit === OPEN_ARRAY) {
+      depth += 1;
+      nodes += 1;
+      if (depth > rules.maxDepth) return { kind: 'invalid', reason: 'nested too deeply' };
+    } else if (unit === CLOSE_OBJECT || unit === CLOSE_ARRAY) {
+      depth -= 1;
+    } else if (unit === COMMA) {
+      nodes += 1;
+    } else if (unit === COLON) {
+      members += 1;
+    }
+    if (nodes > rules.maxNodes) return { kind: 'invalid', reason: 'too many values' };
+    at += 1;
+  }
+  return { kind: 'ok', members };
+}
+
+/** The members of a top-level object, in order: each one's name and where its value starts and ends. */
+export function* membersOf(text: string): Generator<[name: string, start: number, end: number]> {
+  let at = spaceEnd(text, 0);
+  if (text.charCodeAt(at) !== OPEN_OBJECT) return;
+  at = spaceEnd(text, at + 1);
+  while (text.charCodeAt(at) === QUOTE) {
+    const nameEnd = stringEnd(text, at);
+    const name: unknown = JSON.parse(text.slice(at, nameEnd));
+    const colon = spaceEnd(text, nameEnd);
+    const start = spaceEnd(text, colon + 1);
+    const end = valueEnd(text, start);
+    yield [String(name), start, end];
+    const comma = spaceEnd(text, end);
+    at = spaceEnd(text, comma + 1);
+  }
+}
+
+/** The raw text of each item of the array between the brackets at `open` and before `close`. */
+export function itemsOf(text: string, open: number, close: number): string[] {
+  const items: string[] = [];
+  let at = spaceEnd(text, open + 1);
+  while (at < close - 1) {
+    const end = valueEnd(text, at);
+    items.push(text.slice(at, end));
+    const comma = spaceEnd(text, end);
+    at = spaceEnd(text, comma + 1);
+  }
+  return items;
+}
+
+/** The index after the value that starts at `start`. */
+function valueEnd(text: string, start: number): number {
+  let depth = 0;
+  let at = start;
+  while (at < text.length) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) {
+      at = stringEnd(text, at);
+      if (depth === 0) return at;
+      continue;
+    }
+    if (unit === OPEN_OBJECT || unit === OPEN_ARRAY) {
+      depth += 1;
+    } else if (unit === CLOSE_OBJECT || unit === CLOSE_ARRAY) {
+      // At depth 0 the bracket belongs to the container around a number or a word.
+      if (depth === 0) return at;
+      depth -= 1;
+      if (depth === 0) return at + 1;
+    } else if (depth === 0 && (unit === COMMA || isSpace(unit))) {
+      return at;
+    }
+    at += 1;
+  }
+  return text.length;
+}
+
+/** The index after the closing quote of the string that opens at `start`. */
+function stringEnd(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) return at + 1;
+    at += unit === BACKSLASH ? 2 : 1;
+  }
+  return text.length;
+}
+
+function numberEnd(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length && isNumberUnit(text.charCodeAt(at))) at += 1;
+  return at;
+}
+
+function isNumberUnit(unit: number): boolean {
+  // Digits, '+', '-', '.', 'e', 'E'.
+  return (
+    (unit >= ZERO && unit <= NINE) ||
+    unit === 0x2b ||
+    unit === MINUS ||
+    unit === 0x2e ||
+    (unit | 0x20) === 0x65
+  );
+}
+
+function faultOfNumber(token: string, canonical: boolean): string | undefined {
+  const value = Number(token);
+  if (!canonical) return Number.isFinite(value) || Number.isNaN(value) ? undefined : 'a number is too large';
+  if (/[.eE]/.test(token)) return 'a number has a fraction or an exponent';
+  if (!Number.isSafeInteger(value)) return 'a number is outside of the range of integers';
+  return Object.is(value, -0) ? 'a number is negative zero' : undefined;
+}
+
+function spaceEnd(text: string, start: number): number {
+  let at = start;
+  while (at < text.length && isSpace(text.charCodeAt(at))) at += 1;
+  return at;
+}
+
+function isSpace(unit: number): boolean {
+  return unit === 0x20 || unit === 0x0a || unit === 0x0d || unit === 0x09;
+}
