@@ -114,3 +114,34 @@ export class PreparedStatements {
     return prepared;
   }
 }
+
+/**
+ * The read transaction of the connection that reads. Taking and giving back the lock of a transaction costs
+ * more than a read by key, so reads share one from commit to commit: nobody else changes the database, and
+ * the writer ends it whenever it does. Not ended, it would keep the log from being copied back.
+ */
+export class ReadSnapshot {
+  readonly #connection: Connection;
+  readonly #begin: Sqlite.Statement;
+  readonly #end: Sqlite.Statement;
+  #held = false;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+    this.#begin = connection.prepare('BEGIN');
+    this.#end = connection.prepare('COMMIT');
+  }
+
+  hold(): void {
+    if (this.#held) return;
+    this.#begin.run();
+    this.#held = true;
+  }
+
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    // A read that failed may have ended it already.
+    if (this.#connection.open && this.#connection.inTransaction) this.#end.run();
+  }
+}

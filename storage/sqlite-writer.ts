@@ -10,7 +10,12 @@ import {
   WriteQueueFull,
   WriteRuleBroken,
 } from './database.ts';
-import { type Connection, isSqliteError, PreparedStatements } from './sqlite-connection.ts';
+import {
+  type Connection,
+  isSqliteError,
+  PreparedStatements,
+  type ReadSnapshot,
+} from './sqlite-connection.ts';
 
 const BATCH = 64;
 const MAX_WAITING = 10_000;
@@ -23,6 +28,8 @@ export interface WriterOptions {
   readonly strict?: boolean | undefined;
   /** Called once when a commit failed in a way that leaves the file's state unknown. */
   readonly onFatal?: ((error: unknown) => void) | undefined;
+  /** Ended before each transaction and after each commit, so that readers see what is committed. */
+  readonly snapshot: ReadSnapshot;
 }
 
 interface Job {
@@ -116,8 +123,8 @@ export class SqliteWriter {
   close(): void {
     clearTimeout(this.#idle);
     if (!this.#broken) {
-      this.#connection.pragma('optimize');
-      this.#connection.pragma('wal_checkpoint(TRUNCATE)');
+      this.#tidy('optimize');
+      this.#tidy('wal_checkpoint(TRUNCATE)');
     }
     this.#connection.close();
   }
@@ -144,6 +151,7 @@ export class SqliteWriter {
     let committing = false;
     try {
       if (this.#broken) throw this.#unavailable;
+      this.#options.snapshot.release();
       this.#control.begin.run();
       for (const job of batch) {
         const attempt: Attempt = {
@@ -157,6 +165,7 @@ export class SqliteWriter {
       }
       committing = true;
       this.#control.commit.run();
+      this.#options.snapshot.release();
     } catch (error) {
       if (committing && isUnsafe(error)) this.#break(error);
       await this.#undo(batch, attempts, error);
@@ -205,7 +214,7 @@ export class SqliteWriter {
 
   /** The transaction is lost: jobs that failed by themselves are refused, their neighbours run again, alone. */
   async #undo(batch: readonly Job[], attempts: readonly Attempt[], error: unknown): Promise<void> {
-    if (this.#connection.inTransaction) this.#control.rollback.run();
+    this.#rollback();
     for (const { tx, job } of attempts) callHooks(tx.rollbackHooks, job.name);
     const begun = attempts.length > 0 && batch.length > 1;
     for (const [index, job] of batch.entries()) {
@@ -216,12 +225,22 @@ export class SqliteWriter {
     }
   }
 
+  #rollback(): void {
+    if (!this.#connection.inTransaction) return;
+    try {
+      this.#control.rollback.run();
+    } catch (error) {
+      this.#break(error);
+    }
+  }
+
   /** A failed sync leaves the file's state unknown, and a second sync would report success: stop for good. */
   #break(cause: unknown): void {
     this.#broken = true;
     this.#unavailable = new DatabaseUnavailable('the database failed to commit', { cause });
     this.#options.log?.error({ err: cause }, 'the database failed to commit and takes no more work');
-    this.#options.onFatal?.(cause);
+    const { onFatal } = this.#options;
+    if (onFatal) callHooks([() => onFatal(cause)], 'onFatal');
   }
 
   /** The loop turned while a batch was open: the running body awaited something else than its statements. */
@@ -240,9 +259,19 @@ export class SqliteWriter {
   /** Moves the log into the database file. Does not wait for readers: the next idle moment will do. */
   #checkpoint(): void {
     if (this.#drained) return;
+    this.#options.snapshot.release();
     this.#connection.pragma('busy_timeout = 0');
-    this.#connection.pragma('wal_checkpoint(TRUNCATE)');
+    this.#tidy('wal_checkpoint(TRUNCATE)');
     this.#connection.pragma('busy_timeout = 5000');
+  }
+
+  /** What may fail without harm: on a full disk the log stays as it is, and nothing is lost. */
+  #tidy(pragma: string): void {
+    try {
+      this.#connection.pragma(pragma);
+    } catch (err) {
+      this.#options.log?.warn({ err, pragma }, 'the database could not be tidied');
+    }
   }
 }
 

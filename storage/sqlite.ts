@@ -13,6 +13,7 @@ import {
   openReader,
   openWriter,
   PreparedStatements,
+  ReadSnapshot,
 } from './sqlite-connection.ts';
 import { ScanThread } from './sqlite-scan.ts';
 import { SqliteWriter } from './sqlite-writer.ts';
@@ -43,8 +44,11 @@ export async function openSqlite(options: SqliteOptions): Promise<Database> {
   try {
     const connection = openWriter(path);
     opened.unshift(connection);
-    const writer = new SqliteWriter(connection, { log, strict: strictWatchdog, onFatal });
-    return new SqliteDatabase({ path, reader: openReader(path), writer, lock, log });
+    const reader = openReader(path);
+    opened.unshift(reader);
+    const snapshot = new ReadSnapshot(reader);
+    const writer = new SqliteWriter(connection, { log, strict: strictWatchdog, onFatal, snapshot });
+    return new SqliteDatabase({ path, reader, writer, snapshot, lock, log });
   } catch (error) {
     for (const connection of opened) connection.close();
     throw error;
@@ -61,6 +65,8 @@ interface Parts {
   readonly reader: Connection;
   /** Absent from a database that is only read. */
   readonly writer?: SqliteWriter;
+  /** Absent where another process may write: its commits must be seen. */
+  readonly snapshot?: ReadSnapshot;
   readonly lock?: Connection;
   readonly log?: DatabaseLog | undefined;
 }
@@ -83,8 +89,7 @@ export class SqliteDatabase implements Database {
     statement: Statement<P, R>,
     ...params: P
   ): Promise<R | undefined> {
-    const unavailable = this.#parts.writer?.unavailable;
-    if (unavailable) throw unavailable;
+    this.#prepareToRead();
     const start = performance.now();
     const row = this.#statements.of(statement).get(params) as R | undefined;
     if (performance.now() - start > SLOW_MS) this.#slow(statement.name, start);
@@ -92,8 +97,7 @@ export class SqliteDatabase implements Database {
   }
 
   async all<P extends readonly SqlValue[], R>(statement: Statement<P, R>, ...params: P): Promise<R[]> {
-    const unavailable = this.#parts.writer?.unavailable;
-    if (unavailable) throw unavailable;
+    this.#prepareToRead();
     const start = performance.now();
     const rows = this.#statements.of(statement).all(params) as R[];
     if (performance.now() - start > SLOW_MS) this.#slow(statement.name, start);
@@ -101,8 +105,7 @@ export class SqliteDatabase implements Database {
   }
 
   async scan<P extends readonly SqlValue[], R>(statement: Statement<P, R>, ...params: P): Promise<R[]> {
-    const unavailable = this.#parts.writer?.unavailable;
-    if (unavailable) throw unavailable;
+    this.#refuseIfUnavailable();
     return (await this.#scans.run(translate(statement.text, 'sqlite'), params)) as R[];
   }
 
@@ -131,6 +134,16 @@ export class SqliteDatabase implements Database {
     } finally {
       lock?.close();
     }
+  }
+
+  #prepareToRead(): void {
+    this.#refuseIfUnavailable();
+    this.#parts.snapshot?.hold();
+  }
+
+  #refuseIfUnavailable(): void {
+    const unavailable = this.#parts.writer?.unavailable;
+    if (unavailable) throw unavailable;
   }
 
   #slow(statement: string, start: number): void {

@@ -125,15 +125,31 @@ for (const driver of drivers) {
     test('rule 1: a body sees its own writes, and nobody else does before the commit', async () => {
       const { db } = opened;
       const name = fresh();
-      let outside: Promise<ItemRow | undefined> | undefined;
+      let outside: ItemRow | undefined | 'unread' = 'unread';
       await db.write('test', async (tx) => {
         await tx.run(insert, name, 1);
         assert.equal((await tx.get(byName, name))?.n, 1);
-        outside = db.get(byName, name);
-        await tx.get(byName, name);
+        const read = db.get(byName, name).then((row) => {
+          outside = row;
+        });
+        // The write stays open, at work, until the other read has its answer.
+        while (outside === 'unread') await tx.get(byName, name);
+        await read;
       });
-      assert.equal(await outside, undefined);
+      assert.equal(outside, undefined);
       assert.equal((await db.get(byName, name))?.n, 1);
+    });
+
+    test('rule 2: what a write did is read at once by whoever it was told', async () => {
+      const { db } = opened;
+      const name = fresh();
+      await db.write('test', (tx) => tx.run(insert, name, 0));
+      for (let n = 1; n <= 20; n += 1) {
+        assert.equal((await db.get(byName, name))?.n, n - 1);
+        await db.write('test', (tx) => tx.run(update, n, name));
+        assert.equal((await db.get(byName, name))?.n, n);
+        assert.equal((await db.scan(byName, name))[0]?.n, n);
+      }
     });
 
     test('rule 3: a body that throws leaves nothing behind and does not disturb its neighbours', async () => {
