@@ -8,6 +8,7 @@ import {
   type SecureContext,
   type TLSSocket,
 } from 'node:tls';
+import { Lanes } from '#keys/lanes.ts';
 import { AddressDenied, type AddressGuard } from './address-guard.ts';
 
 export interface Endpoint {
@@ -33,8 +34,7 @@ export class Dialer {
   readonly #guard: AddressGuard;
   readonly #extraCa: string | undefined;
   #secureContext: SecureContext | undefined;
-  #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #handshakes = new Lanes(MOST_HANDSHAKES, Number.POSITIVE_INFINITY);
 
   /** `extraCa`: PEM certificates that are trusted as roots besides those of the platform. */
   constructor(options: { readonly guard: AddressGuard; readonly extraCa?: string | undefined }) {
@@ -61,12 +61,8 @@ export class Dialer {
     const timeout = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
     const limit = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
     const tcp = await this.#connect(endpoint, limit);
-    await this.#enter();
-    try {
-      return await this.#handshake(tcp, tlsName, limit);
-    } finally {
-      this.#leave();
-    }
+    // Those who wait are bounded by the requests that dial, and each by its own limit.
+    return this.#handshakes.run(() => this.#handshake(tcp, tlsName, limit));
   }
 
   async #handshake(tcp: Socket, tlsName: string, limit: AbortSignal): Promise<TLSSocket> {
@@ -100,21 +96,6 @@ export class Dialer {
       this.#extraCa === undefined ? {} : { ca: [...getCACertificates('default'), this.#extraCa] },
     );
     return this.#secureContext;
-  }
-
-  async #enter(): Promise<void> {
-    if (this.#running < MOST_HANDSHAKES) {
-      this.#running += 1;
-      return;
-    }
-    await new Promise<void>((turn) => this.#waiting.push(turn));
-  }
-
-  /** The place goes to the next in line without being free in between. */
-  #leave(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#running -= 1;
   }
 }
 

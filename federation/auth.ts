@@ -1,0 +1,96 @@
+/** Who sent a federation request: https://spec.matrix.org/v1.19/server-server-api/#request-authentication */
+
+import type { FastifyRequest } from 'fastify';
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import { type PublicKey, verify } from '#keys/ed25519.ts';
+import type { ServerName } from '#keys/ids.ts';
+import { isObject, type Json } from '#keys/json.ts';
+import type { FederationContext } from './context.ts';
+import { unauthorized } from './errors.ts';
+import { parseXMatrix } from './x-matrix.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The server that signed the request; '' where none was asked to. */
+    origin: ServerName;
+  }
+}
+
+type AuthContext = Pick<FederationContext, 'serverName' | 'keyRing' | 'clock' | 'backoff' | 'sender'>;
+
+/** A request as it was received. */
+export interface SignedRequest {
+  readonly authorization: string | undefined;
+  readonly method: string;
+  /** The target exactly as received, with its query: percent-encoding is covered by the signature. */
+  readonly uri: string;
+  /** The parsed body; undefined where there is none. */
+  readonly content: Json | undefined;
+  /** The bytes that `content` was parsed from. */
+  readonly rawBody?: Buffer | undefined;
+}
+
+/** The preHandler of the routes that only servers may call. Sets `request.origin`, or throws 401. */
+export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) => Promise<void> {
+  return async (request) => {
+    const { rawBody } = request as { rawBody?: unknown };
+    const verdict = await verifyOrigin(ctx, {
+      authorization: request.headers.authorization,
+      method: request.method,
+      uri: request.raw.url ?? '',
+      content: isObject(request.body) ? request.body : undefined,
+      rawBody: Buffer.isBuffer(rawBody) ? rawBody : undefined,
+    });
+    if (verdict.kind === 'refused') throw unauthorized(verdict.reason);
+    request.origin = verdict.origin;
+    if (await ctx.backoff.succeeded(verdict.origin)) ctx.sender.wake(verdict.origin);
+  };
+}
+
+/** The server that signed the request, or why that cannot be told. */
+export async function verifyOrigin(
+  ctx: Pick<AuthContext, 'serverName' | 'keyRing' | 'clock'>,
+  request: SignedRequest,
+): Promise<{ kind: 'verified'; origin: ServerName } | { kind: 'refused'; reason: string }> {
+  const auth = parseXMatrix(request.authorization ?? '');
+  if (auth === undefined) return refused('Missing or malformed Authorization header');
+  const { origin, destination = ctx.serverName, key: keyId, sig } = auth;
+  // "If this property is included, but the value does not match the receiving server's name" - 401
+  if (destination !== ctx.serverName) return refused('The request is for another server');
+  if (origin === ctx.serverName) return refused('The request claims to be ours');
+  const now = { atTs: ctx.clock.now(), strictValidity: true, calledUs: true };
+  const key = await ctx.keyRing.keyFor(origin, keyId, now);
+  if (key === undefined) return refused(`No valid key ${keyId} of ${origin} can be found`);
+  const isValid = await isSigned(request, {
+    target: { destination, method: request.method, origin, uri: request.uri },
+    key,
+    sig,
+  });
+  return isValid
+    ? { kind: 'verified', origin }
+    : refused(`The signature of ${origin} does not match the request`);
+}
+
+/**
+ * The signature covers the canonical JSON of the body. A body with numbers that we cannot hold exactly (in one bad
+ * event among good ones) has another in our hands: then the bytes count as they came, as canonical JSON.
+ */
+async function isSigned(
+  { content, rawBody }: SignedRequest,
+  { target, key, sig }: { target: { [key: string]: Json }; key: PublicKey; sig: string },
+): Promise<boolean> {
+  const rest = encodeCanonical(target);
+  if (content === undefined) return verify(key, rest, sig);
+  const encoded = encodeCanonical(content);
+  if (await verify(key, withContent(encoded, rest), sig)) return true;
+  const received = rawBody?.toString();
+  return received !== undefined && received !== encoded && verify(key, withContent(received, rest), sig);
+}
+
+function withContent(content: string, rest: string): string {
+  return `{"content":${content},${rest.slice(1)}`;
+}
+
+function refused(reason: string): { kind: 'refused'; reason: string } {
+  return { kind: 'refused', reason };
+}

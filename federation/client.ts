@@ -1,0 +1,338 @@
+/** The one client for requests to other servers: resolves, dials, signs, limits; failures are values. */
+
+import type { TLSSocket } from 'node:tls';
+import type { Pool } from 'undici';
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import type { KeyId, ServerName } from '#keys/ids.ts';
+import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
+import { Lru } from '#storage/lru.ts';
+import type { Backoff } from './backoff.ts';
+import type { Dialer } from './dial.ts';
+import type { Destination, ServerResolver } from './resolve.ts';
+import { formatXMatrix } from './x-matrix.ts';
+
+export interface FederationRequest {
+  readonly server: ServerName;
+  readonly method: 'GET' | 'PUT' | 'POST';
+  /** From `/_matrix/` on, with each segment percent-encoded. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | number | readonly string[] | undefined>>;
+  /** A string is canonical JSON already. */
+  readonly body?: JsonObject | string;
+  /** For the whole request, in milliseconds; 30,000 unless given. */
+  readonly timeoutMs?: number;
+  /** The largest answer that is read; 16 MiB unless given. */
+  readonly maxBytes?: number;
+  readonly signal?: AbortSignal;
+  /** Without the `Authorization` header. */
+  readonly unsigned?: boolean;
+  /**
+   * `obey` (the default): not sent while the server is left alone. `ignore`: sent anyway, because somebody waits
+   * for it. `caller`: sent, and what becomes of it is not noted: the caller does both.
+   */
+  readonly backoff?: 'obey' | 'ignore' | 'caller';
+}
+
+/**
+ * - `backoff`: not sent, the server is being left alone
+ * - `invalid_server`: not sent, no server name or our own
+ * - `unreachable`: no connection, no certificate that we trust, or cut off
+ * - `timeout`: no whole answer in time
+ * - `aborted`: the caller's signal
+ * - `too_large`: the answer is larger than `maxBytes`
+ * - `bad_answer`: not the answer of a Matrix server
+ * - `refused`: an answer with an error status
+ */
+export type FailureReason =
+  | 'backoff'
+  | 'invalid_server'
+  | 'unreachable'
+  | 'timeout'
+  | 'aborted'
+  | 'too_large'
+  | 'bad_answer'
+  | 'refused';
+
+export interface FederationFailure {
+  readonly kind: 'failed';
+  readonly reason: FailureReason;
+  readonly status?: number;
+  readonly errcode?: string;
+  /** When the server, or the back-off, allows another attempt; at most an hour. */
+  readonly retryAfterMs?: number;
+  /** The body of a refusal, where it is a JSON object. */
+  readonly body?: JsonObject;
+  readonly message: string;
+}
+
+export type FederationAnswer =
+  | { readonly kind: 'ok'; readonly status: number; readonly bytes: Buffer }
+  | FederationFailure;
+
+export interface FederationClientOptions {
+  readonly serverName: ServerName;
+  readonly keyPair: { readonly keyId: KeyId; sign(text: string): string };
+  readonly resolver: ServerResolver;
+  readonly dialer: Dialer;
+  readonly backoff: Backoff;
+  readonly userAgent?: string;
+}
+
+const MIB = 1024 * 1024;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_MAX_BYTES = 16 * MIB;
+const MAX_REFUSAL_BYTES = 64 * 1024;
+const LONGEST_RETRY_AFTER_MS = 60 * 60_000;
+const MOST_POOLS = 256;
+const CONNECTIONS_PER_SERVER = 8;
+const IDLE_CONNECTION_MS = 30_000;
+/** What a connection fails with that the peer closed while it was idle. */
+const CUT_OFF: ReadonlySet<unknown> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+/** A proxy's word that the server behind it does not answer. */
+const OUTAGE_STATUS: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+
+interface PooledDestination {
+  readonly key: string;
+  readonly pool: Pool;
+}
+
+export class FederationClient {
+  readonly #options: FederationClientOptions;
+  readonly #pools = new Lru<ServerName, PooledDestination>({
+    maxEntries: MOST_POOLS,
+    onEvict: (_, { pool }) => this.#retire(pool),
+  });
+  readonly #open = new Set<Pool>();
+  readonly #disposed = new AbortController();
+
+  constructor(options: FederationClientOptions) {
+    this.#options = options;
+  }
+
+  /** Sends a request and reads the whole answer. Never rejects for what the network or the peer does. */
+  async request(request: FederationRequest): Promise<FederationAnswer> {
+    const { server, backoff = 'obey' } = request;
+    if (server === this.#options.serverName) return failure('invalid_server', 'this is our own server name');
+    if (backoff === 'obey') {
+      const retryAfterMs = await this.#options.backoff.remainingMs(server);
+      if (retryAfterMs > 0)
+        return { ...failure('backoff', 'the server did not answer lately'), retryAfterMs };
+    }
+    const answer = await this.#attempt(request);
+    if (backoff !== 'caller') await this.#note(server, answer);
+    return answer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed.abort();
+    await Promise.all([...this.#open].map((pool) => pool.destroy()));
+  }
+
+  async #attempt(request: FederationRequest): Promise<FederationAnswer> {
+    const deadline = AbortSignal.timeout(request.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+    const stops = [
+      deadline,
+      this.#disposed.signal,
+      ...(request.signal === undefined ? [] : [request.signal]),
+    ];
+    const signal = AbortSignal.any(stops);
+    try {
+      const destination = await this.#options.resolver.resolve(request.server);
+      if (destination === undefined) return failure('invalid_server', 'not a server name');
+      const pool = await this.#poolOf(request.server, destination);
+      return await this.#send(pool, request, { destination, signal });
+    } catch (error) {
+      if (deadline.aborted) return failure('timeout', 'no answer in time');
+      if (signal.aborted) return failure('aborted', 'the request was given up');
+      return failure('unreachable', messageOf(error));
+    }
+  }
+
+  async #send(
+    pool: Pool,
+    request: FederationRequest,
+    { destination, signal }: { destination: Destination; signal: AbortSignal },
+  ): Promise<FederationAnswer> {
+    const path = `${request.path}${queryOf(request.query)}`;
+    const content = typeof request.body === 'object' ? encodeCanonical(request.body) : request.body;
+    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const options = {
+      method: request.method,
+      path,
+      headers: {
+        host: destination.hostHeader,
+        'user-agent': this.#options.userAgent ?? 'Kurir',
+        accept: 'application/json',
+        ...(content !== undefined && { 'content-type': 'application/json' }),
+        ...(request.unsigned !== true && { authorization: this.#authorization(request, path, content) }),
+      },
+      body: content ?? null,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      signal,
+    };
+    const response = await retriedOnce(() => pool.request(options), signal);
+    const { statusCode: status, headers } = response;
+    const isOk = status >= 200 && status < 300;
+    const bytes = await readUpTo(
+      response.body,
+      isOk ? (request.maxBytes ?? DEFAULT_MAX_BYTES) : MAX_REFUSAL_BYTES,
+    );
+    if (isOk)
+      return bytes === undefined
+        ? failure('too_large', 'the answer is too large')
+        : { kind: 'ok', status, bytes };
+    return refusalOf(status, bytes, headers['retry-after']);
+  }
+
+  /** https://spec.matrix.org/v1.19/server-server-api/#request-authentication: the keys in canonical order. */
+  #authorization({ server, method }: FederationRequest, uri: string, content: string | undefined): string {
+    const { serverName: origin, keyPair } = this.#options;
+    const target = encodeCanonical({ destination: server, method, origin, uri });
+    const signed = content === undefined ? target : `{"content":${content},${target.slice(1)}`;
+    return formatXMatrix({ origin, destination: server, key: keyPair.keyId, sig: keyPair.sign(signed) });
+  }
+
+  async #poolOf(server: ServerName, destination: Destination): Promise<Pool> {
+    const key = JSON.stringify(destination);
+    const known = this.#pools.get(server);
+    if (known?.key === key) return known.pool;
+    // Loaded at first use: a server that talks to nobody should not hold its 20 MB.
+    const undici = await import('undici');
+    const meanwhile = this.#pools.get(server);
+    if (meanwhile?.key === key) return meanwhile.pool;
+    if (meanwhile !== undefined) this.#retire(meanwhile.pool);
+    const pool = new undici.Pool('https://peer.invalid', {
+      connect: (_, callback) => this.#dial(destination, callback),
+      connections: CONNECTIONS_PER_SERVER,
+      pipelining: 1,
+      keepAliveTimeout: IDLE_CONNECTION_MS,
+      keepAliveMaxTimeout: IDLE_CONNECTION_MS,
+      maxHeaderSize: 16 * 1024,
+    });
+    this.#open.add(pool);
+    this.#pools.set(server, { key, pool });
+    return pool;
+  }
+
+  /** Evicted, or its server moved: the requests that run may end. */
+  #retire(pool: Pool): void {
+    const forget = (): boolean => this.#open.delete(pool);
+    pool.close().then(forget, forget);
+  }
+
+  /** The pool's URL means nothing: where to connect to, and whose certificate to expect, is the destination's. */
+  #dial(destination: Destination, callback: DialCallback): void {
+    const { host, port, tlsName, fallbacks } = destination;
+    this.#options.dialer
+      .dial({ endpoints: [{ host, port }, ...fallbacks], tlsName, signal: this.#disposed.signal })
+      .then(
+        (socket) => callback(null, socket),
+        (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
+      );
+  }
+
+  async #note(server: ServerName, answer: FederationAnswer): Promise<void> {
+    const { backoff } = this.#options;
+    if (answer.kind === 'ok') {
+      await backoff.succeeded(server);
+      return;
+    }
+    switch (answer.reason) {
+      case 'refused':
+        // An error of the request is a sign of life.
+        if (OUTAGE_STATUS.has(answer.status ?? 0)) await backoff.failed(server, answer.retryAfterMs);
+        else await backoff.succeeded(server);
+        return;
+      case 'unreachable':
+      case 'timeout':
+      case 'bad_answer':
+        await backoff.failed(server);
+        return;
+      default:
+        return;
+    }
+  }
+}
+
+type DialCallback = (...args: [null, TLSSocket] | [Error, null]) => void;
+
+/** A failure without an answer. */
+export function failure(reason: FailureReason, message: string): FederationFailure {
+  return { kind: 'failed', reason, message };
+}
+
+/** Every federation request may be repeated: one that met a connection which the peer had closed is. */
+async function retriedOnce<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  try {
+    return await attempt();
+  } catch (error) {
+    const isCutOff = error instanceof Error && 'code' in error && CUT_OFF.has(error.code);
+    if (!isCutOff || signal.aborted) throw error;
+    return attempt();
+  }
+}
+
+/** The whole body; undefined, with the connection closed, where it is longer than `maxBytes`. */
+async function readUpTo(
+  body: AsyncIterable<unknown> & { destroy(): unknown },
+  maxBytes: number,
+): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    length += chunk.length;
+    // Leaving the loop destroys the body, and with it the connection.
+    if (length > maxBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+function refusalOf(status: number, bytes: Buffer | undefined, retryAfter: unknown): FederationFailure {
+  if (status < 400) return { ...failure('bad_answer', `status ${status}`), status };
+  const body = bytes === undefined ? undefined : parseObject(bytes);
+  const errcode = body === undefined ? undefined : stringAt(body, 'errcode');
+  const retryAfterMs = retryAfterOf(body, retryAfter);
+  return {
+    kind: 'failed',
+    reason: 'refused',
+    status,
+    message: (body === undefined ? undefined : stringAt(body, 'error'))?.slice(0, 500) ?? `status ${status}`,
+    ...(errcode !== undefined && { errcode: errcode.slice(0, 100) }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(body !== undefined && { body }),
+  };
+}
+
+function retryAfterOf(body: JsonObject | undefined, header: unknown): number | undefined {
+  const fromHeader =
+    typeof header === 'string' && /^\d{1,9}$/.test(header) ? Number(header) * 1000 : undefined;
+  const ms = fromHeader ?? (body === undefined ? undefined : integerAt(body, 'retry_after_ms'));
+  return ms === undefined ? undefined : Math.min(Math.max(ms, 0), LONGEST_RETRY_AFTER_MS);
+}
+
+function parseObject(bytes: Buffer): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(bytes.toString());
+    return isObject(value) ? value : undefined;
+  } catch {
+    // Not a Matrix error: the status says all there is to know.
+    return undefined;
+  }
+}
+
+function queryOf(query: FederationRequest['query']): string {
+  const parts = Object.entries(query ?? {}).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    const values = Array.isArray(value) ? value : [value];
+    return values.map((each) => `${encodeURIComponent(name)}=${encodeURIComponent(String(each))}`);
+  });
+  return parts.length === 0 ? '' : `?${parts.join('&')}`;
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+}

@@ -1,0 +1,36 @@
+import type { ServerName } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import type { TypingUsers } from '#storage/typing.ts';
+import type { Backoff } from './backoff.ts';
+import type { FederationClient } from './client.ts';
+import type { ServerResolver } from './resolve.ts';
+
+/** What the functions of `federation/` take first. */
+export interface FederationContext extends RoomsContext {
+  readonly client: FederationClient;
+  readonly resolver: ServerResolver;
+  readonly backoff: Backoff;
+  readonly typing: TypingUsers;
+  /** Delivers to other servers what happens here. */
+  readonly sender: Outbound;
+  readonly federation: FederationSettings;
+}
+
+/** What the rest of the server asks of the sender (`outbound/sender.ts`). */
+export interface Outbound {
+  /** Notes a sign of life of `server`: what waits for it is sent now. */
+  wake(server: ServerName): void;
+  /**
+   * Queues an event of another server for the others in its room, as the server that it was handed to must: "the
+   * resident homeserver sends the event to the other servers" (send_join, send_leave, send_knock). Resolves once
+   * that is on disk. `eventNid` is the event's numeric id; `origin` has it already.
+   */
+  forward(eventNid: number, origin: ServerName): Promise<void>;
+}
+
+export interface FederationSettings {
+  /** Of this software, as `/_matrix/federation/v1/version` says it. */
+  readonly version: string;
+  /** `host:port` for `/.well-known/matrix/server`; undefined where the server name is not delegated. */
+  readonly publicAddress: string | undefined;
+}

@@ -1,0 +1,121 @@
+/**
+ * Where the key ring gets other servers' keys from: the database, the server itself, and notaries where some are
+ * configured. https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys
+ */
+
+import { parseLoose } from '#keys/canonical-json.ts';
+import { publicKeyFrom } from '#keys/ed25519.ts';
+import type { KeyId, ServerName } from '#keys/ids.ts';
+import { isObject, type JsonObject, own, stringAt } from '#keys/json.ts';
+import type { KeySource } from '#keys/key-ring.ts';
+import { type ServerKeys, verifyServerKeyDocument } from '#keys/server-key-document.ts';
+import { verifyJson } from '#keys/sign-json.ts';
+import type { Database } from '#storage/database.ts';
+import * as serverKeys from '#storage/server-keys.ts';
+import type { FederationClient, FederationRequest } from './client.ts';
+
+export interface RemoteKeysOptions {
+  readonly client: FederationClient;
+  readonly db: Database;
+  readonly clock: { now(): number };
+  readonly own: KeySource['own'];
+  /** Servers to ask for the keys of those that do not answer. Their word counts as the server's own. */
+  readonly notaries?: readonly ServerName[];
+  readonly reportError?: (error: unknown) => void;
+}
+
+const MAX_BYTES = 1024 * 1024;
+const TIMEOUT_MS = 10_000;
+
+/** The source of a `KeyRing`. */
+export function remoteKeySource(options: RemoteKeysOptions): KeySource {
+  const { client, db, clock, own: ourselves, notaries = [], reportError } = options;
+  return {
+    load: (server) => serverKeys.of(db, server),
+    store: (keys) => db.write('serverKeys.set', (tx) => serverKeys.set(tx, keys)),
+    fetch: async (server, keyIds, signal) => {
+      const published = await fetchPublishedKeys(client, server, signal);
+      if (published !== undefined) return { ...published, fetchedTs: clock.now() };
+      for (const notary of notaries) {
+        // One after the other: the next is asked only if this one does not know.
+        const passedOn = await fetchFromNotary(client, notary, { server, keyIds, now: clock.now() }, signal);
+        if (passedOn !== undefined) return { ...passedOn, fetchedTs: clock.now() };
+      }
+      return undefined;
+    },
+    clock,
+    own: ourselves,
+    ...(reportError !== undefined && { reportError }),
+  };
+}
+
+/** What `server` itself publishes, verified; undefined where it does not answer or the answer does not hold. */
+export async function fetchPublishedKeys(
+  client: FederationClient,
+  server: ServerName,
+  signal?: AbortSignal,
+): Promise<ServerKeys | undefined> {
+  const document = await requestObject(
+    client,
+    { server, method: 'GET', path: '/_matrix/key/v2/server' },
+    signal,
+  );
+  return document === undefined ? undefined : verifyServerKeyDocument(document, server);
+}
+
+async function fetchFromNotary(
+  client: FederationClient,
+  notary: ServerName,
+  wanted: { server: ServerName; keyIds: readonly KeyId[]; now: number },
+  signal: AbortSignal | undefined,
+): Promise<ServerKeys | undefined> {
+  const criteria = wanted.keyIds.map((keyId) => [keyId, { minimum_valid_until_ts: wanted.now }] as const);
+  const body = { server_keys: { [wanted.server]: Object.fromEntries(criteria) } };
+  const [notaryKeys, answer] = await Promise.all([
+    fetchPublishedKeys(client, notary, signal),
+    requestObject(client, { server: notary, method: 'POST', path: '/_matrix/key/v2/query', body }, signal),
+  ]);
+  const documents = answer === undefined ? undefined : own(answer, 'server_keys');
+  if (notaryKeys === undefined || !Array.isArray(documents)) return undefined;
+  const candidates = documents
+    .filter(isObject)
+    .filter((document) => stringAt(document, 'server_name') === wanted.server)
+    .slice(0, 10);
+  let newest: ServerKeys | undefined;
+  for (const document of candidates) {
+    // A notary gives several documents for one server only where keys were asked for that it no longer has.
+    if (!(await isSignedBy(document, notaryKeys))) continue;
+    const keys = await verifyServerKeyDocument(document, wanted.server);
+    if (keys !== undefined && keys.validUntilTs > (newest?.validUntilTs ?? 0)) newest = keys;
+  }
+  return newest;
+}
+
+async function isSignedBy(document: JsonObject, signer: ServerKeys): Promise<boolean> {
+  for (const [keyId, key] of signer.keys) {
+    const publicKey = key.expiredTs === undefined ? publicKeyFrom(key.publicKey) : undefined;
+    // One after the other: a server has one key that it signs with.
+    if (publicKey !== undefined && (await verifyJson(document, signer.serverName, keyId, publicKey)))
+      return true;
+  }
+  return false;
+}
+
+/** The key ring has a back-off of its own, and a server that has just called us is up. */
+async function requestObject(
+  client: FederationClient,
+  request: FederationRequest,
+  signal: AbortSignal | undefined,
+): Promise<JsonObject | undefined> {
+  const answer = await client.request({
+    ...request,
+    unsigned: true,
+    backoff: 'ignore',
+    maxBytes: MAX_BYTES,
+    timeoutMs: TIMEOUT_MS,
+    ...(signal !== undefined && { signal }),
+  });
+  if (answer.kind === 'failed') return undefined;
+  const body = parseLoose(answer.bytes);
+  return body.kind === 'ok' && isObject(body.value) ? body.value : undefined;
+}
