@@ -11,7 +11,12 @@ import nacl from 'tweetnacl';
 export type BackendName = 'openssl' | 'tweetnacl';
 
 /** Checks signatures by one public key. */
-export type Verifier = (message: Uint8Array, signature: Uint8Array) => Promise<boolean>;
+export interface Verifier {
+  /** Lets others run meanwhile. */
+  check(message: Uint8Array, signature: Uint8Array): Promise<boolean>;
+  /** Answers at once, on the main thread. */
+  checkSync(message: Uint8Array, signature: Uint8Array): boolean;
+}
 /** Signs with one private key. */
 export type Signer = (message: Uint8Array) => Uint8Array;
 
@@ -35,7 +40,10 @@ export const openssl: Backend = {
       format: 'der',
       type: 'spki',
     });
-    return (message, signature) => verifyOnPool(key, message, signature);
+    return {
+      check: (message, signature) => verifyOnPool(key, message, signature),
+      checkSync: (message, signature) => verify(null, message, key, signature),
+    };
   },
   signer(seed) {
     const key = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, seed]), format: 'der', type: 'pkcs8' });
@@ -48,9 +56,14 @@ export const openssl: Backend = {
 export const tweetnacl: Backend = {
   name: 'tweetnacl',
   verifier(publicKey) {
-    return async (message, signature) => {
-      await setImmediate();
-      return nacl.sign.detached.verify(message, signature, publicKey);
+    const checkSync: Verifier['checkSync'] = (message, signature) =>
+      nacl.sign.detached.verify(message, signature, publicKey);
+    return {
+      async check(message, signature) {
+        await setImmediate();
+        return checkSync(message, signature);
+      },
+      checkSync,
     };
   },
   signer(seed) {

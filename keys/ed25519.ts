@@ -90,7 +90,17 @@ export async function verify(
 ): Promise<boolean> {
   const bytes = decodeBase64(signature);
   if (bytes?.length !== SIGNATURE_BYTES) return false;
-  return checks.run(() => key[verifier](bytesOf(message), bytes));
+  return checks.run(() => key[verifier].check(bytesOf(message), bytes));
+}
+
+/**
+ * Like `verify`, at once and on the main thread, where it takes a tenth of a millisecond: for the authorisation
+ * rules, which check a handful of signatures and no more.
+ */
+export function verifySync(key: PublicKey, message: string | Uint8Array, signature: string): boolean {
+  const bytes = decodeBase64(signature);
+  if (bytes?.length !== SIGNATURE_BYTES) return false;
+  return key[verifier].checkSync(bytesOf(message), bytes);
 }
 
 /** The verdict of each check, in their order. */

@@ -1,6 +1,5 @@
 /** Invites to a third-party identifier: https://spec.matrix.org/v1.19/server-server-api/#third-party-invites */
-import { decodeBase64, decodeBase64Url } from '#keys/base64.ts';
-import { verifySync } from '#keys/ed25519.ts';
+import { type PublicKey, publicKeyFrom, verifySync } from '#keys/ed25519.ts';
 import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import { signableBytes } from '#keys/sign-json.ts';
 import type { Event } from '../event.ts';
@@ -41,7 +40,7 @@ export function checkThirdPartyInvite(
   return isSignedByAny(signed, publicKeysOf(invite.content)) ? undefined : 'The third-party invite is forged';
 }
 
-function isSignedByAny(signed: JsonObject, publicKeys: readonly string[]): boolean {
+function isSignedByAny(signed: JsonObject, publicKeys: readonly PublicKey[]): boolean {
   const bytes = signableBytes(signed);
   let attempts = 0;
   for (const signature of ed25519SignaturesOf(signed)) {
@@ -67,13 +66,20 @@ function* ed25519SignaturesOf(signed: JsonObject): Generator<string> {
  * v10 4.4.1.7.1: "A single public key in the `public_key` property."
  * v10 4.4.1.7.2: "A list of public keys in the `public_keys` property."
  */
-function publicKeysOf(content: JsonObject): string[] {
+function publicKeysOf(content: JsonObject): PublicKey[] {
   const listed: Json = own(content, 'public_keys') ?? [];
   const candidates = [
     stringAt(content, 'public_key'),
-    ...(Array.isArray(listed) ? listed : []).map((key: Json) =>
-      isObject(key) ? stringAt(key, 'public_key') : undefined,
-    ),
+    ...(Array.isArray(listed) ? listed : [])
+      .slice(0, MOST_ATTEMPTS)
+      .map((key: Json) => (isObject(key) ? stringAt(key, 'public_key') : undefined)),
   ];
-  return candidates.filter((key) => key !== undefined);
+  return candidates
+    .map((key) => (key === undefined ? undefined : publicKeyFrom(inStandardAlphabet(key))))
+    .filter((key) => key !== undefined);
+}
+
+/** "The key is encoded using Unpadded Base64, using the standard or URL-safe alphabets." */
+function inStandardAlphabet(base64: string): string {
+  return base64.replaceAll('-', '+').replaceAll('_', '/');
 }
