@@ -63,7 +63,7 @@ export async function apply(
   changes: ReadonlyMap<number, number | undefined>,
 ): Promise<StateGroup> {
   if (changes.size === 0) return base;
-  const nodes = await pathsTo(tx, base, [...changes.keys()]);
+  const nodes = await pathsTo(tx, [base], [...changes.keys()]);
   return write(tx, withChanges(nodes, base, changes));
 }
 
@@ -88,17 +88,18 @@ export async function get(
   group: StateGroup,
   keys: readonly number[],
 ): Promise<ReadonlyMap<number, number>> {
-  const nodes = await pathsTo(reader, group, keys);
-  const found = new Map<number, number>();
-  for (const key of keys) {
-    let node = nodes.get(group);
-    for (let depth = 0; node !== undefined && isBranch(node); depth++) {
-      node = nodes.get(node.children[slotOf(key, depth)] ?? 0);
-    }
-    const value = node && !isBranch(node) ? valueIn(node, key) : undefined;
-    if (value !== undefined) found.set(key, value);
-  }
-  return found;
+  return valuesIn(await pathsTo(reader, [group], keys), group, keys);
+}
+
+/** `get` for many states at once, with no more queries than for one. */
+export async function getMany(
+  reader: Reader,
+  groups: Iterable<StateGroup>,
+  keys: readonly number[],
+): Promise<ReadonlyMap<StateGroup, ReadonlyMap<number, number>>> {
+  const roots = [...new Set(groups)];
+  const nodes = await pathsTo(reader, roots, keys);
+  return new Map(roots.map((root) => [root, valuesIn(nodes, root, keys)]));
 }
 
 /**
@@ -159,32 +160,45 @@ function childOf(node: TrieNode, slot: number, depth: number): Side {
   return part.keys.length === 0 ? 0 : part;
 }
 
-/** The nodes on the paths from a root to some keys, level by level. */
+/** The nodes on the paths from some roots to some keys, level by level. */
 async function pathsTo(
   reader: Reader,
-  root: StateGroup,
+  roots: readonly StateGroup[],
   keys: readonly number[],
 ): Promise<ReadonlyMap<number, TrieNode>> {
   const paths = new Map<number, TrieNode>();
-  let level: ReadonlyMap<number, readonly number[]> = new Map(root === 0 ? [] : [[root, keys]]);
+  let level: ReadonlyMap<number, readonly number[]> = new Map(roots.map((root) => [root, keys]));
   for (let depth = 0; level.size > 0; depth++) {
     const nodes = await read(reader, [...level.keys()]);
-    const below = new Map<number, number[]>();
-    for (const [nid, wanted] of level) {
-      const node = nodes.get(nid);
-      if (node === undefined) continue;
+    // Two states may share a node below: the keys on the way to it are the same for both.
+    const below = new Map<number, readonly number[]>();
+    for (const [nid, node] of nodes) {
       paths.set(nid, node);
       if (!isBranch(node)) continue;
-      for (const key of wanted) {
-        const child = node.children[slotOf(key, depth)] ?? 0;
-        const inChild = below.get(child);
-        if (inChild !== undefined) inChild.push(key);
-        else if (child !== 0) below.set(child, [key]);
-      }
+      const bySlot = Map.groupBy(level.get(nid) ?? [], (key) => slotOf(key, depth));
+      for (const [slot, inSlot] of bySlot) below.set(node.children[slot] ?? 0, inSlot);
     }
+    below.delete(0);
     level = below;
   }
   return paths;
+}
+
+function valuesIn(
+  nodes: ReadonlyMap<number, TrieNode>,
+  root: StateGroup,
+  keys: readonly number[],
+): ReadonlyMap<number, number> {
+  const found = new Map<number, number>();
+  for (const key of keys) {
+    let node = nodes.get(root);
+    for (let depth = 0; node !== undefined && isBranch(node); depth++) {
+      node = nodes.get(node.children[slotOf(key, depth)] ?? 0);
+    }
+    const value = node && !isBranch(node) ? valueIn(node, key) : undefined;
+    if (value !== undefined) found.set(key, value);
+  }
+  return found;
 }
 
 /** Nodes by their ids (0 is left out). Throws where one is missing: then the database is damaged. */

@@ -1,6 +1,7 @@
 import type { Reader, Tx } from './database.ts';
 import { Lru } from './lru.ts';
 import { anyOf, sql } from './sql.ts';
+import { fromTextColumn, textColumn } from './text-column.ts';
 
 /** What a piece of room state is found by. */
 export interface StateKey {
@@ -102,7 +103,7 @@ export async function keysOf(reader: Reader, nids: Iterable<number>): Promise<Re
   }
   if (missing.length === 0) return found;
   for (const row of await reader.all(BY_NIDS, anyOf(missing))) {
-    const key = { type: fromColumn(row.type), stateKey: fromColumn(row.state_key) };
+    const key = { type: fromTextColumn(row.type), stateKey: fromTextColumn(row.state_key) };
     found.set(row.state_key_nid, key);
     cache?.keys.set(row.state_key_nid, key);
   }
@@ -115,11 +116,11 @@ async function readNids(
   found: Map<string, number>,
 ): Promise<void> {
   for (const [type, ofType] of Map.groupBy(keys, (key) => key.type)) {
-    const stateKeys = ofType.map((key) => toColumn(key.stateKey));
+    const stateKeys = ofType.map((key) => textColumn(key.stateKey));
     // One query for each type: a state has few types and many members.
-    const rows = await rowsOf(reader, toColumn(type), stateKeys);
+    const rows = await rowsOf(reader, textColumn(type), stateKeys);
     for (const row of rows)
-      found.set(textOf({ type, stateKey: fromColumn(row.state_key) }), row.state_key_nid);
+      found.set(textOf({ type, stateKey: fromTextColumn(row.state_key) }), row.state_key_nid);
   }
 }
 
@@ -131,7 +132,7 @@ async function rowsOf(reader: Reader, type: string, stateKeys: readonly string[]
 }
 
 async function insert(tx: Tx, key: StateKey): Promise<number> {
-  const row = await tx.get(INSERT, toColumn(key.type), toColumn(key.stateKey));
+  const row = await tx.get(INSERT, textColumn(key.type), textColumn(key.stateKey));
   if (row === undefined) throw new Error('a state key got no numeric id');
   return row.state_key_nid;
 }
@@ -149,13 +150,4 @@ function cacheOf(reader: Reader): Cache | undefined {
 
 function textOf({ type, stateKey }: StateKey): string {
   return `${type}\0${stateKey}`;
-}
-
-/** PostgreSQL has no NUL in text: it is written as backslash 0, and a backslash doubled. */
-function toColumn(text: string): string {
-  return text.replaceAll('\\', '\\\\').replaceAll('\0', '\\0');
-}
-
-function fromColumn(column: string): string {
-  return column.replace(/\\(.)/g, (_, escaped: string) => (escaped === '0' ? '\0' : escaped));
 }

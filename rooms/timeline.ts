@@ -1,0 +1,104 @@
+/**
+ * What clients see of a room, in the order in which the server came to know it.
+ *
+ * A position here is a point between events: the one just after the event that has it. Going back from a
+ * position gives events at or before it, going forward events after it, so that one token serves both ways.
+ * Only accepted events have a position: no outlier, rejected or soft-failed event appears. That of history
+ * which was fetched later is negative.
+ */
+import * as timeline from '#storage/timeline.ts';
+import type { RoomsContext } from './context.ts';
+import { loadNids } from './load.ts';
+import type { StoredEvent } from './stored-event.ts';
+
+/** Before the oldest event there can be. */
+const BEGINNING = Number.MIN_SAFE_INTEGER;
+const END = Number.MAX_SAFE_INTEGER;
+
+/**
+ * The newest `limit` events after one position and up to another, oldest first; `limited` tells that there are
+ * more. The position before the first of them is `positionBefore` of it.
+ */
+export async function eventsBetween(
+  ctx: RoomsContext,
+  roomNid: number,
+  range: { readonly after: number; readonly upto: number; readonly limit: number },
+): Promise<{ events: StoredEvent[]; limited: boolean }> {
+  const { limit } = range;
+  const nids = await timeline.eventNids(ctx.db, roomNid, { ...range, direction: 'b', limit: limit + 1 });
+  const events = await inOrder(ctx, nids.slice(0, limit));
+  return { events: events.reverse(), limited: nids.length > limit };
+}
+
+/**
+ * The events from a position on, backwards or forwards, in that direction, at most `limit` and not beyond `to`.
+ * `end` is where the next page begins; undefined where the server has no more events in the range.
+ */
+export async function page(
+  ctx: RoomsContext,
+  roomNid: number,
+  range: {
+    readonly from: number;
+    readonly to?: number | undefined;
+    readonly direction: 'b' | 'f';
+    readonly limit: number;
+  },
+): Promise<{ events: StoredEvent[]; end: number | undefined }> {
+  const { from, to, direction, limit } = range;
+  const between =
+    direction === 'b' ? { after: to ?? BEGINNING, upto: from } : { after: from, upto: to ?? END };
+  const nids = await timeline.eventNids(ctx.db, roomNid, { ...between, direction, limit: limit + 1 });
+  const events = await inOrder(ctx, nids.slice(0, limit));
+  const more = nids.length > limit;
+  const last = events.at(-1);
+  if (last === undefined) return { events, end: more ? from : undefined };
+  const end = direction === 'b' ? positionBefore(last) : last.position;
+  return { events, end: more ? end : undefined };
+}
+
+/** An event and what is around it. */
+export interface Surroundings {
+  /** Newest first. */
+  readonly before: StoredEvent[];
+  /** Oldest first. */
+  readonly after: StoredEvent[];
+  /** The position before the oldest event of `before`. */
+  readonly start: number;
+  /** The position after the newest event of `after`. */
+  readonly end: number;
+}
+
+/**
+ * The events around one: `limit` "applies to the sum of the events_before and events_after arrays". Undefined
+ * for an event that clients do not see.
+ */
+export async function around(
+  ctx: RoomsContext,
+  roomNid: number,
+  event: StoredEvent,
+  limit: number,
+): Promise<Surroundings | undefined> {
+  const { position } = event;
+  if (position === undefined || event.roomNid !== roomNid) return undefined;
+  const from = positionBefore(event);
+  const half = Math.floor(limit / 2);
+  const older = await page(ctx, roomNid, { from, direction: 'b', limit: half });
+  const newer = await page(ctx, roomNid, { from: position, direction: 'f', limit: limit - half });
+  return {
+    before: older.events,
+    after: newer.events,
+    start: positionBefore(older.events.at(-1) ?? event),
+    end: newer.events.at(-1)?.position ?? position,
+  };
+}
+
+/** The position just before an event of the timeline. */
+export function positionBefore(event: StoredEvent): number {
+  if (event.position === undefined) throw new TypeError('the event has no place in the timeline');
+  return event.position - 1;
+}
+
+async function inOrder(ctx: RoomsContext, nids: readonly number[]): Promise<StoredEvent[]> {
+  const loaded = await loadNids(ctx, nids);
+  return nids.map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
+}

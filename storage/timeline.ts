@@ -1,0 +1,36 @@
+/** The numeric ids of the events that clients see, by their position in a room. */
+
+import type { Reader } from './database.ts';
+import { sql } from './sql.ts';
+
+interface Row {
+  event_nid: number;
+}
+
+const NEWEST_FIRST = sql<[number, number, number, number], Row>(
+  'timeline.newestFirst',
+  `SELECT event_nid FROM events
+   WHERE room_nid = ? AND position > ? AND position <= ? ORDER BY position DESC LIMIT ?`,
+);
+
+const OLDEST_FIRST = sql<[number, number, number, number], Row>(
+  'timeline.oldestFirst',
+  `SELECT event_nid FROM events
+   WHERE room_nid = ? AND position > ? AND position <= ? ORDER BY position LIMIT ?`,
+);
+
+/** At most `limit` events after one position and up to another, from the newest (`b`) or the oldest (`f`) on. */
+export async function eventNids(
+  reader: Reader,
+  roomNid: number,
+  range: {
+    readonly after: number;
+    readonly upto: number;
+    readonly direction: 'b' | 'f';
+    readonly limit: number;
+  },
+): Promise<number[]> {
+  const statement = range.direction === 'b' ? NEWEST_FIRST : OLDEST_FIRST;
+  const rows = await reader.all(statement, roomNid, range.after, range.upto, range.limit);
+  return rows.map((row) => row.event_nid);
+}
