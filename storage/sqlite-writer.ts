@@ -67,6 +67,7 @@ export class SqliteWriter {
   #drained: PromiseWithResolvers<void> | undefined;
   #unavailable: DatabaseUnavailable | undefined;
   #broken = false;
+  #watch: NodeJS.Immediate | undefined;
   #running: { readonly job: Job; readonly abandon: (error: Error) => void } | undefined;
   readonly #control: Record<
     'begin' | 'commit' | 'rollback' | 'savepoint' | 'release' | 'rollbackTo',
@@ -137,9 +138,9 @@ export class SqliteWriter {
     }
     const batch = this.#queue.length <= BATCH ? this.#queue : this.#queue.slice(0, BATCH);
     this.#queue = this.#queue.length <= BATCH ? [] : this.#queue.slice(BATCH);
-    const turn = setImmediate(() => this.#overdue());
     void this.#commit(batch).finally(() => {
-      clearImmediate(turn);
+      clearImmediate(this.#watch);
+      this.#watch = undefined;
       this.#idle.refresh();
       setImmediate(() => this.#next());
     });
@@ -165,12 +166,12 @@ export class SqliteWriter {
       }
       committing = true;
       this.#control.commit.run();
-      this.#options.snapshot.release();
     } catch (error) {
       if (committing && isUnsafe(error)) this.#break(error);
       await this.#undo(batch, attempts, error);
       return;
     }
+    this.#options.snapshot.release();
     for (const { tx, job, resolve, error } of attempts) {
       callHooks(resolve ? tx.commitHooks : tx.rollbackHooks, job.name);
       if (resolve) resolve();
@@ -206,6 +207,8 @@ export class SqliteWriter {
         this.#running = undefined;
         ended();
       };
+      // One for a batch, unless the loop turned meanwhile: a whole batch ends within its turn.
+      this.#watch ??= setImmediate(() => this.#overdue());
       this.#running = { job, abandon: (error) => end(undefined, error) };
       const run = this.#inside ? this.#inside.run(tx, job.run, tx) : job.run(tx);
       run.then(end, (error) => end(undefined, error));
@@ -245,6 +248,7 @@ export class SqliteWriter {
 
   /** The loop turned while a batch was open: the running body awaited something else than its statements. */
   #overdue(): void {
+    this.#watch = undefined;
     const running = this.#running;
     if (!running) return;
     const broken = new WriteRuleBroken(`the write ${running.job.name} awaited something else than its tx`);

@@ -206,13 +206,14 @@ test('outside of tests a body that outlives its turn is reported by name, and st
   await using opened = await temporarySqlite({ empty: true, strictWatchdog: false, log });
   const { db } = opened;
   await db.write('test', (tx) => tx.run(createNotes));
-  const slow = db.write('test.slow', async (tx) => {
-    await tx.run(insert, 'slow');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    await tx.run(insert, 'slower');
-  });
+  const slow = (name: string) =>
+    db.write(name, async (tx) => {
+      await tx.run(insert, 'slow');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      await tx.run(insert, 'slower');
+    });
   const other = db.write('test', (tx) => tx.run(insert, 'other'));
-  await Promise.all([slow, other]);
-  assert.deepEqual(warnings, [{ write: 'test.slow' }]);
-  assert.deepEqual(await db.get(count), { n: 3 });
+  await Promise.all([slow('test.first'), other, slow('test.second')]);
+  assert.deepEqual(warnings, [{ write: 'test.first' }, { write: 'test.second' }]);
+  assert.deepEqual(await db.get(count), { n: 5 });
 });
