@@ -4,6 +4,14 @@ import type { StateGroup } from '#storage/state-groups.ts';
 import type { Room } from './room.ts';
 import type { StoredEvent } from './stored-event.ts';
 
+/** An accepted event that no accepted event cites. */
+export interface ForwardExtremity {
+  readonly nid: number;
+  readonly eventId: EventId;
+  readonly depth: number;
+  readonly stateAfter: StateGroup;
+}
+
 /**
  * Where a room's graph and state stand, as of a version of its row. Replaced as a whole after each commit. Only
  * a shortcut: a write that rests on an old one is refused by the compare-and-set of the row.
@@ -11,8 +19,8 @@ import type { StoredEvent } from './stored-event.ts';
 export interface RoomHead {
   readonly rowVersion: number;
   readonly stateGroup: StateGroup;
-  /** By numeric id, oldest first. */
-  readonly forwardExtremities: readonly StoredEvent[];
+  /** In the order in which they came. */
+  readonly forwardExtremities: readonly ForwardExtremity[];
   /** What was asked for of the current state, by `stateMapKey`; undefined where the state has no such key. */
   readonly state: Map<string, StoredEvent | undefined>;
 }

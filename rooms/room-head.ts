@@ -5,7 +5,7 @@ import { findNids, type StateKey } from '#storage/state-keys.ts';
 import type { RoomsContext } from './context.ts';
 import { stateMapKey } from './event.ts';
 import { loadNids } from './load.ts';
-import type { RoomHead } from './room-cache.ts';
+import type { ForwardExtremity, RoomHead } from './room-cache.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** Where the room's graph and current state stand: from memory, or read. Throws for a room without a row. */
@@ -20,7 +20,7 @@ export async function headOf(ctx: RoomsContext, roomNid: number): Promise<RoomHe
   const head: RoomHead = {
     rowVersion: row.rowVersion,
     stateGroup: row.stateGroup,
-    forwardExtremities: nids.map((nid) => events.get(nid)).filter((stored) => stored !== undefined),
+    forwardExtremities: nids.map((nid) => extremityOf(events.get(nid), nid)),
     state: new Map(),
   };
   if (ctx.rooms.changes === changes) ctx.rooms.keepHead(roomNid, head);
@@ -53,6 +53,12 @@ export async function headState(
     if (ctx.rooms.changes === changes) ctx.rooms.keepInHead(head, text, stored);
   }
   return found;
+}
+
+/** An event as a forward extremity. Throws for one that has no place in the graph: it cannot be one. */
+export function extremityOf(stored: StoredEvent | undefined, nid: number): ForwardExtremity {
+  if (stored?.stateAfter === undefined) throw new Error(`event ${nid} is no forward extremity`);
+  return { nid, eventId: stored.event.eventId, depth: stored.event.depth, stateAfter: stored.stateAfter };
 }
 
 /** Some keys of any state, by `stateMapKey`; keys that the state lacks are absent. */

@@ -1,4 +1,3 @@
-import { parseLoose } from '#keys/canonical-json.ts';
 import type { EventId } from '#keys/ids.ts';
 import { isObject } from '#keys/json.ts';
 import type { EventRow, EventStatus } from '#storage/events.ts';
@@ -40,7 +39,8 @@ export function isAccepted(stored: StoredEvent | undefined): boolean {
 
 /** The event of a database row. */
 export function storedEventFrom(row: EventRow, rules: RoomVersionRules): StoredEvent {
-  const pdu = parseLoose(row.json);
+  // Checked when it came in; what is stored is its canonical form.
+  const pdu: unknown = JSON.parse(row.json);
   if (!isObject(pdu)) throw new TypeError(`event ${row.event_nid} is stored as something else`);
   return {
     nid: row.event_nid,

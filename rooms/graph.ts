@@ -1,0 +1,129 @@
+/** Walks of the event graph: level by level, each level in one query, and bounded. */
+
+import type { EventId } from '#keys/ids.ts';
+import type { RoomsContext } from './context.ts';
+import { loadEvents } from './load.ts';
+import type { Room } from './room.ts';
+import { isPlaced, type StoredEvent } from './stored-event.ts';
+
+/** No room comes near; a graph that does is made by somebody. */
+const LONGEST_AUTH_CHAIN = 200_000;
+/** How many events `missingEvents` looks at, whatever it may return. */
+const LONGEST_WALK = 256;
+
+/**
+ * The auth chains of some events: all that is reached by their `auth_events`, without the events themselves
+ * unless another's chain holds them. Rejected events are in it; ones that are not stored are left out.
+ */
+export async function authChain(ctx: RoomsContext, eventIds: Iterable<EventId>): Promise<StoredEvent[]> {
+  const chain = new Map<EventId, StoredEvent>();
+  let level = await loadEvents(ctx, eventIds);
+  while (level.size > 0) {
+    const next = new Set<EventId>();
+    for (const { event } of level.values()) {
+      for (const authEventId of event.authEvents) if (!chain.has(authEventId)) next.add(authEventId);
+    }
+    level = await loadEvents(ctx, next);
+    for (const [eventId, stored] of level) chain.set(eventId, stored);
+    if (chain.size > LONGEST_AUTH_CHAIN)
+      throw new Error(`an auth chain has more than ${LONGEST_AUTH_CHAIN} events`);
+  }
+  return [...chain.values()];
+}
+
+/** The auth chains of some events of one room, by event id. */
+export async function loadAuthChains(
+  ctx: RoomsContext,
+  roomNid: number,
+  eventIds: Iterable<EventId>,
+): Promise<ReadonlyMap<EventId, StoredEvent>> {
+  const chain = await authChain(ctx, eventIds);
+  return new Map(
+    chain.filter((stored) => stored.roomNid === roomNid).map((stored) => [stored.event.eventId, stored]),
+  );
+}
+
+export interface MissingEventsQuery {
+  /** From here backwards; these are not in the answer. */
+  readonly latest: readonly EventId[];
+  /** As far as these; they are not in the answer. */
+  readonly earliest: readonly EventId[];
+  readonly limit: number;
+  readonly minDepth: number;
+}
+
+/**
+ * What lies between two rims of the graph, breadth first from `latest`, at most `limit` events; answered oldest
+ * first. https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid
+ */
+export async function missingEvents(
+  ctx: RoomsContext,
+  room: Room,
+  query: MissingEventsQuery,
+): Promise<StoredEvent[]> {
+  const seen = new Set<EventId>([...query.latest, ...query.earliest]);
+  const found: StoredEvent[] = [];
+  let level = inRoom(room, await loadEvents(ctx, query.latest));
+  let walked = 0;
+  while (level.length > 0 && found.length < query.limit && walked < LONGEST_WALK) {
+    const next = unseenPrevEvents(level, seen);
+    level = inRoom(room, await loadEvents(ctx, next)).filter(
+      (stored) => stored.event.depth >= query.minDepth,
+    );
+    walked += level.length;
+    found.push(...level.filter(isServed));
+  }
+  return oldestFirst(found.slice(0, query.limit));
+}
+
+/**
+ * Events of the room from some of them backwards, these among them, newest first, at most `limit`.
+ * https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid
+ */
+export async function backfillEvents(
+  ctx: RoomsContext,
+  room: Room,
+  from: readonly EventId[],
+  limit: number,
+): Promise<StoredEvent[]> {
+  const seen = new Set<EventId>(from);
+  const found: StoredEvent[] = [];
+  let level = inRoom(room, await loadEvents(ctx, from));
+  // Rejected events are walked through and not answered, so that both are counted.
+  for (let walked = 0; level.length > 0 && found.length < limit && walked < limit + LONGEST_WALK; ) {
+    walked += level.length;
+    found.push(...level.filter(isServed));
+    level = inRoom(room, await loadEvents(ctx, unseenPrevEvents(level, seen)));
+  }
+  return oldestFirst(found.slice(0, limit)).reverse();
+}
+
+/** Sorted so that each event comes after those it cites; of events that do not, by depth and time. */
+export function oldestFirst(events: readonly StoredEvent[]): StoredEvent[] {
+  return [...events].sort(
+    (a, b) =>
+      a.event.depth - b.event.depth || a.event.originServerTs - b.event.originServerTs || a.nid - b.nid,
+  );
+}
+
+/** Notes what a level cites and nobody has looked at. */
+function unseenPrevEvents(level: readonly StoredEvent[], seen: Set<EventId>): EventId[] {
+  const next: EventId[] = [];
+  for (const { event } of level) {
+    for (const prevEventId of event.prevEvents) {
+      if (seen.has(prevEventId)) continue;
+      seen.add(prevEventId);
+      next.push(prevEventId);
+    }
+  }
+  return next;
+}
+
+function inRoom(room: Room, events: ReadonlyMap<EventId, StoredEvent>): StoredEvent[] {
+  return [...events.values()].filter((stored) => stored.roomNid === room.roomNid && isPlaced(stored));
+}
+
+/** "rejected events [...] should not be relayed". */
+function isServed(stored: StoredEvent): boolean {
+  return stored.status === 'accepted';
+}
