@@ -1,0 +1,74 @@
+/** Reading what other servers answer. */
+
+import { isUtf8 } from 'node:buffer';
+import { parseLoose, RELAYED_MAX_DEPTH, splitArrayAt } from '#keys/canonical-json.ts';
+import { type EventId, isEventId } from '#keys/ids.ts';
+import { isObject, type Json, type JsonObject } from '#keys/json.ts';
+import { membersOf } from '#keys/json-scan.ts';
+import { type FederationAnswer, type FederationFailure, failure } from './client.ts';
+
+/** What an endpoint of another server gave, or why it gave nothing. */
+export type Remote<T> = { readonly kind: 'ok'; readonly value: T } | FederationFailure;
+
+/** A room's state and its auth chain, each event as the raw text that was sent. */
+export interface RoomStateTexts {
+  readonly state: readonly string[];
+  readonly authChain: readonly string[];
+}
+
+export const MAX_STATE_EVENTS = 250_000;
+const MAX_NODES = 2_000_000;
+
+/** Reads the answer's text; `take` gives undefined where its shape is wrong. */
+export function read<T>(answer: FederationAnswer, take: (text: string) => T | undefined): Remote<T> {
+  if (answer.kind === 'failed') return answer;
+  if (!isUtf8(answer.bytes)) return failure('bad_answer', 'the answer is not UTF-8');
+  const value = takenFrom(answer.bytes.toString(), take);
+  return value === undefined ? failure('bad_answer', 'the answer has another shape') : { kind: 'ok', value };
+}
+
+/** The large arrays are cut out of text that nobody has parsed as a whole, so it may be no JSON at all. */
+function takenFrom<T>(text: string, take: (text: string) => T | undefined): T | undefined {
+  try {
+    return take(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** As `read`, for an answer that is parsed whole. */
+export function readObject<T>(
+  answer: FederationAnswer,
+  take: (body: JsonObject) => T | undefined,
+): Remote<T> {
+  return read(answer, (text) => {
+    const body = parseLoose(text, { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_NODES });
+    return body.kind === 'ok' && isObject(body.value) ? take(body.value) : undefined;
+  });
+}
+
+/** The two lists of a room's state; undefined where one is missing, or they are too long. */
+export function stateTexts(text: string, key: 'state' | 'pdus'): RoomStateTexts | undefined {
+  const state = splitArrayAt(text, key);
+  const authChain = splitArrayAt(text, 'auth_chain');
+  if (state === undefined || authChain === undefined) return undefined;
+  return state.length + authChain.length > MAX_STATE_EVENTS ? undefined : { state, authChain };
+}
+
+/** One member of a large answer, without parsing the others. */
+export function memberOf(text: string, key: string): Json | undefined {
+  let value: Json | undefined;
+  for (const [name, start, end] of membersOf(text)) {
+    if (name !== key) continue;
+    const parsed = parseLoose(text.slice(start, end));
+    value = parsed.kind === 'ok' ? parsed.value : undefined;
+  }
+  return value;
+}
+
+/** The event ids among the items; undefined where there are too many. */
+export function eventIdsOf(items: readonly string[] | undefined): EventId[] | undefined {
+  if (items === undefined || items.length > MAX_STATE_EVENTS) return undefined;
+  return items.map((item): unknown => JSON.parse(item)).filter(isEventId);
+}

@@ -1,0 +1,384 @@
+/**
+ * The endpoints of other servers, one typed function each: https://spec.matrix.org/v1.19/server-server-api/
+ *
+ * PDUs come back as the raw text that was sent, for `checkIngress` to judge one by one; nothing in them has been
+ * verified. What else an answer holds has been checked for its shape. An answer of a wrong shape is a failure
+ * with the reason `bad_answer`.
+ */
+
+import { encodeCanonical, splitArrayAt } from '#keys/canonical-json.ts';
+import {
+  type EventId,
+  isEventId,
+  isRoomId,
+  isServerName,
+  type RoomAlias,
+  type RoomId,
+  type ServerName,
+  type UserId,
+} from '#keys/ids.ts';
+import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import type { FederationClient, FederationRequest } from './client.ts';
+import {
+  eventIdsOf,
+  MAX_STATE_EVENTS,
+  memberOf,
+  type Remote,
+  type RoomStateTexts,
+  read,
+  readObject,
+  stateTexts,
+} from './remote-answer.ts';
+
+export type { Remote, RoomStateTexts } from './remote-answer.ts';
+
+export interface RemoteOptions {
+  readonly signal?: AbortSignal;
+  /** For the whole request, in milliseconds. */
+  readonly timeoutMs?: number;
+}
+
+interface RemoteContext {
+  readonly client: FederationClient;
+}
+
+/** The answer to make_join, make_leave and make_knock. The template is not to be trusted, still less signed. */
+export interface Template {
+  readonly roomVersion: string | undefined;
+  readonly event: JsonObject;
+}
+
+export interface SendJoinAnswer extends RoomStateTexts {
+  /** The join event, signed by the resident server too where the room is restricted; undefined where not sent. */
+  readonly event: string | undefined;
+  readonly membersOmitted: boolean;
+  readonly serversInRoom: readonly ServerName[];
+}
+
+const FEDERATION = '/_matrix/federation';
+const STATE_MAX_BYTES = 256 * 1024 * 1024;
+const STATE_TIMEOUT_MS = 120_000;
+const HANDSHAKE_TIMEOUT_MS = 30_000;
+const QUERY_TIMEOUT_MS = 10_000;
+/** A transaction may take the other server long: it must have it on disk before it answers. */
+const TRANSACTION_TIMEOUT_MS = 60_000;
+const MAX_SMALL_BYTES = 1024 * 1024;
+const MAX_SERVERS = 10_000;
+
+/** Somebody waits for the outcome: the server is asked even while it is left alone. */
+const WAITED_FOR = { backoff: 'ignore' } as const;
+
+/** `GET v1/make_join`; `versions`: the room versions that we know. */
+export function makeJoin(
+  ctx: RemoteContext,
+  server: ServerName,
+  join: { roomId: RoomId; userId: UserId; versions: readonly string[] },
+  options: RemoteOptions = {},
+): Promise<Remote<Template>> {
+  const path = `${FEDERATION}/v1/make_join/${encode(join.roomId)}/${encode(join.userId)}`;
+  const query = { ver: join.versions };
+  return template(ctx, { server, method: 'GET', path, query, ...WAITED_FOR, ...options });
+}
+
+/** `PUT v2/send_join`, with our signed join event. */
+export async function sendJoin(
+  ctx: RemoteContext,
+  server: ServerName,
+  join: { roomId: RoomId; eventId: EventId; pdu: JsonObject },
+  options: RemoteOptions = {},
+): Promise<Remote<SendJoinAnswer>> {
+  const path = `${FEDERATION}/v2/send_join/${encode(join.roomId)}/${encode(join.eventId)}`;
+  const query = { omit_members: 'false' };
+  const request = {
+    server,
+    method: 'PUT',
+    path,
+    query,
+    body: join.pdu,
+    ...WAITED_FOR,
+    ...stateLimits(options),
+  } as const;
+  return read(await ctx.client.request(request), (text) => {
+    const texts = stateTexts(text, 'state');
+    if (texts === undefined) return undefined;
+    const event = memberOf(text, 'event');
+    return {
+      ...texts,
+      event: isObject(event) ? encodeCanonical(event) : undefined,
+      membersOmitted: memberOf(text, 'members_omitted') === true,
+      serversInRoom: (splitArrayAt(text, 'servers_in_room') ?? [])
+        .slice(0, MAX_SERVERS)
+        .map((item): unknown => JSON.parse(item))
+        .filter(isServerName),
+    };
+  });
+}
+
+/** `GET v1/make_leave` */
+export function makeLeave(
+  ctx: RemoteContext,
+  server: ServerName,
+  leave: { roomId: RoomId; userId: UserId },
+  options: RemoteOptions = {},
+): Promise<Remote<Template>> {
+  const path = `${FEDERATION}/v1/make_leave/${encode(leave.roomId)}/${encode(leave.userId)}`;
+  return template(ctx, { server, method: 'GET', path, ...WAITED_FOR, ...options });
+}
+
+/** `PUT v2/send_leave`, with our signed leave event. */
+export async function sendLeave(
+  ctx: RemoteContext,
+  server: ServerName,
+  leave: { roomId: RoomId; eventId: EventId; pdu: JsonObject },
+  options: RemoteOptions = {},
+): Promise<Remote<undefined>> {
+  const path = `${FEDERATION}/v2/send_leave/${encode(leave.roomId)}/${encode(leave.eventId)}`;
+  const request = { server, method: 'PUT', path, body: leave.pdu, ...WAITED_FOR, ...options } as const;
+  const answer = await ctx.client.request(request);
+  return answer.kind === 'failed' ? answer : { kind: 'ok', value: undefined };
+}
+
+/** `PUT v2/invite`: gives the text of the event with the invited user's server's signature. */
+export async function invite(
+  ctx: RemoteContext,
+  server: ServerName,
+  invitation: {
+    roomId: RoomId;
+    eventId: EventId;
+    roomVersion: string;
+    pdu: JsonObject;
+    inviteRoomState: readonly JsonObject[];
+  },
+  options: RemoteOptions = {},
+): Promise<Remote<string>> {
+  const { roomId, eventId, roomVersion, pdu, inviteRoomState } = invitation;
+  const path = `${FEDERATION}/v2/invite/${encode(roomId)}/${encode(eventId)}`;
+  const body = { event: pdu, invite_room_state: inviteRoomState, room_version: roomVersion };
+  const request = {
+    server,
+    method: 'PUT',
+    path,
+    body,
+    timeoutMs: HANDSHAKE_TIMEOUT_MS,
+    ...WAITED_FOR,
+    ...options,
+  } as const;
+  return readObject(await ctx.client.request(request), (answer) => {
+    const event = objectAt(answer, 'event');
+    return event === undefined ? undefined : encodeCanonical(event);
+  });
+}
+
+/** `PUT v1/send`: `body` is the canonical JSON of the transaction. Neither consults nor moves the back-off. */
+export async function sendTransaction(
+  ctx: RemoteContext,
+  server: ServerName,
+  transaction: { txnId: string; body: string },
+  options: RemoteOptions = {},
+): Promise<Remote<ReadonlyMap<EventId, string>>> {
+  const { txnId, body } = transaction;
+  const answer = await ctx.client.request({
+    server,
+    method: 'PUT',
+    path: `${FEDERATION}/v1/send/${encode(txnId)}`,
+    body,
+    maxBytes: MAX_SMALL_BYTES,
+    timeoutMs: TRANSACTION_TIMEOUT_MS,
+    backoff: 'caller',
+    ...options,
+  });
+  return readObject(answer, (result) => errorsOf(objectAt(result, 'pdus') ?? {}));
+}
+
+/** `GET v1/event`: the event's text. */
+export async function getEvent(
+  ctx: RemoteContext,
+  server: ServerName,
+  eventId: EventId,
+  options: RemoteOptions = {},
+): Promise<Remote<string>> {
+  const path = `${FEDERATION}/v1/event/${encode(eventId)}`;
+  const answer = await ctx.client.request({
+    server,
+    method: 'GET',
+    path,
+    maxBytes: MAX_SMALL_BYTES,
+    ...options,
+  });
+  return read(answer, (text) => splitArrayAt(text, 'pdus')?.[0]);
+}
+
+/** `GET v1/state`: the state before the event, whole. */
+export async function getState(
+  ctx: RemoteContext,
+  server: ServerName,
+  at: { roomId: RoomId; eventId: EventId },
+  options: RemoteOptions = {},
+): Promise<Remote<RoomStateTexts>> {
+  const path = `${FEDERATION}/v1/state/${encode(at.roomId)}`;
+  const query = { event_id: at.eventId };
+  const answer = await ctx.client.request({ server, method: 'GET', path, query, ...stateLimits(options) });
+  return read(answer, (text) => stateTexts(text, 'pdus'));
+}
+
+/** `GET v1/state_ids`: the ids of the state before the event, and of its auth chain. */
+export async function getStateIds(
+  ctx: RemoteContext,
+  server: ServerName,
+  at: { roomId: RoomId; eventId: EventId },
+  options: RemoteOptions = {},
+): Promise<Remote<{ state: readonly EventId[]; authChain: readonly EventId[] }>> {
+  const path = `${FEDERATION}/v1/state_ids/${encode(at.roomId)}`;
+  const query = { event_id: at.eventId };
+  const answer = await ctx.client.request({ server, method: 'GET', path, query, ...stateLimits(options) });
+  return read(answer, (text) => {
+    const state = eventIdsOf(splitArrayAt(text, 'pdu_ids'));
+    const authChain = eventIdsOf(splitArrayAt(text, 'auth_chain_ids'));
+    return state === undefined || authChain === undefined ? undefined : { state, authChain };
+  });
+}
+
+/** `GET v1/event_auth`: the event's whole auth chain. */
+export async function getEventAuth(
+  ctx: RemoteContext,
+  server: ServerName,
+  at: { roomId: RoomId; eventId: EventId },
+  options: RemoteOptions = {},
+): Promise<Remote<readonly string[]>> {
+  const path = `${FEDERATION}/v1/event_auth/${encode(at.roomId)}/${encode(at.eventId)}`;
+  const answer = await ctx.client.request({ server, method: 'GET', path, ...stateLimits(options) });
+  return read(answer, (text) => splitArrayAt(text, 'auth_chain')?.slice(0, MAX_STATE_EVENTS));
+}
+
+/** `GET v1/backfill`: at most `limit` events, `from` and those before them. */
+export async function backfill(
+  ctx: RemoteContext,
+  server: ServerName,
+  wanted: { roomId: RoomId; from: readonly EventId[]; limit: number },
+  options: RemoteOptions = {},
+): Promise<Remote<readonly string[]>> {
+  const path = `${FEDERATION}/v1/backfill/${encode(wanted.roomId)}`;
+  const query = { v: wanted.from, limit: wanted.limit };
+  const answer = await ctx.client.request({ server, method: 'GET', path, query, ...options });
+  return read(answer, (text) => splitArrayAt(text, 'pdus')?.slice(0, wanted.limit));
+}
+
+/** `POST v1/get_missing_events`: what lies between `earliest` and `latest`. Some servers send `latest` too. */
+export async function getMissingEvents(
+  ctx: RemoteContext,
+  server: ServerName,
+  wanted: {
+    roomId: RoomId;
+    earliest: readonly EventId[];
+    latest: readonly EventId[];
+    limit: number;
+    minDepth: number;
+  },
+  options: RemoteOptions = {},
+): Promise<Remote<readonly string[]>> {
+  const { roomId, earliest, latest, limit, minDepth } = wanted;
+  const path = `${FEDERATION}/v1/get_missing_events/${encode(roomId)}`;
+  const body = { earliest_events: earliest, latest_events: latest, limit, min_depth: minDepth };
+  const answer = await ctx.client.request({ server, method: 'POST', path, body, ...options });
+  return read(answer, (text) => splitArrayAt(text, 'events')?.slice(0, limit + latest.length));
+}
+
+/** `GET v1/query/profile` */
+export async function queryProfile(
+  ctx: RemoteContext,
+  server: ServerName,
+  wanted: { userId: UserId; field?: string },
+  options: RemoteOptions = {},
+): Promise<Remote<JsonObject>> {
+  const query = { user_id: wanted.userId, field: wanted.field };
+  const request = smallQuery(server, `${FEDERATION}/v1/query/profile`, query);
+  return readObject(await ctx.client.request({ ...request, ...options }), (profile) => profile);
+}
+
+/** `GET v1/query/directory` */
+export async function queryDirectory(
+  ctx: RemoteContext,
+  server: ServerName,
+  alias: RoomAlias,
+  options: RemoteOptions = {},
+): Promise<Remote<{ roomId: RoomId; servers: readonly ServerName[] }>> {
+  const request = smallQuery(server, `${FEDERATION}/v1/query/directory`, { room_alias: alias });
+  return readObject(await ctx.client.request({ ...request, ...WAITED_FOR, ...options }), (answer) => {
+    const roomId = own(answer, 'room_id');
+    const servers = own(answer, 'servers');
+    if (!isRoomId(roomId) || !Array.isArray(servers)) return undefined;
+    return { roomId, servers: servers.filter(isServerName).slice(0, MAX_SERVERS) };
+  });
+}
+
+/** `POST v1/publicRooms`; `body` as the client-server API has it. The answer's `chunk` is an array. */
+export async function publicRooms(
+  ctx: RemoteContext,
+  server: ServerName,
+  body: JsonObject,
+  options: RemoteOptions = {},
+): Promise<Remote<JsonObject>> {
+  const path = `${FEDERATION}/v1/publicRooms`;
+  const request = {
+    server,
+    method: 'POST',
+    path,
+    body,
+    timeoutMs: QUERY_TIMEOUT_MS,
+    ...WAITED_FOR,
+    ...options,
+  } as const;
+  return readObject(await ctx.client.request(request), (answer) =>
+    Array.isArray(own(answer, 'chunk')) ? answer : undefined,
+  );
+}
+
+/** `GET v1/version` */
+export async function version(
+  ctx: RemoteContext,
+  server: ServerName,
+  options: RemoteOptions = {},
+): Promise<Remote<{ name: string; version: string }>> {
+  const request = smallQuery(server, `${FEDERATION}/v1/version`, {});
+  return readObject(await ctx.client.request({ ...request, ...options }), (answer) => {
+    const software = objectAt(answer, 'server') ?? {};
+    return { name: stringAt(software, 'name') ?? '', version: stringAt(software, 'version') ?? '' };
+  });
+}
+
+async function template(ctx: RemoteContext, request: FederationRequest): Promise<Remote<Template>> {
+  const answer = await ctx.client.request({
+    timeoutMs: HANDSHAKE_TIMEOUT_MS,
+    maxBytes: MAX_SMALL_BYTES,
+    ...request,
+  });
+  return readObject(answer, (body) => {
+    const event = objectAt(body, 'event');
+    return event === undefined ? undefined : { roomVersion: stringAt(body, 'room_version'), event };
+  });
+}
+
+function smallQuery(
+  server: ServerName,
+  path: string,
+  query: FederationRequest['query'] & object,
+): FederationRequest {
+  return { server, method: 'GET', path, query, timeoutMs: QUERY_TIMEOUT_MS, maxBytes: MAX_SMALL_BYTES };
+}
+
+function stateLimits(options: RemoteOptions): RemoteOptions & { maxBytes: number } {
+  return { maxBytes: STATE_MAX_BYTES, timeoutMs: STATE_TIMEOUT_MS, ...options };
+}
+
+function errorsOf(results: JsonObject): ReadonlyMap<EventId, string> {
+  const errors = new Map<EventId, string>();
+  for (const [eventId, result] of Object.entries(results)) {
+    const error: Json | undefined = isObject(result) ? own(result, 'error') : undefined;
+    if (isEventId(eventId) && typeof error === 'string') errors.set(eventId, error.slice(0, 500));
+  }
+  return errors;
+}
+
+function encode(id: string): string {
+  return encodeURIComponent(id);
+}
