@@ -1,0 +1,24 @@
+/** What every scenario is and answers; `bench/run.ts` finds it by name. */
+
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import type { ServerKind } from '#bench/servers/server.ts';
+
+export interface Scenario {
+  readonly name: string;
+  /** One line for the list of scenarios. */
+  readonly about: string;
+  /** Runs against one server and prints lines for people as it goes. */
+  run(kind: ServerKind, options: { seconds: number }): Promise<Figures>;
+  /** The figures whose ratio between two servers means something, with what it is a ratio of. */
+  readonly ratios: readonly string[];
+}
+
+export type Figures = Readonly<Record<string, number | null>>;
+
+/** A temporary folder that goes away with its scope. */
+export function temporaryFolder(): { readonly path: string } & Disposable {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kurir-bench-'));
+  return { path: folder, [Symbol.dispose]: () => fs.rmSync(folder, { recursive: true, force: true }) };
+}

@@ -1,0 +1,72 @@
+/** `npm run bench -- NAME [--server kurir|synapse|both] [--seconds 15]`: one scenario, JSON on the last line. */
+
+import { parseArgs } from 'node:util';
+import { coldStart } from '#bench/cold-start.ts';
+import { idle } from '#bench/idle.ts';
+import { calibrate } from '#bench/lib/calibration.ts';
+import type { Figures, Scenario } from '#bench/lib/scenario.ts';
+import { round } from '#bench/lib/statistics.ts';
+import { sendLocal } from '#bench/send-local.ts';
+import { kurir } from '#bench/servers/kurir.ts';
+import type { ServerKind } from '#bench/servers/server.ts';
+import { synapse } from '#bench/servers/synapse.ts';
+
+const scenarios: readonly Scenario[] = [sendLocal, idle, coldStart];
+const servers = new Map<string, readonly ServerKind[]>([
+  ['kurir', [kurir]],
+  ['synapse', [synapse]],
+  ['both', [synapse, kurir]],
+]);
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    server: { type: 'string', default: 'kurir' },
+    seconds: { type: 'string', default: '15' },
+    help: { type: 'boolean', default: false },
+  },
+});
+const scenario = scenarios.find(({ name }) => name === positionals[0]);
+const kinds = servers.get(values.server);
+const seconds = Number(values.seconds);
+
+if (scenario === undefined || kinds === undefined || !(seconds > 0) || values.help) {
+  const list = scenarios.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`);
+  console.log(
+    `npm run bench -- NAME [--server ${[...servers.keys()].join('|')}] [--seconds 15]\n${list.join('\n')}`,
+  );
+  process.exitCode = values.help ? 0 : 2;
+} else {
+  await measure(scenario, kinds, seconds);
+}
+
+async function measure(
+  { name, about, ratios, run }: Scenario,
+  kinds: readonly ServerKind[],
+  seconds: number,
+) {
+  console.log(`${name}: ${about}`);
+  const calibration = calibrate();
+  const { fdatasync_p50_ms, sha256_per_s, ed25519_verify_per_s, cores } = calibration;
+  console.log(
+    `  this machine: ${cores} cores, fdatasync ${fdatasync_p50_ms} ms, SHA-256 of 1 KB ${sha256_per_s}/s,`,
+  );
+  console.log(`  Ed25519 verification ${ed25519_verify_per_s}/s`);
+  const results: Record<string, Figures> = {};
+  for (const kind of kinds) {
+    await kind.prepare();
+    results[kind.name] = await run(kind, { seconds });
+  }
+  const compared = ratioOf(ratios, results);
+  for (const [figure, ratio] of Object.entries(compared))
+    console.log(`  kurir / synapse, ${figure}: ${ratio}`);
+  console.log(JSON.stringify({ scenario: name, seconds, servers: results, ratios: compared, calibration }));
+}
+
+function ratioOf(names: readonly string[], results: Readonly<Record<string, Figures>>): Figures {
+  const { kurir: ours, synapse: theirs } = results;
+  if (ours === undefined || theirs === undefined) return {};
+  return Object.fromEntries(
+    names.map((name) => [name, round((ours[name] ?? Number.NaN) / (theirs[name] ?? Number.NaN), 4)]),
+  );
+}
