@@ -1,0 +1,81 @@
+/** Restricted rooms: https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms */
+import { isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
+import { isObject, type Json, own, stringAt } from '#keys/json.ts';
+import * as memberships from '#storage/memberships.ts';
+import { authStateOf } from './auth/check.ts';
+import { allowsRestrictedJoins, joinRuleOf } from './auth/member.ts';
+import type { RoomsContext } from './context.ts';
+import type { Event } from './event.ts';
+import { powerOf } from './power.ts';
+import { getRoom, isInRoom, type Room } from './room.ts';
+import { currentStateEvents } from './state.ts';
+
+/** Whether a user may join a room for being in another one, and who of ours says so. */
+export type RestrictedJoin =
+  /** The join needs nobody's word: another join rule, or the user is invited or in the room. */
+  | { readonly kind: 'not_needed' }
+  /** For `join_authorised_via_users_server`. */
+  | { readonly kind: 'authorised'; readonly by: UserId }
+  /** No condition is met. */
+  | { readonly kind: 'refused' }
+  /** A condition may be met, but in a room that we are not in: `M_UNABLE_TO_AUTHORISE_JOIN`. */
+  | { readonly kind: 'unable_to_authorise' }
+  /** A condition is met, but none of our users may invite: `M_UNABLE_TO_GRANT_JOIN`. */
+  | { readonly kind: 'unable_to_grant' };
+
+/** Judges a join to a room that we are in, by its current state. */
+export async function authoriseRestrictedJoin(
+  ctx: RoomsContext,
+  room: Room,
+  userId: UserId,
+): Promise<RestrictedJoin> {
+  const stored = await currentStateEvents(ctx, room.roomNid, [
+    { type: 'm.room.create', stateKey: '' },
+    { type: 'm.room.power_levels', stateKey: '' },
+    { type: 'm.room.join_rules', stateKey: '' },
+  ]);
+  const state = authStateOf(stored.map(({ event }) => event));
+  if (!allowsRestrictedJoins(joinRuleOf(state), room.rules)) return { kind: 'not_needed' };
+  const current = await memberships.of(ctx.db, room.roomNid, userId);
+  if (current?.membership === 'join' || current?.membership === 'invite') return { kind: 'not_needed' };
+
+  const verdict = await meetsCondition(ctx, state.get('m.room.join_rules', ''), userId);
+  if (verdict === 'no') return { kind: 'refused' };
+  if (verdict === 'unknown') return { kind: 'unable_to_authorise' };
+
+  const power = powerOf(state.get('m.room.create', ''), state.get('m.room.power_levels', ''));
+  const ours = await memberships.joinedLocalUsers(ctx.db, room.roomNid, ctx.serverName);
+  const by = ours.find((ourUser) => power.of(ourUser) >= power.invite);
+  return by === undefined ? { kind: 'unable_to_grant' } : { kind: 'authorised', by };
+}
+
+/** "A joining server [must satisfy] at least one of the conditions specified by `m.room.join_rules`." */
+async function meetsCondition(
+  ctx: RoomsContext,
+  joinRules: Event | undefined,
+  userId: UserId,
+): Promise<'yes' | 'no' | 'unknown'> {
+  let verdict: 'no' | 'unknown' = 'no';
+  for (const roomId of allowedRooms(joinRules)) {
+    // Each room by itself: mostly there is one, and the first that lets the user in ends it.
+    const room = await getRoom(ctx, roomId);
+    if (room === undefined || !(await isInRoom(ctx, room))) {
+      verdict = 'unknown';
+      continue;
+    }
+    if ((await memberships.of(ctx.db, room.roomNid, userId))?.membership === 'join') return 'yes';
+  }
+  return verdict;
+}
+
+/** The rooms whose members may join: the `m.room_membership` conditions. Malformed ones count as not met. */
+function allowedRooms(joinRules: Event | undefined): Set<RoomId> {
+  const allow: Json = (joinRules === undefined ? undefined : own(joinRules.content, 'allow')) ?? [];
+  const rooms = new Set<RoomId>();
+  for (const condition of Array.isArray(allow) ? allow : []) {
+    if (!isObject(condition) || stringAt(condition, 'type') !== 'm.room_membership') continue;
+    const roomId = own(condition, 'room_id');
+    if (isRoomId(roomId)) rooms.add(roomId);
+  }
+  return rooms;
+}
