@@ -1,59 +1,38 @@
-/**
- * Events of our own: drafts filled in, hashed and signed. Hashes, ids and signatures:
- * https://spec.matrix.org/v1.19/server-server-api/#signing-events
- */
+/** Templates of events: those that we give to other servers, and our own events made from theirs. */
 
-import { createHash } from 'node:crypto';
-import { encodeCanonical, MAX_DEPTH, parseStrict } from '#keys/canonical-json.ts';
-import { type EventId, isEventId, type RoomId, type UserId } from '#keys/ids.ts';
-import { isObject, type JsonObject } from '#keys/json.ts';
+import { isEventId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
+import { checkStateDependent } from './auth/check.ts';
+import { bareEvent, buildEvent, type EventParts, MAX_EVENT_DEPTH } from './build-event.ts';
 import type { RoomsContext } from './context.ts';
+import { lineFrom, partsUpon, stateFor } from './draft.ts';
 import { eventFrom } from './event.ts';
-import { checkFormat, MAX_AUTH_EVENTS, MAX_KEY_BYTES, MAX_PDU_BYTES, MAX_PREV_EVENTS } from './format.ts';
-import { redact } from './redact.ts';
-import { signEvent } from './sign-event.ts';
-import { markVerified, type VerifiedEvent } from './verified-event.ts';
-import type { RoomVersionRules } from './versions.ts';
+import { MAX_AUTH_EVENTS, MAX_PREV_EVENTS } from './format.ts';
+import type { Room } from './room.ts';
+import { headOf } from './room-head.ts';
+import type { Draft } from './send.ts';
+import type { VerifiedEvent } from './verified-event.ts';
 
-/** All that a new event says. */
-export interface EventParts {
-  readonly rules: RoomVersionRules;
-  /** Undefined for the create event of a room whose id is that event's hash. */
-  readonly roomId: RoomId | undefined;
-  readonly sender: UserId;
-  readonly type: string;
-  readonly stateKey?: string | undefined;
-  readonly content: JsonObject;
-  readonly redacts?: EventId | undefined;
-  readonly originServerTs: number;
-  readonly prevEvents: readonly EventId[];
-  readonly authEvents: readonly EventId[];
-  readonly depth: number;
-}
+export type Template =
+  | { readonly kind: 'ok'; readonly template: JsonObject }
+  | { readonly kind: 'forbidden'; readonly reason: string };
 
-export type Built =
-  | { readonly kind: 'ok'; readonly event: VerifiedEvent }
-  | { readonly kind: 'invalid'; readonly reason: string };
-
-/** "The depth of the event [...] MUST be no more than 2^53 - 1": deeper events all have this depth. */
-export const MAX_EVENT_DEPTH = Number.MAX_SAFE_INTEGER;
-
-const URL_SAFE_IDS = 'urlSafeBase64';
-
-/** Makes and signs an event of ours. Invalid: content that is not canonical JSON, or an event that is too large. */
-export function buildEvent(ctx: RoomsContext, parts: EventParts): Built {
-  const content = canonicalContent(parts.content);
-  if (content === undefined)
-    return invalid('The content is not canonical JSON: integers only, 100 levels at most');
-  if (parts.roomId === undefined || parts.redacts !== undefined || parts.rules.eventIds !== URL_SAFE_IDS) {
-    return buildGenerically(ctx, { ...parts, content: content.value });
-  }
-  return buildByTemplate(ctx, { ...parts, roomId: parts.roomId }, content);
+/**
+ * The PDU that a user of another server is to complete, hash and have signed there, for instance to join: with
+ * the references that it needs now, and only if the room would allow it.
+ */
+export async function buildTemplate(ctx: RoomsContext, room: Room, draft: Draft): Promise<Template> {
+  const line = await lineFrom(ctx, room, await headOf(ctx, room.roomNid));
+  if (line.cited.length === 0) return { kind: 'forbidden', reason: 'The server is not in the room' };
+  const state = await stateFor(ctx, line, draft);
+  const template = bareEvent(partsUpon(ctx, line, draft, state));
+  const reason = checkStateDependent(eventFrom(template, room.rules), state);
+  return reason === undefined ? { kind: 'ok', template } : { kind: 'forbidden', reason };
 }
 
 /**
- * Our own event in a room that another server lets us into: only the references are the other server's. Those
- * that no event may have are left out.
+ * Our own event in a room that another server lets us into, signed: only the references and the depth are the
+ * other server's, and of them what no event may have is left out. `content` is ours, and canonical.
  */
 export function eventFromTemplate(
   ctx: RoomsContext,
@@ -68,111 +47,4 @@ export function eventFromTemplate(
   });
   if (built.kind === 'invalid') throw new TypeError(`an event of ours is invalid: ${built.reason}`);
   return built.event;
-}
-
-/** The PDU of an event without hashes and signatures. */
-export function bareEvent(parts: EventParts): JsonObject {
-  const { roomId, stateKey, redacts, rules } = parts;
-  const content =
-    redacts !== undefined && rules.redactsInContent ? { ...parts.content, redacts } : parts.content;
-  return {
-    auth_events: [...parts.authEvents],
-    content,
-    depth: parts.depth,
-    origin_server_ts: parts.originServerTs,
-    prev_events: [...parts.prevEvents],
-    ...(roomId !== undefined && { room_id: roomId }),
-    ...(redacts !== undefined && !rules.redactsInContent && { redacts }),
-    sender: parts.sender,
-    ...(stateKey !== undefined && { state_key: stateKey }),
-    type: parts.type,
-  };
-}
-
-/** Builds any event by the general algorithms. */
-export function buildGenerically(ctx: RoomsContext, parts: EventParts): Built {
-  const { rules } = parts;
-  const pdu = signEvent(bareEvent(parts), rules, ctx.serverName, ctx.signingKey.keyPair);
-  const reason = checkFormat(pdu, rules);
-  if (reason !== undefined) return invalid(reason);
-  return verifiedOk(pdu, rules, {});
-}
-
-/**
- * Builds the same event with less work: only the content is sorted, all around it is written in canonical order.
- * The redacted form gives both the event id and what is signed.
- */
-export function buildByTemplate(
-  ctx: RoomsContext,
-  parts: EventParts & { readonly roomId: RoomId },
-  content: CanonicalContent,
-): Built {
-  const { rules, type, stateKey } = parts;
-  const reason = tooLong('type', type) ?? tooLong('state_key', stateKey);
-  if (reason !== undefined) return invalid(reason);
-
-  const head = `{"auth_events":${JSON.stringify(parts.authEvents)},"content":`;
-  const beforeHashes = `,"depth":${parts.depth}`;
-  const middle =
-    `,"origin_server_ts":${parts.originServerTs},"prev_events":${JSON.stringify(parts.prevEvents)}` +
-    `,"room_id":${JSON.stringify(parts.roomId)},"sender":${JSON.stringify(parts.sender)}`;
-  const stateKeyMember = stateKey === undefined ? '' : `,"state_key":${JSON.stringify(stateKey)}`;
-  const tail = `${stateKeyMember},"type":${JSON.stringify(type)}}`;
-
-  const contentHash = sha256(head + content.text + beforeHashes + middle + tail, 'base64').replace(/=+$/, '');
-  const hashes = `${beforeHashes},"hashes":{"sha256":"${contentHash}"}`;
-  const redacted = head + redactedContent(type, content, rules) + hashes + middle + tail;
-  const { keyId, sign } = ctx.signingKey.keyPair;
-  const signatures = { [ctx.serverName]: { [keyId]: sign(redacted) } };
-  const json = `${head}${content.text}${hashes}${middle},"signatures":${JSON.stringify(signatures)}${tail}`;
-  if (Buffer.byteLength(json) > MAX_PDU_BYTES)
-    return invalid(`The event is more than ${MAX_PDU_BYTES} bytes`);
-  const pdu = {
-    ...bareEvent({ ...parts, content: content.value }),
-    hashes: { sha256: contentHash },
-    signatures,
-  };
-  return verifiedOk(pdu, rules, { eventId: `$${sha256(redacted, 'base64url')}`, json });
-}
-
-export interface CanonicalContent {
-  readonly text: string;
-  readonly value: JsonObject;
-}
-
-/** The canonical text of content, and the content as that text says it; undefined where there is no such text. */
-export function canonicalContent(content: JsonObject): CanonicalContent | undefined {
-  // What a client sent may hold fractions, or halves of surrogate pairs. One level is the event's own.
-  const text = encodeCanonical(content);
-  const parsed = parseStrict(text, { maxDepth: MAX_DEPTH - 1 });
-  return parsed.kind === 'ok' && isObject(parsed.value) ? { text, value: parsed.value } : undefined;
-}
-
-function redactedContent(type: string, content: CanonicalContent, rules: RoomVersionRules): string {
-  if (!rules.redaction.content.has(type)) return '{}';
-  const redacted = redact({ type, content: content.value }, rules);
-  return encodeCanonical(redacted.content ?? {});
-}
-
-function verifiedOk(
-  pdu: JsonObject,
-  rules: RoomVersionRules,
-  known: { eventId?: EventId; json?: string },
-): Built {
-  const event = eventFrom(pdu, rules, known);
-  markVerified(event);
-  return { kind: 'ok', event };
-}
-
-function tooLong(name: string, text: string | undefined): string | undefined {
-  if (text === undefined || Buffer.byteLength(text) <= MAX_KEY_BYTES) return undefined;
-  return `${name} is longer than ${MAX_KEY_BYTES} bytes`;
-}
-
-function sha256(text: string, encoding: 'base64' | 'base64url'): string {
-  return createHash('sha256').update(text).digest(encoding);
-}
-
-function invalid(reason: string): Built {
-  return { kind: 'invalid', reason };
 }

@@ -3,13 +3,15 @@
 import type { EventId } from '#keys/ids.ts';
 import * as events from '#storage/events.ts';
 import { load, type StateGroup } from '#storage/state-groups.ts';
-import { keysOf } from '#storage/state-keys.ts';
+import { keysOf, type StateKey } from '#storage/state-keys.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
 import { loadAuthChains } from './graph.ts';
 import { loadEvents } from './load.ts';
 import type { Room } from './room.ts';
+import { stateOfGroup } from './room-head.ts';
 import { type AuthGraph, missingFor, resolve } from './state-res/resolve.ts';
+import type { StoredEvent } from './stored-event.ts';
 
 /** A state: a stored one, and what differs from it, by `stateMapKey`; undefined where a key goes. */
 export interface StateRef {
@@ -26,11 +28,13 @@ export function groupRef(group: StateGroup): StateRef {
   return { base: group, changes: UNCHANGED };
 }
 
-/** The state with one event put in its place. */
-export function withEvent(state: StateRef, event: Event): StateRef {
-  if (event.stateKey === undefined) return state;
-  const key = stateMapKey(event.type, event.stateKey);
-  return { base: state.base, changes: new Map(state.changes).set(key, event.eventId) };
+/** The state with events put in their places. */
+export function withEvents(state: StateRef, events: Iterable<Event>): StateRef {
+  const changes = new Map(state.changes);
+  for (const { type, stateKey, eventId } of events) {
+    if (stateKey !== undefined) changes.set(stateMapKey(type, stateKey), eventId);
+  }
+  return { base: state.base, changes };
 }
 
 /** The ids of the events in a state, by `stateMapKey`. */
@@ -49,6 +53,27 @@ export async function stateIds(ctx: RoomsContext, state: StateRef): Promise<Map<
     else map.set(key, eventId);
   }
   return map;
+}
+
+/** Some keys of a state, by `stateMapKey`; keys that the state lacks are absent. */
+export async function stateOfRef(
+  ctx: RoomsContext,
+  state: StateRef,
+  keys: readonly StateKey[],
+): Promise<Map<string, StoredEvent>> {
+  const isChanged = (key: StateKey) => state.changes.has(stateMapKey(key.type, key.stateKey));
+  const unchanged = keys.filter((key) => !isChanged(key));
+  const found = await stateOfGroup(ctx, state.base, unchanged);
+  const changed = keys.filter(isChanged).map((key) => state.changes.get(stateMapKey(key.type, key.stateKey)));
+  const loaded = await loadEvents(
+    ctx,
+    changed.filter((eventId) => eventId !== undefined),
+  );
+  for (const stored of loaded.values()) {
+    const { type, stateKey } = stored.event;
+    if (stateKey !== undefined) found.set(stateMapKey(type, stateKey), stored);
+  }
+  return found;
 }
 
 /** A state given by its ids, as what differs from a stored one. */
@@ -70,14 +95,14 @@ export function resolveGroups(
 }
 
 /**
- * The resolution of several states of a room. `fresh` is an event that they may hold and that is not stored
- * yet. Of one state, or of states that are the same, it is that state.
+ * The resolution of several states of a room. `fresh` are events that they may hold and that are not stored yet.
+ * Of one state, or of states that are the same, it is that state.
  */
 export async function resolveStates(
   ctx: RoomsContext,
   room: Room,
   states: readonly StateRef[],
-  fresh?: Event,
+  fresh: readonly Event[] = [],
 ): Promise<StateRef> {
   const [first, ...others] = withoutRepeated(states);
   if (first === undefined) throw new Error('there is no state to resolve');
@@ -96,11 +121,10 @@ async function graphFor(
   ctx: RoomsContext,
   room: Room,
   sets: readonly ReadonlyMap<string, EventId>[],
-  fresh: Event | undefined,
+  fresh: readonly Event[],
 ): Promise<AuthGraph> {
-  const loaded = new Map<EventId, Event>();
+  const loaded = new Map(fresh.map((event) => [event.eventId, event]));
   const rejected = new Set<EventId>();
-  if (fresh !== undefined) loaded.set(fresh.eventId, fresh);
   const graph: AuthGraph = {
     event: (eventId) => loaded.get(eventId),
     isRejected: (eventId) => rejected.has(eventId),

@@ -72,6 +72,10 @@ const IDS_OF = sql<[string], { event_nid: number; event_id: EventId }>(
   'events.idsOf',
   'SELECT event_nid, event_id FROM events WHERE event_nid {anyInt} ORDER BY event_nid',
 );
+const NIDS_OF = sql<[string], { event_nid: number; event_id: EventId }>(
+  'events.nidsOf',
+  'SELECT event_nid, event_id FROM events WHERE event_id {anyOf} ORDER BY event_nid',
+);
 type InsertParams = [
   eventId: string,
   roomNid: number,
@@ -160,6 +164,12 @@ export function byNids(reader: Reader, nids: Iterable<number>): Promise<EventRow
 export async function idsOf(reader: Reader, nids: Iterable<number>): Promise<Map<number, EventId>> {
   const rows = await reader.all(IDS_OF, anyOf(nids));
   return new Map(rows.map((row) => [row.event_nid, row.event_id]));
+}
+
+/** The numeric ids of events; those that are not stored are absent. */
+export async function nidsOf(reader: Reader, eventIds: Iterable<EventId>): Promise<Map<EventId, number>> {
+  const rows = await reader.all(NIDS_OF, anyOf(eventIds));
+  return new Map(rows.map((row) => [row.event_id, row.event_nid]));
 }
 
 /** Inserts an event, which must be new; answers its numeric id. */

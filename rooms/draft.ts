@@ -1,0 +1,198 @@
+/** Drafts become events, one upon the other, in memory; nothing is written here. */
+
+import { belongsTo, type EventId } from '#keys/ids.ts';
+import type { TransactionKey } from '#storage/client-transactions.ts';
+import { type AuthState, checkStateDependent, checkStateIndependent } from './auth/check.ts';
+import { authEventKeys, type StateKey } from './auth/select.ts';
+import { type Built, buildEvent, MAX_EVENT_DEPTH } from './build-event.ts';
+import type { RoomsContext } from './context.ts';
+import { type Event, stateMapKey } from './event.ts';
+import { MAX_PREV_EVENTS } from './format.ts';
+import { loadEvent } from './load.ts';
+import type { PersistPlan, Placement } from './persist.ts';
+import { checkOwnRedaction, effectOf, type Redacter, type RedactionEffect } from './redaction.ts';
+import {
+  groupRef,
+  resolveGroups,
+  resolveStates,
+  type StateRef,
+  stateOfRef,
+  withEvents,
+} from './resolve-state.ts';
+import type { Room } from './room.ts';
+import type { ForwardExtremity, RoomHead } from './room-cache.ts';
+import { headState } from './room-head.ts';
+import type { Draft } from './send.ts';
+import type { VerifiedEvent } from './verified-event.ts';
+
+/** New events upon a room's head, each upon the one before. */
+export interface Line {
+  readonly room: Room;
+  readonly head: RoomHead;
+  /** What the first event cites. */
+  readonly cited: readonly ForwardExtremity[];
+  /** The state before the first event. */
+  readonly stateBefore: StateRef;
+  readonly drafted: DraftedEvent[];
+  /** What the line's own events have changed of that state, by `stateMapKey`. */
+  readonly changed: Map<string, Event>;
+}
+
+interface DraftedEvent {
+  readonly event: VerifiedEvent;
+  readonly transaction: TransactionKey | undefined;
+  readonly redacts: RedactionEffect | undefined;
+}
+
+export type Drafted =
+  | { readonly kind: 'ok'; readonly eventId: EventId }
+  | { readonly kind: 'forbidden'; readonly reason: string }
+  | { readonly kind: 'invalid'; readonly reason: string };
+
+/** An empty line upon the head. */
+export async function lineFrom(ctx: RoomsContext, room: Room, head: RoomHead): Promise<Line> {
+  const all = head.forwardExtremities;
+  if (all.length <= MAX_PREV_EVENTS) {
+    // The current state is the resolution of the states after all of them.
+    return lineOn(room, head, { cited: all, stateBefore: groupRef(head.stateGroup) });
+  }
+  // "prev_events [...] Must contain less than or equal to 20 events": the deepest, for they lead furthest.
+  const cited = [...all].sort((a, b) => b.depth - a.depth).slice(0, MAX_PREV_EVENTS);
+  const groups = cited.map(({ stateAfter }) => stateAfter);
+  return lineOn(room, head, { cited, stateBefore: await resolveGroups(ctx, room, groups) });
+}
+
+function lineOn(room: Room, head: RoomHead, at: Pick<Line, 'cited' | 'stateBefore'>): Line {
+  return { room, head, ...at, drafted: [], changed: new Map() };
+}
+
+/** Builds, signs and checks one more event, and adds it to the line if it is allowed. */
+export async function tryDraft(
+  ctx: RoomsContext,
+  line: Line,
+  draft: Draft,
+  transaction?: TransactionKey,
+): Promise<Drafted> {
+  if (!belongsTo(draft.sender, ctx.serverName)) throw new Error('only our own users send events from here');
+  const state = await stateFor(ctx, line, draft);
+  const built = buildUpon(ctx, line, draft, state);
+  if (built.kind === 'invalid') return built;
+  const { event } = built;
+  const reason = checkIndependent(event, state) ?? checkStateDependent(event, state);
+  if (reason !== undefined) return { kind: 'forbidden', reason };
+  const redacter = {
+    event,
+    create: state.get('m.room.create', ''),
+    powerLevels: state.get('m.room.power_levels', ''),
+  };
+  const refused = await checkRedacts(ctx, redacter);
+  if (refused !== undefined) return { kind: 'forbidden', reason: refused };
+  const redacts = event.redacts === undefined ? undefined : await effectOf(ctx, redacter);
+  line.drafted.push({ event, transaction, redacts });
+  if (event.stateKey !== undefined) line.changed.set(stateMapKey(event.type, event.stateKey), event);
+  return { kind: 'ok', eventId: event.eventId };
+}
+
+/** What the line writes. `remote`: the room has users of other servers. */
+export async function planOf(ctx: RoomsContext, line: Line, remote: boolean): Promise<PersistPlan> {
+  const placements = line.drafted.map(
+    ({ event, transaction, redacts }, index): Placement => ({
+      event,
+      status: 'accepted',
+      stateBefore: index === 0 ? line.stateBefore : 'previous',
+      order: 'live',
+      transaction,
+      redacts,
+      outgoing: remote,
+    }),
+  );
+  return {
+    head: line.head,
+    placements,
+    replaced: line.cited,
+    isExtremity: true,
+    backward: { added: [], removed: [] },
+    currentState: await currentStateAfter(ctx, line),
+  };
+}
+
+async function currentStateAfter(ctx: RoomsContext, line: Line): Promise<StateRef | 'last'> {
+  const cited = new Set(line.cited.map(({ nid }) => nid));
+  const besides = line.head.forwardExtremities.filter(({ nid }) => !cited.has(nid));
+  if (besides.length === 0) return 'last';
+  const fresh = [...line.changed.values()];
+  const states = [
+    withEvents(line.stateBefore, fresh),
+    ...besides.map(({ stateAfter }) => groupRef(stateAfter)),
+  ];
+  return resolveStates(ctx, line.room, states, fresh);
+}
+
+/** What an event would be, if it were sent now: for the templates that other servers ask for. */
+export function partsUpon(ctx: RoomsContext, line: Line, draft: Draft, state: AuthState) {
+  const last = line.drafted.at(-1)?.event;
+  const deepest = last?.depth ?? line.cited.reduce((depth, extremity) => Math.max(depth, extremity.depth), 0);
+  const { rules } = line.room;
+  const isCreate = draft.type === 'm.room.create';
+  return {
+    rules,
+    roomId: isCreate && rules.roomIdIsCreateHash ? undefined : line.room.roomId,
+    sender: draft.sender,
+    type: draft.type,
+    stateKey: draft.stateKey,
+    content: draft.content,
+    redacts: draft.redacts,
+    originServerTs: draft.originServerTs ?? ctx.clock.now(),
+    prevEvents: last === undefined ? line.cited.map(({ eventId }) => eventId) : [last.eventId],
+    authEvents: authEventKeys(draft, rules)
+      .map(({ type, stateKey }) => state.get(type, stateKey)?.eventId)
+      .filter((eventId) => eventId !== undefined),
+    depth: Math.min(deepest + 1, MAX_EVENT_DEPTH),
+  };
+}
+
+/** What the rules look at for this draft, of the state before it. */
+export async function stateFor(ctx: RoomsContext, line: Line, draft: Draft): Promise<AuthState> {
+  const keys: StateKey[] = [
+    { type: 'm.room.create', stateKey: '' },
+    ...authEventKeys(draft, line.room.rules),
+  ];
+  const unchanged = keys.filter(({ type, stateKey }) => !line.changed.has(stateMapKey(type, stateKey)));
+  const isCurrent = line.stateBefore.changes.size === 0 && line.stateBefore.base === line.head.stateGroup;
+  const read = isCurrent
+    ? await headState(ctx, line.head, unchanged)
+    : await stateOfRef(ctx, line.stateBefore, unchanged);
+  return {
+    get: (type, stateKey) => {
+      const key = stateMapKey(type, stateKey);
+      return line.changed.get(key) ?? read.get(key)?.event;
+    },
+  };
+}
+
+function buildUpon(ctx: RoomsContext, line: Line, draft: Draft, state: AuthState): Built {
+  return buildEvent(ctx, partsUpon(ctx, line, draft, state));
+}
+
+/** Messages cite what we chose ourselves; state events, and who tries a second create event, are checked whole. */
+function checkIndependent(event: Event, state: AuthState): string | undefined {
+  if (event.stateKey === undefined && event.type !== 'm.room.create') return undefined;
+  const cited = new Map<EventId, Event>();
+  for (const { type, stateKey } of authEventKeys(event, event.rules)) {
+    const authEvent = state.get(type, stateKey);
+    if (authEvent !== undefined) cited.set(authEvent.eventId, authEvent);
+  }
+  return checkStateIndependent(event, cited, state.get('m.room.create', ''));
+}
+
+async function checkRedacts(ctx: RoomsContext, redacter: Redacter): Promise<string | undefined> {
+  const { event, create, powerLevels } = redacter;
+  if (event.redacts === undefined) return undefined;
+  const target = await loadEvent(ctx, event.redacts);
+  return checkOwnRedaction(target?.event, {
+    create,
+    powerLevels,
+    sender: event.sender,
+    roomId: event.roomId,
+  });
+}

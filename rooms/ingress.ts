@@ -1,0 +1,147 @@
+/**
+ * What others send, on its way in: the first three of the checks on receipt of a PDU, for every PDU from anywhere.
+ * https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+ *
+ * 1. "Is a valid event, otherwise it is dropped."
+ * 2. "Passes signature checks, otherwise it is dropped."
+ * 3. "Passes hash checks, otherwise it is redacted before being processed further."
+ *
+ * The others are in `receive.ts`.
+ */
+
+import { encodeCanonical, parseStrict } from '#keys/canonical-json.ts';
+import { type PublicKey, verify } from '#keys/ed25519.ts';
+import type { EventId, ServerName } from '#keys/ids.ts';
+import { integerAt, isObject, type JsonObject } from '#keys/json.ts';
+import type { KeyRequest } from '#keys/key-ring.ts';
+import { signableBytes, signaturesOf } from '#keys/sign-json.ts';
+import type { RoomsContext } from './context.ts';
+import { type Event, eventFrom } from './event.ts';
+import { checkFormat } from './format.ts';
+import { eventIdOf, hasContentHash } from './hashes.ts';
+import { redact } from './redact.ts';
+import { requiredSigners } from './sign-event.ts';
+import { markVerified, type VerifiedEvent } from './verified-event.ts';
+import type { RoomVersionRules } from './versions.ts';
+
+export type { VerifiedEvent } from './verified-event.ts';
+
+export type Ingress =
+  /** `redacted`: its content hash was wrong, so that only its redacted form counts. */
+  | { readonly kind: 'verified'; readonly event: VerifiedEvent; readonly redacted: boolean }
+  /** The event id is undefined where the event has none, since its format is wrong. */
+  | { readonly kind: 'dropped'; readonly eventId: EventId | undefined; readonly reason: string }
+  /** Bring these keys into the key ring, and ask again; if they cannot be had, the event is dropped. */
+  | { readonly kind: 'missing_keys'; readonly eventId: EventId; readonly keys: KeyRequest[] };
+
+/** A PDU of valid format. */
+interface Read {
+  readonly pdu: JsonObject;
+  /** Canonical, without `unsigned`. */
+  readonly json: string;
+  readonly eventId: EventId;
+}
+
+/**
+ * Judges one PDU by its original text. Keys come from the key ring's memory only; signatures are verified on the
+ * thread pool.
+ */
+export async function checkIngress(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  text: string,
+): Promise<Ingress> {
+  const read = readValid(text, rules);
+  if ('reason' in read) return { kind: 'dropped', eventId: undefined, reason: read.reason };
+  const { eventId } = read;
+  const signatures = await checkSignatures(ctx, read.pdu, rules);
+  if (signatures.kind === 'missing_keys') return { ...signatures, eventId };
+  if (signatures.kind === 'invalid') return { kind: 'dropped', eventId, reason: signatures.reason };
+  const { event, redacted } = checkHash(read, rules);
+  markVerified(event);
+  return { kind: 'verified', event, redacted };
+}
+
+/** Check 1: the format, of the text as it was sent. */
+function readValid(text: string, rules: RoomVersionRules): Read | { readonly reason: string } {
+  const parsed = parseStrict(text);
+  if (parsed.kind === 'invalid') return { reason: `The event is not canonical JSON: ${parsed.reason}` };
+  if (!isObject(parsed.value)) return { reason: 'The event is not an object' };
+  // "unsigned" is what the sending server says beside the event, for nobody but itself.
+  const { unsigned: _, ...pdu } = parsed.value;
+  const json = encodeCanonical(pdu);
+  const reason = checkFormat(pdu, rules, json);
+  return reason === undefined ? { pdu, json, eventId: eventIdOf(pdu, rules) } : { reason };
+}
+
+type Signatures =
+  | { readonly kind: 'valid' }
+  | { readonly kind: 'invalid'; readonly reason: string }
+  | { readonly kind: 'missing_keys'; readonly keys: KeyRequest[] };
+
+/**
+ * Check 2: one valid signature of each server that must have signed. "First the signature is checked. The event is
+ * redacted following the redaction algorithm, and the resultant object is checked for a signature".
+ */
+async function checkSignatures(
+  ctx: RoomsContext,
+  pdu: JsonObject,
+  rules: RoomVersionRules,
+): Promise<Signatures> {
+  const message = signableBytes(redact(pdu, rules));
+  const missing: KeyRequest[] = [];
+  const atTs = integerAt(pdu, 'origin_server_ts') ?? 0;
+  const signers = requiredSigners(pdu, rules);
+  const verdicts = await Promise.all(
+    signers.map((server) => isSignedBy(ctx, rules, { pdu, server, message, atTs, missing })),
+  );
+  const unsigned = signers.find((_, index) => verdicts[index] === false);
+  if (unsigned !== undefined) return { kind: 'invalid', reason: `The event is not signed by ${unsigned}` };
+  if (verdicts.includes('unknown')) return { kind: 'missing_keys', keys: missing };
+  return { kind: 'valid' };
+}
+
+/** `unknown`: of the keys that it is signed with, those that we have say no, and others we do not have. */
+async function isSignedBy(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  check: {
+    readonly pdu: JsonObject;
+    readonly server: ServerName;
+    readonly message: string;
+    readonly atTs: number;
+    readonly missing: KeyRequest[];
+  },
+): Promise<boolean | 'unknown'> {
+  const { server, atTs } = check;
+  let unknown = false;
+  // Nearly always one: a server signs with its current key.
+  for (const [keyId, signature] of [...signaturesOf(check.pdu, server)].slice(0, MOST_SIGNATURES)) {
+    const strictValidity = rules.strictKeyValidity;
+    const key: PublicKey | undefined = ctx.keyRing.cachedKeyFor(server, keyId, { atTs, strictValidity });
+    if (key === undefined) {
+      // Our own keys are all in memory: another one is not ours.
+      if (server === ctx.serverName) continue;
+      check.missing.push({ server, keyId, atTs });
+      unknown = true;
+    } else if (await verify(key, check.message, signature)) {
+      return true;
+    }
+  }
+  return unknown ? 'unknown' : false;
+}
+
+/** A server has one key, or two while it changes to another; more cost us work for nothing. */
+const MOST_SIGNATURES = 5;
+
+/** Check 3: an event whose content hash is wrong is processed in its redacted form, which has the same id. */
+function checkHash(
+  read: Read,
+  rules: RoomVersionRules,
+): { readonly event: Event; readonly redacted: boolean } {
+  const { eventId, json } = read;
+  if (hasContentHash(read.pdu))
+    return { event: eventFrom(read.pdu, rules, { eventId, json }), redacted: false };
+  const pdu = redact(read.pdu, rules);
+  return { event: eventFrom(pdu, rules, { eventId }), redacted: true };
+}

@@ -1,0 +1,214 @@
+/**
+ * Events of our own users. Drafts for one room that wait at the same time are built one upon the other and
+ * written together, so that a busy room is not held to one event for each flush to disk.
+ */
+
+import type { EventId, RoomId, UserId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
+import type { TransactionKey } from '#storage/client-transactions.ts';
+import * as clientTransactions from '#storage/client-transactions.ts';
+import type { RoomsContext } from './context.ts';
+import { type Drafted, type Line, lineFrom, planOf, tryDraft } from './draft.ts';
+import { loadEvent } from './load.ts';
+import { type PersistPlan, persist } from './persist.ts';
+import { getRoom, joinedServers, type Room } from './room.ts';
+import { headOf } from './room-head.ts';
+import type { StoredEvent } from './stored-event.ts';
+
+/** What one of our users wants to say in a room. */
+export interface Draft {
+  readonly roomId: RoomId;
+  readonly sender: UserId;
+  readonly type: string;
+  readonly content: JsonObject;
+  readonly stateKey?: string;
+  /** For `m.room.redaction`; where it goes in the event is the room version's matter. */
+  readonly redacts?: EventId;
+  /** Milliseconds since 1970; now unless given. */
+  readonly originServerTs?: number;
+  /** The client's transaction: sent again, it gives the same event. */
+  readonly txn?: { readonly deviceId: string; readonly txnId: string };
+}
+
+export type Sent =
+  | { readonly kind: 'sent'; readonly eventId: EventId; readonly position: number }
+  /** The room's rules do not allow it. */
+  | { readonly kind: 'forbidden'; readonly reason: string }
+  /** The server is not in such a room. */
+  | { readonly kind: 'unknown_room' }
+  /** It cannot be an event: too large, or content that canonical JSON cannot hold. */
+  | { readonly kind: 'invalid'; readonly reason: string };
+
+interface Waiting {
+  readonly draft: Draft;
+  readonly resolve: (sent: Sent) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const MOST_TOGETHER = 50;
+const MOST_WAITING = 1_000;
+const ATTEMPTS = 5;
+
+/** Drafts that wait, by room, for each set of rooms. */
+const outboxes = new WeakMap<RoomsContext['rooms'], Map<RoomId, Waiting[]>>();
+
+/** Too many events wait for the room already. */
+export class RoomBusy extends Error {
+  override readonly name = 'RoomBusy';
+}
+
+/** Sends one event; resolves once it is on disk. Throws `RoomBusy` where 1,000 wait for the room already. */
+export function sendEvent(ctx: RoomsContext, draft: Draft): Promise<Sent> {
+  const outbox = outboxOf(ctx);
+  const waiting = outbox.get(draft.roomId);
+  if (waiting !== undefined && waiting.length >= MOST_WAITING) {
+    return Promise.reject(new RoomBusy(`${waiting.length} events wait for the room already`));
+  }
+  return new Promise((resolve, reject) => {
+    const entry = { draft, resolve, reject };
+    if (waiting !== undefined) waiting.push(entry);
+    else {
+      outbox.set(draft.roomId, [entry]);
+      void drain(ctx, draft.roomId);
+    }
+  });
+}
+
+/**
+ * Sends several events, each built upon the one before, in one transaction: all of them or none. Where one is
+ * refused, the answer for each is that refusal.
+ */
+export function sendEvents(ctx: RoomsContext, roomId: RoomId, drafts: readonly Draft[]): Promise<Sent[]> {
+  return ctx.roomLocks.run(roomId, () => sendTogether(ctx, roomId, drafts, 'all or none'));
+}
+
+function outboxOf(ctx: RoomsContext): Map<RoomId, Waiting[]> {
+  const known = outboxes.get(ctx.rooms);
+  if (known !== undefined) return known;
+  const outbox = new Map<RoomId, Waiting[]>();
+  outboxes.set(ctx.rooms, outbox);
+  return outbox;
+}
+
+/** Sends what waits for a room, as long as something does. Never rejects: each who waits is told. */
+async function drain(ctx: RoomsContext, roomId: RoomId): Promise<void> {
+  const outbox = outboxOf(ctx);
+  for (;;) {
+    let batch: Waiting[] = [];
+    try {
+      await ctx.roomLocks.run(roomId, async () => {
+        // Taken only now: all that came while the room was busy goes together.
+        const waiting = outbox.get(roomId) ?? [];
+        batch = waiting.splice(0, MOST_TOGETHER);
+        const drafts = batch.map(({ draft }) => draft);
+        const sent = await sendTogether(ctx, roomId, drafts, 'each for itself');
+        for (const [index, { resolve }] of batch.entries()) resolve(sent[index] ?? { kind: 'unknown_room' });
+      });
+    } catch (error) {
+      if (batch.length === 0) batch = outbox.get(roomId)?.splice(0) ?? [];
+      for (const { reject } of batch) reject(error);
+    }
+    if ((outbox.get(roomId)?.length ?? 0) > 0) continue;
+    outbox.delete(roomId);
+    return;
+  }
+}
+
+/** Under the room's lock. */
+async function sendTogether(
+  ctx: RoomsContext,
+  roomId: RoomId,
+  drafts: readonly Draft[],
+  how: 'all or none' | 'each for itself',
+): Promise<Sent[]> {
+  const room = await getRoom(ctx, roomId);
+  if (room === undefined) return drafts.map(() => ({ kind: 'unknown_room' }));
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const sent = await attemptSend(ctx, room, drafts, how);
+    if (sent !== undefined) return sent;
+  }
+  throw new Error(`the room was written by others ${ATTEMPTS} times while events for it were built`);
+}
+
+/** Undefined where another writer was faster. */
+async function attemptSend(
+  ctx: RoomsContext,
+  room: Room,
+  drafts: readonly Draft[],
+  how: 'all or none' | 'each for itself',
+): Promise<Sent[] | undefined> {
+  const head = await headOf(ctx, room.roomNid);
+  if (head.forwardExtremities.length === 0) return drafts.map(() => ({ kind: 'unknown_room' }));
+  const line = await lineFrom(ctx, room, head);
+  const seen = await seenTransactions(ctx, drafts);
+  const outcomes: Outcome[] = [];
+  // In order: each is built upon those before it.
+  for (const draft of drafts) {
+    const outcome = await draftOnce(ctx, line, draft, seen);
+    if ('kind' in outcome && how === 'all or none') return drafts.map(() => outcome);
+    outcomes.push(outcome);
+  }
+  if (line.drafted.length === 0) return sentOf(ctx, outcomes, []);
+  const persisted = await persist(ctx, room, await planFor(ctx, room, line));
+  return persisted.kind === 'conflict' ? undefined : sentOf(ctx, outcomes, persisted.events);
+}
+
+/** Refused, or which event it is: one seen before, or one of the line. */
+type Outcome = Exclude<Sent, { kind: 'sent' }> | { readonly eventId: EventId };
+
+async function draftOnce(
+  ctx: RoomsContext,
+  line: Line,
+  draft: Draft,
+  seen: Map<string, EventId>,
+): Promise<Outcome> {
+  const key = transactionOf(draft);
+  const text = key === undefined ? undefined : clientTransactions.textOf(key);
+  const before = text === undefined ? undefined : seen.get(text);
+  if (before !== undefined) return { eventId: before };
+  const drafted: Drafted = await tryDraft(ctx, line, draft, key);
+  if (drafted.kind !== 'ok') return drafted;
+  if (text !== undefined) seen.set(text, drafted.eventId);
+  return { eventId: drafted.eventId };
+}
+
+async function planFor(ctx: RoomsContext, room: Room, line: Line): Promise<PersistPlan> {
+  const servers = await joinedServers(ctx, room.roomNid);
+  return planOf(
+    ctx,
+    line,
+    servers.some((server) => server !== ctx.serverName),
+  );
+}
+
+async function seenTransactions(ctx: RoomsContext, drafts: readonly Draft[]): Promise<Map<string, EventId>> {
+  const keys = drafts.map(transactionOf).filter((key) => key !== undefined);
+  return new Map(await clientTransactions.seen(ctx.db, keys));
+}
+
+/** "The scope of a transaction ID is for a single device, and a single HTTP endpoint": that of the draft. */
+export function transactionOf(draft: Draft): TransactionKey | undefined {
+  if (draft.txn === undefined) return undefined;
+  const scope = [draft.roomId, draft.type, ...(draft.redacts === undefined ? [] : [draft.redacts])].join('/');
+  return { ...draft.txn, userId: draft.sender, scope };
+}
+
+async function sentOf(
+  ctx: RoomsContext,
+  outcomes: readonly Outcome[],
+  events: readonly StoredEvent[],
+): Promise<Sent[]> {
+  const positions = new Map(events.map((stored) => [stored.event.eventId, stored.position]));
+  const sent: Sent[] = [];
+  for (const outcome of outcomes) {
+    if ('kind' in outcome) {
+      sent.push(outcome);
+      continue;
+    }
+    const { eventId } = outcome;
+    // Read only for a transaction that was seen before: the others are in the batch.
+    const position = positions.get(eventId) ?? (await loadEvent(ctx, eventId))?.position;
+    sent.push({ kind: 'sent', eventId, position: position ?? 0 });
+  }
+  return sent;
+}
