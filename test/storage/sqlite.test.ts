@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { type Database, WriteQueueFull } from '#storage/database.ts';
 import { sql } from '#storage/sql.ts';
 import { openSqlite, openSqliteReadOnly } from '#storage/sqlite.ts';
@@ -21,14 +21,11 @@ async function pragma(db: Database, where: 'writer' | 'reader', name: string): P
   return Object.values(rows[0] ?? {})[0];
 }
 
-function child(path: string, mode: string): { process: ChildProcess; lines: AsyncIterator<string> } {
-  const started = spawn(
-    process.execPath,
-    [new URL('./sqlite-child.ts', import.meta.url).pathname, path, mode],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
+function child(t: TestContext, path: string): { process: ChildProcess; lines: AsyncIterator<string> } {
+  const started = spawn(process.execPath, [new URL('./sqlite-child.ts', import.meta.url).pathname, path], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => started.kill('SIGKILL'));
   return { process: started, lines: createInterface(started.stdout)[Symbol.asyncIterator]() };
 }
 
@@ -50,10 +47,10 @@ test('the database file is readable by its owner only', async () => {
   assert.equal((await stat(opened.path)).mode & 0o077, 0);
 });
 
-test('F15: a second open of the folder is refused, in the same process and in another', async () => {
+test('F15: a second open of the folder is refused, in the same process and in another', async (t) => {
   await using opened = await temporarySqlite({ empty: true });
   await assert.rejects(openSqlite({ path: opened.path }), DatabaseLocked);
-  const second = child(opened.path, 'hold');
+  const second = child(t, opened.path);
   const { value } = await second.lines.next();
   assert.match(value, /^refused DatabaseLocked: \S+ is in use by another Kurir process$/);
   // The attempts did not break the lock, nor the database.
@@ -61,10 +58,10 @@ test('F15: a second open of the folder is refused, in the same process and in an
   await opened.db.write('test', (tx) => tx.run(createNotes));
 });
 
-test('the lock of a killed process does not block the next', async () => {
+test('the lock of a killed process does not block the next', async (t) => {
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'kurir.db');
-  const holder = child(path, 'hold');
+  const holder = child(t, path);
   assert.equal((await holder.lines.next()).value, 'open');
   await assert.rejects(openSqlite({ path }), DatabaseLocked);
   holder.process.kill('SIGKILL');
