@@ -5,6 +5,8 @@
  * place that splits on a colon.
  */
 
+import { isIPv4, isIPv6 } from 'node:net';
+
 export type ServerName = string;
 export type UserId = `@${string}`;
 export type RoomId = `!${string}`;
@@ -17,10 +19,10 @@ export type KeyId = `${string}:${string}`;
 export const MAX_ID_BYTES = 255;
 
 const HOSTNAME = /^[A-Za-z0-9.-]{1,255}$/;
-const IPV4 = /^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/;
-const IPV6 = /^\[[0-9A-Fa-f:.]{2,45}\]$/;
+const DOTTED_QUAD = /^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/;
+const BRACKETED = /^\[([0-9A-Fa-f:.]{2,45})\]$/;
 const PORT = /^\d{1,5}$/;
-const HISTORICAL_LOCALPART = /^[\x21-\x39\x3B-\x7E]*$/;
+const VISIBLE_ASCII = /^[\x21-\x7E]+$/;
 const LOCALPART = /^[a-z0-9._=/+-]+$/;
 const DOMAINLESS_ROOM_ID = /^![A-Za-z0-9_-]{43}$/;
 
@@ -29,7 +31,9 @@ export function parseServerName(name: string): { host: string; port: number | un
   const match = /^(\[[^\]]*\]|[^:[\]]*)(?::(\d+))?$/.exec(name);
   if (match === null || name.length > 255) return undefined;
   const [, host = '', port] = match;
-  if (!HOSTNAME.test(host) && !IPV6.test(host)) return undefined;
+  // "IPv4 literals must be a sequence of four decimal numbers in the range 0 to 255."
+  const isHost = DOTTED_QUAD.test(host) || host.startsWith('[') ? isIpLiteral(host) : HOSTNAME.test(host);
+  if (!isHost) return undefined;
   if (port === undefined) return { host, port: undefined };
   if (!PORT.test(port) || Number(port) > 65535) return undefined;
   return { host, port: Number(port) };
@@ -42,7 +46,8 @@ export function isServerName(name: unknown): name is ServerName {
 
 /** True where the host of a server name is an IPv4 or (bracketed) IPv6 address. */
 export function isIpLiteral(host: string): boolean {
-  return IPV4.test(host) || IPV6.test(host);
+  const inBrackets = BRACKETED.exec(host)?.[1];
+  return inBrackets === undefined ? isIPv4(host) : isIPv6(inBrackets);
 }
 
 /**
@@ -62,10 +67,20 @@ export function localpartOf(id: string): string {
   return id.slice(1, colon < 0 ? undefined : colon);
 }
 
-/** True for a user id by the historical grammar, which is what other servers may hold. */
+/**
+ * True for a user id that an event may name: "servers MUST accept user IDs with localparts consisting of any
+ * legal non-surrogate Unicode code points except for `:` and `NUL`, including [...] the empty string."
+ */
 export function isUserId(value: unknown): value is UserId {
-  if (typeof value !== 'string' || !value.startsWith('@') || !fits(value)) return false;
-  return serverNameOf(value) !== undefined && HISTORICAL_LOCALPART.test(localpartOf(value));
+  return typeof value === 'string' && value.startsWith('@') && isQualified(value);
+}
+
+/**
+ * True for a user id whose localpart is visible ASCII. Others "SHOULD NOT [be forwarded] to clients when
+ * referenced outside the context of an event".
+ */
+export function isCompliantUserId(value: unknown): value is UserId {
+  return isUserId(value) && VISIBLE_ASCII.test(localpartOf(value));
 }
 
 /** True for a localpart that a new account of ours may have. */
@@ -75,19 +90,13 @@ export function isNewLocalpart(localpart: string): boolean {
 
 /** True for a room id, with a server name (versions 1 to 11) or without (version 12 and later). */
 export function isRoomId(value: unknown): value is RoomId {
-  if (typeof value !== 'string' || !value.startsWith('!') || !fits(value)) return false;
-  return DOMAINLESS_ROOM_ID.test(value) || (value.length > 2 && serverNameOf(value) !== undefined);
+  if (typeof value !== 'string' || !value.startsWith('!')) return false;
+  return DOMAINLESS_ROOM_ID.test(value) || isQualified(value);
 }
 
 /** True for a room alias. */
 export function isRoomAlias(value: unknown): value is RoomAlias {
-  return (
-    typeof value === 'string' &&
-    value.startsWith('#') &&
-    fits(value) &&
-    !value.includes('\0') &&
-    serverNameOf(value) !== undefined
-  );
+  return typeof value === 'string' && value.startsWith('#') && isQualified(value);
 }
 
 /** True for an event id of any room version. */
@@ -98,6 +107,11 @@ export function isEventId(value: unknown): value is EventId {
 /** True where the id belongs to `serverName`. */
 export function belongsTo(id: string, serverName: ServerName): boolean {
   return serverNameOf(id) === serverName;
+}
+
+/** Sigil, localpart without `:` and NUL, and server name, in 255 bytes. */
+function isQualified(id: string): boolean {
+  return fits(id) && id.isWellFormed() && !id.includes('\0') && serverNameOf(id) !== undefined;
 }
 
 function fits(id: string): boolean {

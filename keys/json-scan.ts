@@ -150,7 +150,8 @@ function isNumberUnit(unit: number): boolean {
 
 function faultOfNumber(token: string, canonical: boolean): string | undefined {
   const value = Number(token);
-  if (!canonical) return Number.isFinite(value) || Number.isNaN(value) ? undefined : 'a number is too large';
+  if (Number.isNaN(value)) return undefined;
+  if (!canonical) return Number.isFinite(value) ? undefined : 'a number is too large';
   if (/[.eE]/.test(token)) return 'a number has a fraction or an exponent';
   if (!Number.isSafeInteger(value)) return 'a number is outside of the range of integers';
   return Object.is(value, -0) ? 'a number is negative zero' : undefined;

@@ -71,12 +71,13 @@ async function readKeyFile(path: string): Promise<string | undefined> {
     throw new SigningKeyError(`signing key ${path}: cannot be opened (${codeOf(error)})`, { cause: error });
   }
   try {
-    const { mode, size } = await file.stat();
+    const stats = await file.stat();
+    if (!stats.isFile()) throw new SigningKeyError(`signing key ${path}: is no file`);
     // Windows has no such modes: it reports every file as open to all.
-    if (process.platform !== 'win32' && (mode & FORBIDDEN_MODE) !== 0) {
+    if (process.platform !== 'win32' && (stats.mode & FORBIDDEN_MODE) !== 0) {
       throw new SigningKeyError(`signing key ${path}: open to other users; run chmod 600 on it`);
     }
-    if (size > MAX_FILE_BYTES) throw new SigningKeyError(`signing key ${path}: too large to be one`);
+    if (stats.size > MAX_FILE_BYTES) throw new SigningKeyError(`signing key ${path}: too large to be one`);
     return await file.readFile('utf8');
   } finally {
     await file.close();

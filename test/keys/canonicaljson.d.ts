@@ -1,0 +1,4 @@
+declare module 'canonicaljson' {
+  const canonicalJson: { stringify(value: unknown): string };
+  export = canonicalJson;
+}

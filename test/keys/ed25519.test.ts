@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import nacl from 'tweetnacl';
+import { decodeBase64, encodeBase64 } from '#keys/base64.ts';
+import {
+  ed25519Backend,
+  ed25519With,
+  generateSeed,
+  isEd25519KeyId,
+  keyPairFromSeed,
+  publicKeyFrom,
+  verify,
+  verifyMany,
+} from '#keys/ed25519.ts';
+
+const seed32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
+const backends = [ed25519With('openssl'), ed25519With('tweetnacl')];
+
+const keyOf = (base64: string, backend = ed25519With('openssl')) => {
+  const key = backend.publicKeyFrom(base64);
+  assert.ok(key !== undefined);
+  return key;
+};
+
+test('Node signs with Ed25519 here, so tweetnacl is not needed', () => {
+  assert.equal(ed25519Backend(), 'openssl');
+  assert.deepEqual(
+    backends.map((each) => each.backend),
+    ['openssl', 'tweetnacl'],
+  );
+});
+
+for (const backend of backends) {
+  test(`${backend.backend}: keys and signatures are those of NaCl`, async () => {
+    await fc.assert(
+      fc.asyncProperty(seed32, fc.uint8Array(), async (seed, message) => {
+        const expected = nacl.sign.keyPair.fromSeed(seed);
+        const pair = backend.keyPairFromSeed('1', seed);
+        assert.equal(pair.publicKey, encodeBase64(expected.publicKey));
+        assert.equal(pair.sign(message), encodeBase64(nacl.sign.detached(message, expected.secretKey)));
+        assert.equal(await verify(keyOf(pair.publicKey, backend), message, pair.sign(message)), true);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test(`${backend.backend}: one changed bit of message or signature is noticed`, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        seed32,
+        fc.uint8Array({ minLength: 1 }),
+        fc.nat(),
+        fc.nat(511),
+        async (seed, message, at, bit) => {
+          const pair = backend.keyPairFromSeed('1', seed);
+          const key = keyOf(pair.publicKey, backend);
+          const signature = Uint8Array.from(decodeBase64(pair.sign(message)) ?? []);
+          const otherMessage = message.with(at % message.length, (message[at % message.length] ?? 0) ^ 1);
+          const byte = bit >> 3;
+          const otherSignature = signature.with(byte, (signature[byte] ?? 0) ^ (1 << (bit & 7)));
+          assert.equal(await verify(key, otherMessage, encodeBase64(signature)), false);
+          assert.equal(await verify(key, message, encodeBase64(otherSignature)), false);
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+}
+
+test('text is signed as its UTF-8', async () => {
+  const pair = keyPairFromSeed('1', generateSeed());
+  assert.equal(pair.sign('日本'), pair.sign(Buffer.from('日本')));
+  assert.equal(await verify(keyOf(pair.publicKey), Buffer.from('日本'), pair.sign('日本')), true);
+});
+
+test('a malformed signature does not hold, and does not throw', async () => {
+  const pair = keyPairFromSeed('1', generateSeed());
+  const key = keyOf(pair.publicKey);
+  const good = pair.sign('a');
+  assert.equal(await verify(key, 'a', `${good}==`), true, 'padding is allowed');
+  for (const bad of [
+    '',
+    'AA',
+    `${good}AA`,
+    good.slice(0, -2),
+    `!!${good.slice(2)}`,
+    ` ${good}`,
+    `${good}\n`,
+  ]) {
+    assert.equal(await verify(key, 'a', bad), false, bad);
+  }
+});
+
+test('a public key has 32 bytes in Base64', () => {
+  const { publicKey } = keyPairFromSeed('1', generateSeed());
+  assert.equal(publicKeyFrom(publicKey)?.base64, publicKey);
+  assert.equal(publicKeyFrom(`${publicKey}=`)?.base64, publicKey);
+  assert.equal(publicKeyFrom(publicKey), publicKeyFrom(publicKey), 'recent keys are kept');
+  for (const bad of ['', 'AAAA', `${publicKey}AAAA`, `!${publicKey.slice(1)}`])
+    assert.equal(publicKeyFrom(bad), undefined);
+});
+
+test('a seed has 32 bytes, a version is made of a-z, A-Z, 0-9 and _', () => {
+  assert.throws(() => keyPairFromSeed('1', new Uint8Array(31)), RangeError);
+  for (const version of ['', 'a-b', 'a b', 'ä', 'a:b']) {
+    assert.throws(() => keyPairFromSeed(version, new Uint8Array(32)), RangeError);
+    assert.equal(isEd25519KeyId(`ed25519:${version}`), false);
+  }
+  assert.equal(keyPairFromSeed('a_1', new Uint8Array(32)).keyId, 'ed25519:a_1');
+  assert.equal(isEd25519KeyId('ed25519:a_1'), true);
+  assert.equal(isEd25519KeyId('curve25519:a_1'), false);
+});
+
+test('seeds differ', () => {
+  assert.equal(generateSeed().length, 32);
+  assert.notDeepEqual(generateSeed(), generateSeed());
+});
+
+test('many signatures are judged each on its own, in order', async () => {
+  const pair = keyPairFromSeed('1', generateSeed());
+  const publicKey = keyOf(pair.publicKey);
+  const items = Array.from({ length: 100 }, (_, index) => {
+    const message = `message ${index}`;
+    return { publicKey, message, signature: pair.sign(index % 3 === 0 ? 'another' : message) };
+  });
+  assert.deepEqual(
+    await verifyMany(items),
+    items.map((_, index) => index % 3 !== 0),
+  );
+  assert.deepEqual(await verifyMany([]), []);
+});
