@@ -15,7 +15,7 @@ const LEVELS = ['users_default', 'events_default', 'state_default', 'ban', 'reda
 /** Why a power levels event is not allowed in a state, or undefined where it is. */
 export function checkPowerLevels(event: Event, state: AuthState): string | undefined {
   const create = state.get('m.room.create', '');
-  const malformed = checkContent(event.content, event.rules) ?? checkCreatorsAbsent(event, create);
+  const malformed = checkPowerLevelsContent(event.content, event.rules) ?? checkCreatorsAbsent(event, create);
   if (malformed !== undefined) return malformed;
   const previous = state.get('m.room.power_levels', '');
   // v10 9.4: If there is no previous `m.room.power_levels` event in the room, allow.
@@ -29,8 +29,8 @@ export function checkPowerLevels(event: Event, state: AuthState): string | undef
   );
 }
 
-/** Whether the content is written as the room version has it, whatever the state. */
-function checkContent(content: JsonObject, rules: RoomVersionRules): string | undefined {
+/** Whether the content is written as the room version has it, whatever the state: a reason, or undefined. */
+export function checkPowerLevelsContent(content: JsonObject, rules: RoomVersionRules): string | undefined {
   if (rules.powerLevels === 'integers') {
     // v10 9.1: If any of the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`,
     // `kick`, or `invite` in `content` are present and not an integer, reject.
