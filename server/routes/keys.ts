@@ -93,7 +93,8 @@ async function storeUpload(ctx: ServerContext, device: DeviceRef, upload: Upload
       if (isNew) await deviceLists.markChanged(tx, ctx.streams, device.userId);
     }
     const conflict = await e2eeKeys.addOneTimeKeys(tx, device, oneTimeKeys);
-    if (conflict !== undefined) throw invalidParam(`One-time key ${conflict} already exists with another value`);
+    if (conflict !== undefined)
+      throw invalidParam(`One-time key ${conflict} already exists with another value`);
     await e2eeKeys.setFallbackKeys(tx, device, fallbackKeys);
     // The device hears of its new counts by its next sync.
     ctx.streams.allocate(tx, [`user:${device.userId}`]);
@@ -164,7 +165,9 @@ function failuresOf(ctx: ServerContext, userIds: readonly string[]): JsonObject 
   const servers = new Set(userIds.map((userId) => serverNameOf(userId)));
   servers.delete(ctx.serverName);
   const failure = { errcode: 'M_UNRECOGNIZED', error: 'Device keys of other servers are not fetched' };
-  return Object.fromEntries([...servers].flatMap((server) => (server === undefined ? [] : [[server, failure]])));
+  return Object.fromEntries(
+    [...servers].flatMap((server) => (server === undefined ? [] : [[server, failure]])),
+  );
 }
 
 function positionOf(token: unknown, name: string): number {

@@ -1,0 +1,61 @@
+/** Receipts and the fully-read marker: none of them ever moves back. */
+
+import type { EventId, UserId } from '#keys/ids.ts';
+import { stringAt } from '#keys/json.ts';
+import { loadEvent } from '#rooms/load.ts';
+import type { Room } from '#rooms/room.ts';
+import * as accountData from '#storage/account-data.ts';
+import * as receipts from '#storage/receipts.ts';
+import type { ServerContext } from './context.ts';
+
+/** A receipt as the client sets it. */
+export interface NewReceipt {
+  readonly type: receipts.ReceiptType;
+  readonly eventId: EventId;
+  /** `main`, a thread's root event, or '' for an unthreaded receipt. */
+  readonly threadId: string;
+}
+
+/** Sets a user's receipt, unless one of the same kind is there already for the same or a later event. */
+export async function setReceipt(
+  ctx: ServerContext,
+  room: Room,
+  userId: UserId,
+  receipt: NewReceipt,
+): Promise<void> {
+  const known = await receipts.ofUser(ctx.db, room.roomNid, userId);
+  const before = known.find(({ type, threadId }) => type === receipt.type && threadId === receipt.threadId);
+  if (!(await movesForward(ctx, before?.eventId, receipt.eventId))) return;
+  await ctx.db.write('receipts.set', (tx) =>
+    receipts.set(tx, ctx.streams, room, { ...receipt, userId, ts: ctx.clock.now() }),
+  );
+}
+
+/** Sets the user's fully-read marker of a room, which only the user sees. */
+export async function setFullyRead(
+  ctx: ServerContext,
+  room: Room,
+  userId: UserId,
+  eventId: EventId,
+): Promise<void> {
+  const key = { userId, roomId: room.roomId, type: 'm.fully_read' };
+  const known = await accountData.get(ctx.db, key);
+  const before = known && stringAt(known, 'event_id');
+  if (!(await movesForward(ctx, before, eventId))) return;
+  await ctx.db.write('readMarkers.set', (tx) =>
+    accountData.set(tx, ctx.streams, { ...key, content: { event_id: eventId } }),
+  );
+}
+
+/** False where the marker is at the event already or beyond it. An event that we do not know counts as new. */
+async function movesForward(
+  ctx: ServerContext,
+  before: string | undefined,
+  eventId: EventId,
+): Promise<boolean> {
+  if (before === undefined) return true;
+  if (before === eventId) return false;
+  const [old, next] = await Promise.all([loadEvent(ctx, `$${before.slice(1)}`), loadEvent(ctx, eventId)]);
+  if (old?.position === undefined || next?.position === undefined) return true;
+  return next.position > old.position;
+}

@@ -1,0 +1,33 @@
+/** Room and user ids of request paths, checked once for all routes. */
+
+import { forbidden, invalidParam } from '#federation/errors.ts';
+import { type EventId, isEventId, isRoomId, isUserId, type RoomId, type UserId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
+import * as memberships from '#storage/memberships.ts';
+
+/** The room id of a path or body; throws `M_INVALID_PARAM`. */
+export function roomIdParam(value: string): RoomId {
+  if (!isRoomId(value)) throw invalidParam('Not a room ID');
+  return value;
+}
+
+/** The event id of a path or body; throws `M_INVALID_PARAM`. */
+export function eventIdParam(value: string): EventId {
+  if (!isEventId(value)) throw invalidParam('Not an event ID');
+  return value;
+}
+
+/** The user id of a path or body; throws `M_INVALID_PARAM`. */
+export function userIdParam(value: string): UserId {
+  if (!isUserId(value)) throw invalidParam('Not a user ID');
+  return value;
+}
+
+/** The room that a user is joined to; throws `M_FORBIDDEN` alike for an unknown room and for another's. */
+export async function joinedRoom(ctx: RoomsContext, userId: UserId, roomId: string): Promise<Room> {
+  const room = await getRoom(ctx, roomIdParam(roomId));
+  const membership = room && (await memberships.of(ctx.db, room.roomNid, userId));
+  if (room === undefined || membership?.membership !== 'join') throw forbidden('You are not in this room');
+  return room;
+}

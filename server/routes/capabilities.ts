@@ -1,0 +1,22 @@
+import type { FastifyInstance } from 'fastify';
+import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import { requireRequester } from '../auth/requester.ts';
+import type { ServerContext } from '../context.ts';
+
+/** https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation */
+export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  const available = Object.fromEntries(SUPPORTED_VERSIONS.map((version) => [version, 'stable']));
+  const capabilities = {
+    'm.room_versions': { default: DEFAULT_ROOM_VERSION, available },
+    'm.change_password': { enabled: true },
+    'm.set_displayname': { enabled: true },
+    'm.set_avatar_url': { enabled: true },
+    'm.profile_fields': { enabled: true },
+    'm.3pid_changes': { enabled: false },
+    'm.get_login_token': { enabled: false },
+  };
+  app.get('/_matrix/client/v3/capabilities', async (request) => {
+    await requireRequester(ctx, request);
+    return { capabilities };
+  });
+}

@@ -1,0 +1,25 @@
+import type { FastifyInstance } from 'fastify';
+import * as devices from '#storage/devices.ts';
+import { signOut } from '../auth/accounts.ts';
+import { requireRequester } from '../auth/requester.ts';
+import type { ServerContext } from '../context.ts';
+
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout */
+export function logoutRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.post('/_matrix/client/v3/logout', async (request) => {
+    const { userId, deviceId } = await requireRequester(ctx, request);
+    await signOut(ctx, userId, [deviceId]);
+    return {};
+  });
+
+  app.post('/_matrix/client/v3/logout/all', async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    const all = await devices.ofUser(ctx.db, userId);
+    await signOut(
+      ctx,
+      userId,
+      all.map((device) => device.deviceId),
+    );
+    return {};
+  });
+}

@@ -1,0 +1,35 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidread_markers */
+
+import type { FastifyInstance } from 'fastify';
+import type { EventId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject, optionalString } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { setFullyRead, setReceipt } from '../read-markers.ts';
+import { eventIdParam, joinedRoom } from '../room-params.ts';
+
+/** The fully-read marker and unthreaded receipts, in one request. */
+export function readMarkersRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.post<{ Params: { roomId: string } }>(
+    '/_matrix/client/v3/rooms/:roomId/read_markers',
+    async (request) => {
+      const { userId } = await requireRequester(ctx, request);
+      ctx.limits.take('ephemeral', userId);
+      const body = bodyObject(request);
+      const room = await joinedRoom(ctx, userId, request.params.roomId);
+      const fullyRead = markerOf(body, 'm.fully_read');
+      if (fullyRead !== undefined) await setFullyRead(ctx, room, userId, fullyRead);
+      for (const type of ['m.read', 'm.read.private'] as const) {
+        const eventId = markerOf(body, type);
+        if (eventId !== undefined) await setReceipt(ctx, room, userId, { type, eventId, threadId: '' });
+      }
+      return {};
+    },
+  );
+}
+
+function markerOf(body: JsonObject, key: string): EventId | undefined {
+  const value = optionalString(body, key);
+  return value === undefined ? undefined : eventIdParam(value);
+}

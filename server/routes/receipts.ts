@@ -1,0 +1,48 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid */
+
+import type { FastifyInstance } from 'fastify';
+import { invalidParam } from '#federation/errors.ts';
+import { isEventId } from '#keys/ids.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject, optionalString } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { setFullyRead, setReceipt } from '../read-markers.ts';
+import { eventIdParam, joinedRoom } from '../room-params.ts';
+
+interface ReceiptParams {
+  roomId: string;
+  receiptType: string;
+  eventId: string;
+}
+
+/** Read receipts, public, private and of threads, and the fully-read marker. */
+export function receiptsRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.post<{ Params: ReceiptParams }>(
+    '/_matrix/client/v3/rooms/:roomId/receipt/:receiptType/:eventId',
+    async (request) => {
+      const { userId } = await requireRequester(ctx, request);
+      ctx.limits.take('ephemeral', userId);
+      const { receiptType: type } = request.params;
+      const eventId = eventIdParam(request.params.eventId);
+      const threadId = threadIdOf(optionalString(bodyObject(request), 'thread_id'));
+      const room = await joinedRoom(ctx, userId, request.params.roomId);
+      if (type === 'm.fully_read') {
+        // "thread_id ... must not be specified for m.fully_read"
+        if (threadId !== '') throw invalidParam('m.fully_read has no thread_id');
+        await setFullyRead(ctx, room, userId, eventId);
+      } else if (type === 'm.read' || type === 'm.read.private') {
+        await setReceipt(ctx, room, userId, { type, eventId, threadId });
+      } else {
+        throw invalidParam('Unknown receipt type');
+      }
+      return {};
+    },
+  );
+}
+
+/** "If specified, must be a non-empty string": `main` or the event id of a thread's root. */
+function threadIdOf(threadId: string | undefined): string {
+  if (threadId === undefined) return '';
+  if (threadId !== 'main' && !isEventId(threadId)) throw invalidParam('Invalid thread_id');
+  return threadId;
+}

@@ -1,0 +1,35 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid */
+
+import type { FastifyInstance } from 'fastify';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject, optionalString } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { eventIdParam, roomIdParam } from '../room-params.ts';
+import { sendForClient } from '../sent.ts';
+
+interface RedactParams {
+  roomId: string;
+  eventId: string;
+  txnId: string;
+}
+
+/** Redaction of an event. */
+export function redactionRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.put<{ Params: RedactParams }>(
+    '/_matrix/client/v3/rooms/:roomId/redact/:eventId/:txnId',
+    async (request) => {
+      const { userId, deviceId } = await requireRequester(ctx, request);
+      ctx.limits.take('message', userId);
+      const { roomId, eventId, txnId } = request.params;
+      const reason = optionalString(bodyObject(request), 'reason');
+      return sendForClient(ctx, {
+        roomId: roomIdParam(roomId),
+        sender: userId,
+        type: 'm.room.redaction',
+        content: reason === undefined ? {} : { reason },
+        redacts: eventIdParam(eventId),
+        txn: { deviceId, txnId },
+      });
+    },
+  );
+}

@@ -1,0 +1,32 @@
+/** What the room says of an event that a user sends, as an answer to the client. */
+
+import { badJson, forbidden, limitExceeded, notFound, tooLarge } from '#federation/errors.ts';
+import type { EventId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
+
+const BUSY_RETRY_MS = 1_000;
+
+/** Sends an event; throws the client's error where the room refuses it. */
+export async function sendForClient(ctx: RoomsContext, draft: Draft): Promise<{ event_id: EventId }> {
+  return sentAnswer(await sendEvent(ctx, draft).catch(refuseBusy));
+}
+
+/** The answer for what was sent, or the error for what was not. */
+export function sentAnswer(sent: Sent): { event_id: EventId } {
+  switch (sent.kind) {
+    case 'sent':
+      return { event_id: sent.eventId };
+    case 'forbidden':
+      throw forbidden(sent.reason);
+    case 'unknown_room':
+      throw notFound('Unknown room');
+    case 'invalid':
+      throw sent.reason.includes('large') ? tooLarge(sent.reason) : badJson(sent.reason);
+  }
+}
+
+function refuseBusy(error: unknown): never {
+  if (error instanceof RoomBusy) throw limitExceeded(BUSY_RETRY_MS);
+  throw error;
+}
