@@ -120,15 +120,18 @@ function valueEnd(text: string, start: number): number {
   return text.length;
 }
 
-/** The index after the closing quote of the string that opens at `start`. */
+/** The index after the closing quote of the string that opens at `start`: the first that is not escaped. */
 function stringEnd(text: string, start: number): number {
-  let at = start + 1;
-  while (at < text.length) {
-    const unit = text.charCodeAt(at);
-    if (unit === QUOTE) return at + 1;
-    at += unit === BACKSLASH ? 2 : 1;
-  }
-  return text.length;
+  let quote = text.indexOf('"', start + 1);
+  while (quote >= 0 && isEscaped(text, quote)) quote = text.indexOf('"', quote + 1);
+  return quote < 0 ? text.length : quote + 1;
+}
+
+/** True after an odd number of backslashes. A string's opening quote ends the count. */
+function isEscaped(text: string, quote: number): boolean {
+  let at = quote - 1;
+  while (text.charCodeAt(at) === BACKSLASH) at -= 1;
+  return (quote - at) % 2 === 0;
 }
 
 function numberEnd(text: string, start: number): number {
