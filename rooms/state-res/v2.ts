@@ -18,7 +18,7 @@ import type { EventId } from '#keys/ids.ts';
 import { type AuthState, checkStateDependent } from '../auth/check.ts';
 import { type Event, membershipOf, stateMapKey } from '../event.ts';
 import { authDifference } from './auth-difference.ts';
-import { type AuthGraph, createEventOf, loadedEvent, namedAuthEvent, withAuthChains } from './auth-graph.ts';
+import { type AuthGraph, createEventOf, loadedEvent, namedAuthEvent } from './auth-graph.ts';
 import type { Conflicts, StateIds } from './conflicts.ts';
 import { mainlineSort } from './mainline.ts';
 import { powerSort } from './power-sort.ts';
@@ -78,11 +78,23 @@ export function isPowerEvent(event: Event): boolean {
   return membership === 'leave' || membership === 'ban';
 }
 
-/** The power events of the full conflicted set, and what of it is in their auth chains. */
+/**
+ * The power events of the full conflicted set, and what of it is in their auth chains.
+ *
+ * The chains are walked within the full conflicted set, as the servers of the network do: in version 2 a chain
+ * may leave the set and come back to it, and what lies beyond is then left to step 3. In version 2.1 the
+ * conflicted state subgraph closes such gaps.
+ */
 function withConflictedAuthChains(graph: AuthGraph, fullConflictedSet: ReadonlySet<EventId>): Set<EventId> {
   const picked = new Set<EventId>();
   for (const eventId of fullConflictedSet) if (isPowerEvent(loadedEvent(graph, eventId))) picked.add(eventId);
-  return withAuthChains(graph, picked).intersection(fullConflictedSet);
+  // A set hands out what is added to it while it is walked.
+  for (const eventId of picked) {
+    for (const authEventId of loadedEvent(graph, eventId).authEvents) {
+      if (fullConflictedSet.has(authEventId)) picked.add(authEventId);
+    }
+  }
+  return picked;
 }
 
 /**
