@@ -12,6 +12,7 @@ import {
   publicKeyFrom,
   verify,
   verifyMany,
+  verifySync,
 } from '#keys/ed25519.ts';
 
 const seed32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
@@ -65,6 +66,16 @@ for (const backend of backends) {
       ),
       { numRuns: 20 },
     );
+  });
+}
+
+for (const backend of backends) {
+  test(`${backend.backend}: the verdict at once is that of the thread pool`, () => {
+    const pair = backend.keyPairFromSeed('1', generateSeed());
+    const key = keyOf(pair.publicKey, backend);
+    assert.equal(verifySync(key, 'a', pair.sign('a')), true);
+    assert.equal(verifySync(key, 'b', pair.sign('a')), false);
+    assert.equal(verifySync(key, 'a', 'AA'), false);
   });
 }
 
