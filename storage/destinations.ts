@@ -72,6 +72,11 @@ const SHARING_ROOMS = sql<[string], { server_name: ServerName }>(
   `SELECT DISTINCT server_name FROM memberships WHERE membership = 'join' AND server_name <> ?
    ORDER BY server_name`,
 );
+const JOINED_COUNTS = sql<[number], { server_name: ServerName; members: number }>(
+  'destinations.joinedCounts',
+  `SELECT server_name, COUNT(*) AS members FROM memberships
+   WHERE room_nid = ? AND membership = 'join' GROUP BY server_name ORDER BY server_name`,
+);
 const ENQUEUE = sql<[number, string]>(
   'outbox.enqueue',
   `INSERT INTO outbox (server, event_nid)
@@ -167,6 +172,12 @@ export async function sharingRooms(
   ourServer: ServerName,
 ): Promise<ServerName[]> {
   return (await reader.scan(SHARING_ROOMS, ourServer)).map((row) => row.server_name);
+}
+
+/** How many joined users each server has in a room, by its current state. */
+export async function joinedCounts(reader: Reader, roomNid: number): Promise<Map<ServerName, number>> {
+  const rows = await reader.all(JOINED_COUNTS, roomNid);
+  return new Map(rows.map((row) => [row.server_name, row.members]));
 }
 
 function outboxRowOf(row: { seq: number; event_nid: number }): OutboxRow {

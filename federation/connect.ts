@@ -1,0 +1,65 @@
+/** Builds what talks to other servers, in the order in which one part needs the other. */
+
+import type { LookupFunction } from 'node:net';
+import type { ServerName } from '#keys/ids.ts';
+import type { KeySource } from '#keys/key-ring.ts';
+import type { SigningKey } from '#keys/signing-key.ts';
+import type { Database } from '#storage/database.ts';
+import { AddressGuard } from './address-guard.ts';
+import { Backoff } from './backoff.ts';
+import { FederationClient } from './client.ts';
+import { Dialer } from './dial.ts';
+import { remoteKeySource } from './remote-keys.ts';
+import { ServerResolver } from './resolve.ts';
+import { fetchDelegation, WellKnown } from './well-known.ts';
+
+export interface ConnectOptions {
+  readonly serverName: ServerName;
+  readonly signingKey: SigningKey;
+  readonly db: Database;
+  readonly clock: { now(): number };
+  /** Permits loopback, private and other special addresses. */
+  readonly allowPrivate: boolean;
+  /** PEM certificates that are trusted as roots besides those of the platform. */
+  readonly extraCa?: string | undefined;
+  readonly notaries?: readonly ServerName[];
+  /** Of this software. */
+  readonly version?: string;
+  readonly reportError?: (error: unknown) => void;
+  /** Stands in for the system's resolver of host names. */
+  readonly lookup?: LookupFunction;
+}
+
+export interface Connected {
+  /** Dispose of it last: the key ring and the sender use it. */
+  readonly client: FederationClient;
+  readonly resolver: ServerResolver;
+  readonly backoff: Backoff;
+  readonly dialer: Dialer;
+  /** For `new KeyRing`. */
+  readonly keySource: KeySource;
+}
+
+export function connectFederation(options: ConnectOptions): Connected {
+  const { serverName, signingKey, db, clock, allowPrivate, extraCa, notaries, reportError, lookup } = options;
+  const guard = new AddressGuard({ allowPrivate, ...(lookup !== undefined && { lookup }) });
+  const dialer = new Dialer({ guard, extraCa });
+  const wellKnown = new WellKnown((hostname) => fetchDelegation(dialer, hostname), clock);
+  const resolver = new ServerResolver({
+    delegationOf: (hostname) => wellKnown.delegationOf(hostname),
+    clock,
+  });
+  const backoff = new Backoff({ db, clock });
+  const { keyPair } = signingKey;
+  const userAgent = options.version === undefined ? 'Kurir' : `Kurir/${options.version}`;
+  const client = new FederationClient({ serverName, keyPair, resolver, dialer, backoff, userAgent });
+  const keySource = remoteKeySource({
+    client,
+    db,
+    clock,
+    own: { serverName, signingKey },
+    ...(notaries !== undefined && { notaries }),
+    ...(reportError !== undefined && { reportError }),
+  });
+  return { client, resolver, backoff, dialer, keySource };
+}

@@ -1,0 +1,214 @@
+/**
+ * Sends what happens here to the servers it concerns. The write of an event of ours leaves a row in
+ * `outgoing_events`; the sender turns each row into one outbox row for each server, in one write, and each
+ * server's `Destination` takes it from there. Whatever is interrupted goes on after a restart.
+ */
+
+import { belongsTo, type ServerName, serverNameOf } from '#keys/ids.ts';
+import { Lanes } from '#keys/lanes.ts';
+import { membershipOf } from '#rooms/event.ts';
+import { loadNid, loadNids } from '#rooms/load.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import type { Tx } from '#storage/database.ts';
+import * as destinations from '#storage/destinations.ts';
+import * as events from '#storage/events.ts';
+import type { FederationContext, Outbound } from '../context.ts';
+import { Destination } from './destination.ts';
+import { EduSource } from './edus.ts';
+import { JoinedServers } from './joined-servers.ts';
+
+export type SenderContext = Omit<FederationContext, 'sender'>;
+
+const EVENTS_AT_ONCE = 200;
+const SERVERS_AT_ONCE = 1_000;
+/** Transactions under way to all servers: each is held in memory. */
+const TRANSACTIONS_AT_ONCE = 128;
+const RETRY_MS = 1_000;
+
+export class FederationSender implements Outbound {
+  readonly #ctx: SenderContext;
+  readonly #joined: JoinedServers;
+  readonly #edus: EduSource;
+  readonly #lanes = new Lanes(TRANSACTIONS_AT_ONCE, Number.POSITIVE_INFINITY);
+  readonly #stop = new AbortController();
+  /** One for each server that we share a room with and have had something for. */
+  readonly #destinations = new Map<ServerName, Destination>();
+  /** Servers that have a row in the table. */
+  readonly #stored = new Set<ServerName>();
+  #unsubscribe: (() => void) | undefined;
+  #draining: Promise<void> | undefined;
+  #starting: Promise<void> | undefined;
+  #isAwaited = false;
+  #position = 0;
+
+  constructor(ctx: SenderContext) {
+    this.#ctx = ctx;
+    this.#joined = new JoinedServers(ctx);
+    this.#edus = new EduSource(ctx, {
+      typing: (server, change) => this.#destination(server).typing(change),
+      receipts: (server) => this.#destination(server).receipts(),
+    });
+  }
+
+  /** Goes on where the last process stopped, and tells the servers we share rooms with that we are up. */
+  start(): void {
+    this.#unsubscribe = this.#ctx.streams.subscribe('events', () => this.#drainSoon());
+    this.#edus.start();
+    this.#drainSoon();
+    this.#starting = this.#resume().catch((error: unknown) => {
+      this.#ctx.log.error({ err: error }, 'deliveries were not resumed');
+    });
+  }
+
+  wake(server: ServerName): void {
+    this.#destinations.get(server)?.wake();
+  }
+
+  async forward(eventNid: number, origin: ServerName): Promise<void> {
+    const stored = await loadNid(this.#ctx, eventNid);
+    if (stored === undefined) throw new Error(`event ${eventNid} is not stored`);
+    const servers = await this.#serversAround(stored);
+    servers.delete(origin);
+    await this.#enqueue([{ nid: eventNid, servers }], undefined);
+  }
+
+  /** Ends every delivery; what was not answered is sent again by the next process. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#unsubscribe?.();
+    this.#edus[Symbol.dispose]();
+    this.#stop.abort();
+    await Promise.all([this.#starting, this.#draining]);
+    await Promise.all([...this.#destinations.values()].map((destination) => destination.stopped()));
+  }
+
+  #destination(server: ServerName): Destination {
+    const known = this.#destinations.get(server);
+    if (known !== undefined) return known;
+    const { signal } = this.#stop;
+    const destination = new Destination({ ctx: this.#ctx, server, lanes: this.#lanes, signal });
+    this.#destinations.set(server, destination);
+    return destination;
+  }
+
+  async #resume(): Promise<void> {
+    let after: ServerName | undefined = '';
+    while (after !== undefined) {
+      // Page by page, each after the last.
+      const servers: ServerName[] = await destinations.withPending(this.#ctx.db, after, SERVERS_AT_ONCE);
+      for (const server of servers) this.#destination(server).wake();
+      after = servers.at(-1);
+    }
+    for (const server of await destinations.sharingRooms(this.#ctx.db, this.#ctx.serverName)) {
+      this.#destination(server).greet();
+    }
+  }
+
+  #drainSoon(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#isAwaited = true;
+    this.#draining ??= this.#drain().finally(() => {
+      this.#draining = undefined;
+      if (this.#isAwaited) this.#drainSoon();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#isAwaited && !this.#stop.signal.aborted) {
+      this.#isAwaited = false;
+      try {
+        // Batch by batch, in the order of their positions.
+        while (await this.#drainBatch());
+      } catch (error) {
+        this.#ctx.log.error({ err: error }, 'events were not queued for other servers');
+        this.#isAwaited = true;
+        await this.#pause();
+      }
+    }
+  }
+
+  /** True where there may be more. */
+  async #drainBatch(): Promise<boolean> {
+    const { db, streams } = this.#ctx;
+    const range = { after: this.#position, upto: streams.upto(), limit: EVENTS_AT_ONCE };
+    const outgoing = await events.outgoing(db, range);
+    const last = outgoing.at(-1);
+    if (last === undefined || this.#stop.signal.aborted) return false;
+    const loaded = await loadNids(
+      this.#ctx,
+      outgoing.map(({ nid }) => nid),
+    );
+    const queued: { nid: number; servers: ReadonlySet<ServerName> }[] = [];
+    for (const { nid } of outgoing) {
+      const stored = loaded.get(nid);
+      // In order: each room's state is reached from the one before.
+      if (stored !== undefined) queued.push({ nid, servers: await this.#serversFor(stored) });
+    }
+    await this.#enqueue(queued, last.position);
+    this.#position = last.position;
+    return outgoing.length === EVENTS_AT_ONCE;
+  }
+
+  /** The servers that get an event of ours. */
+  async #serversFor(stored: StoredEvent): Promise<Set<ServerName>> {
+    const { event, roomNid, stateBefore } = stored;
+    if (stateBefore === undefined || !belongsTo(event.sender, this.#ctx.serverName)) return new Set();
+    // We were not in the room: the event went by a handshake, and the resident server sends it to the others.
+    const before = await this.#joined.at(roomNid, stateBefore);
+    if (before.size > 0 && !before.has(this.#ctx.serverName)) return new Set();
+    const servers = await this.#serversAround(stored);
+    const target = targetOf(stored);
+    if (target !== undefined && target !== this.#ctx.serverName) servers.add(target);
+    return servers;
+  }
+
+  /** The other servers in the room before or after the event. */
+  async #serversAround({ roomNid, stateBefore, stateAfter }: StoredEvent): Promise<Set<ServerName>> {
+    const servers = new Set<ServerName>();
+    for (const group of new Set([stateBefore, stateAfter])) {
+      if (group === undefined) continue;
+      // The second is reached from the first.
+      for (const server of (await this.#joined.at(roomNid, group)).keys()) servers.add(server);
+    }
+    servers.delete(this.#ctx.serverName);
+    return servers;
+  }
+
+  /** Writes the outbox rows, and that the outgoing events up to a position are queued; wakes the destinations. */
+  async #enqueue(
+    queued: readonly { nid: number; servers: ReadonlySet<ServerName> }[],
+    upto: number | undefined,
+  ): Promise<void> {
+    const concerned = new Set(queued.flatMap(({ servers }) => [...servers]));
+    const added = [...concerned].filter((server) => !this.#stored.has(server));
+    const receiptsPosition = this.#ctx.streams.upto();
+    await this.#ctx.db.write('federation.enqueue', async (tx: Tx) => {
+      // One statement each: they come once in the life of a server.
+      for (const server of added) await destinations.add(tx, server, receiptsPosition);
+      for (const { nid, servers } of queued) {
+        if (servers.size > 0) await destinations.enqueue(tx, nid, servers);
+      }
+      if (upto !== undefined) await destinations.deleteOutgoing(tx, upto);
+    });
+    for (const server of added) this.#stored.add(server);
+    for (const server of concerned) this.#destination(server).wake();
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, RETRY_MS);
+      this.#stop.signal.addEventListener('abort', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}
+
+/**
+ * Whom a change of membership concerns though their server may not be in the room: one who is removed, or whose
+ * invitation is withdrawn. An invitation itself goes by `/invite`.
+ */
+function targetOf({ event }: StoredEvent): ServerName | undefined {
+  if (event.type !== 'm.room.member' || event.stateKey === undefined) return undefined;
+  return membershipOf(event) === 'invite' ? undefined : serverNameOf(event.stateKey);
+}
