@@ -56,15 +56,16 @@ export async function launch({
   const started = performance.now();
   const child = spawn(command, args, { env, stdio: ['ignore', log, log] });
   fs.closeSync(log);
-  const ended = once(child, 'exit');
+  // Ends with us also if the scenario throws.
+  const killIt = () => child.kill('SIGKILL');
+  process.once('exit', killIt);
+  const ended = once(child, 'exit').finally(() => process.off('exit', killIt));
   const end = async (signal: NodeJS.Signals) => {
-    const late = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
+    const late = setTimeout(killIt, STOP_WITHIN_MS);
     child.kill(signal);
     await ended;
     clearTimeout(late);
   };
-  // Ends with us also if the scenario throws.
-  process.once('exit', () => child.kill('SIGKILL'));
   while (!(await answers(url))) {
     if (
       child.exitCode !== null ||
