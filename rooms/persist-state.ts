@@ -1,6 +1,6 @@
 /** The part of the persist transaction that moves a room's current state. */
 
-import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
+import { belongsTo, isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
 import { stringAt } from '#keys/json.ts';
 import * as currentState from '#storage/current-state.ts';
 import type { Tx } from '#storage/database.ts';
@@ -9,7 +9,7 @@ import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as rooms from '#storage/rooms.ts';
 import { difference, type StateGroup } from '#storage/state-groups.ts';
-import { keysOf } from '#storage/state-keys.ts';
+import { keysOf, type StateKey } from '#storage/state-keys.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, membershipOf, stateMapKey } from './event.ts';
 import type { PersistPlan } from './persist.ts';
@@ -40,8 +40,8 @@ export async function writeCurrentState(
   const follows = wanted === 'last' && followsCurrentState(moved.plan);
   const changes = follows
     ? await changesOf(tx, room, moved.stored)
-    : await changesBetween(ctx, tx, room, { from: head.stateGroup, to: moved.group });
-  await writeChanges(ctx, tx, room, changes);
+    : await changesBetween(ctx, tx, room, { from: head.stateGroup, to: moved.group, ...moved.plan.arrives });
+  await writeChanges(ctx, tx, room, { changes, recorded: moved.plan.arrives === undefined });
   const membersChanged = changes.some((change) => change.type === 'm.room.member');
   if (!follows) return { after: new Map(), membersChanged };
   const after = new Map(head.state);
@@ -52,17 +52,17 @@ export async function writeCurrentState(
   return { after, membersChanged };
 }
 
-/** Writes changes of the current state, and the memberships that follow from them. */
-export async function writeChanges(
+/** Writes changes of the current state, and the memberships that follow from them; records them if so wished. */
+async function writeChanges(
   ctx: RoomsContext,
   tx: Tx,
   room: Room,
-  changes: readonly Change[],
+  { changes, recorded }: { readonly changes: readonly Change[]; readonly recorded: boolean },
 ): Promise<void> {
   // In order: a batch may change one key twice.
   for (const change of changes) {
     await currentState.set(tx, room.roomNid, change, change.eventNid);
-    await currentState.addDelta(tx, room.roomNid, change);
+    if (recorded) await currentState.addDelta(tx, room.roomNid, change);
     if (change.type === 'm.room.member') await writeMembership(ctx, tx, room, change);
   }
 }
@@ -108,11 +108,15 @@ async function changesOf(tx: Tx, room: Room, stored: readonly StoredEvent[]): Pr
 }
 
 /** What differs between two states, all at a position of its own. */
-export async function changesBetween(
+async function changesBetween(
   ctx: RoomsContext,
   tx: Tx,
   room: Room,
-  states: { readonly from: StateGroup; readonly to: StateGroup },
+  states: {
+    readonly from: StateGroup;
+    readonly to: StateGroup;
+    readonly inMemory?: ReadonlyMap<number, Event>;
+  },
 ): Promise<Change[]> {
   const differences = await difference(tx, states.from, states.to);
   if (differences.length === 0) return [];
@@ -120,20 +124,26 @@ export async function changesBetween(
     tx,
     differences.map(({ key }) => key),
   );
+  const { inMemory } = states;
+  const nids = differences
+    .map(({ b }) => b)
+    .filter((nid) => nid !== undefined && inMemory?.has(nid) !== true);
   const rows = await events.byNids(
     tx,
-    differences.map(({ b }) => b).filter((nid) => nid !== undefined),
+    nids.filter((nid) => nid !== undefined),
   );
-  const byNid = new Map(rows.map((row) => [row.event_nid, storedEventFrom(row, room.rules).event]));
-  const users = [...keys.values()]
-    .filter((key) => key.type === 'm.room.member')
-    .map((key) => `user:${key.stateKey}`);
-  const position = ctx.streams.allocate(tx, [`room:${room.roomId}`, ...users]);
+  const read = new Map(rows.map((row) => [row.event_nid, storedEventFrom(row, room.rules).event]));
+  const position = ctx.streams.allocate(tx, [`room:${room.roomId}`, ...ourMembers(ctx, keys.values())]);
   return differences.map(({ key, a, b }) => {
     const { type, stateKey } = keys.get(key) ?? missingKey(key);
-    const event = b === undefined ? undefined : byNid.get(b);
+    const event = b === undefined ? undefined : (inMemory?.get(b) ?? read.get(b));
     return { position, type, stateKey, eventNid: b, prevEventNid: a, event };
   });
+}
+
+function ourMembers(ctx: RoomsContext, keys: Iterable<StateKey>): string[] {
+  const members = [...keys].filter(({ type }) => type === 'm.room.member').map(({ stateKey }) => stateKey);
+  return members.filter((userId) => belongsTo(userId, ctx.serverName)).map((userId) => `user:${userId}`);
 }
 
 async function writeMembership(ctx: RoomsContext, tx: Tx, room: Room, change: Change): Promise<void> {

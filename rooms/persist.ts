@@ -60,6 +60,8 @@ export interface PersistPlan {
   readonly backward: { readonly added: readonly EventId[]; readonly removed: readonly EventId[] };
   /** The room's state from now on; `last`: the state after the last event. */
   readonly currentState: StateRef | 'unchanged' | 'last';
+  /** The room is new to the server: nobody has followed its state so far, and its events are at hand by nid. */
+  readonly arrives?: { readonly inMemory: ReadonlyMap<number, Event> };
 }
 
 export type Persisted =
@@ -131,7 +133,8 @@ async function writeEvent(
 ): Promise<StoredEvent> {
   const { status, outlier, reason } = placement;
   const redactedBy = placement.redactedBy ?? outlier?.redactedBy;
-  const event: Event = redactedBy === undefined ? placement.event : redactedEvent(placement.event);
+  const whole = wholeOf(placement);
+  const event = redactedBy === undefined ? whole : redactedEvent(whole);
   const changesState = status !== 'rejected' && event.stateKey !== undefined;
   const fields = {
     position: positionFor(ctx, tx, placement),
@@ -147,7 +150,7 @@ async function writeEvent(
     receivedTs: ctx.clock.now(),
   };
   const nid = outlier?.nid ?? (await events.insert(tx, newEvent(room, event, fields)));
-  if (outlier !== undefined) await events.place(tx, nid, fields);
+  if (outlier !== undefined) await events.place(tx, nid, { ...fields, json: event.json });
   let stateAfter = stateBefore;
   if (changesState && event.stateKey !== undefined) {
     const key = await nidOf(tx, event.type, event.stateKey);
@@ -157,6 +160,11 @@ async function writeEvent(
   const stored: StoredEvent = { nid, roomNid: room.roomNid, event, ...fields, stateAfter };
   await writeConsequences(tx, placement, stored);
   return stored;
+}
+
+/** A copy whose content hash is wrong counts as redacted; of two copies of an event the other is the longer. */
+function wholeOf({ event, outlier }: Placement): Event {
+  return outlier !== undefined && outlier.event.json.length > event.json.length ? outlier.event : event;
 }
 
 /** The columns of an event's row. */
@@ -187,11 +195,7 @@ async function writeConsequences(tx: Tx, placement: Placement, stored: StoredEve
   if (placement.outgoing && position !== undefined) {
     await events.insertOutgoing(tx, { position, roomNid, nid });
   }
-  if (redactedBy !== undefined) {
-    await events.dropPendingRedactions(tx, eventId);
-    if (placement.outlier !== undefined)
-      await events.redact(tx, nid, { json: stored.event.json, by: redactedBy });
-  }
+  if (redactedBy !== undefined) await events.dropPendingRedactions(tx, eventId);
   if (redacts?.kind === 'wait') await events.addPendingRedaction(tx, redacts.target, nid);
   if (redacts?.kind === 'redact') {
     await events.redact(tx, redacts.nid, { json: redacts.redacted.json, by: eventId });

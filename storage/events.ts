@@ -54,6 +54,8 @@ export interface Placing {
   readonly reason: string | undefined;
   readonly stateBefore: StateGroup | undefined;
   readonly stateAfter: StateGroup | undefined;
+  readonly redactedBy: EventId | undefined;
+  readonly json: string;
 }
 
 const COLUMNS = `event_nid, event_id, room_nid, position, received_ts, status, reason, state_before, state_after,
@@ -109,9 +111,12 @@ const INSERT_OUTLIER = sql<InsertParams>(
    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
    ON CONFLICT (event_id) DO NOTHING`,
 );
-const PLACE = sql<[number | null, string, string | null, number | null, number | null, number]>(
+const PLACE = sql<
+  [number | null, string, string | null, number | null, number | null, string | null, string, number]
+>(
   'events.place',
-  `UPDATE events SET position = ?, status = ?, reason = ?, state_before = ?, state_after = ?
+  `UPDATE events SET position = ?, status = ?, reason = ?, state_before = ?, state_after = ?,
+     redacted_by = ?, json = ?
    WHERE event_nid = ?`,
 );
 const SET_STATE_AFTER = sql<[number, number]>(
@@ -194,6 +199,8 @@ export async function place(tx: Tx, nid: number, placing: Placing): Promise<void
     placing.reason ?? null,
     placing.stateBefore ?? null,
     placing.stateAfter ?? null,
+    placing.redactedBy ?? null,
+    placing.json,
     nid,
   );
 }

@@ -1,0 +1,97 @@
+/**
+ * How a new event moves the rims of the graph. Forward extremities are the accepted events that no accepted event
+ * follows; backward extremities are what accepted events cite and the server does not have.
+ */
+
+import type { EventId } from '#keys/ids.ts';
+import * as eventEdges from '#storage/event-edges.ts';
+import type { RoomsContext } from './context.ts';
+import type { Event } from './event.ts';
+import { loadEvents } from './load.ts';
+import type { PersistPlan } from './persist.ts';
+import { groupRef, resolveStates, type StateRef, withEvents } from './resolve-state.ts';
+import type { Room } from './room.ts';
+import type { ForwardExtremity, RoomHead } from './room-cache.ts';
+import { isAccepted, isPlaced, type StoredEvent } from './stored-event.ts';
+
+/** An event that is about to get its place. */
+export interface Arrival {
+  readonly event: Event;
+  readonly status: 'accepted' | 'soft_failed' | 'rejected';
+  readonly stateBefore: StateRef;
+  /** What it cites, as far as it is stored. */
+  readonly prevEvents: ReadonlyMap<EventId, StoredEvent>;
+  /** False for history: it never leads the room on. */
+  readonly isLive: boolean;
+}
+
+/** How many unaccepted events to look through for the accepted ones behind them. */
+const LONGEST_LOOK = 1_000;
+
+/** What an arrival changes of both rims, and of the current state that follows from the forward one. */
+export async function extremitiesAfter(
+  ctx: RoomsContext,
+  room: Room,
+  head: RoomHead,
+  arrival: Arrival,
+): Promise<Pick<PersistPlan, 'replaced' | 'isExtremity' | 'backward' | 'currentState'>> {
+  const { event, status, prevEvents } = arrival;
+  // Somebody accepted cites it already.
+  const wasMissing = await eventEdges.isBackwardExtremity(ctx.db, room.roomNid, event.eventId);
+  const missing = event.prevEvents.filter((eventId) => !isPlaced(prevEvents.get(eventId)));
+  const backward = {
+    added: wasMissing || status === 'accepted' ? missing : [],
+    removed: wasMissing ? [event.eventId] : [],
+  };
+  if (status !== 'accepted') return { replaced: [], isExtremity: false, backward, currentState: 'unchanged' };
+  const replaced = await replacedBy(ctx, head, arrival);
+  const isExtremity = arrival.isLive && !wasMissing;
+  const gone = new Set(replaced.map(({ nid }) => nid));
+  const left = head.forwardExtremities.filter(({ nid }) => !gone.has(nid));
+  const currentState = await currentStateOf(ctx, room, arrival, { left, replaced, isExtremity });
+  return { replaced, isExtremity, backward, currentState };
+}
+
+/** "the current state": the resolution of the states after all forward extremities. */
+async function currentStateOf(
+  ctx: RoomsContext,
+  room: Room,
+  { event, stateBefore }: Arrival,
+  moved: {
+    readonly left: readonly ForwardExtremity[];
+    readonly replaced: readonly ForwardExtremity[];
+    readonly isExtremity: boolean;
+  },
+): Promise<PersistPlan['currentState']> {
+  if (!moved.isExtremity && moved.replaced.length === 0) return 'unchanged';
+  if (moved.isExtremity && moved.left.length === 0) return 'last';
+  const states = moved.left.map(({ stateAfter }) => groupRef(stateAfter));
+  if (moved.isExtremity) states.push(withEvents(stateBefore, [event]));
+  return states.length === 0 ? 'unchanged' : resolveStates(ctx, room, states, [event]);
+}
+
+/**
+ * The forward extremities that the event follows: those that it cites, and those behind the soft-failed and
+ * rejected events that it cites.
+ */
+async function replacedBy(
+  ctx: RoomsContext,
+  head: RoomHead,
+  { event, prevEvents }: Arrival,
+): Promise<ForwardExtremity[]> {
+  const followed = new Set(event.prevEvents);
+  let level = [...prevEvents.values()].filter(isPassedThrough);
+  // Level by level, as long as nothing but unaccepted events is found.
+  while (level.length > 0 && followed.size < LONGEST_LOOK) {
+    const behind = level
+      .flatMap((stored) => stored.event.prevEvents)
+      .filter((eventId) => !followed.has(eventId));
+    for (const eventId of behind) followed.add(eventId);
+    level = [...(await loadEvents(ctx, behind)).values()].filter(isPassedThrough);
+  }
+  return head.forwardExtremities.filter(({ eventId }) => followed.has(eventId));
+}
+
+function isPassedThrough(stored: StoredEvent): boolean {
+  return isPlaced(stored) && !isAccepted(stored);
+}

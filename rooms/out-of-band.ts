@@ -1,0 +1,115 @@
+/**
+ * Memberships of our users in rooms that the server is not in: invitations, and their end. Such an event has no
+ * place in the graph, which we do not have.
+ */
+
+import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
+import type { Tx } from '#storage/database.ts';
+import * as events from '#storage/events.ts';
+import * as invites from '#storage/invites.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as rooms from '#storage/rooms.ts';
+import type { RoomsContext } from './context.ts';
+import type { Event } from './event.ts';
+import { newEvent } from './persist.ts';
+import { membershipRowOf } from './persist-state.ts';
+import { getRoom, isInRoom, type Room } from './room.ts';
+import type { VerifiedEvent } from './verified-event.ts';
+import type { RoomVersionRules } from './versions.ts';
+
+export type OutOfBand =
+  | { readonly kind: 'recorded'; readonly position: number }
+  /** The server is in the room: the event comes to it as others do. */
+  | { readonly kind: 'in_room' }
+  /** It is no membership of one of our users, or not of a room of this version, or there is nothing to end. */
+  | { readonly kind: 'refused'; readonly reason: string };
+
+export interface OutOfBandInvite {
+  readonly rules: RoomVersionRules;
+  readonly invite: VerifiedEvent;
+  /** `invite_room_state`; the invitation is added to it here. */
+  readonly strippedState: readonly JsonObject[];
+}
+
+/** Records the invitation of one of our users to a room that the server is not in. */
+export function adoptInvite(
+  ctx: RoomsContext,
+  { rules, invite, strippedState }: OutOfBandInvite,
+): Promise<OutOfBand> {
+  return ctx.roomLocks.run(invite.roomId, async () => {
+    await ctx.db.write('rooms.insert', (tx) => rooms.insert(tx, invite.roomId, rules.version));
+    const target = ourUser(ctx, invite);
+    if (target === undefined) return refused('The invited user is not of this server');
+    const state = [...strippedState.filter((event) => !isMemberOf(event, target)), stripped(invite)];
+    return record(ctx, rules, invite, (tx, room) => invites.set(tx, room.roomNid, target, state));
+  });
+}
+
+/**
+ * Records that one of our users declined an invitation, or that it was withdrawn, in a room that the server is
+ * not in.
+ */
+export function recordOutOfBandLeave(
+  ctx: RoomsContext,
+  { rules, leave }: { readonly rules: RoomVersionRules; readonly leave: VerifiedEvent },
+): Promise<OutOfBand> {
+  return ctx.roomLocks.run(leave.roomId, async () => {
+    const target = ourUser(ctx, leave);
+    if (target === undefined) return refused('The user is not of this server');
+    const room = await getRoom(ctx, leave.roomId);
+    const before = room === undefined ? undefined : await memberships.of(ctx.db, room.roomNid, target);
+    if (before === undefined) return refused('The user has no membership of the room');
+    return record(ctx, rules, leave, (tx, { roomNid }) => invites.remove(tx, roomNid, target));
+  });
+}
+
+async function record(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  event: VerifiedEvent,
+  beside: (tx: Tx, room: Room) => Promise<void>,
+): Promise<OutOfBand> {
+  const room = await getRoom(ctx, event.roomId);
+  if (room?.rules.version !== rules.version) return refused('The room is known by another room version');
+  if (await isInRoom(ctx, room)) return { kind: 'in_room' };
+  const row = newEvent(room, event, {
+    position: undefined,
+    status: 'outlier',
+    reason: undefined,
+    stateBefore: undefined,
+    stateAfter: undefined,
+    redactedBy: undefined,
+    txn: undefined,
+    receivedTs: ctx.clock.now(),
+  });
+  return ctx.db.write('rooms.outOfBand', async (tx) => {
+    await events.insertOutliers(tx, [row]);
+    const eventNid = (await events.nidsOf(tx, [event.eventId])).get(event.eventId);
+    if (eventNid === undefined) throw new Error('a stored event has no numeric id');
+    await beside(tx, room);
+    const position = ctx.streams.allocate(tx, [`room:${room.roomId}`, `user:${event.stateKey}`]);
+    const membership = membershipRowOf(room.roomNid, { event, eventNid, position });
+    if (membership === undefined) return refused('The event is no membership');
+    await memberships.set(tx, membership);
+    return { kind: 'recorded', position };
+  });
+}
+
+function ourUser(ctx: RoomsContext, { type, stateKey }: Event): UserId | undefined {
+  if (type !== 'm.room.member' || !isUserId(stateKey)) return undefined;
+  return serverNameOf(stateKey) === ctx.serverName ? stateKey : undefined;
+}
+
+function isMemberOf(event: JsonObject, userId: UserId): boolean {
+  return event.type === 'm.room.member' && event.state_key === userId;
+}
+
+/** https://spec.matrix.org/v1.19/client-server-api/#stripped-state */
+function stripped({ type, stateKey, sender, content }: Event): JsonObject {
+  return { type, state_key: stateKey ?? '', sender, content };
+}
+
+function refused(reason: string): OutOfBand {
+  return { kind: 'refused', reason };
+}

@@ -1,0 +1,273 @@
+/**
+ * Events of other servers on their way into a room: the checks on receipt of a PDU from the fourth on. Those
+ * before it are in `ingress.ts`. https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+ *
+ * 4. "Passes authorisation rules based on the event's auth events, otherwise it is rejected."
+ * 5. "Passes authorisation rules based on the state before the event, otherwise it is rejected."
+ * 6. "Passes authorisation rules based on the current state of the room, otherwise it is soft failed."
+ *
+ * What is missing for a check is answered, and fetched by the caller.
+ */
+
+import type { EventId } from '#keys/ids.ts';
+import * as events from '#storage/events.ts';
+import { type AuthState, checkStateDependent } from './auth/check.ts';
+import { authEventKeys, type StateKey } from './auth/select.ts';
+import type { RoomsContext } from './context.ts';
+import { type Event, stateMapKey } from './event.ts';
+import { type Arrival, extremitiesAfter } from './extremities.ts';
+import { createEventIdOf } from './hashes.ts';
+import { judge } from './judge-told.ts';
+import { loadEvent, loadEvents } from './load.ts';
+import { newEvent, type Placement, persist } from './persist.ts';
+import { effectOf, pendingRedactionOf, REDACTER_KEYS, redactedEvent } from './redaction.ts';
+import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './resolve-state.ts';
+import { joinedServers, type Room } from './room.ts';
+import type { RoomHead } from './room-cache.ts';
+import { headOf, headState } from './room-head.ts';
+import { isPlaced, type StoredEvent } from './stored-event.ts';
+import type { VerifiedEvent } from './verified-event.ts';
+
+export type Received =
+  | { readonly kind: 'accepted' | 'soft_failed' | 'rejected' | 'known'; readonly reason?: string }
+  /** Fetch these, have them received, oldest first, and then this event again. */
+  | { readonly kind: 'missing'; readonly auth: readonly EventId[]; readonly prev: readonly EventId[] };
+
+export interface ReceiveOptions {
+  /**
+   * `live`: it happens now. `history`: it was fetched because somebody reads back. `outlier`: it is only part of
+   * some state or auth chain, and gets no place in the graph.
+   */
+  readonly as: 'live' | 'history' | 'outlier';
+  /**
+   * Ids of stored events: the state before the event as a remote server tells it, used where not all its
+   * `prev_events` are known. What of it is not stored, rejected, or of another room does not count.
+   */
+  readonly stateBefore?: readonly EventId[];
+  /** For history: one of `reserveHistory`, so that several events received oldest first lie in order. */
+  readonly historyPosition?: number;
+  /** It came by `send_join` or the like: we send it to the room's other servers. */
+  readonly relay?: boolean;
+}
+
+const ATTEMPTS = 5;
+
+/** Receives one event, under the room's lock. Never throws for what the event says. */
+export function receive(
+  ctx: RoomsContext,
+  room: Room,
+  event: VerifiedEvent,
+  how: ReceiveOptions,
+): Promise<Received> {
+  return ctx.roomLocks.run(room.roomId, () => receiveLocked(ctx, room, event, how));
+}
+
+/** As `receive`, for who holds the room's lock. */
+export async function receiveLocked(
+  ctx: RoomsContext,
+  room: Room,
+  event: VerifiedEvent,
+  how: ReceiveOptions,
+): Promise<Received> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const received = await attemptReceive(ctx, room, event, how);
+    if (received !== undefined) return received;
+  }
+  throw new Error(`the room was written by others ${ATTEMPTS} times while an event was received`);
+}
+
+/** Positions for `count` events of history, the first for the oldest. They lie below all that were there. */
+export async function reserveHistory(ctx: RoomsContext, count: number): Promise<number[]> {
+  const positions = await ctx.db.write('rooms.reserveHistory', async (tx) =>
+    Array.from({ length: count }, () => ctx.streams.allocateHistory(tx)),
+  );
+  return positions.reverse();
+}
+
+/** Undefined where another writer was faster. */
+async function attemptReceive(
+  ctx: RoomsContext,
+  room: Room,
+  event: VerifiedEvent,
+  how: ReceiveOptions,
+): Promise<Received | undefined> {
+  if (event.roomId !== room.roomId) return { kind: 'rejected', reason: 'The event is of another room' };
+  const stored = await loadEvent(ctx, event.eventId);
+  if (stored !== undefined && (isPlaced(stored) || how.as === 'outlier')) return known(stored);
+
+  const authEvents = await loadAuthEvents(ctx, event);
+  if (authEvents.missing.length > 0) return { kind: 'missing', auth: authEvents.missing, prev: [] };
+  // Check 4.
+  const refused = judge(event, authEvents.byId);
+  if (how.as === 'outlier') return storeUnplaced(ctx, room, event, refused);
+
+  const prevEvents = await loadEvents(ctx, event.prevEvents);
+  const missing = event.prevEvents.filter((eventId) => !isPlaced(prevEvents.get(eventId)));
+  if (missing.length > 0 && how.stateBefore === undefined) {
+    // Without a state there is no place for it, and what is rejected anyhow is not worth fetching one.
+    if (refused === undefined) return { kind: 'missing', auth: [], prev: missing };
+    return stored === undefined ? storeUnplaced(ctx, room, event, refused) : known(stored);
+  }
+
+  const head = await headOf(ctx, room.roomNid);
+  const stateBefore = await stateBeforeOf(ctx, room, { head, prevEvents, told: how.stateBefore, missing });
+  const before = await stateToCheck(event, (keys) => stateOfRef(ctx, stateBefore, keys));
+  const verdict = await verdictOn(ctx, event, { refused, before, head, how });
+  const arrival: Arrival = { event, ...verdict, stateBefore, prevEvents, isLive: how.as === 'live' };
+  const placement = await placementOf(ctx, room, event, { verdict, before, how, stateBefore, stored });
+  const extremities = await extremitiesAfter(ctx, room, head, arrival);
+  const persisted = await persist(ctx, room, { head, placements: [placement], ...extremities });
+  if (persisted.kind === 'conflict') return undefined;
+  return received(verdict.status, verdict.reason);
+}
+
+/** The events in `auth_events`, and the create event, which they do not name in every version. */
+interface AuthEvents {
+  readonly byId: ReadonlyMap<EventId, Event | 'rejected'>;
+  readonly missing: readonly EventId[];
+}
+
+async function loadAuthEvents(ctx: RoomsContext, event: Event): Promise<AuthEvents> {
+  const needed = new Set(event.authEvents);
+  if (event.rules.roomIdIsCreateHash && event.type !== 'm.room.create') {
+    needed.add(createEventIdOf(event.roomId));
+  }
+  const stored = await loadEvents(ctx, needed);
+  const missing = [...needed].filter((eventId) => !stored.has(eventId));
+  const byId = new Map<EventId, Event | 'rejected'>();
+  for (const [eventId, { status, event }] of stored)
+    byId.set(eventId, status === 'rejected' ? 'rejected' : event);
+  return { byId, missing };
+}
+
+/** The state before the event: after its prev events, resolved where they differ; or as a remote server tells it. */
+async function stateBeforeOf(
+  ctx: RoomsContext,
+  room: Room,
+  from: {
+    readonly head: RoomHead;
+    readonly prevEvents: ReadonlyMap<EventId, StoredEvent>;
+    readonly told: readonly EventId[] | undefined;
+    readonly missing: readonly EventId[];
+  },
+): Promise<StateRef> {
+  const groups = [...from.prevEvents.values()].map((stored) => stored.stateAfter);
+  const states = groups.filter((group) => group !== undefined).map(groupRef);
+  if (from.missing.length > 0 && from.told !== undefined) {
+    states.push(await toldState(ctx, room, from.head, from.told));
+  }
+  // Only a create event has no prev events: the state before it is empty.
+  return states.length === 0 ? groupRef(0) : resolveStates(ctx, room, states);
+}
+
+async function toldState(
+  ctx: RoomsContext,
+  room: Room,
+  head: RoomHead,
+  told: readonly EventId[],
+): Promise<StateRef> {
+  const state = new Map<string, EventId>();
+  for (const { event, roomNid, status } of (await loadEvents(ctx, told)).values()) {
+    if (roomNid !== room.roomNid || status === 'rejected' || event.stateKey === undefined) continue;
+    state.set(stateMapKey(event.type, event.stateKey), event.eventId);
+  }
+  return refTo(ctx, head.stateGroup, state);
+}
+
+interface Verdict {
+  readonly status: 'accepted' | 'soft_failed' | 'rejected';
+  readonly reason: string | undefined;
+}
+
+/** Checks 5 and 6. */
+async function verdictOn(
+  ctx: RoomsContext,
+  event: Event,
+  on: {
+    readonly refused: string | undefined;
+    readonly before: AuthState;
+    readonly head: RoomHead;
+    readonly how: ReceiveOptions;
+  },
+): Promise<Verdict> {
+  const rejected = on.refused ?? checkStateDependent(event, on.before);
+  if (rejected !== undefined) return { status: 'rejected', reason: rejected };
+  // History is judged by its own time alone.
+  if (on.how.as !== 'live') return { status: 'accepted', reason: undefined };
+  const current = await stateToCheck(event, (keys) => headState(ctx, on.head, keys));
+  // A room whose state we do not know yet has nothing to soft-fail by.
+  const reason = on.head.stateGroup === 0 ? undefined : checkStateDependent(event, current);
+  return reason === undefined ? { status: 'accepted', reason } : { status: 'soft_failed', reason };
+}
+
+/** What the rules look at for this event, and what a redaction is judged by, of some state. */
+async function stateToCheck(
+  event: Event,
+  read: (keys: readonly StateKey[]) => Promise<ReadonlyMap<string, StoredEvent | undefined>>,
+): Promise<AuthState> {
+  const state = await read([...REDACTER_KEYS, ...authEventKeys(event, event.rules)]);
+  return { get: (type, stateKey) => state.get(stateMapKey(type, stateKey))?.event };
+}
+
+async function placementOf(
+  ctx: RoomsContext,
+  room: Room,
+  event: VerifiedEvent,
+  of: {
+    readonly verdict: Verdict;
+    readonly before: AuthState;
+    readonly how: ReceiveOptions;
+    readonly stateBefore: StateRef;
+    readonly stored: StoredEvent | undefined;
+  },
+): Promise<Placement> {
+  const { verdict, before, how, stateBefore } = of;
+  const accepted = verdict.status === 'accepted';
+  const create = before.get('m.room.create', '');
+  const powerLevels = before.get('m.room.power_levels', '');
+  const others = how.relay === true && accepted ? await joinedServers(ctx, room.roomNid) : [];
+  return {
+    event,
+    ...verdict,
+    stateBefore,
+    order: how.as === 'live' ? 'live' : { historyPosition: how.historyPosition },
+    outlier: of.stored,
+    redactedBy: await pendingRedactionOf(ctx, event),
+    redacts: accepted ? await effectOf(ctx, { event, create, powerLevels }) : undefined,
+    outgoing: others.some((server) => server !== ctx.serverName),
+  };
+}
+
+/** Stores an event without a place in the graph: an outlier, or rejected. */
+async function storeUnplaced(
+  ctx: RoomsContext,
+  room: Room,
+  event: VerifiedEvent,
+  refused: string | undefined,
+): Promise<Received> {
+  const status = refused === undefined ? 'outlier' : 'rejected';
+  const redactedBy = await pendingRedactionOf(ctx, event);
+  const row = newEvent(room, redactedBy === undefined ? event : redactedEvent(event), {
+    position: undefined,
+    status,
+    reason: refused,
+    stateBefore: undefined,
+    stateAfter: undefined,
+    redactedBy,
+    txn: undefined,
+    receivedTs: ctx.clock.now(),
+  });
+  await ctx.db.write('rooms.storeUnplaced', (tx) => events.insertOutliers(tx, [row]));
+  return received(refused === undefined ? 'accepted' : 'rejected', refused);
+}
+
+function known(stored: StoredEvent): Received {
+  return received('known', stored.reason);
+}
+
+function received(
+  kind: 'accepted' | 'soft_failed' | 'rejected' | 'known',
+  reason: string | undefined,
+): Received {
+  return reason === undefined ? { kind } : { kind, reason };
+}
