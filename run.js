@@ -59,26 +59,24 @@ function program(file) {
 
 /** The arguments for `node --test`: given files or folders, else every test but those against other servers. */
 function testArgs(args) {
-  const given = args.filter(isTestPath);
-  const files =
-    given.length > 0 ? given.flatMap(testFilesIn) : testFilesIn('test').filter((file) => !isPeerTest(file));
-  const concurrency = Math.max(2, os.availableParallelism());
-  return [...testFlags(concurrency), ...args.filter((arg) => !isTestPath(arg)), ...files];
+  return testArguments(args, {
+    concurrency: Math.max(2, os.availableParallelism()),
+    isMeant: (file) => !isPeerTest(file),
+  });
 }
 
 /** As `testArgs`, one file at a time: these start heavy servers. */
 function peerTestArgs(args) {
-  const given = args.filter(isTestPath);
-  const files = given.length > 0 ? given.flatMap(testFilesIn) : testFilesIn('test').filter(isPeerTest);
-  return [...testFlags(1), ...args.filter((arg) => !isTestPath(arg)), ...files];
+  return testArguments(args, { concurrency: 1, isMeant: isPeerTest });
 }
 
-function testFlags(concurrency) {
-  return ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`];
-}
-
-function isTestPath(arg) {
-  return !arg.startsWith('-') && fs.existsSync(path.resolve(root, arg));
+function testArguments(args, { concurrency, isMeant }) {
+  const options = args.filter((arg) => arg.startsWith('-'));
+  const given = args.filter((arg) => !arg.startsWith('-'));
+  const files = given.length > 0 ? given.flatMap(testFilesIn) : testFilesIn('test').filter(isMeant);
+  // Without a file, `node --test` would look for some by itself.
+  if (files.length === 0) stop('There are no such tests.', 1);
+  return ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...options, ...files];
 }
 
 function isPeerTest(file) {
@@ -86,6 +84,12 @@ function isPeerTest(file) {
 }
 
 function testFilesIn(given) {
+  if (!fs.existsSync(path.resolve(root, given))) {
+    stop(
+      `There is no test file or folder ${given}; an option's value goes with it, as in --option=value.`,
+      2,
+    );
+  }
   if (!fs.statSync(path.resolve(root, given)).isDirectory()) return [given];
   const names = fs.readdirSync(path.resolve(root, given), { recursive: true });
   return names

@@ -199,6 +199,9 @@ test('run: tests against other servers run only when asked for; given files and 
   assert.deepEqual(await ran('test:peers'), ['four']);
   assert.deepEqual(await ran('test', 'test/one.test.ts'), ['one']);
   assert.deepEqual(await ran('test', '--test-name-pattern=two', 'test/keys'), ['two']);
+  const { code, output } = await exit(run('test', 'test/ones.test.ts'));
+  assert.equal(code, 2);
+  assert.match(output, /There is no test file or folder test\/ones\.test\.ts/);
 });
 
 test('run: without a command, or with one that does not exist, the commands are listed', async (t) => {
