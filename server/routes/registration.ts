@@ -130,7 +130,9 @@ function refuseIfClosed(ctx: ServerContext): void {
 async function checkUsername(ctx: ServerContext, username: string): Promise<void> {
   const userId = newUserId(username, ctx.serverName);
   if (userId === undefined) {
-    throw invalidUsername('User names consist of lower-case letters a-z, digits and the characters . _ = - / +');
+    throw invalidUsername(
+      'User names consist of lower-case letters a-z, digits and the characters . _ = - / +',
+    );
   }
   if ((await users.of(ctx.db, userId)) !== undefined) throw userInUse();
 }

@@ -1,0 +1,179 @@
+/** Accounts, and where they are signed in. Used by the routes and by the operator's command. */
+
+import { randomInt } from 'node:crypto';
+import {
+  isNewLocalpart,
+  localpartOf,
+  MAX_ID_BYTES,
+  type ServerName,
+  serverNameOf,
+  type UserId,
+} from '#keys/ids.ts';
+import { hashPassword, verifyNothing, verifyPassword } from '#keys/password.ts';
+import { hashToken, newToken } from '#keys/tokens.ts';
+import * as accessTokens from '#storage/access-tokens.ts';
+import * as accountData from '#storage/account-data.ts';
+import type { Tx } from '#storage/database.ts';
+import * as deviceLists from '#storage/device-lists.ts';
+import * as devices from '#storage/devices.ts';
+import * as e2eeKeys from '#storage/e2ee-keys.ts';
+import * as filters from '#storage/filters.ts';
+import * as profiles from '#storage/profiles.ts';
+import * as registrationTokens from '#storage/registration-tokens.ts';
+import * as toDevice from '#storage/to-device.ts';
+import * as users from '#storage/users.ts';
+import type { ServerContext } from '../context.ts';
+
+/** What accounts need; the operator's command has it without a running server, too. */
+export type AccountsContext = Pick<ServerContext, 'db' | 'streams' | 'clock' | 'serverName'> & {
+  readonly sessions: { forgetAll(): void };
+};
+
+export interface NewAccount {
+  readonly localpart: string;
+  readonly password: string;
+  readonly isAdmin?: boolean;
+  /** The registration token that admits it, where one is needed. */
+  readonly registrationToken?: string;
+}
+
+const MAX_PASSWORD_CHARACTERS = 512;
+const MAX_DEVICE_NAME_CHARACTERS = 100;
+const DEVICE_ID_LETTERS = 10;
+
+/** The user id for a localpart that a new account may have. */
+export function newUserId(localpart: string, serverName: ServerName): UserId | undefined {
+  const userId: UserId = `@${localpart}:${serverName}`;
+  return isNewLocalpart(localpart) && Buffer.byteLength(userId) <= MAX_ID_BYTES ? userId : undefined;
+}
+
+/** The user id of this server that somebody means by `@name:server` or `name`, in any case. */
+export function localUserId(name: string, serverName: ServerName): UserId | undefined {
+  const localpart = name.startsWith('@') ? localpartOf(name) : name;
+  if (name.startsWith('@') && serverNameOf(name) !== serverName) return undefined;
+  return newUserId(
+    localpart.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase()),
+    serverName,
+  );
+}
+
+/** Why a password cannot be one, or nothing. */
+export function faultOfPassword(password: string): string | undefined {
+  if (password === '') return 'The password is empty';
+  if (password.length > MAX_PASSWORD_CHARACTERS) return 'The password is too long';
+  return undefined;
+}
+
+/** Makes an account, if its name is free and its registration token, where it has one, admits it. */
+export async function createAccount(
+  ctx: AccountsContext,
+  account: NewAccount,
+): Promise<{ kind: 'created'; userId: UserId } | { kind: 'invalid_name' | 'name_taken' | 'bad_token' }> {
+  const { localpart, password, isAdmin = false, registrationToken } = account;
+  const userId = newUserId(localpart, ctx.serverName);
+  if (userId === undefined) return { kind: 'invalid_name' };
+  const passwordHash = await hashPassword(password);
+  return await ctx.db.write('accounts.create', async (tx) => {
+    const now = ctx.clock.now();
+    if ((await users.of(tx, userId)) !== undefined) return { kind: 'name_taken' };
+    if (registrationToken !== undefined) {
+      const isAdmitted = await registrationTokens.use(tx, hashToken(registrationToken), now);
+      if (!isAdmitted) return { kind: 'bad_token' };
+    }
+    const isNew = await users.create(tx, { userId, passwordHash, isAdmin, now });
+    if (!isNew) throw new Error(`${userId} appeared during its own creation`);
+    return { kind: 'created', userId };
+  });
+}
+
+/** The user, if the account is in use and the password is right. As slow for those who do not exist. */
+export async function verifyAccount(
+  ctx: Pick<AccountsContext, 'db'>,
+  userId: UserId | undefined,
+  password: string,
+): Promise<users.User | undefined> {
+  const user = userId && (await users.of(ctx.db, userId));
+  if (user?.passwordHash === undefined) {
+    await verifyNothing(password);
+    return undefined;
+  }
+  return (await verifyPassword(password, user.passwordHash)) ? user : undefined;
+}
+
+/** Signs a user in. A device of the same id is taken over: its earlier tokens end. */
+export async function signIn(
+  ctx: AccountsContext,
+  user: { userId: UserId; deviceId: string | undefined; displayName: string | undefined },
+): Promise<{ accessToken: string; deviceId: string }> {
+  const { userId, deviceId = newDeviceId() } = user;
+  const displayName = user.displayName?.slice(0, MAX_DEVICE_NAME_CHARACTERS);
+  const accessToken = newToken('kat');
+  const isNew = await ctx.db.write('accounts.signIn', async (tx) => {
+    const now = ctx.clock.now();
+    const added = await devices.create(tx, { userId, deviceId, displayName, now });
+    if (!added) await accessTokens.removeOfDevice(tx, userId, deviceId);
+    await accessTokens.add(tx, { hash: hashToken(accessToken), userId, deviceId, now });
+    if (added) await deviceLists.markChanged(tx, ctx.streams, userId);
+    return added;
+  });
+  if (!isNew) ctx.sessions.forgetAll();
+  return { accessToken, deviceId };
+}
+
+/** Signs devices out for good: they, their tokens, their keys and what waits for them are no more. */
+export async function signOut(
+  ctx: AccountsContext,
+  userId: UserId,
+  deviceIds: readonly string[],
+): Promise<void> {
+  if (deviceIds.length === 0) return;
+  await ctx.db.write('accounts.signOut', async (tx) => {
+    await removeDevices(tx, userId, deviceIds);
+    await deviceLists.markChanged(tx, ctx.streams, userId);
+  });
+  ctx.sessions.forgetAll();
+}
+
+/** Replaces a user's password; false where there is no such account in use. */
+export async function setPassword(ctx: AccountsContext, userId: UserId, password: string): Promise<boolean> {
+  const passwordHash = await hashPassword(password);
+  return await ctx.db.write('accounts.setPassword', (tx) => users.setPassword(tx, userId, passwordHash));
+}
+
+/**
+ * Ends an account for good; false where there is no such account in use. Its rooms are left afterwards, by
+ * `leaveRoomsOfDeactivated`.
+ */
+export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<boolean> {
+  const done = await ctx.db.write('accounts.deactivate', async (tx) => {
+    if (!(await users.deactivate(tx, userId, ctx.clock.now()))) return false;
+    const owned = await devices.ofUser(tx, userId);
+    await removeDevices(
+      tx,
+      userId,
+      owned.map((device) => device.deviceId),
+    );
+    await deviceLists.markChanged(tx, ctx.streams, userId);
+    await profiles.clear(tx, userId);
+    await accountData.clear(tx, userId);
+    await filters.clear(tx, userId);
+    return true;
+  });
+  if (done) ctx.sessions.forgetAll();
+  return done;
+}
+
+async function removeDevices(tx: Tx, userId: UserId, deviceIds: readonly string[]): Promise<void> {
+  // One by one: a user has a few.
+  for (const deviceId of deviceIds) {
+    await accessTokens.removeOfDevice(tx, userId, deviceId);
+    await e2eeKeys.deleteDevice(tx, { userId, deviceId });
+    await toDevice.deleteDevice(tx, { userId, deviceId });
+    await devices.remove(tx, userId, deviceId);
+  }
+}
+
+function newDeviceId(): string {
+  const letters = Array.from({ length: DEVICE_ID_LETTERS }, () => String.fromCharCode(65 + randomInt(26)));
+  return letters.join('');
+}

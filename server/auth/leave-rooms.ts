@@ -1,0 +1,23 @@
+import type { UserId } from '#keys/ids.ts';
+import { changeMembership } from '#rooms/membership-local.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as users from '#storage/users.ts';
+import type { ServerContext } from '../context.ts';
+
+/** Makes a deactivated user leave all rooms. What cannot be left now is tried again at the next start. */
+export async function leaveRooms(ctx: ServerContext, userId: UserId): Promise<void> {
+  let left = true;
+  for (const { roomId, membership } of await memberships.ofUser(ctx.db, userId)) {
+    if (membership === 'leave' || membership === 'ban') continue;
+    if (ctx.shutdown.aborted) return;
+    // One room after the other: nobody waits for it, and others want to write too.
+    const sent = await changeMembership(ctx, { roomId, sender: userId, target: userId, membership: 'leave' });
+    if (sent.kind !== 'sent') left = false;
+  }
+  if (left) await ctx.db.write('users.hasLeftRooms', (tx) => users.hasLeftRooms(tx, userId));
+}
+
+/** Makes those leave who were deactivated while the server was stopped, or whose leaving it interrupted. */
+export async function leaveRoomsOfDeactivated(ctx: ServerContext): Promise<void> {
+  for (const userId of await users.leavingRooms(ctx.db)) await leaveRooms(ctx, userId);
+}

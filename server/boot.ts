@@ -1,0 +1,119 @@
+/** From a configuration to a running server, in the order of the layers; and back. */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import { loadOrCreateSigningKey } from '#keys/signing-key.ts';
+import type { Clock, Log } from '#rooms/context.ts';
+import type { Database } from '#storage/database.ts';
+import { migrate } from '#storage/migrate.ts';
+import * as serverIdentity from '#storage/server-identity.ts';
+import { openSqlite } from '#storage/sqlite.ts';
+import { Streams } from '#storage/streams.ts';
+import { buildClientApp, buildFederationApp } from './app.ts';
+import { InteractiveAuth } from './auth/interactive-auth.ts';
+import { leaveRoomsOfDeactivated } from './auth/leave-rooms.ts';
+import { Sessions } from './auth/sessions.ts';
+import { Background } from './background.ts';
+import type { Config } from './config.ts';
+import { ConfigError } from './config-file.ts';
+import type { ListenAddress } from './config-types.ts';
+import type { ServerContext } from './context.ts';
+import { ControlSocket } from './control-socket.ts';
+import { openFederation } from './federation-context.ts';
+import { RateLimits } from './limits.ts';
+import { drain, listen } from './listener.ts';
+import { createLog } from './log.ts';
+import { loadOrCreateCertificate } from './tls-certificate.ts';
+
+export interface RunningServer {
+  readonly ctx: ServerContext;
+  /** Where clients connect, such as `http://127.0.0.1:8008`. */
+  readonly clientUrl: string;
+  readonly federationUrl: string;
+  /** Stops accepting, answers what waits, finishes what is being written, and closes. */
+  close(): Promise<void>;
+}
+
+export interface BootOptions {
+  readonly log?: Log;
+  readonly clock?: Clock;
+  /** Called when the database failed in a way that only a restart mends. */
+  readonly onFatal?: (error: unknown) => void;
+}
+
+/**
+ * Starts a server. What was opened before a step that fails is closed again.
+ *
+ * @throws ConfigError, and what the parts throw that an operator can mend (see `main.ts`)
+ */
+export async function boot(config: Config, given: BootOptions = {}): Promise<RunningServer> {
+  const { log = createLog(config.logLevel), clock = { now: () => Date.now() } } = given;
+  await using opening = new AsyncDisposableStack();
+  const db = opening.use(await openDatabase(config, { log, onFatal: given.onFatal }));
+  const signingKey = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'));
+  const certificate = await loadOrCreateCertificate(config);
+  const streams = opening.use(await Streams.open(db));
+
+  const federation = await openFederation({ config, db, streams, signingKey, clock, log }, opening);
+  const sessions = opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted')));
+  const limits = new RateLimits({ enabled: config.rateLimits, clock });
+  const stopping = new AbortController();
+  const interactiveAuth = new InteractiveAuth(clock);
+  const shutdown = stopping.signal;
+  const background = opening.use(new Background(log));
+  const ctx: ServerContext = {
+    ...federation,
+    ...{ config, limits, sessions, interactiveAuth, background, shutdown },
+  };
+
+  opening.use(await ControlSocket.listen(ctx));
+  const clientApp = buildClientApp(ctx);
+  const federationApp = buildFederationApp(ctx, certificate);
+  opening.defer(() => drainAll([clientApp, federationApp], stopping));
+  const clientUrl = await start(clientApp, config.clientListen, 'http');
+  const federationUrl = await start(federationApp, config.federationListen, 'https');
+  background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
+
+  const closing = opening.move();
+  return { ctx, clientUrl, federationUrl, close: () => closing.disposeAsync() };
+}
+
+async function openDatabase(
+  config: Config,
+  { log, onFatal }: { log: Log; onFatal: BootOptions['onFatal'] },
+): Promise<Database> {
+  const path = join(config.dataDir, 'kurir.db');
+  const isNew = !existsSync(path);
+  const db = await openSqlite({ path, log, ...(onFatal !== undefined && { onFatal }) });
+  try {
+    await migrate(db, isNew ? {} : { log });
+    await refuseOtherName(db, config);
+    return db;
+  } catch (error) {
+    await db.close();
+    throw error;
+  }
+}
+
+/** A server's name is in every id that it has ever given out: another one would make a broken server. */
+async function refuseOtherName(db: Database, { serverName, dataDir }: Config): Promise<void> {
+  const known = await serverIdentity.remember(db, serverName);
+  if (known === serverName) return;
+  throw new ConfigError(
+    `the database in ${dataDir} belongs to the server ${known}, not to ${serverName}: ` +
+      `set server_name (KURIR_SERVER_NAME) to ${known}, or data_dir (KURIR_DATA_DIR) to another folder`,
+  );
+}
+
+async function start(app: FastifyInstance, address: ListenAddress, scheme: string): Promise<string> {
+  const port = await listen(app, address);
+  const { host } = address;
+  const shown = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
+  return `${scheme}://${shown.includes(':') ? `[${shown}]` : shown}:${port}`;
+}
+
+async function drainAll(apps: readonly FastifyInstance[], stopping: AbortController): Promise<void> {
+  stopping.abort();
+  await Promise.all(apps.map(drain));
+}

@@ -1,0 +1,106 @@
+/** The kinds of values that options have, whether they come from the YAML file or from the environment. */
+
+import { parseServerName, type ServerName } from '#keys/ids.ts';
+
+/** How values of one kind are read: undefined for what is not such a value. */
+export interface ValueKind<T> {
+  /** Completes "use ...": what an operator may write. */
+  readonly expects: string;
+  readonly parse: (value: unknown) => T | undefined;
+  /** The value as an operator would write it, for the reference page. */
+  readonly format: (value: T) => string;
+}
+
+/** Where a listener listens. Port 0 asks the operating system for a free one. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export const serverNameKind: ValueKind<ServerName> = {
+  expects: 'a server name such as example.org',
+  parse: (value) => {
+    if (typeof value !== 'string' || parseServerName(value) === undefined) return undefined;
+    return value.toLowerCase();
+  },
+  format: (value) => value,
+};
+
+/** Text that is not empty. */
+export function textKind(expects: string): ValueKind<string> {
+  return {
+    expects,
+    parse: (value) => (typeof value === 'string' && value.trim() !== '' ? value : undefined),
+    format: (value) => value,
+  };
+}
+
+/** Several texts: a list in the file, divided by commas in the environment. */
+export function listKind(expects: string): ValueKind<readonly string[]> {
+  return {
+    expects,
+    parse: (value) => {
+      const parts = typeof value === 'string' ? value.split(',') : value;
+      if (!Array.isArray(parts)) return undefined;
+      const texts = parts.map((part) => (typeof part === 'string' ? part.trim() : ''));
+      return texts.includes('') ? undefined : texts;
+    },
+    format: (value) => value.join(','),
+  };
+}
+
+export const listenKind: ValueKind<ListenAddress> = {
+  expects: 'host:port, such as 127.0.0.1:8008 or [::1]:8008; the host 0.0.0.0 listens on every address',
+  parse: (value) => {
+    if (typeof value !== 'string') return undefined;
+    const match = /^(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(value);
+    const host = match?.[1] ?? match?.[2];
+    const port = Number(match?.[3]);
+    return host !== undefined && port <= 65535 ? { host, port } : undefined;
+  },
+  format: ({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`),
+};
+
+const FLAGS: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
+  [true, true],
+  ['true', true],
+  ['on', true],
+  ['yes', true],
+  ['1', true],
+  [false, false],
+  ['false', false],
+  ['off', false],
+  ['no', false],
+  ['0', false],
+]);
+
+export const flagKind: ValueKind<boolean> = {
+  expects: 'on or off',
+  parse: (value) => FLAGS.get(value),
+  format: (value) => (value ? 'on' : 'off'),
+};
+
+/** One of a few words. */
+export function choiceKind<T extends string>(choices: readonly T[]): ValueKind<T> {
+  return {
+    expects: choices.length === 1 ? String(choices[0]) : oneOf(choices),
+    parse: (value) => choices.find((choice) => choice === value),
+    format: (value) => value,
+  };
+}
+
+/** An http or https address, without a slash at its end. */
+export const baseUrlKind: ValueKind<string> = {
+  expects: 'an address such as https://matrix.example.org',
+  parse: (value) => {
+    if (typeof value !== 'string' || !/^https?:\/\//.test(value) || !URL.canParse(value)) return undefined;
+    const url = new URL(value);
+    if (url.search !== '' || url.hash !== '' || url.username !== '') return undefined;
+    return value.replace(/\/+$/, '');
+  },
+  format: (value) => value,
+};
+
+function oneOf(words: readonly string[]): string {
+  return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
+}

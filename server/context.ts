@@ -1,0 +1,17 @@
+import type { FederationContext } from '#federation/context.ts';
+import type { InteractiveAuth } from './auth/interactive-auth.ts';
+import type { Sessions } from './auth/sessions.ts';
+import type { Background } from './background.ts';
+import type { Config } from './config.ts';
+import type { RateLimits } from './limits.ts';
+
+/** What the functions of `server/` take first; made by `boot.ts`. */
+export interface ServerContext extends FederationContext {
+  readonly config: Config;
+  readonly limits: RateLimits;
+  readonly sessions: Sessions;
+  readonly interactiveAuth: InteractiveAuth;
+  readonly background: Background;
+  /** Aborted when the server begins to stop: whoever waits answers at once. */
+  readonly shutdown: AbortSignal;
+}

@@ -1,0 +1,118 @@
+/** From errors to answers. Whatever is not a `MatrixError` is a fault of ours: logged whole, told to nobody. */
+
+import { STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import {
+  invalidParam,
+  limitExceeded,
+  MatrixError,
+  methodNotAllowed,
+  notJson,
+  tooLarge,
+  unknown,
+  unrecognized,
+} from '#federation/errors.ts';
+import { PasswordQueueFull } from '#keys/password.ts';
+import type { Log } from '#rooms/context.ts';
+import { DatabaseUnavailable, WriteQueueFull } from '#storage/database.ts';
+import { QueueFull } from '#storage/locks.ts';
+
+const OVERLOAD_RETRY_MS = 2_000;
+
+export interface Failure {
+  readonly log: Log;
+  readonly error: unknown;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** Answers a request that failed, with the error's own answer or with one that says nothing about us. */
+export function answerError({ log, error, request, reply }: Failure): void {
+  const known = matrixErrorOf(error);
+  if (known === undefined) {
+    const route = request.routeOptions?.url;
+    log.error({ err: error, requestId: request.id, method: request.method, route }, 'request failed');
+  }
+  const answer = known ?? unknown(500, 'Internal server error');
+  reply.code(answer.status).headers(answer.headers).send(answer.body);
+}
+
+function matrixErrorOf(error: unknown): MatrixError | undefined {
+  if (error instanceof MatrixError) return error;
+  if (error instanceof WriteQueueFull || error instanceof QueueFull || error instanceof PasswordQueueFull) {
+    return limitExceeded(OVERLOAD_RETRY_MS);
+  }
+  if (error instanceof DatabaseUnavailable) return unknown(503, 'The server is shutting down', error);
+  return isFastifyError(error) ? frameworkErrorOf(error) : undefined;
+}
+
+function isFastifyError(error: unknown): error is FastifyError {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('FST_');
+}
+
+/** What the framework refuses by itself before a route is reached. */
+function frameworkErrorOf(error: FastifyError): MatrixError | undefined {
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return tooLarge();
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return notJson();
+    case 'FST_ERR_BAD_URL':
+      return invalidParam('The path is not a valid one');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return invalidParam('A part of the path is too long');
+    default:
+      return undefined;
+  }
+}
+
+/** Answers paths that have no route: 404, or 405 where the path is known with another method. */
+export function answerUnrouted(app: FastifyInstance): void {
+  const patterns = new Set<string>();
+  app.addHook('onRoute', (route) => {
+    patterns.add(route.url);
+  });
+  app.setNotFoundHandler((request) => {
+    const [path = ''] = request.url.split('?', 1);
+    const segments = segmentsOf(path);
+    const isKnown = [...patterns].some((pattern) => matches(segmentsOf(pattern), segments));
+    throw isKnown ? methodNotAllowed() : unrecognized();
+  });
+}
+
+function segmentsOf(path: string): string[] {
+  return path.replace(/\/$/, '').split('/', 20);
+}
+
+function matches(pattern: readonly string[], segments: readonly string[]): boolean {
+  if (pattern.length !== segments.length) return false;
+  return pattern.every((part, index) => part.startsWith(':') || part === segments[index]);
+}
+
+/** Answers what is not even HTTP, or came too slowly or with too large headers; then ends the connection. */
+export function answerClientError(error: Error & { code?: string }, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const answer = clientErrorOf(error.code);
+  const body = JSON.stringify(answer.body);
+  socket.end(
+    `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\n` +
+      'Content-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\n' +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function clientErrorOf(code: string | undefined): MatrixError {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new MatrixError(431, 'M_TOO_LARGE', 'The headers are too large');
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return unknown(408, 'The request took too long');
+    default:
+      return unknown(400, 'This is not HTTP as we know it');
+  }
+}

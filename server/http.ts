@@ -1,0 +1,169 @@
+/**
+ * HTTP as Matrix needs it: how requests are read and limited, what every answer carries, and the one place
+ * where errors become answers.
+ *
+ * https://spec.matrix.org/v1.19/client-server-api/#api-standards
+ * https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients
+ */
+
+import http from 'node:http';
+import https from 'node:https';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { badJson, invalidParam, notJson } from '#federation/errors.ts';
+import { parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
+import type { Json } from '#keys/json.ts';
+import type { Log } from '#rooms/context.ts';
+import { answerClientError, answerError, answerUnrouted } from './error-handler.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The body as it was received; empty where there is none. */
+    rawBody: Buffer;
+  }
+  interface FastifyContextConfig {
+    /** True for a route that waits on purpose: it is not slow. */
+    longPoll?: boolean;
+  }
+}
+
+export interface AppOptions {
+  readonly log: Log;
+  /** For clients: any website may call it. */
+  readonly cors: boolean;
+  /** In bytes; a route may set its own. */
+  readonly bodyLimit: number;
+  /** How deep and how large in values a JSON body may be; for clients unless given. */
+  readonly relaysEvents?: boolean;
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly trustedProxies?: readonly string[];
+  readonly logRequests?: boolean;
+}
+
+const SECOND = 1_000;
+const KIB = 1_024;
+/** Longer than any id in any encoding: 255 bytes, each as `%xx`. */
+const MAX_PARAM_LENGTH = 2_048;
+const MAX_TRANSACTION_NODES = 2_000_000;
+const SLOW_MS = 5 * SECOND;
+const NO_BYTES = Buffer.alloc(0);
+const CONTENT_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+ *(;|$)/;
+
+const CORS_HEADERS = {
+  'access-control-allow-origin': '*',
+  'access-control-allow-methods': 'GET, POST, PUT, DELETE, OPTIONS',
+  'access-control-allow-headers': 'X-Requested-With, Content-Type, Authorization',
+  'access-control-expose-headers': 'X-Request-Id, Retry-After',
+};
+/** Headers of which a second one would make two readers of the same request see different things. */
+const SINGLE_HEADERS: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type']);
+
+/** An application without routes; health, errors and unknown paths are answered already. */
+export function createApp(options: AppOptions): FastifyInstance {
+  const app = fastify({
+    logger: false,
+    serverFactory: (handler) => serverFor(options, handler),
+    bodyLimit: options.bodyLimit,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: options.cors },
+    trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
+    exposeHeadRoutes: false,
+    requestIdHeader: false,
+    genReqId: requestIds(),
+    frameworkErrors: (error, request, reply) => {
+      decorateAnswer(request, reply, options.cors);
+      answerError({ log: options.log, error, request, reply });
+    },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket),
+  });
+  // Set for each request: what is given here would be shared by all.
+  app.decorateRequest('rawBody');
+  readJson(app, options.relaysEvents ?? false);
+  app.addHook('onRequest', (request, reply, done) => {
+    request.rawBody = NO_BYTES;
+    // What is no content type at all would be refused before our parser is asked.
+    const contentType = request.headers['content-type'];
+    if (contentType !== undefined && !CONTENT_TYPE.test(contentType)) delete request.headers['content-type'];
+    decorateAnswer(request, reply, options.cors);
+    if (options.cors && request.method === 'OPTIONS') {
+      reply.code(204).header('access-control-max-age', '86400').send();
+      return;
+    }
+    done(faultOfHeaders(request.raw.rawHeaders));
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    reportAnswer(options, request, reply);
+    done();
+  });
+  app.setErrorHandler((error, request, reply) => answerError({ log: options.log, error, request, reply }));
+  answerUnrouted(app);
+  return app;
+}
+
+/** An HTTP(S) server that gives slow and hanging peers an end. */
+function serverFor(options: AppOptions, handler: http.RequestListener): http.Server {
+  const limits = {
+    maxHeaderSize: 16 * KIB,
+    // For the headers, then for the whole request; what the answer takes is not counted.
+    headersTimeout: 15 * SECOND,
+    requestTimeout: 60 * SECOND,
+    keepAliveTimeout: 75 * SECOND,
+    connectionsCheckingInterval: 5 * SECOND,
+    highWaterMark: 64 * KIB,
+    noDelay: true,
+  };
+  const server =
+    options.tls === undefined
+      ? http.createServer(limits, handler)
+      : https.createServer({ ...limits, ...options.tls, minVersion: 'TLSv1.2' }, handler);
+  server.maxHeadersCount = 100;
+  return server;
+}
+
+/** Every body is JSON, whatever its content type says: many clients say nothing, or something else. */
+function readJson(app: FastifyInstance, relaysEvents: boolean): void {
+  const limits = relaysEvents ? { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_TRANSACTION_NODES } : {};
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser<Buffer>('*', { parseAs: 'buffer' }, (request, bytes, done) => {
+    request.rawBody = bytes;
+    const parsed = parseLoose(bytes, limits);
+    if (parsed.kind === 'ok') done(null, parsed.value satisfies Json);
+    else done(/deep|many/.test(parsed.reason) ? badJson(parsed.reason) : notJson(parsed.reason));
+  });
+}
+
+function decorateAnswer(request: FastifyRequest, reply: FastifyReply, cors: boolean): void {
+  if (cors) reply.headers(CORS_HEADERS);
+  reply.header('x-request-id', request.id);
+}
+
+function faultOfHeaders(rawHeaders: readonly string[]): Error | undefined {
+  let seen: Set<string> | undefined;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]?.toLowerCase() ?? '';
+    if (!SINGLE_HEADERS.has(name)) continue;
+    seen ??= new Set();
+    if (seen.has(name)) return invalidParam(`More than one ${name} header`);
+    seen.add(name);
+  }
+  return undefined;
+}
+
+/** Ids that no two requests of any process share: when it began, and a number. */
+function requestIds(): () => string {
+  const process = Date.now().toString(36);
+  let last = 0;
+  return () => {
+    last += 1;
+    return `${process}-${last.toString(36)}`;
+  };
+}
+
+function reportAnswer(options: AppOptions, request: FastifyRequest, reply: FastifyReply): void {
+  const ms = reply.elapsedTime;
+  const isSlow = ms > SLOW_MS && request.routeOptions.config?.longPoll !== true;
+  if (!isSlow && reply.statusCode < 500 && options.logRequests !== true) return;
+  // The route, not the address: addresses hold ids, and may hold tokens.
+  const route = request.routeOptions.url ?? '(none)';
+  const fields = { requestId: request.id, method: request.method, route, status: reply.statusCode };
+  if (isSlow) options.log.warn({ ...fields, ms: Math.round(ms) }, 'slow request');
+  else if (options.logRequests === true) options.log.debug({ ...fields, ms: Math.round(ms) }, 'request');
+}

@@ -1,0 +1,108 @@
+import { limitExceeded } from '#federation/errors.ts';
+import type { Clock } from '#rooms/context.ts';
+import { Lru } from '#storage/lru.ts';
+
+/** How often something may be done: `burst` at once, then `perSecond`. */
+interface Rate {
+  readonly perSecond: number;
+  readonly burst: number;
+}
+
+/** The limits by what is done. The comment says what the key is. */
+const RATES = {
+  /** Events sent by a user. */
+  message: { perSecond: 5, burst: 20 },
+  /** Sign-ins from an address. */
+  login_address: { perSecond: 0.05, burst: 10 },
+  /** Sign-ins to an account. */
+  login_account: { perSecond: 0.05, burst: 10 },
+  /** Failed sign-ins and confirmations of an account, from an address. */
+  login_failed: { perSecond: 0.05, burst: 5 },
+  /** Accounts made from an address. */
+  registration: { perSecond: 0.1, burst: 5 },
+  /** Guesses of registration tokens and names from an address. */
+  registration_check: { perSecond: 0.5, burst: 20 },
+  /** Rooms made by a user. */
+  room_creation: { perSecond: 0.1, burst: 10 },
+  /** Joins by a user. */
+  join: { perSecond: 0.1, burst: 10 },
+  /** Invitations by a user. */
+  invite: { perSecond: 0.3, burst: 10 },
+  /** Invitations to a user, from all. */
+  invite_user: { perSecond: 0.05, burst: 20 },
+  /** Changes of other people's membership, and of aliases, by a user. */
+  moderation: { perSecond: 1, burst: 30 },
+  /** Reads that cost much, by a user: directories, searches, remote lookups. */
+  directory: { perSecond: 1, burst: 20 },
+  /** Profile changes by a user: each becomes an event in every room. */
+  profile: { perSecond: 0.1, burst: 10 },
+  /** Account data, filters and tags by a user. */
+  account_data: { perSecond: 5, burst: 100 },
+  /** Typing notices, receipts and read markers by a user. */
+  ephemeral: { perSecond: 20, burst: 100 },
+  /** Queries and claims of keys by a user or a device. */
+  keys: { perSecond: 20, burst: 100 },
+  /** Messages from device to device, by a user. */
+  to_device: { perSecond: 20, burst: 100 },
+} as const satisfies Record<string, Rate>;
+
+export type LimitKind = keyof typeof RATES;
+
+interface Bucket {
+  tokens: number;
+  /** When `tokens` was right. */
+  at: number;
+}
+
+const MOST_BUCKETS = 50_000;
+/** "retry_after_ms" beyond this is of no use to a client, and overflows some clients' timers. */
+const LONGEST_RETRY_MS = 3_600_000;
+
+/** Token buckets, one for each kind and key that was used of late. In memory: a restart forgives. */
+export class RateLimits {
+  readonly #enabled: boolean;
+  readonly #clock: Clock;
+  readonly #buckets = new Lru<string, Bucket>({ maxEntries: MOST_BUCKETS });
+
+  constructor(options: { readonly enabled: boolean; readonly clock: Clock }) {
+    this.#enabled = options.enabled;
+    this.#clock = options.clock;
+  }
+
+  /** Takes one from the bucket of `key`, such as a user id or an address; throws `M_LIMIT_EXCEEDED` if it is empty. */
+  take(kind: LimitKind, key: string): void {
+    const bucket = this.#bucketOf(kind, key);
+    if (bucket === undefined) return;
+    if (bucket.tokens < 1) throw limitExceeded(retryAfterMs(bucket, RATES[kind]));
+    bucket.tokens -= 1;
+  }
+
+  /** Throws as `take` would, and takes nothing: for what counts only if it fails. */
+  check(kind: LimitKind, key: string): void {
+    const bucket = this.#bucketOf(kind, key);
+    if (bucket !== undefined && bucket.tokens < 1) throw limitExceeded(retryAfterMs(bucket, RATES[kind]));
+  }
+
+  /** The bucket as it is now; undefined where there are no limits. */
+  #bucketOf(kind: LimitKind, key: string): Bucket | undefined {
+    if (!this.#enabled) return undefined;
+    const { perSecond, burst } = RATES[kind];
+    const now = this.#clock.now();
+    const name = `${kind} ${key}`;
+    const bucket = this.#buckets.get(name);
+    if (bucket === undefined) {
+      const full = { tokens: burst, at: now };
+      this.#buckets.set(name, full);
+      return full;
+    }
+    // A clock that was set back gives nothing, and takes nothing away.
+    const elapsed = Math.max(0, now - bucket.at);
+    bucket.tokens = Math.min(burst, bucket.tokens + (elapsed / 1000) * perSecond);
+    bucket.at = now;
+    return bucket;
+  }
+}
+
+function retryAfterMs({ tokens }: Bucket, { perSecond }: Rate): number {
+  return Math.min(LONGEST_RETRY_MS, Math.ceil(((1 - tokens) / perSecond) * 1000));
+}

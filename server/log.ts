@@ -1,0 +1,54 @@
+import { type DestinationStream, destination, type Logger, pino } from 'pino';
+import type { Log } from '#rooms/context.ts';
+
+/** Members that are never written, at the top of a log line and one level below. */
+const SECRET_MEMBERS = [
+  'access_token',
+  'accessToken',
+  'authorization',
+  'password',
+  'new_password',
+  'registration_secret',
+  'registrationSecret',
+  'secret',
+  'token',
+  'mac',
+];
+const SECRET_PATHS = SECRET_MEMBERS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+/** What may stand in a text, such as an error's message: tokens in addresses and headers. */
+const SECRET_TEXT = /((?:access_token|token)=|Bearer\s+)[^\s&"'\\]+/gi;
+
+const STDERR = 2;
+
+/**
+ * The server's log: one JSON object a line on standard error, or plain lines where that is a terminal. Members
+ * that hold secrets are left out by their names, tokens inside texts by their shape.
+ */
+export function createLog(level: string, to: DestinationStream = defaultDestination()): Log {
+  const logger: Logger = pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: SECRET_PATHS, censor: '[redacted]' },
+      serializers: { error: pino.stdSerializers.errWithCause, err: pino.stdSerializers.errWithCause },
+    },
+    { write: (line: string) => to.write(line.replaceAll(SECRET_TEXT, '$1[redacted]')) },
+  );
+  return logger;
+}
+
+function defaultDestination(): DestinationStream {
+  const stream = destination({ fd: STDERR, sync: true });
+  return process.stderr.isTTY ? { write: (line) => stream.write(readable(line)) } : stream;
+}
+
+/** `12:00:01 warn  message  name=value ...` */
+function readable(line: string): string {
+  const { time, level, msg, error, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const members = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  const head = `${String(time).slice(11, 19)} ${String(level).padEnd(5)} ${String(msg ?? '')}`;
+  const stack = typeof error === 'object' && error !== null && 'stack' in error ? `\n${error.stack}` : '';
+  return `${[head, ...members].join('  ')}${stack}\n`;
+}

@@ -1,0 +1,104 @@
+import { X509Certificate } from 'node:crypto';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isIpLiteral, parseServerName, type ServerName } from '#keys/ids.ts';
+import { type Config, options } from './config.ts';
+import { ConfigError } from './config-file.ts';
+
+/** PEM texts. */
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+const DAY_MS = 24 * 60 * 60_000;
+const VALIDITY_MS = 3_650 * DAY_MS;
+const RENEW_BEFORE_MS = 30 * DAY_MS;
+
+/** Where the self-signed certificate is kept, for others to trust it by. */
+export function certificatePath(dataDir: string): string {
+  return join(dataDir, 'federation.crt');
+}
+
+/**
+ * The certificate of the federation listener: the configured one, else a self-signed one, which is made at the
+ * first start, kept in the data folder, and made anew a month before it ends.
+ *
+ * @throws ConfigError if a configured file cannot be read
+ */
+export async function loadOrCreateCertificate(
+  config: Pick<Config, 'serverName' | 'dataDir' | 'tlsCert' | 'tlsKey'>,
+): Promise<Certificate> {
+  const { tlsCert, tlsKey, dataDir, serverName } = config;
+  if (tlsCert !== undefined && tlsKey !== undefined) {
+    const cert = await readConfigured(tlsCert, options.tlsCert.key);
+    return { cert, key: await readConfigured(tlsKey, options.tlsKey.key) };
+  }
+  const paths = { cert: certificatePath(dataDir), key: join(dataDir, 'federation.key') };
+  const kept = await readKept(paths);
+  if (kept !== undefined && covers(kept.cert, serverName)) return kept;
+  const made = await selfSigned(serverName);
+  await writeWhole(paths.key, made.key);
+  await writeWhole(paths.cert, made.cert);
+  return made;
+}
+
+/** A self-signed certificate for the server's name and for loopback. */
+export async function selfSigned(serverName: ServerName): Promise<Certificate> {
+  // Loaded here only: it is needed once in ten years, and takes longer to load than the rest of the server.
+  const { generate } = await import('selfsigned');
+  const now = Date.now();
+  const host = hostOf(serverName);
+  const names = isIpLiteral(host) ? [] : [{ type: 2 as const, value: host }];
+  const addresses = isIpLiteral(host) ? [host.replace(/^\[|\]$/g, ''), '127.0.0.1'] : ['127.0.0.1'];
+  const { cert, private: key } = await generate([{ name: 'commonName', value: host }], {
+    keyType: 'ec',
+    algorithm: 'sha256',
+    notBeforeDate: new Date(now - DAY_MS),
+    notAfterDate: new Date(now + VALIDITY_MS),
+    extensions: [
+      { name: 'basicConstraints', cA: false, critical: true },
+      { name: 'keyUsage', digitalSignature: true, critical: true },
+      { name: 'extKeyUsage', serverAuth: true },
+      {
+        name: 'subjectAltName',
+        altNames: [...names, ...addresses.map((ip) => ({ type: 7 as const, ip }))],
+      },
+    ],
+  });
+  return { cert, key };
+}
+
+function covers(cert: string, serverName: ServerName): boolean {
+  const certificate = new X509Certificate(cert);
+  const host = hostOf(serverName).replace(/^\[|\]$/g, '');
+  const isNamed = certificate.checkHost(host) !== undefined || certificate.checkIP(host) !== undefined;
+  return isNamed && certificate.validToDate.getTime() > Date.now() + RENEW_BEFORE_MS;
+}
+
+function hostOf(serverName: ServerName): string {
+  return parseServerName(serverName)?.host ?? serverName;
+}
+
+async function readKept(paths: { cert: string; key: string }): Promise<Certificate | undefined> {
+  try {
+    return { cert: await readFile(paths.cert, 'utf8'), key: await readFile(paths.key, 'utf8') };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function readConfigured(path: string, key: string): Promise<string> {
+  return await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    throw new ConfigError(`${key}: ${path} cannot be read (${cause.code}): check the path and its rights`, {
+      cause,
+    });
+  });
+}
+
+/** All or nothing, also if the process is killed meanwhile. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}

@@ -1,0 +1,114 @@
+import type { UserId } from '#keys/ids.ts';
+import type { Reader, Tx } from './database.ts';
+import { anyOf, sql } from './sql.ts';
+
+/** Where one user is signed in. Times are in milliseconds since 1970. */
+export interface Device {
+  readonly userId: UserId;
+  readonly deviceId: string;
+  readonly displayName: string | undefined;
+  readonly createdTs: number;
+  readonly lastSeenTs: number | undefined;
+  readonly lastSeenIp: string | undefined;
+}
+
+interface DeviceRow {
+  user_id: UserId;
+  device_id: string;
+  display_name: string | null;
+  created_ts: number;
+  last_seen_ts: number | null;
+  last_seen_ip: string | null;
+}
+
+const COLUMNS = 'user_id, device_id, display_name, created_ts, last_seen_ts, last_seen_ip';
+
+const OF = sql<[string, string], DeviceRow>(
+  'devices.of',
+  `SELECT ${COLUMNS} FROM devices WHERE user_id = ? AND device_id = ?`,
+);
+
+const OF_USERS = sql<[string], DeviceRow>(
+  'devices.ofUsers',
+  `SELECT ${COLUMNS} FROM devices WHERE user_id {anyOf} ORDER BY user_id, device_id`,
+);
+
+const CREATE = sql<[string, string, string | null, number]>(
+  'devices.create',
+  `INSERT INTO devices (user_id, device_id, display_name, created_ts) VALUES (?, ?, ?, ?)
+   ON CONFLICT (user_id, device_id) DO NOTHING`,
+);
+
+const SET_DISPLAY_NAME = sql<[string, string, string]>(
+  'devices.setDisplayName',
+  'UPDATE devices SET display_name = ? WHERE user_id = ? AND device_id = ?',
+);
+
+const SEEN = sql<[number, string, string, string]>(
+  'devices.seen',
+  'UPDATE devices SET last_seen_ts = ?, last_seen_ip = ? WHERE user_id = ? AND device_id = ?',
+);
+
+const REMOVE = sql<[string, string]>(
+  'devices.remove',
+  'DELETE FROM devices WHERE user_id = ? AND device_id = ?',
+);
+
+/** One device of a user. */
+export async function of(reader: Reader, userId: UserId, deviceId: string): Promise<Device | undefined> {
+  const row = await reader.get(OF, userId, deviceId);
+  return row && deviceOf(row);
+}
+
+/** All devices of one user, in the order of their ids. */
+export function ofUser(reader: Reader, userId: UserId): Promise<Device[]> {
+  return ofUsers(reader, [userId]);
+}
+
+/** All devices of several users, by user and device id. */
+export async function ofUsers(reader: Reader, userIds: readonly UserId[]): Promise<Device[]> {
+  return (await reader.all(OF_USERS, anyOf(userIds))).map(deviceOf);
+}
+
+/** Adds a device; false where the user has one of this id already, which then stays as it is. */
+export async function create(
+  tx: Tx,
+  device: { userId: UserId; deviceId: string; displayName: string | undefined; now: number },
+): Promise<boolean> {
+  const { userId, deviceId, displayName = null, now } = device;
+  return (await tx.run(CREATE, userId, deviceId, displayName, now)) === 1;
+}
+
+/** Renames a device; false where the user has no such device. */
+export async function setDisplayName(
+  tx: Tx,
+  device: { userId: UserId; deviceId: string },
+  displayName: string,
+): Promise<boolean> {
+  return (await tx.run(SET_DISPLAY_NAME, displayName, device.userId, device.deviceId)) === 1;
+}
+
+/** Notes when, and from which address, a device was last in use. */
+export async function seen(
+  tx: Tx,
+  device: { userId: UserId; deviceId: string },
+  use: { ts: number; ip: string },
+): Promise<void> {
+  await tx.run(SEEN, use.ts, use.ip, device.userId, device.deviceId);
+}
+
+/** Removes a device; false where the user has no such device. Its tokens and keys are removed by the caller. */
+export async function remove(tx: Tx, userId: UserId, deviceId: string): Promise<boolean> {
+  return (await tx.run(REMOVE, userId, deviceId)) === 1;
+}
+
+function deviceOf(row: DeviceRow): Device {
+  return {
+    userId: row.user_id,
+    deviceId: row.device_id,
+    displayName: row.display_name ?? undefined,
+    createdTs: row.created_ts,
+    lastSeenTs: row.last_seen_ts ?? undefined,
+    lastSeenIp: row.last_seen_ip ?? undefined,
+  };
+}

@@ -1,0 +1,46 @@
+import type { UserId } from '#keys/ids.ts';
+import type { Json, JsonObject } from '#keys/json.ts';
+import type { Reader, Tx } from './database.ts';
+import { sql } from './sql.ts';
+
+/** A profile: the display name, the avatar and any further fields. */
+export type Profile = JsonObject & { readonly displayname?: string; readonly avatar_url?: string };
+
+const OF = sql<[string], { field: string; value_json: string }>(
+  'profiles.of',
+  'SELECT field, value_json FROM profile_fields WHERE user_id = ? ORDER BY field',
+);
+
+const SET = sql<[string, string, string]>(
+  'profiles.set',
+  `INSERT INTO profile_fields (user_id, field, value_json) VALUES (?, ?, ?)
+   ON CONFLICT (user_id, field) DO UPDATE SET value_json = excluded.value_json`,
+);
+
+const REMOVE = sql<[string, string]>(
+  'profiles.remove',
+  'DELETE FROM profile_fields WHERE user_id = ? AND field = ?',
+);
+
+const CLEAR = sql<[string]>('profiles.clear', 'DELETE FROM profile_fields WHERE user_id = ?');
+
+/** A user's profile, without the fields that are not set. */
+export async function of(reader: Reader, userId: UserId): Promise<Profile> {
+  const rows = await reader.all(OF, userId);
+  return Object.fromEntries(rows.map((row) => [row.field, JSON.parse(row.value_json) as Json])) as Profile;
+}
+
+/** Sets one field. */
+export async function set(tx: Tx, userId: UserId, field: string, value: Json): Promise<void> {
+  await tx.run(SET, userId, field, JSON.stringify(value));
+}
+
+/** Removes one field, if it is set. */
+export async function remove(tx: Tx, userId: UserId, field: string): Promise<void> {
+  await tx.run(REMOVE, userId, field);
+}
+
+/** Removes the whole profile. */
+export async function clear(tx: Tx, userId: UserId): Promise<void> {
+  await tx.run(CLEAR, userId);
+}

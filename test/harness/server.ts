@@ -1,0 +1,110 @@
+/** A real server for tests: free ports, a folder of its own, gone when the test ends. */
+
+import { boot, type RunningServer } from '#server/boot.ts';
+import { type Config, defaultConfig } from '#server/config.ts';
+import type { ServerContext } from '#server/context.ts';
+import { createLog } from '#server/log.ts';
+import { type TestFolder, temporaryFolder } from '#test/harness/databases.ts';
+
+/** Any option of the server; `clock` stands in for the time of day. */
+export interface TestServerOptions extends Partial<Config> {
+  readonly clock?: { now(): number };
+  /** Gets every line of the log, at the level `debug`. */
+  readonly logTo?: (line: string) => void;
+}
+
+/** A server with open registration, without rate limits, that may talk to loopback. `await using` stops it. */
+export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const folder = options.dataDir === undefined ? await temporaryFolder() : undefined;
+  const dataDir = options.dataDir ?? folder?.path;
+  const server = new TestServer({ ...options, ...(dataDir !== undefined && { dataDir }) }, folder);
+  try {
+    await server.start();
+  } catch (error) {
+    await folder?.[Symbol.asyncDispose]();
+    throw error;
+  }
+  return server;
+}
+
+export class TestServer {
+  readonly #options: TestServerOptions;
+  readonly #folder: TestFolder | undefined;
+  #running: RunningServer | undefined;
+  /** Where it listened last, so that a restarted server is found there again. */
+  #ports: { readonly client: number; readonly federation: number } | undefined;
+
+  constructor(options: TestServerOptions, folder: TestFolder | undefined) {
+    this.#options = options;
+    this.#folder = folder;
+  }
+
+  get clientUrl(): string {
+    return this.#server.clientUrl;
+  }
+
+  get federationUrl(): string {
+    return this.#server.federationUrl;
+  }
+
+  get ctx(): ServerContext {
+    return this.#server.ctx;
+  }
+
+  get serverName(): string {
+    return this.ctx.serverName;
+  }
+
+  /** Starts it again where and as it was. */
+  async start(): Promise<void> {
+    if (this.#running !== undefined) throw new Error('the server runs already');
+    const { clock, logTo, ...options } = this.#options;
+    const config = { ...testConfig, ...this.#listeners(), ...options };
+    const log = logTo === undefined ? createLog('silent') : createLog('debug', { write: logTo });
+    this.#running = await boot(config, { log, ...(clock !== undefined && { clock }) });
+    const { clientUrl, federationUrl } = this.#running;
+    this.#ports = { client: portOf(clientUrl), federation: portOf(federationUrl) };
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running;
+    this.#running = undefined;
+    await running?.close();
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await this.#folder?.[Symbol.asyncDispose]();
+  }
+
+  get #server(): RunningServer {
+    if (this.#running === undefined) throw new Error('the server is stopped');
+    return this.#running;
+  }
+
+  #listeners(): Pick<Config, 'clientListen' | 'federationListen'> {
+    const { client = 0, federation = 0 } = this.#ports ?? {};
+    return {
+      clientListen: { host: '127.0.0.1', port: client },
+      federationListen: { host: '127.0.0.1', port: federation },
+    };
+  }
+}
+
+const testConfig: Config = {
+  ...defaultConfig(),
+  serverName: 'kurir.test',
+  registration: 'open',
+  rateLimits: false,
+  federationAllowPrivate: true,
+  logLevel: 'debug',
+};
+
+function portOf(url: string): number {
+  return Number(new URL(url).port);
+}
