@@ -24,10 +24,10 @@ const SPECIAL_IPV4 = [
   '240.0.0.0/4',
 ];
 
+/** An IPv4 address that is written as IPv6 (::ffff:0:0/96) is judged as what it is: `BlockList` does that. */
 const SPECIAL_IPV6 = [
   '::/128',
   '::1/128',
-  '::ffff:0:0/96',
   '64:ff9b:1::/48',
   '2001::/32',
   '2001:db8::/32',
