@@ -8,15 +8,27 @@ import { wellknownRoutes } from '#federation/routes/wellknown.ts';
 import type { ServerContext } from './context.ts';
 import { healthRoutes } from './health.ts';
 import { type AppOptions, createApp } from './http.ts';
+import { accountDataRoutes } from './routes/account-data.ts';
+import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
+import { filterRoutes } from './routes/filter.ts';
+import { keysRoutes } from './routes/keys.ts';
 import { loginRoutes } from './routes/login.ts';
 import { logoutRoutes } from './routes/logout.ts';
+import { passwordManagementRoutes } from './routes/password-management.ts';
+import { profileRoutes } from './routes/profile.ts';
+import { pushRulesRoutes } from './routes/push-rules.ts';
 import { registrationRoutes } from './routes/registration.ts';
+import { registrationPageRoutes } from './routes/registration-page.ts';
+import { rootPageRoutes } from './routes/root-page.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
+import { toDeviceRoutes } from './routes/to-device.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { wellknownClientRoutes } from './routes/wellknown.ts';
 import { whoamiRoutes } from './routes/whoami.ts';
 import type { Certificate } from './tls-certificate.ts';
+
+type Routes = (app: FastifyInstance, ctx: ServerContext) => void;
 
 const KIB = 1_024;
 const MIB = 1_024 * KIB;
@@ -24,19 +36,41 @@ const CLIENT_BODY = 256 * KIB;
 /** 50 events of 64 KiB and 100 EDUs, with room for how they are written. */
 const FEDERATION_BODY = 13 * MIB;
 
+const clientRoutes: readonly Routes[] = [
+  accountDataRoutes,
+  accountDeactivationRoutes,
+  capabilitiesRoutes,
+  filterRoutes,
+  healthRoutes,
+  keysRoutes,
+  loginRoutes,
+  logoutRoutes,
+  passwordManagementRoutes,
+  profileRoutes,
+  pushRulesRoutes,
+  registrationPageRoutes,
+  registrationRoutes,
+  rootPageRoutes,
+  sharedSecretRegistrationRoutes,
+  toDeviceRoutes,
+  versionsRoutes,
+  wellknownClientRoutes,
+  wellknownRoutes,
+  whoamiRoutes,
+];
+
+const federationRoutes: readonly Routes[] = [
+  healthRoutes,
+  keysQueryRoutes,
+  keysServerRoutes,
+  versionRoutes,
+  wellknownRoutes,
+];
+
 /** What clients reach, by plain HTTP. */
 export function buildClientApp(ctx: ServerContext): FastifyInstance {
   const app = createApp({ ...commonOptions(ctx), cors: true, bodyLimit: CLIENT_BODY });
-  healthRoutes(app, ctx);
-  versionsRoutes(app);
-  capabilitiesRoutes(app, ctx);
-  wellknownClientRoutes(app, ctx);
-  wellknownRoutes(app, ctx);
-  loginRoutes(app, ctx);
-  logoutRoutes(app, ctx);
-  registrationRoutes(app, ctx);
-  sharedSecretRegistrationRoutes(app, ctx);
-  whoamiRoutes(app, ctx);
+  for (const routes of clientRoutes) routes(app, ctx);
   return app;
 }
 
@@ -45,11 +79,7 @@ export function buildFederationApp(ctx: ServerContext, tls: Certificate): Fastif
   const options = { ...commonOptions(ctx), cors: false, bodyLimit: FEDERATION_BODY, relaysEvents: true, tls };
   const app = createApp(options);
   app.decorateRequest('origin', '');
-  healthRoutes(app, ctx);
-  wellknownRoutes(app, ctx);
-  versionRoutes(app, ctx);
-  keysServerRoutes(app, ctx);
-  keysQueryRoutes(app, ctx);
+  for (const routes of federationRoutes) routes(app, ctx);
   return app;
 }
 

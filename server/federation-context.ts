@@ -1,12 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { AddressGuard } from '#federation/address-guard.ts';
-import { Backoff } from '#federation/backoff.ts';
-import { FederationClient } from '#federation/client.ts';
+import { connectFederation } from '#federation/connect.ts';
 import type { FederationContext } from '#federation/context.ts';
-import { Dialer } from '#federation/dial.ts';
-import { remoteKeySource } from '#federation/remote-keys.ts';
-import { ServerResolver } from '#federation/resolve.ts';
-import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
+import { FederationSender } from '#federation/outbound/sender.ts';
 import { KeyRing } from '#keys/key-ring.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
 import type { Clock, Log } from '#rooms/context.ts';
@@ -27,35 +22,31 @@ export interface Foundation {
   readonly log: Log;
 }
 
-/** Builds what rooms and federation need; whoever stays alive is put on `closing`. */
+/** What rooms and federation need; whoever has a life of its own is put on `closing`. */
 export async function openFederation(
   foundation: Foundation,
   closing: AsyncDisposableStack,
-): Promise<FederationContext> {
+): Promise<{ federation: FederationContext; sender: FederationSender }> {
   const { config, db, streams, signingKey, clock, log } = foundation;
   const { serverName } = config;
-  const guard = new AddressGuard({ allowPrivate: config.federationAllowPrivate });
-  const dialer = new Dialer({ guard, extraCa: await extraRoots(config.federationCa) });
-  const wellKnown = new WellKnown((hostname) => fetchDelegation(dialer, hostname), clock);
-  const resolver = new ServerResolver({
-    delegationOf: (hostname) => wellKnown.delegationOf(hostname),
-    clock,
+  const softwareVersion = await version();
+  const { client, resolver, backoff, keySource } = connectFederation({
+    ...{ serverName, signingKey, db, clock, version: softwareVersion },
+    allowPrivate: config.federationAllowPrivate,
+    extraCa: await extraRoots(config.federationCa),
+    reportError: (error) => log.warn({ err: error }, 'looking up a signing key failed'),
   });
-  const backoff = new Backoff({ db, clock });
-  const { keyPair } = signingKey;
-  const client = closing.use(new FederationClient({ serverName, keyPair, resolver, dialer, backoff }));
-  const reportError = (error: unknown) => log.warn({ err: error }, 'looking up a signing key failed');
-  const own = { serverName, signingKey };
-  const keyRing = closing.use(new KeyRing(remoteKeySource({ client, db, clock, own, reportError })));
+  closing.use(client);
+  const keyRing = closing.use(new KeyRing(keySource));
   const typing = closing.use(new TypingUsers(streams, clock));
-  const rooms = createRoomCache();
-  const roomLocks = new KeyedQueue();
-  return {
-    ...{ serverName, signingKey, keyRing, db, streams, roomLocks, rooms, clock, log },
+  const context = {
+    ...{ serverName, signingKey, keyRing, db, streams, clock, log },
+    ...{ roomLocks: new KeyedQueue(), rooms: createRoomCache() },
     ...{ client, resolver, backoff, typing },
-    sender: { wake: () => undefined, forward: async () => undefined },
-    federation: { version: await version(), publicAddress: config.federationAddress },
+    federation: { version: softwareVersion, publicAddress: config.federationAddress },
   };
+  const sender = closing.use(new FederationSender(context));
+  return { federation: { ...context, sender }, sender };
 }
 
 /** The version in package.json. */
@@ -74,8 +65,7 @@ async function extraRoots(paths: readonly string[]): Promise<string | undefined>
 function unreadable(path: string): (cause: NodeJS.ErrnoException) => never {
   return (cause) => {
     const { key } = options.federationCa;
-    throw new ConfigError(`${key}: ${path} cannot be read (${cause.code}): check the path and its rights`, {
-      cause,
-    });
+    const line = `${key}: ${path} cannot be read (${cause.code}): check the path and its rights`;
+    throw new ConfigError(line, { cause });
   };
 }

@@ -1,0 +1,37 @@
+import { type MatrixError, wrongCredentials } from '#federation/errors.ts';
+import { type JsonObject, stringAt } from '#keys/json.ts';
+import type { ServerContext } from '../context.ts';
+import { localUserId, verifyAccount } from './accounts.ts';
+import { userNamed } from './interactive-auth.ts';
+import type { Requester } from './requester.ts';
+
+/**
+ * Makes the requester confirm by password what the body asks for, as the password stage of user-interactive
+ * authentication. Answers the session, to be finished when the request has succeeded.
+ */
+export async function confirmByPassword(
+  ctx: ServerContext,
+  body: JsonObject,
+  { requester, action, address }: { requester: Requester; action: string; address: string },
+): Promise<string> {
+  const { session } = await ctx.interactiveAuth.require(body, {
+    scope: `${action} ${requester.userId}`,
+    stages: ['m.login.password'],
+    check: (_, auth) => checkPassword(ctx, auth, { requester, address }),
+  });
+  return session;
+}
+
+async function checkPassword(
+  ctx: ServerContext,
+  auth: JsonObject,
+  { requester, address }: { requester: Requester; address: string },
+): Promise<MatrixError | undefined> {
+  ctx.limits.check('login_failed', address);
+  const userId = localUserId(userNamed(auth), ctx.serverName);
+  const isSelf = userId === requester.userId;
+  const user = isSelf ? await verifyAccount(ctx, userId, stringAt(auth, 'password') ?? '') : undefined;
+  if (user !== undefined) return undefined;
+  ctx.limits.take('login_failed', address);
+  return wrongCredentials('Invalid password');
+}

@@ -1,0 +1,71 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#client-config */
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { badJson, forbidden, invalidParam, notFound, tooLarge } from '#federation/errors.ts';
+import { isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
+import * as accountData from '#storage/account-data.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { defaultRules } from '../push/default-rules.ts';
+
+const MAX_ITEM_BYTES = 64 * 1024;
+const MAX_TOTAL_CHARACTERS = 10 * 1024 * 1024;
+const MAX_ITEMS = 10_000;
+const MAX_TYPE_BYTES = 255;
+/** "m.fully_read or m.push_rules ... cannot be set using this API". */
+const MANAGED_TYPES: ReadonlySet<string> = new Set(['m.fully_read', 'm.push_rules']);
+
+interface Key {
+  readonly userId: UserId;
+  readonly roomId: RoomId | '';
+  readonly type: string;
+}
+
+type DataRequest = FastifyRequest<{ Params: { userId: string; type: string; roomId?: string } }>;
+
+/** A user's private data, global and for each room. */
+export function accountDataRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  const read = async (request: DataRequest): Promise<JsonObject> => {
+    const key = await requireOwnKey(ctx, request);
+    if (key.roomId === '' && key.type === 'm.push_rules') return { global: defaultRules(key.userId) };
+    const content = await accountData.get(ctx.db, key);
+    if (content === undefined) throw notFound('No account data of this type');
+    return content;
+  };
+  const write = async (request: DataRequest): Promise<JsonObject> => {
+    const key = await requireOwnKey(ctx, request);
+    ctx.limits.take('account_data', key.userId);
+    if (MANAGED_TYPES.has(key.type)) throw badJson(`${key.type} cannot be set by this API`);
+    if (request.rawBody.length > MAX_ITEM_BYTES)
+      throw tooLarge('Account data of one type is limited to 64 KiB');
+    await store(ctx, key, bodyObject(request));
+    return {};
+  };
+  for (const path of [
+    '/_matrix/client/v3/user/:userId/account_data/:type',
+    '/_matrix/client/v3/user/:userId/rooms/:roomId/account_data/:type',
+  ]) {
+    app.get(path, read);
+    app.put(path, write);
+  }
+}
+
+async function store(ctx: ServerContext, key: Key, content: JsonObject): Promise<void> {
+  await ctx.db.write('accountData.set', async (tx) => {
+    const { size, items } = await accountData.sizeOf(tx, key.userId);
+    if (size > MAX_TOTAL_CHARACTERS || items > MAX_ITEMS) throw tooLarge('There is too much account data');
+    await accountData.set(tx, ctx.streams, { ...key, content });
+  });
+}
+
+async function requireOwnKey(ctx: ServerContext, request: DataRequest): Promise<Key> {
+  const requester = await requireRequester(ctx, request);
+  const { userId, roomId, type } = request.params;
+  if (userId !== requester.userId) throw forbidden('This is the account data of somebody else');
+  if (roomId !== undefined && !isRoomId(roomId)) throw invalidParam('Not a room ID');
+  if (type.includes('\0') || Buffer.byteLength(type) > MAX_TYPE_BYTES)
+    throw invalidParam('Not an event type');
+  return { userId: requester.userId, roomId: roomId ?? '', type };
+}

@@ -1,0 +1,107 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#profiles */
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import {
+  forbidden,
+  invalidParam,
+  keyTooLarge,
+  missingParam,
+  notFound,
+  profileTooLarge,
+} from '#federation/errors.ts';
+import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
+import { type Json, type JsonObject, own } from '#keys/json.ts';
+import * as profiles from '#storage/profiles.ts';
+import * as users from '#storage/users.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { showInRooms } from '../profile-in-rooms.ts';
+
+/** "The profile key names must be no more than 255 bytes", "profile size must be no more than 64 KiB". */
+const MAX_KEY_BYTES = 255;
+const MAX_PROFILE_BYTES = 64 * 1024;
+const MAX_NAME_CHARACTERS = 256;
+const MAX_AVATAR_CHARACTERS = 1_000;
+/** "Common Namespaced Identifier Grammar", and the keys of older versions of the specification. */
+const KEY = /^[a-z][a-z0-9_.-]*$/;
+
+type FieldRequest = FastifyRequest<{ Params: { userId: string; keyName: string } }>;
+
+/** Profiles: read by anybody, written by their owner. A change of name or avatar goes to all rooms. */
+export function profileRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.get<{ Params: { userId: string } }>('/_matrix/client/v3/profile/:userId', async (request) =>
+    profileOf(ctx, request.params.userId),
+  );
+
+  app.get<{ Params: { userId: string; keyName: string } }>(
+    '/_matrix/client/v3/profile/:userId/:keyName',
+    async ({ params: { userId, keyName } }) => {
+      const value = own(await profileOf(ctx, userId), keyName);
+      if (value === undefined) throw notFound('The profile has no such field');
+      return { [keyName]: value };
+    },
+  );
+
+  app.put('/_matrix/client/v3/profile/:userId/:keyName', async (request: FieldRequest) => {
+    const { userId, keyName } = await requireOwnField(ctx, request);
+    const value = own(bodyObject(request), keyName);
+    if (value === undefined) throw missingParam(keyName);
+    await setField(ctx, { userId, keyName, value: checkValue(keyName, value) });
+    return {};
+  });
+
+  app.delete('/_matrix/client/v3/profile/:userId/:keyName', async (request: FieldRequest) => {
+    const { userId, keyName } = await requireOwnField(ctx, request);
+    await setField(ctx, { userId, keyName, value: undefined });
+    return {};
+  });
+}
+
+async function profileOf(ctx: ServerContext, userId: string): Promise<JsonObject> {
+  if (!isUserId(userId)) throw invalidParam('Not a user ID');
+  if (serverNameOf(userId) !== ctx.serverName) throw notFound('The profile is not known here');
+  const user = await users.of(ctx.db, userId);
+  if (user === undefined || user.deactivatedTs !== undefined) throw notFound('No such user');
+  return await profiles.of(ctx.db, userId);
+}
+
+/** The field of the requester's own profile that is to be changed. */
+async function requireOwnField(
+  ctx: ServerContext,
+  request: FieldRequest,
+): Promise<{ userId: UserId; keyName: string }> {
+  const requester = await requireRequester(ctx, request);
+  const { userId, keyName } = request.params;
+  if (userId !== requester.userId) throw forbidden('You can change your own profile only');
+  if (Buffer.byteLength(keyName) > MAX_KEY_BYTES) throw keyTooLarge();
+  if (!KEY.test(keyName)) throw invalidParam('Not the name of a profile field');
+  ctx.limits.take('profile', requester.userId);
+  return { userId: requester.userId, keyName };
+}
+
+/** The value to store; undefined for an empty name or avatar, by which clients remove it. */
+function checkValue(keyName: string, value: Json): Json | undefined {
+  if (keyName !== 'displayname' && keyName !== 'avatar_url') return value;
+  if (value === null || value === '') return undefined;
+  if (typeof value !== 'string') throw invalidParam(`${keyName} must be a string`);
+  const most = keyName === 'displayname' ? MAX_NAME_CHARACTERS : MAX_AVATAR_CHARACTERS;
+  if (value.length > most) throw invalidParam(`${keyName} is longer than ${most} characters`);
+  return value;
+}
+
+async function setField(
+  ctx: ServerContext,
+  { userId, keyName, value }: { userId: UserId; keyName: string; value: Json | undefined },
+): Promise<void> {
+  const before = await profiles.of(ctx.db, userId);
+  if (value !== undefined) {
+    const size = Buffer.byteLength(JSON.stringify({ ...before, [keyName]: value }));
+    if (size > MAX_PROFILE_BYTES) throw profileTooLarge();
+  }
+  await ctx.db.write('profiles.set', (tx) =>
+    value === undefined ? profiles.remove(tx, userId, keyName) : profiles.set(tx, userId, keyName, value),
+  );
+  const isShown = keyName === 'displayname' || keyName === 'avatar_url';
+  if (isShown && own(before, keyName) !== value) await showInRooms(ctx, userId);
+}
