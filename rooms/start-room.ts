@@ -59,18 +59,19 @@ async function attemptStart(
     const drafted = await tryDraft(ctx, inRoom, { ...draft, roomId });
     if (drafted.kind !== 'ok') return { kind: 'refused', index: index + 1, reason: drafted.reason };
   }
-  await write(ctx, inRoom);
+  if (!(await write(ctx, inRoom))) return undefined;
   return { kind: 'started', roomId, eventIds: inRoom.drafted.map(({ event }) => event.eventId) };
 }
 
-async function write(ctx: RoomsContext, line: Line): Promise<void> {
+/** False where somebody else has made the same room meanwhile. */
+async function write(ctx: RoomsContext, line: Line): Promise<boolean> {
   const { roomId, rules } = line.room;
   const plan = await planOf(ctx, line, false);
   const persisted = await ctx.db.write('rooms.start', async (tx) => {
     const room: Room = { roomNid: await rooms.insert(tx, roomId, rules.version), roomId, rules };
     return writePlan(ctx, tx, room, plan);
   });
-  if (persisted.kind === 'conflict') throw new Error(`the room ${roomId} was made by somebody else`);
+  return persisted.kind === 'persisted';
 }
 
 function emptyLine(room: Room): Line {
