@@ -50,7 +50,10 @@ const INSERT = sql<[Uint8Array], { node_nid: number }>(
 const CACHE_BYTES = 16 * 1024 * 1024;
 const CACHED_NODES = 100_000;
 
-/** Decoded nodes read outside transactions, for each database. Nodes never change, so an entry stays true. */
+/**
+ * Decoded nodes read outside transactions, for each database. Nodes never change and are not deleted, so an entry
+ * stays true: SQLite would give the id of the newest node again if that were deleted.
+ */
 const caches = new WeakMap<Reader, Lru<number, TrieNode>>();
 
 /**
