@@ -133,7 +133,12 @@ async function changesBetween(
     nids.filter((nid) => nid !== undefined),
   );
   const read = new Map(rows.map((row) => [row.event_nid, storedEventFrom(row, room.rules).event]));
-  const position = ctx.streams.allocate(tx, [`room:${room.roomId}`, ...ourMembers(ctx, keys.values())]);
+  const position = ctx.streams.allocate(tx, [
+    `room:${room.roomId}`,
+    `state:${room.roomId}`,
+    'memberships',
+    ...ourMembers(ctx, keys.values()),
+  ]);
   return differences.map(({ key, a, b }) => {
     const { type, stateKey } = keys.get(key) ?? missingKey(key);
     const event = b === undefined ? undefined : (inMemory?.get(b) ?? read.get(b));

@@ -181,7 +181,10 @@ function positionFor(ctx: RoomsContext, tx: Tx, { event, status, order }: Placem
   if (status !== 'accepted') return undefined;
   if (order !== 'live') return order.historyPosition ?? ctx.streams.allocateHistory(tx);
   const hint = ['events', `room:${event.roomId}`];
-  if (event.type === 'm.room.member' && event.stateKey !== undefined) hint.push(`user:${event.stateKey}`);
+  if (event.stateKey !== undefined) hint.push(`state:${event.roomId}`);
+  if (event.type === 'm.room.member' && event.stateKey !== undefined) {
+    hint.push('memberships', `user:${event.stateKey}`);
+  }
   return ctx.streams.allocate(tx, hint);
 }
 

@@ -55,7 +55,7 @@ export class Streams {
   readonly #awake = new Set<Waiter>();
   readonly #called = new Set<(position: number) => void>();
   #upto: number;
-  #evictedUpto = 0;
+  #evictedUpto: number;
   #waking = false;
   #timer: NodeJS.Timeout | undefined;
   #reserving = false;
@@ -73,6 +73,8 @@ export class Streams {
     this.#live = new Reservation('live', live, BLOCK);
     this.#history = new Reservation('history', history, HISTORY_BLOCK);
     this.#upto = live;
+    // What earlier processes published is not known by its keys.
+    this.#evictedUpto = live;
   }
 
   /** The next position, inside the write of what it names; `hint` is announced once that is committed. */
@@ -109,6 +111,11 @@ export class Streams {
   /** The last published position of a key, or undefined if it is not known. */
   lastPositionOf(key: string): number | undefined {
     return this.#last.get(key);
+  }
+
+  /** False where it is certain that nothing concerned the key at a position above `since`. */
+  mayConcern(key: string, since: number): boolean {
+    return this.#isNewer(key, since);
   }
 
   /**
