@@ -1,5 +1,6 @@
 import type { EventId } from '#keys/ids.ts';
 import type { Event } from '../event.ts';
+import { createEventIdOf } from '../hashes.ts';
 
 /** The events that a resolution may look at, loaded beforehand: see `missingFor`. */
 export interface AuthGraph {
@@ -50,6 +51,6 @@ export function createEventOf(graph: AuthGraph, event: Event): Event | undefined
   if (event.type === 'm.room.create') return event;
   if (!event.rules.roomIdIsCreateHash)
     return namedAuthEvent(graph, event, { type: 'm.room.create', stateKey: '' });
-  const createId: EventId = `$${event.roomId.slice(1)}`;
+  const createId = createEventIdOf(event.roomId);
   return graph.isRejected?.(createId) ? undefined : loadedEvent(graph, createId);
 }
