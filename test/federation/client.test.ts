@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Connected, connectFederation } from '#federation/connect.ts';
 import { parseXMatrix } from '#federation/x-matrix.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { generateSeed, keyPairFromSeed, publicKeyFrom, verify } from '#keys/ed25519.ts';
 import { createAuthority, type TestAuthority } from '#test/harness/certificates.ts';
+import { type Connected, connectFederation } from '#test/harness/connect.ts';
 import { temporarySqlite } from '#test/harness/databases.ts';
 import { type Peer, type PeerOptions, startPeer } from '#test/harness/peer.ts';
 

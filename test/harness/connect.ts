@@ -1,17 +1,17 @@
-/** Builds what talks to other servers, in the order in which one part needs the other. */
+/** What talks to other servers, for tests that need no whole server. */
 
 import type { LookupFunction } from 'node:net';
+import { AddressGuard } from '#federation/address-guard.ts';
+import { Backoff } from '#federation/backoff.ts';
+import { FederationClient } from '#federation/client.ts';
+import { Dialer } from '#federation/dial.ts';
+import { remoteKeySource } from '#federation/remote-keys.ts';
+import { ServerResolver } from '#federation/resolve.ts';
+import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
 import type { ServerName } from '#keys/ids.ts';
 import type { KeySource } from '#keys/key-ring.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
 import type { Database } from '#storage/database.ts';
-import { AddressGuard } from './address-guard.ts';
-import { Backoff } from './backoff.ts';
-import { FederationClient } from './client.ts';
-import { Dialer } from './dial.ts';
-import { remoteKeySource } from './remote-keys.ts';
-import { ServerResolver } from './resolve.ts';
-import { fetchDelegation, WellKnown } from './well-known.ts';
 
 export interface ConnectOptions {
   readonly serverName: ServerName;
@@ -23,8 +23,6 @@ export interface ConnectOptions {
   /** PEM certificates that are trusted as roots besides those of the platform. */
   readonly extraCa?: string | undefined;
   readonly notaries?: readonly ServerName[];
-  /** Of this software. */
-  readonly version?: string;
   readonly reportError?: (error: unknown) => void;
   /** Stands in for the system's resolver of host names. */
   readonly lookup?: LookupFunction;
@@ -51,8 +49,7 @@ export function connectFederation(options: ConnectOptions): Connected {
   });
   const backoff = new Backoff({ db, clock });
   const { keyPair } = signingKey;
-  const userAgent = options.version === undefined ? 'Kurir' : `Kurir/${options.version}`;
-  const client = new FederationClient({ serverName, keyPair, resolver, dialer, backoff, userAgent });
+  const client = new FederationClient({ serverName, keyPair, resolver, dialer, backoff });
   const keySource = remoteKeySource({
     client,
     db,

@@ -1,0 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const LONGEST_MS = 20_000;
+
+/** Waits until the condition holds; fails the test if it does not come to that. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what = 'the condition',
+): Promise<void> {
+  const deadline = Date.now() + LONGEST_MS;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`${what} did not come true`);
+    await sleep(5);
+  }
+}
