@@ -38,9 +38,9 @@ export function adoptInvite(
   { rules, invite, strippedState }: OutOfBandInvite,
 ): Promise<OutOfBand> {
   return ctx.roomLocks.run(invite.roomId, async () => {
-    await ctx.db.write('rooms.insert', (tx) => rooms.insert(tx, invite.roomId, rules.version));
     const target = ourUser(ctx, invite);
     if (target === undefined) return refused('The invited user is not of this server');
+    await ctx.db.write('rooms.insert', (tx) => rooms.insert(tx, invite.roomId, rules.version));
     const state = [...strippedState.filter((event) => !isMemberOf(event, target)), stripped(invite)];
     return record(ctx, rules, invite, (tx, room) => invites.set(tx, room.roomNid, target, state));
   });

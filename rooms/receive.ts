@@ -25,6 +25,7 @@ import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './res
 import { joinedServers, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
 import { headOf, headState } from './room-head.ts';
+import { currentStateEvent } from './state.ts';
 import { isPlaced, type StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 
@@ -98,7 +99,7 @@ async function attemptReceive(
   const authEvents = await loadAuthEvents(ctx, event);
   if (authEvents.missing.length > 0) return { kind: 'missing', auth: authEvents.missing, prev: [] };
   // Check 4.
-  const refused = judge(event, authEvents.byId);
+  const refused = judge(event, authEvents.byId) ?? (await checkOnlyCreate(ctx, room, event));
   if (how.as === 'outlier') return storeUnplaced(ctx, room, event, refused);
 
   const prevEvents = await loadEvents(ctx, event.prevEvents);
@@ -138,6 +139,14 @@ async function loadAuthEvents(ctx: RoomsContext, event: Event): Promise<AuthEven
   for (const [eventId, { status, event }] of stored)
     byId.set(eventId, status === 'rejected' ? 'rejected' : event);
   return { byId, missing };
+}
+
+/** A room begins once: a second create event would have the state of the room begin anew. */
+async function checkOnlyCreate(ctx: RoomsContext, room: Room, event: Event): Promise<string | undefined> {
+  if (event.type !== 'm.room.create') return undefined;
+  const create = await currentStateEvent(ctx, room.roomNid, 'm.room.create', '');
+  if (create === undefined || create.event.eventId === event.eventId) return undefined;
+  return 'The room has another create event';
 }
 
 /** The state before the event: after its prev events, resolved where they differ; or as a remote server tells it. */

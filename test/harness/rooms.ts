@@ -124,6 +124,8 @@ export interface StartOptions {
   readonly members?: readonly UserId[];
 }
 
+let startedRooms = 0;
+
 /** Starts a room of ours: create, the creator's join, power levels, join rules; then the members join. */
 export async function startedRoom(
   ctx: RoomsContext,
@@ -135,10 +137,12 @@ export async function startedRoom(
   const users = rules.privilegedCreators ? {} : { [creator]: 100 };
   const members = options.members ?? [];
   const content: JsonObject = { room_version: rules.version, ...(rules.creatorInContent && { creator }) };
+  startedRooms += 1;
+  const roomId = `!room${startedRooms}:${ctx.serverName}` as const;
   const started = await startRoom(ctx, {
     rules,
     drafts: [
-      state(creator, 'm.room.create', '', content),
+      state(creator, 'm.room.create', '', content, roomId),
       state(creator, 'm.room.member', creator, { membership: 'join' }),
       state(creator, 'm.room.power_levels', '', { users, ...options.powerLevels }),
       state(creator, 'm.room.join_rules', '', { join_rule: 'public' }),

@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { UserId } from '#keys/ids.ts';
+import { type Adoption, adoptRoom } from '#rooms/adopt.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import type { Event } from '#rooms/event.ts';
+import { loadEvent } from '#rooms/load.ts';
+import { adoptInvite, recordOutOfBandLeave } from '#rooms/out-of-band.ts';
+import { getRoom, isInRoom } from '#rooms/room.ts';
+import { headOf } from '#rooms/room-head.ts';
+import { currentState, stateAt } from '#rooms/state.ts';
+import * as eventEdges from '#storage/event-edges.ts';
+import * as invites from '#storage/invites.ts';
+import * as memberships from '#storage/memberships.ts';
+import { roomOf, type TestRoom } from '#test/harness/room-builder.ts';
+import { openRooms, receiveFrom, sendState, sendText, verified } from '#test/harness/rooms.ts';
+
+const alice = '@alice:here.test';
+const bob = '@bob:here.test';
+const eve = '@eve:elsewhere.test';
+const mallory = '@mallory:evil.test';
+
+/** What a resident server would answer to the join, with `others` slipped into the state. */
+async function adoptionOf(
+  ctx: RoomsContext,
+  line: TestRoom,
+  user: UserId,
+  others: readonly Event[] = [],
+): Promise<Adoption> {
+  const state = [...line.stateMap.values()];
+  const join = line.join(user);
+  const authIds = [...state, join].flatMap((event) => event.authEvents);
+  const chain = new Set(authIds);
+  for (const eventId of chain) for (const id of line.events.get(eventId)?.authEvents ?? []) chain.add(id);
+  const authChain = [...chain]
+    .map((eventId) => line.events.get(eventId))
+    .filter((event) => event !== undefined);
+  const all = (list: readonly Event[]) => Promise.all(list.map((event) => verified(ctx, event)));
+  return {
+    rules: line.rules,
+    join: await verified(ctx, join),
+    state: await all([...state, ...others]),
+    authChain: await all(authChain.reverse()),
+  };
+}
+
+for (const version of ['10', '11', '12']) {
+  test(`v${version}: a room is adopted whole: state, memberships, both rims, and our user can speak`, async () => {
+    await using server = await openRooms();
+    const { ctx } = server;
+    const built = roomOf(eve, { version, members: [mallory], join_rule: 'public' });
+    built.state(eve, 'm.room.name', '', { name: 'far away' });
+    built.message(eve, 'before us');
+    const [last] = built.heads;
+    const adoption = await adoptionOf(ctx, built, alice);
+    const adopted = await adoptRoom(ctx, adoption);
+    assert.equal(adopted.kind, 'joined');
+    const room = await getRoom(ctx, built.roomId);
+    assert.ok(room && last);
+    const ids = (await currentState(ctx, room.roomNid)).map(({ event }) => event.eventId).sort();
+    assert.deepEqual(ids, [...built.stateMap.values()].map(({ eventId }) => eventId).sort());
+    assert.deepEqual(await memberships.joinedServers(ctx.db, room.roomNid), [
+      'elsewhere.test',
+      'evil.test',
+      'here.test',
+    ]);
+    assert.deepEqual(await eventEdges.backwardExtremities(ctx.db, room.roomNid), [last.eventId]);
+    const { forwardExtremities } = await headOf(ctx, room.roomNid);
+    assert.deepEqual(
+      forwardExtremities.map(({ eventId }) => eventId),
+      [adoption.join.eventId],
+    );
+    const stored = await loadEvent(ctx, adoption.join.eventId);
+    assert.equal(adopted.kind === 'joined' && adopted.position, stored?.position);
+    assert.equal(ctx.streams.lastPositionOf(`user:${alice}`) !== undefined, true);
+    await sendText(ctx, room, alice, 'hello from here');
+    const next = built.message(eve, 'welcome');
+    assert.equal((await receiveFrom(ctx, room, next)).kind, 'accepted');
+    await server.restart();
+    const again = (await currentState(server.ctx, room.roomNid)).map(({ event }) => event.eventId).sort();
+    assert.deepEqual(again, ids);
+  });
+}
+
+test('one bad event among the state is left out, and the join succeeds with the others', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { members: [mallory], join_rule: 'public' });
+  const bad = [
+    built.draft(mallory, { type: 'm.room.topic', state_key: '', content: { topic: 'not allowed' } }),
+    built.draft(mallory, { type: 'm.room.member', state_key: mallory, content: { membership: 5 } }),
+    built.draft(eve, { type: 'org.example', state_key: '', auth_events: ['$unknown'] }),
+    roomOf(mallory, { members: [eve] }).draft(eve, { type: 'm.room.avatar', state_key: '' }),
+  ];
+  const state = built.stateMap.size;
+  const adopted = await adoptRoom(ctx, await adoptionOf(ctx, built, alice, bad));
+  assert.equal(adopted.kind, 'joined');
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const current = await currentState(ctx, room.roomNid);
+  assert.equal(current.length, state + 1);
+  for (const event of bad) {
+    assert.equal(
+      current.some((stored) => stored.event.eventId === event.eventId),
+      false,
+    );
+  }
+});
+
+test('a join that the state does not allow is refused, and nothing of the room is to be seen', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'invite' });
+  const adopted = await adoptRoom(ctx, await adoptionOf(ctx, built, alice));
+  assert.equal(adopted.kind, 'refused');
+  assert.equal(await getRoom(ctx, built.roomId), undefined);
+  assert.deepEqual(await memberships.ofUser(ctx.db, alice), []);
+});
+
+test('a state without its create event, or with that of another room, is refused', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { version: '11', join_rule: 'public' });
+  const adoption = await adoptionOf(ctx, built, alice);
+  const notCreate = (event: Event) => event.type !== 'm.room.create';
+  const without = {
+    ...adoption,
+    state: adoption.state.filter(notCreate),
+    authChain: adoption.authChain.filter(notCreate),
+  };
+  assert.equal((await adoptRoom(ctx, without)).kind, 'refused');
+});
+
+test('back in a room that we had left: the state is the new one, and the old line leads no further', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  await adoptRoom(ctx, await adoptionOf(ctx, built, alice));
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const left = built.leave(alice);
+  assert.equal((await receiveFrom(ctx, room, left)).kind, 'accepted');
+  assert.equal(await isInRoom(ctx, room), false);
+  built.state(eve, 'm.room.name', '', { name: 'while we were away' });
+  built.join(mallory);
+  const adoption = await adoptionOf(ctx, built, alice);
+  assert.equal((await adoptRoom(ctx, adoption)).kind, 'joined');
+  assert.equal(await isInRoom(ctx, room), true);
+  assert.deepEqual(
+    (await headOf(ctx, room.roomNid)).forwardExtremities.map(({ eventId }) => eventId),
+    [adoption.join.eventId],
+  );
+  const ids = (await currentState(ctx, room.roomNid)).map(({ event }) => event.eventId).sort();
+  assert.deepEqual(ids, [...built.stateMap.values()].map(({ eventId }) => eventId).sort());
+  assert.equal((await memberships.of(ctx.db, room.roomNid, mallory))?.membership, 'join');
+});
+
+test('two of our users joining by two servers at once are both in the room', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  const [line, other] = [built.fork(), built.fork()];
+  const [first, second] = [await adoptionOf(ctx, line, alice), await adoptionOf(ctx, other, bob)];
+  const adopted = await Promise.all([adoptRoom(ctx, first), adoptRoom(ctx, second)]);
+  assert.deepEqual(
+    adopted.map(({ kind }) => kind),
+    ['joined', 'joined'],
+  );
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  assert.deepEqual(await memberships.joinedLocalUsers(ctx.db, room.roomNid, 'here.test'), [alice, bob]);
+  assert.equal((await headOf(ctx, room.roomNid)).forwardExtremities.length, 2);
+});
+
+test('the state before the join is the one that was told', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  const told = [...built.stateMap.values()].map(({ eventId }) => eventId).sort();
+  const adoption = await adoptionOf(ctx, built, alice);
+  await adoptRoom(ctx, adoption);
+  const join = await loadEvent(ctx, adoption.join.eventId);
+  assert.ok(join);
+  const before = (await stateAt(ctx, join, 'before')).map(({ event }) => event.eventId).sort();
+  assert.deepEqual(before, told);
+});
+
+test('a room of 2,000 members is adopted, and its servers are counted', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  for (let n = 0; n < 2_000; n++) built.join(`@user${n}:server${n % 7}.test`);
+  const { kind } = await adoptRoom(ctx, await adoptionOf(ctx, built, alice));
+  assert.equal(kind, 'joined');
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  assert.deepEqual(await memberships.countsIn(ctx.db, room.roomNid), { joined: 2_002, invited: 0 });
+  assert.equal((await memberships.joinedServers(ctx.db, room.roomNid)).length, 9);
+});
+
+test('an invitation from outside makes a room with a membership and stripped state, and no current state', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve);
+  const invite = await verified(ctx, built.invite(eve, alice));
+  const stripped = { type: 'm.room.name', state_key: '', sender: eve, content: { name: 'far away' } };
+  const recorded = await adoptInvite(ctx, { rules: built.rules, invite, strippedState: [stripped] });
+  assert.ok(recorded.kind === 'recorded');
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const row = await memberships.of(ctx.db, room.roomNid, alice);
+  assert.equal(row?.membership, 'invite');
+  assert.equal(row?.position, recorded.position);
+  const events = await invites.strippedState(ctx.db, room.roomNid, alice);
+  assert.deepEqual(events?.[0], stripped);
+  assert.deepEqual(events?.[1]?.content, { membership: 'invite' });
+  assert.deepEqual(await currentState(ctx, room.roomNid), []);
+  assert.equal(ctx.streams.lastPositionOf(`user:${alice}`), recorded.position);
+  assert.equal(await isInRoom(ctx, room), false);
+  await assert.rejects(sendText(ctx, room, alice, 'too early'), /unknown_room/);
+});
+
+test('an invitation that is declined, or withdrawn, leaves a membership of leave and no stripped state', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve);
+  const invite = await verified(ctx, built.invite(eve, alice));
+  const leave = await verified(ctx, built.leave(alice));
+  const early = await recordOutOfBandLeave(ctx, { rules: built.rules, leave });
+  assert.equal(early.kind, 'refused');
+  await adoptInvite(ctx, { rules: built.rules, invite, strippedState: [] });
+  assert.equal((await recordOutOfBandLeave(ctx, { rules: built.rules, leave })).kind, 'recorded');
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  assert.equal((await memberships.of(ctx.db, room.roomNid, alice))?.membership, 'leave');
+  assert.equal(await invites.strippedState(ctx.db, room.roomNid, alice), undefined);
+});
+
+test('an invited user joins: the room is filled in, and the stripped state is gone', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve);
+  const invite = await verified(ctx, built.invite(eve, alice));
+  await adoptInvite(ctx, { rules: built.rules, invite, strippedState: [] });
+  assert.equal((await adoptRoom(ctx, await adoptionOf(ctx, built, alice))).kind, 'joined');
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  assert.equal((await memberships.of(ctx.db, room.roomNid, alice))?.membership, 'join');
+  assert.equal(await invites.strippedState(ctx.db, room.roomNid, alice), undefined);
+  await sendText(ctx, room, alice, 'here I am');
+  assert.equal((await adoptInvite(ctx, { rules: built.rules, invite, strippedState: [] })).kind, 'in_room');
+  await sendState(ctx, room, alice, {
+    type: 'm.room.member',
+    stateKey: alice,
+    content: { membership: 'leave' },
+  });
+  assert.equal(await isInRoom(ctx, room), false);
+});
+
+test('an invitation of a user of another server is not ours to record', async () => {
+  await using server = await openRooms();
+  const built = roomOf(eve);
+  const invite = await verified(server.ctx, built.invite(eve, mallory));
+  const recorded = await adoptInvite(server.ctx, { rules: built.rules, invite, strippedState: [] });
+  assert.equal(recorded.kind, 'refused');
+});
