@@ -16,7 +16,7 @@ declare module 'fastify' {
   }
 }
 
-type AuthContext = Pick<FederationContext, 'serverName' | 'keyRing' | 'clock' | 'backoff' | 'sender'>;
+type AuthContext = Pick<FederationContext, 'serverName' | 'keyRing' | 'clock' | 'backoff'>;
 
 /** A request as it was received. */
 export interface SignedRequest {
@@ -43,7 +43,8 @@ export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) 
     });
     if (verdict.kind === 'refused') throw unauthorized(verdict.reason);
     request.origin = verdict.origin;
-    if (await ctx.backoff.succeeded(verdict.origin)) ctx.sender.wake(verdict.origin);
+    // Whoever calls us is up: what waits for it is sent now.
+    await ctx.backoff.succeeded(verdict.origin);
   };
 }
 

@@ -22,6 +22,7 @@ export class Backoff {
   readonly #clock: { now(): number };
   readonly #random: () => number;
   readonly #outages = new Lru<ServerName, destinations.Outage>({ maxEntries: MOST_ENTRIES });
+  readonly #listeners = new Set<(server: ServerName) => void>();
 
   constructor(options: BackoffOptions) {
     this.#db = options.db;
@@ -62,7 +63,14 @@ export class Backoff {
     const before = await this.#outageOf(server);
     if (before.failures === 0) return false;
     await this.#store(server, ANSWERING);
+    for (const listener of this.#listeners) listener(server);
     return true;
+  }
+
+  /** Calls `listener` for each server that shows a sign of life after an outage; answers how to stop. */
+  onRecovery(listener: (server: ServerName) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   #waitAfter(failures: number): number {

@@ -18,7 +18,7 @@ export interface FederationContext extends RoomsContext {
 
 /** What the rest of the server asks of the sender (`outbound/sender.ts`). */
 export interface Outbound {
-  /** Notes a sign of life of `server`: what waits for it is sent now. */
+  /** Sends now what waits for `server`, unless its back-off lasts: a sign of life ends that (`Backoff.succeeded`). */
   wake(server: ServerName): void;
   /**
    * Queues an event of another server for the others in its room, as the server that it was handed to must: "the

@@ -35,7 +35,7 @@ export class FederationSender implements Outbound {
   readonly #destinations = new Map<ServerName, Destination>();
   /** Servers that have a row in the table. */
   readonly #stored = new Set<ServerName>();
-  #unsubscribe: (() => void) | undefined;
+  #unsubscribe: (() => void)[] = [];
   #draining: Promise<void> | undefined;
   #starting: Promise<void> | undefined;
   #isAwaited = false;
@@ -52,7 +52,10 @@ export class FederationSender implements Outbound {
 
   /** Goes on where the last process stopped, and tells the servers we share rooms with that we are up. */
   start(): void {
-    this.#unsubscribe = this.#ctx.streams.subscribe('events', () => this.#drainSoon());
+    this.#unsubscribe = [
+      this.#ctx.streams.subscribe('events', () => this.#drainSoon()),
+      this.#ctx.backoff.onRecovery((server) => this.wake(server)),
+    ];
     this.#edus.start();
     this.#drainSoon();
     this.#starting = this.#resume().catch((error: unknown) => {
@@ -74,7 +77,7 @@ export class FederationSender implements Outbound {
 
   /** Ends every delivery; what was not answered is sent again by the next process. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#unsubscribe?.();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#edus[Symbol.dispose]();
     this.#stop.abort();
     await Promise.all([this.#starting, this.#draining]);

@@ -11,7 +11,7 @@ import { type Peer, type PeerAnswer, startPeer } from './peer.ts';
 import { openRooms, type TestRooms } from './rooms.ts';
 
 export interface SendingServer extends AsyncDisposable {
-  readonly ctx: SenderContext & { readonly clock: TestRooms['ctx']['clock'] };
+  readonly ctx: SenderContext & Connected & { readonly clock: TestRooms['ctx']['clock'] };
   readonly sender: FederationSender;
   /** Ends the sender and everything in memory, and begins again on the same database. */
   restart(): Promise<void>;

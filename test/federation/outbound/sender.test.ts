@@ -44,9 +44,8 @@ async function delivered(peer: ReceivingPeer, count: number): Promise<string[]> 
 }
 
 /** As when a request of the peer arrives. */
-async function signOfLife({ ctx, sender }: SendingServer, peer: ReceivingPeer): Promise<void> {
+async function signOfLife({ ctx }: SendingServer, peer: ReceivingPeer): Promise<void> {
   await ctx.backoff.succeeded(peer.name);
-  sender.wake(peer.name);
 }
 
 test('transactions: at most 50 PDUs, one at a time, in the order of the events', async () => {

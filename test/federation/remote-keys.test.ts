@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
+import type { JsonObject } from '#keys/json.ts';
+import { KeyRing } from '#keys/key-ring.ts';
+import { countersign } from '#keys/server-key-document.ts';
+import type { Database } from '#storage/database.ts';
+import * as serverKeys from '#storage/server-keys.ts';
+import { createAuthority } from '#test/harness/certificates.ts';
+import { connectFederation } from '#test/harness/connect.ts';
+import { temporarySqlite } from '#test/harness/databases.ts';
+import { keyDocumentOf, type Peer, startPeer } from '#test/harness/peer.ts';
+
+const authority = await createAuthority();
+const signingKey = { keyPair: keyPairFromSeed('ours', generateSeed()), oldKeys: [] };
+
+/** A key ring that asks the network, on a database. */
+function ringOn(db: Database, notaries: readonly string[] = []): AsyncDisposable & { ring: KeyRing } {
+  const options = { serverName: 'kurir.test', signingKey, db, clock: Date, allowPrivate: true, notaries };
+  const { client, keySource } = connectFederation({ ...options, extraCa: authority.cert });
+  const ring = new KeyRing(keySource);
+  const dispose = async () => {
+    await ring[Symbol.asyncDispose]();
+    await client[Symbol.asyncDispose]();
+  };
+  return { ring, [Symbol.asyncDispose]: dispose };
+}
+
+const now = () => ({ atTs: Date.now(), strictValidity: true });
+const startPublisher = (change: (document: JsonObject) => JsonObject = (document) => document) =>
+  startPeer({ authority, answer: (_, peer) => ({ json: change(keyDocumentOf(peer)) }) });
+
+test("a server's key is asked of the server itself, once, without a signature, and stored", async () => {
+  await using peer = await startPublisher();
+  await using at = await temporarySqlite();
+  const { keyId, publicKey } = peer.signingKey.keyPair;
+  {
+    await using first = ringOn(at.db);
+    const keys = await Promise.all([1, 2, 3].map(() => first.ring.keyFor(peer.name, keyId, now())));
+    assert.deepEqual(
+      keys.map((key) => key?.base64),
+      [publicKey, publicKey, publicKey],
+    );
+  }
+  assert.equal(peer.requests.length, 1);
+  const [request] = peer.requests;
+  assert.equal(request?.url, '/_matrix/key/v2/server');
+  assert.equal(request?.headers.authorization, undefined);
+  await peer.stop();
+  await using second = ringOn(at.db);
+  assert.equal((await second.ring.keyFor(peer.name, keyId, now()))?.base64, publicKey);
+  assert.deepEqual((await serverKeys.of(at.db, peer.name))?.document.server_name, peer.name);
+});
+
+const forgeries: readonly (readonly [string, (document: JsonObject) => JsonObject])[] = [
+  ['another server name', (document) => ({ ...document, server_name: 'other.test' })],
+  [
+    'a changed key',
+    (document) => ({ ...document, verify_keys: { 'ed25519:peer': { key: signingKey.keyPair.publicKey } } }),
+  ],
+  ['no signature', ({ signatures: _, ...document }) => document],
+  ['no keys', (document) => ({ ...document, verify_keys: {} })],
+];
+
+for (const [rule, change] of forgeries) {
+  test(`a key document with ${rule} is not believed`, async () => {
+    await using peer = await startPublisher(change);
+    await using at = await temporarySqlite();
+    await using opened = ringOn(at.db);
+    assert.equal(await opened.ring.keyFor(peer.name, peer.signingKey.keyPair.keyId, now()), undefined);
+    assert.equal(await serverKeys.of(at.db, peer.name), undefined);
+  });
+}
+
+test('a server that does not answer is left alone for a while', async () => {
+  await using peer = await startPeer({ authority, answer: () => ({ status: 500, json: {} }) });
+  await using at = await temporarySqlite();
+  await using opened = ringOn(at.db);
+  for (let count = 0; count < 3; count += 1) {
+    assert.equal(await opened.ring.keyFor(peer.name, 'ed25519:x', now()), undefined);
+  }
+  assert.equal(peer.requests.length, 1);
+});
+
+/** A notary that answers for `subject`, signing with `signer`'s key. */
+function startNotary(subject: Peer, signer: 'itself' | 'nobody') {
+  return startPeer({
+    authority,
+    answer: ({ url }, notary) => {
+      if (url === '/_matrix/key/v2/server') return { json: keyDocumentOf(notary) };
+      const document = keyDocumentOf(subject);
+      const signed =
+        signer === 'itself' ? countersign(document, notary.name, notary.signingKey.keyPair) : document;
+      return { json: { server_keys: [{ server_name: 'noise.test' }, signed] } };
+    },
+  });
+}
+
+test('a notary is asked where the server itself does not answer, and must sign what it says', async () => {
+  await using subject = await startPeer({ authority, answer: () => ({ status: 404, json: {} }) });
+  await using honest = await startNotary(subject, 'itself');
+  await using sloppy = await startNotary(subject, 'nobody');
+  const { keyId, publicKey } = subject.signingKey.keyPair;
+  for (const [notary, expected] of [
+    [honest, publicKey],
+    [sloppy, undefined],
+  ] as const) {
+    await using at = await temporarySqlite();
+    await using opened = ringOn(at.db, [notary.name]);
+    assert.equal((await opened.ring.keyFor(subject.name, keyId, now()))?.base64, expected);
+  }
+  const query = honest.requests.find(({ url }) => url === '/_matrix/key/v2/query');
+  assert.ok(Object.hasOwn(JSON.parse(query?.body ?? '{}').server_keys, subject.name));
+});
