@@ -31,8 +31,8 @@ export interface MembershipChange {
 
 /**
  * Changes a membership by the authorisation rules of the room, which this server must be in. To join a room that
- * one is in already changes nothing and answers with the event of that join, unless `content` or a profile other
- * than the one there is given.
+ * one is in already changes nothing and answers with the event of that join, unless `content` or `profile` say
+ * something new.
  */
 export async function changeMembership(ctx: RoomsContext, change: MembershipChange): Promise<Sent> {
   const room = await getRoom(ctx, change.roomId);
@@ -43,7 +43,7 @@ export async function changeMembership(ctx: RoomsContext, change: MembershipChan
 
   const content = contentOf(change);
   if (change.membership === 'join' && change.sender === change.target) {
-    const known = sameJoin(content, current);
+    const known = sameJoin(change, content, current);
     if (known !== undefined) return known;
     const join = await joinContent(ctx, room, change.target, content);
     return join.kind === 'ok' ? send(ctx, change, join.content) : { kind: 'forbidden', reason: join.reason };
@@ -76,12 +76,18 @@ function refusalOf({ membership }: MembershipChange, current: StoredEvent | unde
 }
 
 /** The join that is there already, where a new one would say nothing new. */
-function sameJoin(content: JsonObject, current: StoredEvent | undefined): Sent | undefined {
+function sameJoin(
+  { profile }: MembershipChange,
+  content: JsonObject,
+  current: StoredEvent | undefined,
+): Sent | undefined {
   if (current?.position === undefined || membershipOf(current.event) !== 'join') return undefined;
   const { join_authorised_via_users_server: _, ...before } = current.event.content;
-  // A client that joins "again" without any profile in hand does not mean to lose the one it has.
-  const isSame = encodeCanonical({ ...before, ...content }) === encodeCanonical(before);
-  return isSame ? { kind: 'sent', eventId: current.event.eventId, position: current.position } : undefined;
+  const { displayname: _name, avatar_url: _avatar, ...unnamed } = before;
+  // Who joins "again" without a profile in hand does not mean to lose the one that is there.
+  const after = { ...(profile === undefined ? before : unnamed), ...content };
+  if (encodeCanonical(after) !== encodeCanonical(before)) return undefined;
+  return { kind: 'sent', eventId: current.event.eventId, position: current.position };
 }
 
 type JoinContent =

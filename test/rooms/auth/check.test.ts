@@ -1,7 +1,7 @@
 /** The rules outside of membership and power levels. Numbers are those of the version that a name begins with. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { EventId } from '#keys/ids.ts';
+import type { EventId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { authStateOf, checkStateDependent, checkStateIndependent } from '#rooms/auth/check.ts';
 import { authEventKeys } from '#rooms/auth/select.ts';
@@ -203,7 +203,7 @@ for (const version of VERSIONS) {
   const rule = version === '12' ? 4 : 3;
   test(`v${version} ${rule}: with m.federate false only users of the creator's server may send`, () => {
     const room = roomOf(ALICE, { version, create: { 'm.federate': false }, join_rule: 'public' });
-    const join = (user: typeof BOB) => ({
+    const join = (user: UserId) => ({
       type: 'm.room.member',
       state_key: user,
       content: { membership: 'join' },

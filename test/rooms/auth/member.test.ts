@@ -288,7 +288,7 @@ test('v12: nobody removes or bans a creator, not even another one; creators remo
     create: { additional_creators: [SENDER] },
     power_levels: { users: { [TARGET]: Number.MAX_SAFE_INTEGER } },
   });
-  for (const user of [SENDER, TARGET]) room.member(ADMIN, user, 'join');
+  for (const user of [SENDER, TARGET] as const) room.member(ADMIN, user, 'join');
   for (const membership of ['leave', 'ban']) {
     assert.notEqual(change(room, [TARGET, ADMIN], membership), undefined);
     assert.notEqual(change(room, [TARGET, SENDER], membership), undefined);
