@@ -6,7 +6,7 @@ import { countersign } from '#keys/server-key-document.ts';
 import * as serverKeys from '#storage/server-keys.ts';
 import type { FederationContext } from '../context.ts';
 import { badJson, invalidParam, limitExceeded } from '../errors.ts';
-import { ownKeyDocument } from './keys-server.ts';
+import { ownKeyDocument } from '../own-keys.ts';
 
 /** Servers in one query; a stranger may ask, and each may cost a request to that server. */
 const MOST_SERVERS = 100;

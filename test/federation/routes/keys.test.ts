@@ -1,44 +1,62 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { request as httpsRequest } from 'node:https';
+import { json } from 'node:stream/consumers';
 import { test } from 'node:test';
-import type { FastifyInstance } from 'fastify';
-import type { FederationContext } from '#federation/context.ts';
-import { keysQueryRoutes } from '#federation/routes/keys-query.ts';
-import { keysServerRoutes } from '#federation/routes/keys-server.ts';
-import { versionRoutes } from '#federation/routes/version.ts';
-import { wellknownRoutes } from '#federation/routes/wellknown.ts';
 import { publicKeyFrom } from '#keys/ed25519.ts';
-import type { JsonObject } from '#keys/json.ts';
-import { KeyRing } from '#keys/key-ring.ts';
+import { isObject, type JsonObject } from '#keys/json.ts';
 import { verifyServerKeyDocument } from '#keys/server-key-document.ts';
 import { verifyJson } from '#keys/sign-json.ts';
-import { createApp } from '#server/http.ts';
+import type { ServerContext } from '#server/context.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
-import { startSending } from '#test/harness/outbound.ts';
+import { temporaryFolder } from '#test/harness/databases.ts';
 import { keyDocumentOf, startPeer } from '#test/harness/peer.ts';
+import { startServer } from '#test/harness/server.ts';
 
 const authority = await createAuthority();
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** The routes, of a server named `here.test`. */
-async function routes(
-  publicAddress?: string,
-): Promise<AsyncDisposable & { app: FastifyInstance; ctx: FederationContext }> {
-  const server = await startSending(authority);
-  const clock = { now: () => Date.now() };
-  const keyRing = new KeyRing({ ...server.ctx.keySource, clock });
-  const federation = { version: '1.2.3', publicAddress };
-  const ctx = { ...server.ctx, clock, keyRing, federation, sender: server.sender };
-  const app = createApp({ log: silent, cors: false, bodyLimit: 1_000_000 });
-  keysServerRoutes(app, ctx);
-  keysQueryRoutes(app, ctx);
-  versionRoutes(app, ctx);
-  wellknownRoutes(app, ctx);
-  const dispose = async () => {
-    await app.close();
-    await keyRing[Symbol.asyncDispose]();
-    await server[Symbol.asyncDispose]();
+interface Answer {
+  readonly status: number;
+  readonly body: JsonObject;
+}
+
+interface Routes extends AsyncDisposable {
+  readonly ctx: ServerContext;
+  get(path: string): Promise<Answer>;
+  post(path: string, body: JsonObject): Promise<Answer>;
+}
+
+/** What a server named `here.test` answers to strangers on its federation port. */
+async function routes(federationAddress?: string): Promise<Routes> {
+  const folder = await temporaryFolder();
+  const roots = `${folder.path}/roots.pem`;
+  await writeFile(roots, authority.cert);
+  const server = await startServer({ serverName: 'here.test', federationCa: [roots], federationAddress });
+  const ask = async (path: string, body?: JsonObject): Promise<Answer> => {
+    const method = body === undefined ? 'GET' : 'POST';
+    const request = httpsRequest(`${server.federationUrl}${path}`, { method, rejectUnauthorized: false });
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+    const [response] = await once(request, 'response');
+    const answer: unknown = await json(response);
+    assert.ok(isObject(answer));
+    return { status: response.statusCode, body: answer };
   };
-  return { app, ctx, [Symbol.asyncDispose]: dispose };
+  return {
+    ctx: server.ctx,
+    get: (path) => ask(path),
+    post: ask,
+    [Symbol.asyncDispose]: async () => {
+      await server[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function documentsOf({ body }: Answer): JsonObject[] {
+  const documents = body.server_keys;
+  assert.ok(Array.isArray(documents));
+  return documents;
 }
 
 test('key/v2/server: our key, signed by itself, valid for about a day; an older form names a key', async () => {
@@ -48,7 +66,7 @@ test('key/v2/server: our key, signed by itself, valid for about a day; an older 
     '/_matrix/key/v2/server/',
     '/_matrix/key/v2/server/ed25519:x',
   ]) {
-    const document: JsonObject = (await at.app.inject(url)).json();
+    const { body: document } = await at.get(url);
     const keys = await verifyServerKeyDocument(document, 'here.test');
     assert.ok(keys);
     const { keyId, publicKey } = at.ctx.signingKey.keyPair;
@@ -62,17 +80,14 @@ test('key/v2/query: the document of another server with our signature beside its
   await using at = await routes();
   await using peer = await startPeer({ authority, answer: (_, self) => ({ json: keyDocumentOf(self) }) });
   const { keyId } = peer.signingKey.keyPair;
-  const queries = [
-    { url: `/_matrix/key/v2/query/${encodeURIComponent(peer.name)}` },
-    { url: '/_matrix/key/v2/query', method: 'POST', payload: { server_keys: { [peer.name]: {} } } },
-    {
-      url: '/_matrix/key/v2/query',
-      method: 'POST',
-      payload: { server_keys: { [peer.name]: { [keyId]: {} } } },
-    },
-  ] as const;
-  for (const query of queries) {
-    const { server_keys: documents } = (await at.app.inject(query)).json<{ server_keys: JsonObject[] }>();
+  const path = '/_matrix/key/v2/query';
+  const answers = [
+    () => at.get(`${path}/${encodeURIComponent(peer.name)}`),
+    () => at.post(path, { server_keys: { [peer.name]: {} } }),
+    () => at.post(path, { server_keys: { [peer.name]: { [keyId]: {} } } }),
+  ];
+  for (const answer of answers) {
+    const documents = documentsOf(await answer());
     assert.equal(documents.length, 1);
     const [document = {}] = documents;
     assert.ok(await verifyServerKeyDocument(document, peer.name));
@@ -86,11 +101,11 @@ test('key/v2/query: the document of another server with our signature beside its
 test('key/v2/query: servers that cannot be asked are left out, no servers give an empty list', async () => {
   await using at = await routes();
   const ask = async (servers: JsonObject) =>
-    at.app.inject({ url: '/_matrix/key/v2/query', method: 'POST', payload: { server_keys: servers } });
-  assert.deepEqual((await ask({})).json(), { server_keys: [] });
-  assert.deepEqual((await ask({ 'localhost:1': {} })).json(), { server_keys: [] });
-  const ours = (await ask({ 'here.test': {} })).json<{ server_keys: JsonObject[] }>();
-  assert.equal(ours.server_keys[0]?.server_name, 'here.test');
+    documentsOf(await at.post('/_matrix/key/v2/query', { server_keys: servers }));
+  assert.deepEqual(await ask({}), []);
+  assert.deepEqual(await ask({ 'localhost:1': {} }), []);
+  const [ours] = await ask({ 'here.test': {} });
+  assert.equal(ours?.server_name, 'here.test');
 });
 
 test('key/v2/query: at most 100 servers; malformed queries are refused', async () => {
@@ -103,25 +118,21 @@ test('key/v2/query: at most 100 servers; malformed queries are refused', async (
     { server_keys: { 'a b': {} } },
     { server_keys: { 'a.test': 1 } },
   ];
-  for (const payload of bad) {
-    const answer = await at.app.inject({ url: '/_matrix/key/v2/query', method: 'POST', payload });
-    assert.equal(answer.statusCode, 400);
-  }
-  assert.equal((await at.app.inject('/_matrix/key/v2/query/a%20b')).statusCode, 400);
-  const answer = await at.app.inject('/_matrix/key/v2/query/a.test?minimum_valid_until_ts=soon');
-  assert.equal(answer.statusCode, 400);
+  for (const body of bad) assert.equal((await at.post('/_matrix/key/v2/query', body)).status, 400);
+  assert.equal((await at.get('/_matrix/key/v2/query/a%20b')).status, 400);
+  assert.equal((await at.get('/_matrix/key/v2/query/a.test?minimum_valid_until_ts=soon')).status, 400);
 });
 
 test('federation/v1/version names Kurir', async () => {
   await using at = await routes();
-  const answer = await at.app.inject('/_matrix/federation/v1/version');
-  assert.deepEqual(answer.json(), { server: { name: 'Kurir', version: '1.2.3' } });
+  const { body } = await at.get('/_matrix/federation/v1/version');
+  assert.deepEqual(body, { server: { name: 'Kurir', version: at.ctx.federation.version } });
 });
 
 test('.well-known/matrix/server: the configured address, 404 without one', async () => {
   await using delegated = await routes('matrix.here.test:443');
-  const answer = await delegated.app.inject('/.well-known/matrix/server');
-  assert.deepEqual(answer.json(), { 'm.server': 'matrix.here.test:443' });
+  const answer = await delegated.get('/.well-known/matrix/server');
+  assert.deepEqual(answer.body, { 'm.server': 'matrix.here.test:443' });
   await using plain = await routes();
-  assert.equal((await plain.app.inject('/.well-known/matrix/server')).statusCode, 404);
+  assert.equal((await plain.get('/.well-known/matrix/server')).status, 404);
 });
