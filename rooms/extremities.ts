@@ -12,6 +12,7 @@ import type { PersistPlan } from './persist.ts';
 import { groupRef, resolveStates, type StateRef, withEvents } from './resolve-state.ts';
 import type { Room } from './room.ts';
 import type { ForwardExtremity, RoomHead } from './room-cache.ts';
+import { haveSameStates } from './room-head.ts';
 import { isAccepted, isPlaced, type StoredEvent } from './stored-event.ts';
 
 /** An event that is about to get its place. */
@@ -48,7 +49,7 @@ export async function extremitiesAfter(
   const isExtremity = arrival.isLive && !wasMissing;
   const gone = new Set(replaced.map(({ nid }) => nid));
   const left = head.forwardExtremities.filter(({ nid }) => !gone.has(nid));
-  const currentState = await currentStateOf(ctx, room, arrival, { left, replaced, isExtremity });
+  const currentState = await currentStateOf(ctx, room, arrival, { head, left, replaced, isExtremity });
   return { replaced, isExtremity, backward, currentState };
 }
 
@@ -58,6 +59,7 @@ async function currentStateOf(
   room: Room,
   { event, stateBefore }: Arrival,
   moved: {
+    readonly head: RoomHead;
     readonly left: readonly ForwardExtremity[];
     readonly replaced: readonly ForwardExtremity[];
     readonly isExtremity: boolean;
@@ -65,7 +67,13 @@ async function currentStateOf(
 ): Promise<PersistPlan['currentState']> {
   if (!moved.isExtremity && moved.replaced.length === 0) return 'unchanged';
   if (moved.isExtremity && moved.left.length === 0) return 'last';
-  const states = moved.left.map(({ stateAfter }) => groupRef(stateAfter));
+  const groups = moved.left.map(({ stateAfter }) => stateAfter);
+  const changesState = event.stateKey !== undefined || stateBefore.changes.size > 0;
+  if (!changesState && moved.isExtremity) {
+    // A message on one of several lines: their states are the same as before.
+    if (haveSameStates(moved.head, [...groups, stateBefore.base])) return 'unchanged';
+  }
+  const states = groups.map(groupRef);
   if (moved.isExtremity) states.push(withEvents(stateBefore, [event]));
   return states.length === 0 ? 'unchanged' : resolveStates(ctx, room, states, [event]);
 }

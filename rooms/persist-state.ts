@@ -18,7 +18,7 @@ import { type StoredEvent, storedEventFrom } from './stored-event.ts';
 
 /** What became of a head's state in memory. */
 export interface CurrentStateChange {
-  readonly after: Map<string, StoredEvent | undefined>;
+  readonly after: Map<string, number | undefined>;
   readonly membersChanged: boolean;
 }
 
@@ -47,7 +47,7 @@ export async function writeCurrentState(
   const after = new Map(head.state);
   for (const stored of moved.stored) {
     const { type, stateKey } = stored.event;
-    if (stateKey !== undefined) after.set(stateMapKey(type, stateKey), stored);
+    if (stateKey !== undefined) after.set(stateMapKey(type, stateKey), stored.nid);
   }
   return { after, membersChanged };
 }

@@ -240,12 +240,9 @@ function remember(
     readonly state: CurrentStateChange;
   },
 ): void {
-  let statesAreRedacted = false;
   for (const { outlier, redacts } of plan.placements) {
     if (outlier !== undefined) ctx.rooms.dropEvent(outlier.nid);
-    if (redacts?.kind !== 'redact') continue;
-    ctx.rooms.dropEvent(redacts.nid);
-    if (redacts.redacted.stateKey !== undefined) statesAreRedacted = true;
+    if (redacts?.kind === 'redact') ctx.rooms.dropEvent(redacts.nid);
   }
   for (const stored of written.stored) ctx.rooms.keepEvent(stored);
   if (written.state.membersChanged) ctx.rooms.dropJoinedServers(room.roomNid);
@@ -253,6 +250,6 @@ function remember(
     rowVersion: plan.head.rowVersion + 1,
     stateGroup: written.group,
     forwardExtremities: written.extremities,
-    state: statesAreRedacted ? new Map() : written.state.after,
+    state: written.state.after,
   });
 }

@@ -24,7 +24,7 @@ import { effectOf, pendingRedactionOf, REDACTER_KEYS, redactedEvent } from './re
 import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './resolve-state.ts';
 import { joinedServers, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
-import { headOf, headState } from './room-head.ts';
+import { haveSameStates, headOf, headState } from './room-head.ts';
 import { currentStateEvent } from './state.ts';
 import { isPlaced, type StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
@@ -161,7 +161,9 @@ async function stateBeforeOf(
   },
 ): Promise<StateRef> {
   const groups = [...from.prevEvents.values()].map((stored) => stored.stateAfter);
-  const states = groups.filter((group) => group !== undefined).map(groupRef);
+  const known = groups.filter((group) => group !== undefined);
+  if (from.missing.length === 0 && haveSameStates(from.head, known)) return groupRef(from.head.stateGroup);
+  const states = known.map(groupRef);
   if (from.missing.length > 0 && from.told !== undefined) {
     states.push(await toldState(ctx, room, from.head, from.told));
   }
@@ -212,7 +214,7 @@ async function verdictOn(
 /** What the rules look at for this event, and what a redaction is judged by, of some state. */
 async function stateToCheck(
   event: Event,
-  read: (keys: readonly StateKey[]) => Promise<ReadonlyMap<string, StoredEvent | undefined>>,
+  read: (keys: readonly StateKey[]) => Promise<ReadonlyMap<string, StoredEvent>>,
 ): Promise<AuthState> {
   const state = await read([...REDACTER_KEYS, ...authEventKeys(event, event.rules)]);
   return { get: (type, stateKey) => state.get(stateMapKey(type, stateKey))?.event };

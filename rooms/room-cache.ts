@@ -21,8 +21,11 @@ export interface RoomHead {
   readonly stateGroup: StateGroup;
   /** In the order in which they came. */
   readonly forwardExtremities: readonly ForwardExtremity[];
-  /** What was asked for of the current state, by `stateMapKey`; undefined where the state has no such key. */
-  readonly state: Map<string, StoredEvent | undefined>;
+  /**
+   * What was asked for of the current state: numeric ids of events by `stateMapKey`; undefined where the state has
+   * no such key.
+   */
+  readonly state: Map<string, number | undefined>;
 }
 
 const EVENTS = 50_000;
@@ -31,7 +34,7 @@ const EVENT_BYTES = 64 * 1024 * 1024;
 const weighEvent = (stored: StoredEvent) => 3 * stored.event.json.length + 500;
 const ROOMS = 20_000;
 const HEADS = 5_000;
-const HEAD_KEYS = 500;
+const HEAD_KEYS = 200;
 
 /** What rooms keep in memory, each part of it bounded. */
 export class RoomCache {
@@ -109,10 +112,10 @@ export class RoomCache {
     this.#heads.delete(roomNid);
   }
 
-  /** Notes a part of a head's state, unless there are too many already. */
-  keepInHead(head: RoomHead, key: string, stored: StoredEvent | undefined): void {
+  /** Notes a part of a head's state; where there are too many, those before are forgotten. */
+  keepInHead(head: RoomHead, key: string, nid: number | undefined): void {
     if (head.state.size >= HEAD_KEYS) head.state.clear();
-    head.state.set(key, stored);
+    head.state.set(key, nid);
   }
 
   joinedServers(roomNid: number): readonly ServerName[] | undefined {

@@ -27,32 +27,36 @@ export async function headOf(ctx: RoomsContext, roomNid: number): Promise<RoomHe
   return head;
 }
 
+const NOTHING: ReadonlyMap<string, number> = new Map();
+
 /**
- * Some keys of a head's state, by `stateMapKey`; keys that the state lacks are undefined in the answer. What
- * was asked for once is in memory from then on.
+ * Some keys of a head's state, by `stateMapKey`; keys that the state lacks are absent. What was asked for once is
+ * in memory from then on.
  */
 export async function headState(
   ctx: RoomsContext,
   head: RoomHead,
   keys: readonly StateKey[],
-): Promise<ReadonlyMap<string, StoredEvent | undefined>> {
-  const found = new Map<string, StoredEvent | undefined>();
-  const missing: StateKey[] = [];
-  for (const key of keys) {
-    const text = stateMapKey(key.type, key.stateKey);
-    if (head.state.has(text)) found.set(text, head.state.get(text));
-    else missing.push(key);
+): Promise<ReadonlyMap<string, StoredEvent>> {
+  const unknown = keys.filter((key) => !head.state.has(stateMapKey(key.type, key.stateKey)));
+  const read = unknown.length === 0 ? NOTHING : await nidsOfGroup(ctx, head.stateGroup, unknown);
+  const nids = new Map<string, number | undefined>();
+  for (const { type, stateKey } of keys) {
+    const key = stateMapKey(type, stateKey);
+    nids.set(key, head.state.has(key) ? head.state.get(key) : read.get(key));
   }
-  if (missing.length === 0) return found;
-  const { changes } = ctx.rooms;
-  const read = await stateOfGroup(ctx, head.stateGroup, missing);
-  for (const key of missing) {
-    const text = stateMapKey(key.type, key.stateKey);
-    const stored = read.get(text);
-    found.set(text, stored);
-    if (ctx.rooms.changes === changes) ctx.rooms.keepInHead(head, text, stored);
+  for (const { type, stateKey } of unknown) {
+    const key = stateMapKey(type, stateKey);
+    ctx.rooms.keepInHead(head, key, read.get(key));
   }
-  return found;
+  return eventsOf(ctx, nids);
+}
+
+/** True where these are the states after the head's extremities: their resolution is its current state. */
+export function haveSameStates(head: RoomHead, groups: readonly StateGroup[]): boolean {
+  const ofHead = new Set(head.forwardExtremities.map(({ stateAfter }) => stateAfter));
+  const others = new Set(groups);
+  return ofHead.size === others.size && ofHead.isSubsetOf(others);
 }
 
 /** An event as a forward extremity. Throws for one that has no place in the graph: it cannot be one. */
@@ -67,14 +71,38 @@ export async function stateOfGroup(
   group: StateGroup,
   keys: readonly StateKey[],
 ): Promise<Map<string, StoredEvent>> {
-  const nids = await findNids(ctx.db, keys);
-  const known = nids.filter((nid) => nid !== undefined);
-  const state = known.length === 0 ? new Map<number, number>() : await stateGet(ctx.db, group, known);
-  const events = await loadNids(ctx, state.values());
+  return eventsOf(ctx, await nidsOfGroup(ctx, group, keys));
+}
+
+/** Some keys of any state, by `stateMapKey`, as numeric ids. A state never changes: the answer stays true. */
+async function nidsOfGroup(
+  ctx: RoomsContext,
+  group: StateGroup,
+  keys: readonly StateKey[],
+): Promise<Map<string, number>> {
+  const keyNids = await findNids(ctx.db, keys);
+  const known = keyNids.filter((nid) => nid !== undefined);
+  const state = known.length === 0 ? undefined : await stateGet(ctx.db, group, known);
+  const found = new Map<string, number>();
+  for (const [index, { type, stateKey }] of keys.entries()) {
+    const keyNid = keyNids[index];
+    const nid = keyNid === undefined ? undefined : state?.get(keyNid);
+    if (nid !== undefined) found.set(stateMapKey(type, stateKey), nid);
+  }
+  return found;
+}
+
+/** The events of numeric ids, from memory where they are there. */
+async function eventsOf(
+  ctx: RoomsContext,
+  nids: ReadonlyMap<string, number | undefined>,
+): Promise<Map<string, StoredEvent>> {
+  const wanted = [...nids.values()].filter((nid) => nid !== undefined);
+  const events = await loadNids(ctx, wanted);
   const found = new Map<string, StoredEvent>();
-  for (const [index, key] of keys.entries()) {
-    const stored = events.get(state.get(nids[index] ?? -1) ?? -1);
-    if (stored !== undefined) found.set(stateMapKey(key.type, key.stateKey), stored);
+  for (const [key, nid] of nids) {
+    const stored = nid === undefined ? undefined : events.get(nid);
+    if (stored !== undefined) found.set(key, stored);
   }
   return found;
 }

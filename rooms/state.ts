@@ -27,7 +27,7 @@ export async function currentStateEvents(
   keys: readonly StateKey[],
 ): Promise<StoredEvent[]> {
   const found = await headState(ctx, await headOf(ctx, roomNid), keys);
-  return [...found.values()].filter((stored) => stored !== undefined);
+  return [...found.values()];
 }
 
 /** The room's whole current state, by type and state key. */
