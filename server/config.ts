@@ -211,6 +211,42 @@ export function defaultConfig(): Config {
   return configFrom((option) => option.default);
 }
 
+/** An option with a value, as an operator writes and reads it. */
+export interface ShownOption {
+  readonly key: string;
+  readonly env: string;
+  readonly expects: string;
+  readonly describes: string;
+  /** Empty where there is none; for a secret only that there is one. */
+  readonly value: string;
+}
+
+/** The options with their values, in the order of the table, without secrets. */
+export function shownOptions(config: Config): ShownOption[] {
+  const show = <T>(option: Option<T>, value: T | undefined): ShownOption => {
+    const { key, kind, describes, secret } = option;
+    const text = value === undefined ? '' : secret ? '(set, not shown)' : kind.format(value);
+    return { key, env: envNameOf(option), expects: kind.expects, describes, value: text };
+  };
+  return [
+    show(options.serverName, config.serverName),
+    show(options.dataDir, config.dataDir),
+    show(options.clientListen, config.clientListen),
+    show(options.federationListen, config.federationListen),
+    show(options.tlsCert, config.tlsCert),
+    show(options.tlsKey, config.tlsKey),
+    show(options.federationCa, config.federationCa),
+    show(options.federationAllowPrivate, config.federationAllowPrivate),
+    show(options.registration, config.registration),
+    show(options.registrationSecret, config.registrationSecret),
+    show(options.rateLimits, config.rateLimits),
+    show(options.logLevel, config.logLevel),
+    show(options.publicBaseurl, config.publicBaseurl),
+    show(options.federationAddress, config.federationAddress),
+    show(options.trustedProxies, config.trustedProxies),
+  ];
+}
+
 /** What an operator should know about these options, one line each. */
 export function warningsFor(config: Config): string[] {
   const warnings: string[] = [];

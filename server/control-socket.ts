@@ -9,7 +9,9 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseLoose } from '#keys/canonical-json.ts';
+import type { UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
+import { leaveRooms } from './auth/leave-rooms.ts';
 import { type Outcome, perform } from './cli/operations.ts';
 import type { ServerContext } from './context.ts';
 
@@ -66,9 +68,15 @@ async function answer(ctx: ServerContext, socket: Socket): Promise<void> {
   const operation = parseLoose(line);
   const outcome: Outcome =
     operation.kind === 'ok' && isObject(operation.value)
-      ? await perform(ctx, operation.value)
+      ? await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation.value)
       : { kind: 'refused', problem: 'the command is not understood' };
   await new Promise<void>((resolve) => socket.end(`${JSON.stringify(outcome)}\n`, resolve));
+}
+
+function leaveRoomsLater(ctx: ServerContext): (userId: UserId) => void {
+  return (userId) => {
+    ctx.background.run(leaveRooms(ctx, userId), 'a deactivated user could not leave all rooms');
+  };
 }
 
 async function readLine(socket: Socket): Promise<string> {

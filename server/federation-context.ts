@@ -1,7 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import { connectFederation } from '#federation/connect.ts';
+import { AddressGuard } from '#federation/address-guard.ts';
+import { Backoff } from '#federation/backoff.ts';
+import { FederationClient } from '#federation/client.ts';
 import type { FederationContext } from '#federation/context.ts';
+import { Dialer } from '#federation/dial.ts';
 import { FederationSender } from '#federation/outbound/sender.ts';
+import { remoteKeySource } from '#federation/remote-keys.ts';
+import { ServerResolver } from '#federation/resolve.ts';
+import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
 import { KeyRing } from '#keys/key-ring.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
 import type { Clock, Log } from '#rooms/context.ts';
@@ -30,14 +36,20 @@ export async function openFederation(
   const { config, db, streams, signingKey, clock, log } = foundation;
   const { serverName } = config;
   const softwareVersion = await version();
-  const { client, resolver, backoff, keySource } = connectFederation({
-    ...{ serverName, signingKey, db, clock, version: softwareVersion },
-    allowPrivate: config.federationAllowPrivate,
-    extraCa: await extraRoots(config.federationCa),
-    reportError: (error) => log.warn({ err: error }, 'looking up a signing key failed'),
-  });
-  closing.use(client);
-  const keyRing = closing.use(new KeyRing(keySource));
+  const guard = new AddressGuard({ allowPrivate: config.federationAllowPrivate });
+  const dialer = new Dialer({ guard, extraCa: await extraRoots(config.federationCa) });
+  const wellKnown = new WellKnown((hostname) => fetchDelegation(dialer, hostname), clock);
+  const delegationOf = (hostname: string) => wellKnown.delegationOf(hostname);
+  const resolver = new ServerResolver({ delegationOf, clock });
+  const backoff = new Backoff({ db, clock });
+  const { keyPair } = signingKey;
+  const userAgent = `Kurir/${softwareVersion}`;
+  const client = closing.use(
+    new FederationClient({ serverName, keyPair, resolver, dialer, backoff, userAgent }),
+  );
+  const reportError = (error: unknown) => log.warn({ err: error }, 'looking up a signing key failed');
+  const own = { serverName, signingKey };
+  const keyRing = closing.use(new KeyRing(remoteKeySource({ client, db, clock, own, reportError })));
   const typing = closing.use(new TypingUsers(streams, clock));
   const context = {
     ...{ serverName, signingKey, keyRing, db, streams, clock, log },

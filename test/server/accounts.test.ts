@@ -1,23 +1,158 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { login, register, request } from '#test/harness/client.ts';
-import { startServer } from '#test/harness/server.ts';
+import { type Answer, login, register, request, type TestClient } from '#test/harness/client.ts';
+import { startServer, type TestServer } from '#test/harness/server.ts';
 
-test('register, sign in, whoami, sign out: a token names its user and device until it is ended', async () => {
+const LOGIN = '/_matrix/client/v3/login';
+const WHOAMI = '/account/whoami';
+
+function assertError(answer: Answer, status: number, errcode: string): void {
+  assert.deepEqual([answer.status, answer.body.errcode], [status, errcode], JSON.stringify(answer.body));
+}
+
+function signIn(server: TestServer, body: object): Promise<Answer> {
+  return request(server, 'POST', LOGIN, { body: { type: 'm.login.password', ...body } });
+}
+
+function confirmation(user: TestClient, password = user.password): object {
+  return { type: 'm.login.password', identifier: { type: 'm.id.user', user: user.userId }, password };
+}
+
+test('a token names its user and device until it is ended', async () => {
   await using server = await startServer();
   const alice = await register(server, 'alice');
-  assert.deepEqual(await alice.get('/account/whoami'), {
-    user_id: '@alice:kurir.test',
-    device_id: alice.deviceId,
-    is_guest: false,
-  });
+  const expected = { user_id: '@alice:kurir.test', device_id: alice.deviceId, is_guest: false };
+  assert.deepEqual(await alice.get(WHOAMI), expected);
   const second = await login(server, 'alice', alice.password);
   assert.notEqual(second.deviceId, alice.deviceId);
   await second.post('/logout');
-  const ended = await second.try('GET', '/account/whoami');
-  assert.equal(ended.status, 401);
-  assert.equal(ended.body.errcode, 'M_UNKNOWN_TOKEN');
-  await alice.get('/account/whoami');
-  const missing = await request(server, 'GET', '/_matrix/client/v3/account/whoami');
-  assert.equal(missing.body.errcode, 'M_MISSING_TOKEN');
+  assertError(await second.try('GET', WHOAMI), 401, 'M_UNKNOWN_TOKEN');
+  await alice.get(WHOAMI);
+  assertError(await request(server, 'GET', '/_matrix/client/v3/account/whoami'), 401, 'M_MISSING_TOKEN');
+  const legacy = `/_matrix/client/v3/account/whoami?access_token=${alice.accessToken}`;
+  assert.equal((await request(server, 'GET', legacy)).status, 200);
+});
+
+test('tokens outlive a restart', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  await server.restart();
+  await alice.get(WHOAMI);
+});
+
+test('logout/all ends every device of the user and of nobody else', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const bob = await register(server, 'bob');
+  const second = await login(server, 'alice', alice.password);
+  await second.post('/logout/all');
+  assertError(await alice.try('GET', WHOAMI), 401, 'M_UNKNOWN_TOKEN');
+  assertError(await second.try('GET', WHOAMI), 401, 'M_UNKNOWN_TOKEN');
+  await bob.get(WHOAMI);
+});
+
+test('only password login is offered; it takes the identifier, the older user, a full id and any case', async () => {
+  await using server = await startServer();
+  const { userId, password } = await register(server, 'alice');
+  const flows = await request(server, 'GET', LOGIN);
+  assert.deepEqual(flows.body, { flows: [{ type: 'm.login.password' }] });
+  for (const named of [
+    { user: 'alice' },
+    { user: userId },
+    { identifier: { type: 'm.id.user', user: 'Alice' } },
+  ]) {
+    const answer = await signIn(server, { ...named, password });
+    assert.deepEqual([answer.status, answer.body.user_id], [200, userId], JSON.stringify(named));
+  }
+});
+
+test('a wrong password, an unknown user and another server look the same', async () => {
+  await using server = await startServer();
+  const { password } = await register(server, 'alice');
+  const answers = [
+    await signIn(server, { user: 'alice', password: 'wrong' }),
+    await signIn(server, { user: 'nobody', password }),
+    await signIn(server, { user: '@alice:elsewhere.test', password }),
+    await signIn(server, { user: 'alice ', password }),
+    await signIn(server, { user: 'al\u0131ce', password }),
+    await signIn(server, { user: 'alice\0x', password }),
+    await signIn(server, { user: 'alice', password: '' }),
+  ];
+  for (const answer of answers) assertError(answer, 403, 'M_FORBIDDEN');
+  assert.equal(new Set(answers.map((answer) => JSON.stringify(answer.body))).size, 1);
+});
+
+test('a login of another type, or of a wrong shape, is 400', async () => {
+  await using server = await startServer();
+  assertError(await request(server, 'POST', LOGIN, { body: { type: 'm.login.token' } }), 400, 'M_UNKNOWN');
+  assertError(await request(server, 'POST', LOGIN, { body: {} }), 400, 'M_MISSING_PARAM');
+  assertError(await signIn(server, { user: 'alice' }), 400, 'M_MISSING_PARAM');
+  assertError(await signIn(server, { password: 'x' }), 400, 'M_MISSING_PARAM');
+  assertError(await signIn(server, { user: 'alice', password: null }), 400, 'M_MISSING_PARAM');
+  assertError(await signIn(server, { user: 'alice', password: [] }), 400, 'M_BAD_JSON');
+  assertError(
+    await signIn(server, { user: 'a', password: 'x', device_id: 'x'.repeat(300) }),
+    400,
+    'M_INVALID_PARAM',
+  );
+});
+
+test('a device id that is given is used, and taken over from its earlier session', async () => {
+  await using server = await startServer();
+  const { password } = await register(server, 'alice');
+  const first = await signIn(server, { user: 'alice', password, device_id: 'PHONE' });
+  const second = await signIn(server, { user: 'alice', password, device_id: 'PHONE' });
+  assert.equal(second.body.device_id, 'PHONE');
+  const whoami = (token: string) => request(server, 'GET', `/_matrix/client/v3${WHOAMI}`, { token });
+  assertError(await whoami(first.body.access_token), 401, 'M_UNKNOWN_TOKEN');
+  assert.equal((await whoami(second.body.access_token)).status, 200);
+});
+
+test('a password is changed after it was confirmed, and the other devices are signed out', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const bob = await register(server, 'bob');
+  const other = await login(server, 'alice', alice.password);
+  const path = '/account/password';
+  const first = await alice.try('POST', path, { new_password: 'new' });
+  assert.deepEqual([first.status, first.body.flows], [401, [{ stages: ['m.login.password'] }]]);
+  const wrong = await alice.try('POST', path, { new_password: 'new', auth: confirmation(alice, 'wrong') });
+  assertError(wrong, 401, 'M_FORBIDDEN');
+  const others = await alice.try('POST', path, { new_password: 'new', auth: confirmation(bob) });
+  assertError(others, 401, 'M_FORBIDDEN');
+  await alice.post(path, {
+    new_password: 'new',
+    auth: { ...confirmation(alice), session: first.body.session },
+  });
+  await alice.get(WHOAMI);
+  assertError(await other.try('GET', WHOAMI), 401, 'M_UNKNOWN_TOKEN');
+  assertError(await signIn(server, { user: 'alice', password: alice.password }), 403, 'M_FORBIDDEN');
+  await login(server, 'alice', 'new');
+});
+
+test('a session of interactive authentication is good for its own endpoint and user only', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const started = await alice.try('POST', '/account/password', { auth: confirmation(alice) });
+  assertError(started, 400, 'M_MISSING_PARAM');
+  const open = await alice.try('POST', '/account/password', {});
+  const session = open.body.session as string;
+  const auth = { ...confirmation(alice), session };
+  await alice.try('POST', '/account/password', { auth });
+  const elsewhere = await alice.try('POST', '/account/deactivate', { auth: { session } });
+  assert.equal(elsewhere.status, 401);
+  assert.notEqual(elsewhere.body.session, session);
+});
+
+test('a deactivated account is signed out, cannot sign in, and its name stays taken', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  assert.equal((await alice.try('POST', '/account/deactivate', {})).status, 401);
+  await alice.post('/account/deactivate', { auth: confirmation(alice) });
+  assertError(await alice.try('GET', WHOAMI), 401, 'M_UNKNOWN_TOKEN');
+  assertError(await signIn(server, { user: 'alice', password: alice.password }), 403, 'M_USER_DEACTIVATED');
+  const path = '/_matrix/client/v3/register/available?username=alice';
+  assertError(await request(server, 'GET', path), 400, 'M_USER_IN_USE');
+  const profile = await request(server, 'GET', `/_matrix/client/v3/profile/${alice.userId}`);
+  assertError(profile, 404, 'M_NOT_FOUND');
 });

@@ -1,0 +1,45 @@
+import { randomBytes } from 'node:crypto';
+import { text } from 'node:stream/consumers';
+import type { JsonObject } from '#keys/json.ts';
+import type { Config } from '../config.ts';
+import { askServer } from '../control-socket.ts';
+import { withDatabase } from './database.ts';
+import { type Outcome, perform } from './operations.ts';
+import { UsageError } from './usage.ts';
+
+export interface AddOptions {
+  readonly password: string | undefined;
+  readonly passwordStdin: boolean;
+  readonly admin: boolean;
+}
+
+const PASSWORD_BYTES = 12;
+
+/** Makes an account, and prints a password where none was given. */
+export async function addUser(config: Config, user: string, options: AddOptions): Promise<Outcome> {
+  const given = await givenPassword(options);
+  const password = given ?? randomBytes(PASSWORD_BYTES).toString('base64url');
+  const outcome = await operate(config, { operation: 'user.add', user, password, admin: options.admin });
+  if (outcome.kind === 'refused' || given !== undefined) return outcome;
+  return { kind: 'done', lines: [...outcome.lines, `The password is ${password}`] };
+}
+
+export function listUsers(config: Config): Promise<Outcome> {
+  return operate(config, { operation: 'user.list' });
+}
+
+export function deactivateUser(config: Config, user: string): Promise<Outcome> {
+  return operate(config, { operation: 'user.deactivate', user });
+}
+
+/** By the running server where there is one, else on its database. */
+async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  const answer = await askServer(config.dataDir, operation);
+  return answer ?? (await withDatabase(config, (ctx) => perform(ctx, operation)));
+}
+
+async function givenPassword({ password, passwordStdin }: AddOptions): Promise<string | undefined> {
+  if (!passwordStdin) return password;
+  if (password !== undefined) throw new UsageError('give --password or --password-stdin, not both');
+  return (await text(process.stdin)).replace(/\r?\n$/, '');
+}

@@ -1,0 +1,112 @@
+/** The operator's command: `npm run kurir -- WORD`. Says `--help` for what there is. */
+
+import { parseArgs } from 'node:util';
+import { checkConfig, configPage } from './cli/config-commands.ts';
+import { checkDatabase } from './cli/db-commands.ts';
+import type { Outcome } from './cli/operations.ts';
+import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
+import { addUser, deactivateUser, listUsers } from './cli/user-commands.ts';
+import { type Config, loadConfig } from './config.ts';
+import { explain } from './start-errors.ts';
+
+const flags = {
+  help: { type: 'boolean', short: 'h' },
+  config: { type: 'string' },
+  password: { type: 'string' },
+  'password-stdin': { type: 'boolean' },
+  admin: { type: 'boolean' },
+} as const;
+
+process.exitCode = await main(process.argv.slice(2)).catch(report);
+
+async function main(argv: readonly string[]): Promise<number> {
+  const { values, positionals } = readArguments(argv);
+  const found = commandOf(positionals);
+  if (found === undefined) {
+    if (positionals.length > 0 && values.help !== true) throw new UsageError(notACommand(positionals));
+    print(usage);
+    return values.help === true ? 0 : 2;
+  }
+  const { command, rest } = found;
+  if (values.help === true) {
+    print(helpOf(command));
+    return 0;
+  }
+  if (command === 'config docs') {
+    print(configPage());
+    return 0;
+  }
+  const config = await loadConfig(
+    values.config === undefined ? [] : ['--config', values.config],
+    process.env,
+  );
+  return show(await run(command, { config, rest, values }));
+}
+
+interface Given {
+  readonly config: Config;
+  readonly rest: readonly string[];
+  readonly values: ReturnType<typeof readArguments>['values'];
+}
+
+async function run(command: Exclude<Command, 'config docs'>, given: Given): Promise<Outcome> {
+  const { config, rest, values } = given;
+  switch (command) {
+    case 'user add':
+      return addUser(config, one(rest, 'the name of the user'), {
+        password: values.password,
+        passwordStdin: values['password-stdin'] === true,
+        admin: values.admin === true,
+      });
+    case 'user list':
+      none(rest);
+      return listUsers(config);
+    case 'user deactivate':
+      return deactivateUser(config, one(rest, 'the name of the user'));
+    case 'config check':
+      none(rest);
+      return checkConfig(config);
+    case 'db check':
+      none(rest);
+      return checkDatabase(config);
+  }
+}
+
+function readArguments(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: flags, allowPositionals: true });
+  } catch (error) {
+    const [line = ''] = error instanceof Error ? error.message.split('. ', 1) : [];
+    throw new UsageError(`${line}: see --help`, { cause: error });
+  }
+}
+
+function one(rest: readonly string[], what: string): string {
+  const [word, extra] = rest;
+  if (word === undefined) throw new UsageError(`${what} is missing: see --help`);
+  if (extra !== undefined) throw new UsageError(`"${extra}" is too much: see --help`);
+  return word;
+}
+
+function none(rest: readonly string[]): void {
+  if (rest[0] !== undefined) throw new UsageError(`"${rest[0]}" is too much: see --help`);
+}
+
+function show(outcome: Outcome): number {
+  if (outcome.kind === 'done') {
+    print(outcome.lines.join('\n'));
+    return 0;
+  }
+  process.stderr.write(`kurir: ${outcome.problem}\n`);
+  return 1;
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+function report(error: unknown): number {
+  const line = error instanceof UsageError ? error.message : explain(error);
+  process.stderr.write(`kurir: ${line ?? (error instanceof Error ? error.stack : String(error))}\n`);
+  return error instanceof UsageError ? 2 : 1;
+}

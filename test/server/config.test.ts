@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { configPage } from '#server/cli/config-commands.ts';
+import { type Config, defaultConfig, loadConfig, shownOptions, warningsFor } from '#server/config.ts';
+import { temporaryFolder } from '#test/harness/databases.ts';
+
+async function withFile<T>(text: string, body: (path: string) => Promise<T>): Promise<T> {
+  await using folder = await temporaryFolder();
+  const path = join(folder.path, 'kurir.yaml');
+  await writeFile(path, text);
+  return await body(path);
+}
+
+test('without configuration everything has the documented default', async () => {
+  const config = await loadConfig([], {});
+  assert.deepEqual(config, defaultConfig());
+  assert.equal(config.serverName, 'localhost');
+  assert.deepEqual(config.clientListen, { host: '127.0.0.1', port: 8008 });
+  assert.deepEqual(config.federationListen, { host: '127.0.0.1', port: 8448 });
+  assert.equal(config.dataDir, './data');
+  assert.equal(config.registration, 'token');
+  assert.equal(config.federationAllowPrivate, false);
+  assert.equal(config.rateLimits, true);
+});
+
+test('every fixed name of the environment sets its option', async () => {
+  const config = await loadConfig([], {
+    KURIR_SERVER_NAME: 'localhost:18448',
+    KURIR_DATA_DIR: '/srv/kurir',
+    KURIR_CLIENT_LISTEN: '0.0.0.0:80',
+    KURIR_FEDERATION_LISTEN: '[::1]:0',
+    KURIR_TLS_CERT: 'a.crt',
+    KURIR_TLS_KEY: 'a.key',
+    KURIR_FEDERATION_CA: 'one.pem, two.pem',
+    KURIR_FEDERATION_ALLOW_PRIVATE: 'true',
+    KURIR_REGISTRATION: 'open',
+    KURIR_REGISTRATION_SECRET: 'a secret of some length',
+    KURIR_RATE_LIMITS: 'off',
+    KURIR_LOG_LEVEL: 'warn',
+    KURIR_PUBLIC_BASEURL: 'https://matrix.example.org/',
+  });
+  const expected: Config = {
+    ...defaultConfig(),
+    serverName: 'localhost:18448',
+    dataDir: '/srv/kurir',
+    clientListen: { host: '0.0.0.0', port: 80 },
+    federationListen: { host: '::1', port: 0 },
+    tlsCert: 'a.crt',
+    tlsKey: 'a.key',
+    federationCa: ['one.pem', 'two.pem'],
+    federationAllowPrivate: true,
+    registration: 'open',
+    registrationSecret: 'a secret of some length',
+    rateLimits: false,
+    logLevel: 'warn',
+    publicBaseurl: 'https://matrix.example.org',
+  };
+  assert.deepEqual(config, expected);
+});
+
+test('the file is given by --config or KURIR_CONFIG, and the environment wins over it', async () => {
+  await withFile('server_name: a.example\nrate_limits: off\nfederation_ca: [x.pem]\n', async (path) => {
+    for (const [argv, env] of [
+      [['--config', path], {}],
+      [[`--config=${path}`], {}],
+      [[], { KURIR_CONFIG: path }],
+    ] as const) {
+      const config = await loadConfig(argv, env);
+      assert.equal(config.serverName, 'a.example');
+      assert.equal(config.rateLimits, false);
+      assert.deepEqual(config.federationCa, ['x.pem']);
+    }
+    const config = await loadConfig(['--config', path], { KURIR_SERVER_NAME: 'b.example' });
+    assert.equal(config.serverName, 'b.example');
+  });
+});
+
+const wrong: readonly (readonly [what: string, env: Record<string, string>, yaml: string, says: RegExp])[] = [
+  ['an unknown key', {}, 'server_nam: a.example', /kurir\.yaml: unknown option "server_nam".*server_name/],
+  ['an unknown variable', { KURIR_SERVERNAME: 'a' }, '', /KURIR_SERVERNAME: did you mean KURIR_SERVER_NAME/],
+  [
+    'a wrong choice',
+    { KURIR_REGISTRATION: 'opne' },
+    '',
+    /KURIR_REGISTRATION is "opne": use closed, token or open/,
+  ],
+  [
+    'a wrong choice in the file',
+    {},
+    'registration: maybe',
+    /kurir\.yaml: registration is "maybe": use closed/,
+  ],
+  ['a wrong listener', { KURIR_CLIENT_LISTEN: '8008' }, '', /KURIR_CLIENT_LISTEN is "8008": use host:port/],
+  [
+    'a port out of range',
+    {},
+    'client_listen: localhost:70000',
+    /client_listen is "localhost:70000": use host:port/,
+  ],
+  ['a wrong server name', { KURIR_SERVER_NAME: 'a b' }, '', /KURIR_SERVER_NAME is "a b": use a server name/],
+  ['a wrong flag', {}, 'rate_limits: 7', /rate_limits is 7: use on or off/],
+  [
+    'a wrong address',
+    { KURIR_PUBLIC_BASEURL: 'matrix.org' },
+    '',
+    /KURIR_PUBLIC_BASEURL .*use an address such as https/,
+  ],
+  ['half of a certificate', { KURIR_TLS_CERT: 'a.crt' }, '', /tls_cert is given without tls_key: give both/],
+  ['no YAML', {}, 'a: [', /kurir\.yaml is not YAML/],
+  ['no mapping', {}, '- a\n', /kurir\.yaml is not a list of "option: value" lines/],
+  ['the same key twice', {}, 'data_dir: a\ndata_dir: b\n', /kurir\.yaml is not YAML/],
+];
+
+for (const [what, env, yaml, says] of wrong) {
+  test(`${what} stops the start with one line that names the key and the fix`, async () => {
+    await withFile(yaml, async (path) => {
+      await assert.rejects(loadConfig(['--config', path], env), (error: Error) => {
+        assert.match(error.message, says);
+        assert.equal(error.message.includes('\n'), false);
+        return error.name === 'ConfigError';
+      });
+    });
+  });
+}
+
+test('a file that is not there, and an argument that is not known, stop the start', async () => {
+  await assert.rejects(loadConfig(['--config', '/nowhere/kurir.yaml'], {}), /cannot be read \(ENOENT\)/);
+  await assert.rejects(loadConfig(['--conf', 'x'], {}), /unknown argument --conf/);
+});
+
+test("variables of tests and of Kubernetes' services are not taken for ours", async () => {
+  const env = {
+    KURIR_TEST_X: '1',
+    KURIR_SERVICE_HOST: '10.0.0.1',
+    KURIR_PORT_8008_TCP: 'x',
+    KURIR_CONFIG: '',
+  };
+  assert.deepEqual(await loadConfig([], env), defaultConfig());
+});
+
+test('a secret is shown neither in errors nor by config check', async () => {
+  const secret = 'a very secret secret';
+  const config = { ...defaultConfig(), registrationSecret: secret };
+  assert.equal(JSON.stringify(shownOptions(config)).includes(secret), false);
+  await withFile('registration_secret: [a very secret secret]\n', async (path) => {
+    await assert.rejects(
+      loadConfig(['--config', path], {}),
+      (error: Error) => !error.message.includes(secret),
+    );
+  });
+});
+
+test('a server name with a port is allowed, with a warning that says why not in production', async () => {
+  const config = await loadConfig([], { KURIR_SERVER_NAME: 'localhost:18448' });
+  assert.match(warningsFor(config).join('\n'), /port.*production/);
+  assert.deepEqual(warningsFor(defaultConfig()), []);
+});
+
+test('docs/configuration.md is what `npm run kurir -- config docs` prints', async () => {
+  const page = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+  assert.equal(page, `${configPage()}\n`);
+});

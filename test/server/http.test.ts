@@ -1,0 +1,203 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { get } from 'node:https';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { certificatePath } from '#server/tls-certificate.ts';
+import { type Answer, register, request } from '#test/harness/client.ts';
+import { startServer, type TestServer } from '#test/harness/server.ts';
+
+const WHOAMI = '/_matrix/client/v3/account/whoami';
+const DATA = (userId: string, type: string) =>
+  `/_matrix/client/v3/user/${encodeURIComponent(userId)}/account_data/${encodeURIComponent(type)}`;
+
+function assertError(answer: Answer, status: number, errcode: string): void {
+  assert.deepEqual([answer.status, answer.body.errcode], [status, errcode], JSON.stringify(answer.body));
+  assert.equal(typeof answer.body.error, 'string');
+}
+
+/** Sends bytes as they are, and answers what comes back until the connection ends. */
+function exchange(server: TestServer, text: string): Promise<string> {
+  const { hostname, port } = new URL(server.clientUrl);
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname, () => socket.end(text));
+    let answer = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (chunk) => {
+      answer += chunk;
+    });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', reject);
+  });
+}
+
+test('every answer allows other origins, and OPTIONS is answered for any path without authentication', async () => {
+  await using server = await startServer();
+  for (const path of [WHOAMI, '/_matrix/client/v3/nothing', '/_matrix/client/versions']) {
+    for (const method of ['GET', 'OPTIONS']) {
+      const { status, headers } = await request(server, method, path);
+      assert.equal(headers.get('access-control-allow-origin'), '*');
+      assert.equal(headers.get('access-control-allow-methods'), 'GET, POST, PUT, DELETE, OPTIONS');
+      assert.match(
+        headers.get('access-control-allow-headers') ?? '',
+        /X-Requested-With, Content-Type, Authorization/,
+      );
+      if (method === 'OPTIONS') assert.equal(status, 204);
+    }
+  }
+});
+
+test('an unknown path is 404 M_UNRECOGNIZED, a known path with another method 405 M_UNRECOGNIZED', async () => {
+  await using server = await startServer();
+  assertError(await request(server, 'GET', '/_matrix/client/v3/nothing'), 404, 'M_UNRECOGNIZED');
+  assertError(await request(server, 'GET', '/_matrix/client/v3/profile/a/b/c/d'), 404, 'M_UNRECOGNIZED');
+  assertError(await request(server, 'PUT', '/_matrix/client/v3/login'), 405, 'M_UNRECOGNIZED');
+  assertError(
+    await request(server, 'POST', '/_matrix/client/v3/profile/@a:b/displayname'),
+    405,
+    'M_UNRECOGNIZED',
+  );
+});
+
+test('each request has an id of its own', async () => {
+  await using server = await startServer();
+  const ids = await Promise.all([1, 2, 3].map(() => request(server, 'GET', '/health')));
+  assert.equal(new Set(ids.map((answer) => answer.headers.get('x-request-id'))).size, 3);
+});
+
+test('a body is JSON whatever its content type says, and is refused where it is none', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const path = DATA(alice.userId, 'org.example');
+  const put = (body: string | Uint8Array, contentType = 'application/json') =>
+    request(server, 'PUT', path, {
+      body,
+      token: alice.accessToken,
+      headers: { 'content-type': contentType },
+    });
+  for (const type of [
+    'text/plain',
+    'application/octet-stream',
+    'garbage',
+    'application/x-www-form-urlencoded',
+    ';',
+  ]) {
+    assert.equal((await put('{"a":1}', type)).status, 200, type);
+  }
+  assertError(await put('{"a":'), 400, 'M_NOT_JSON');
+  assertError(await put(''), 400, 'M_NOT_JSON');
+  assertError(await put('{"a":NaN}'), 400, 'M_NOT_JSON');
+  assertError(await put('{"a":1e999}'), 400, 'M_NOT_JSON');
+  assertError(await put(Buffer.from('{"a":"\xff"}', 'latin1')), 400, 'M_NOT_JSON');
+  assertError(await put('\uFEFF{"a":1}'), 400, 'M_NOT_JSON');
+  assertError(await put('[]'), 400, 'M_BAD_JSON');
+  assertError(await put('"text"'), 400, 'M_BAD_JSON');
+  assertError(await put('null'), 400, 'M_BAD_JSON');
+  assert.equal((await put(`${'{"a":'.repeat(99)}{}${'}'.repeat(99)}`)).status, 200);
+  assertError(await put(`${'{"a":'.repeat(100)}{}${'}'.repeat(100)}`), 400, 'M_BAD_JSON');
+  assertError(await put('['.repeat(100_000)), 400, 'M_BAD_JSON');
+});
+
+test('keys such as __proto__ and constructor are kept like any other', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const content = '{"__proto__":{"polluted":true},"constructor":{"prototype":1},"toString":"x"}';
+  const path = DATA(alice.userId, '__proto__');
+  const put = await request(server, 'PUT', path, { body: content, token: alice.accessToken });
+  assert.equal(put.status, 200);
+  assert.equal(JSON.stringify(await alice.get(path)), content);
+  assert.equal('polluted' in {}, false);
+  assertError(await alice.try('GET', DATA(alice.userId, 'constructor')), 404, 'M_NOT_FOUND');
+});
+
+test('a body over the limit is 413 M_TOO_LARGE', async () => {
+  await using server = await startServer();
+  const body = { type: 'm.login.password', user: 'a'.repeat(300_000) };
+  assertError(await request(server, 'POST', '/_matrix/client/v3/login', { body }), 413, 'M_TOO_LARGE');
+});
+
+test('an id of 255 bytes, each percent-encoded, is no too long path', async () => {
+  await using server = await startServer();
+  const name = `@${'ä'.repeat(120)}:kurir.test`;
+  const encoded = [...Buffer.from(name)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+  assertError(await request(server, 'GET', `/_matrix/client/v3/profile/${encoded}`), 404, 'M_NOT_FOUND');
+  assertError(
+    await request(server, 'GET', `/_matrix/client/v3/profile/${'a'.repeat(3_000)}`),
+    400,
+    'M_INVALID_PARAM',
+  );
+  assertError(await request(server, 'GET', '/_matrix/client/v3/profile/%ff'), 400, 'M_INVALID_PARAM');
+});
+
+test('huge headers, and what is not HTTP, get an answer and the end of the connection', async () => {
+  await using server = await startServer();
+  const huge = await exchange(
+    server,
+    `GET /health HTTP/1.1\r\nHost: a\r\nX-Huge: ${'x'.repeat(20_000)}\r\n\r\n`,
+  );
+  assert.match(huge, /^HTTP\/1\.1 431 /);
+  assert.match(huge, /"errcode":"M_TOO_LARGE"/);
+  assert.match(await exchange(server, 'nonsense\r\n\r\n'), /^HTTP\/1\.1 400 .*"errcode":"M_UNKNOWN"/s);
+});
+
+test('a second Host, Authorization or Content-Type header is refused', async () => {
+  await using server = await startServer();
+  for (const twice of ['Host: b', 'Authorization: Bearer a\r\nAuthorization: Bearer b']) {
+    const answer = await exchange(
+      server,
+      `GET /health HTTP/1.1\r\nHost: a\r\n${twice}\r\nConnection: close\r\n\r\n`,
+    );
+    assert.match(answer, /^HTTP\/1\.1 400 .*M_INVALID_PARAM/s, twice);
+  }
+});
+
+test('a fault of ours is 500 M_UNKNOWN without detail, logged whole, and no token gets into the log', async () => {
+  const lines: string[] = [];
+  await using server = await startServer({ logTo: (line) => lines.push(line) });
+  const alice = await register(server);
+  await server.ctx.db.write('test.break', (tx) => tx.run({ name: '', text: 'DROP TABLE profile_fields' }));
+  const path = `/_matrix/client/v3/profile/${alice.userId}/displayname?access_token=${alice.accessToken}`;
+  const answer = await request(server, 'PUT', path, { body: { displayname: 'A' } });
+  assertError(answer, 500, 'M_UNKNOWN');
+  assert.equal(answer.body.error, 'Internal server error');
+  const log = lines.join('');
+  assert.match(log, /"msg":"request failed"/);
+  assert.match(log, /profile_fields/);
+  assert.equal(log.includes(alice.accessToken), false);
+  assert.equal(log.includes(alice.password), false);
+});
+
+test('tokens and passwords are cut out of whatever is logged', async () => {
+  const lines: string[] = [];
+  await using server = await startServer({ logTo: (line) => lines.push(line) });
+  const secret = 'kat_abcdefghijklmnopqrstuvwxyz';
+  const fields = {
+    access_token: secret,
+    body: { password: secret },
+    url: `/sync?access_token=${secret}&a=1`,
+  };
+  server.ctx.log.warn({ ...fields, err: new Error(`Authorization: Bearer ${secret}`) }, 'something');
+  assert.equal(lines.join('').includes(secret), false);
+  assert.match(lines.join(''), /\[redacted\]&a=1/);
+});
+
+test('both listeners answer /health, the one for servers by HTTPS', async () => {
+  await using server = await startServer();
+  const answer = await request(server, 'GET', '/health');
+  assert.deepEqual([answer.status, answer.body], [200, 'OK']);
+  const text = await new Promise((resolve, reject) => {
+    const options = { ca: readFileSync(certificatePath(server.ctx.config.dataDir)) };
+    get(`${server.federationUrl}/health`, options, (response) => {
+      response.setEncoding('utf8').on('data', resolve);
+    }).on('error', reject);
+  });
+  assert.equal(text, 'OK');
+});
+
+test('the versions are v1.1 to v1.19, and no unstable feature is claimed', async () => {
+  await using server = await startServer();
+  const { body } = await request(server, 'GET', '/_matrix/client/versions');
+  assert.equal(body.versions.length, 19);
+  assert.deepEqual([body.versions[0], body.versions[18]], ['v1.1', 'v1.19']);
+  assert.deepEqual(body.unstable_features, {});
+});
