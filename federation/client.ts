@@ -9,6 +9,7 @@ import { Lru } from '#storage/lru.ts';
 import type { Backoff } from './backoff.ts';
 import type { Dialer } from './dial.ts';
 import type { Destination, ServerResolver } from './resolve.ts';
+import { TimeLimit } from './time-limit.ts';
 import { formatXMatrix } from './x-matrix.ts';
 
 export interface FederationRequest {
@@ -129,21 +130,16 @@ export class FederationClient {
   }
 
   async #attempt(request: FederationRequest): Promise<FederationAnswer> {
-    const deadline = AbortSignal.timeout(request.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    const stops = [
-      deadline,
-      this.#disposed.signal,
-      ...(request.signal === undefined ? [] : [request.signal]),
-    ];
-    const signal = AbortSignal.any(stops);
+    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    using limit = new TimeLimit(timeoutMs, [this.#disposed.signal, request.signal]);
     try {
-      const destination = await this.#options.resolver.resolve(request.server);
+      const destination = await limit.race(this.#options.resolver.resolve(request.server));
       if (destination === undefined) return failure('invalid_server', 'not a server name');
       const pool = await this.#poolOf(request.server, destination);
-      return await this.#send(pool, request, { destination, signal });
+      return await this.#send(pool, request, { destination, signal: limit.signal });
     } catch (error) {
-      if (deadline.aborted) return failure('timeout', 'no answer in time');
-      if (signal.aborted) return failure('aborted', 'the request was given up');
+      if (limit.isOver) return failure('timeout', 'no answer in time');
+      if (limit.signal.aborted) return failure('aborted', 'the request was given up');
       return failure('unreachable', messageOf(error));
     }
   }
@@ -155,7 +151,6 @@ export class FederationClient {
   ): Promise<FederationAnswer> {
     const path = `${request.path}${queryOf(request.query)}`;
     const content = typeof request.body === 'object' ? encodeCanonical(request.body) : request.body;
-    const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     const options = {
       method: request.method,
       path,
@@ -167,8 +162,9 @@ export class FederationClient {
         ...(request.unsigned !== true && { authorization: this.#authorization(request, path, content) }),
       },
       body: content ?? null,
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
+      // The limit of the whole request holds for its parts.
+      headersTimeout: 0,
+      bodyTimeout: 0,
       signal,
     };
     const response = await retriedOnce(() => pool.request(options), signal);

@@ -63,6 +63,11 @@ export class FederationSender implements Outbound {
     });
   }
 
+  /** Resolves once every delivery of the last process goes on. Never rejects. */
+  async started(): Promise<void> {
+    await this.#starting;
+  }
+
   wake(server: ServerName): void {
     this.#destinations.get(server)?.wake();
   }

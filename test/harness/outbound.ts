@@ -25,7 +25,7 @@ interface Opened extends AsyncDisposable {
 /** `here.test`, with its sender started. */
 export async function startSending(authority: TestAuthority): Promise<SendingServer> {
   const rooms = await openRooms();
-  let opened = open(rooms, authority);
+  let opened = await open(rooms, authority);
   return {
     get ctx() {
       return opened.ctx;
@@ -36,7 +36,7 @@ export async function startSending(authority: TestAuthority): Promise<SendingSer
     restart: async () => {
       await opened[Symbol.asyncDispose]();
       await rooms.restart();
-      opened = open(rooms, authority);
+      opened = await open(rooms, authority);
     },
     [Symbol.asyncDispose]: async () => {
       await opened[Symbol.asyncDispose]();
@@ -45,7 +45,7 @@ export async function startSending(authority: TestAuthority): Promise<SendingSer
   };
 }
 
-function open(rooms: TestRooms, authority: TestAuthority): Opened {
+async function open(rooms: TestRooms, authority: TestAuthority): Promise<Opened> {
   const { serverName, signingKey, db, streams, clock } = rooms.ctx;
   // The back-off runs by the real clock, the events by that of the test.
   const connected: Connected = connectFederation({
@@ -61,6 +61,7 @@ function open(rooms: TestRooms, authority: TestAuthority): Opened {
   const ctx = { ...rooms.ctx, ...connected, typing, federation };
   const sender = new FederationSender(ctx);
   sender.start();
+  await sender.started();
   const dispose = async () => {
     await sender[Symbol.asyncDispose]();
     typing[Symbol.dispose]();

@@ -1,0 +1,104 @@
+/** PDUs of other servers through the ingress check, with the keys that it needs fetched first. */
+
+import { setImmediate } from 'node:timers/promises';
+import type { EventId } from '#keys/ids.ts';
+import type { KeyRequest } from '#keys/key-ring.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { checkIngress, type Ingress, type VerifiedEvent } from '#rooms/ingress.ts';
+import type { RoomVersionRules } from '#rooms/versions.ts';
+
+export type Verdict =
+  | { readonly kind: 'verified'; readonly event: VerifiedEvent; readonly redacted: boolean }
+  | { readonly kind: 'dropped'; readonly eventId: EventId | undefined; readonly reason: string };
+
+/** How many are in work at once: the signatures of each are verified on the thread pool. */
+const AT_ONCE = 64;
+
+/** Judges one PDU by its text. `signal` ends the wait for keys; without them the event is dropped. */
+export async function verifyPdu(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  text: string,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const [verdict] = await verifyEach(ctx, rules, [text], signal);
+  if (verdict === undefined) throw new Error('an event was not judged');
+  return verdict;
+}
+
+/** Judges many PDUs, in their order. The keys that they need are fetched together, before any is given up. */
+export async function verifyEach(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  texts: readonly string[],
+  signal: AbortSignal,
+): Promise<Verdict[]> {
+  const first = await checkAll(ctx, rules, texts);
+  const unkeyed = first.flatMap((ingress, index) => (ingress.kind === 'missing_keys' ? [index] : []));
+  if (unkeyed.length === 0) return first.map(verdictOf);
+  const keys = first.flatMap((ingress) => (ingress.kind === 'missing_keys' ? ingress.keys : []));
+  await ensureKeys(ctx, keys, signal);
+  const again = await checkAll(
+    ctx,
+    rules,
+    unkeyed.map((index) => texts[index] ?? ''),
+  );
+  const verdicts = [...first];
+  for (const [at, index] of unkeyed.entries()) verdicts[index] = again[at] ?? first[index] ?? notJudged;
+  return verdicts.map(verdictOf);
+}
+
+/** Those of many PDUs that pass, in their order. */
+export async function verifiedOf(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  texts: readonly string[],
+  signal: AbortSignal,
+): Promise<VerifiedEvent[]> {
+  const verdicts = await verifyEach(ctx, rules, texts, signal);
+  return verdicts.flatMap((verdict) => (verdict.kind === 'verified' ? [verdict.event] : []));
+}
+
+const notJudged: Ingress = { kind: 'dropped', eventId: undefined, reason: 'The event was not judged' };
+
+/** Brings what can be had of the keys into the key ring, as long as the signal allows. */
+export async function ensureKeys(
+  ctx: RoomsContext,
+  keys: readonly KeyRequest[],
+  signal: AbortSignal,
+): Promise<void> {
+  const newest = new Map<string, KeyRequest>();
+  for (const request of keys) {
+    const id = `${request.server} ${request.keyId}`;
+    const known = newest.get(id);
+    if (known === undefined || known.atTs < request.atTs) newest.set(id, request);
+  }
+  try {
+    await ctx.keyRing.ensure([...newest.values()], signal);
+  } catch (error) {
+    // Time is up: the keys that have come are there.
+    if (!signal.aborted) throw error;
+  }
+}
+
+async function checkAll(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  texts: readonly string[],
+): Promise<Ingress[]> {
+  const checked: Ingress[] = [];
+  for (let from = 0; from < texts.length; from += AT_ONCE) {
+    // Portion by portion: requests get a turn in between.
+    if (from > 0) await setImmediate();
+    const portion = texts.slice(from, from + AT_ONCE);
+    checked.push(...(await Promise.all(portion.map((text) => checkIngress(ctx, rules, text)))));
+  }
+  return checked;
+}
+
+function verdictOf(ingress: Ingress): Verdict {
+  if (ingress.kind !== 'missing_keys') return ingress;
+  const servers = new Set(ingress.keys.map(({ server }) => server));
+  const reason = `The signing keys of ${[...servers].join(', ')} cannot be had`;
+  return { kind: 'dropped', eventId: ingress.eventId, reason };
+}
