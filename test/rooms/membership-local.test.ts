@@ -162,6 +162,14 @@ test('a restricted room refuses who is in none of the allowed rooms, whatever th
   assert.equal(claimed.kind, 'forbidden');
 });
 
+test('who authorises a join is not for the client to say', async () => {
+  await using rooms = await openRooms();
+  const { ctx } = rooms;
+  const room = await startedRoom(ctx, ALICE, { joinRule: 'public' });
+  await change(ctx, room, join(BOB, { content: { join_authorised_via_users_server: ALICE, 'x.own': 1 } }));
+  assert.deepEqual(await contentOf(ctx, room, BOB), { membership: 'join', 'x.own': 1 });
+});
+
 test("an invited user joins a restricted room without anybody's word", async () => {
   await using rooms = await openRooms();
   const { ctx } = rooms;
