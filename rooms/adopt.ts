@@ -3,15 +3,17 @@
 import type { EventId } from '#keys/ids.ts';
 import * as events from '#storage/events.ts';
 import * as rooms from '#storage/rooms.ts';
+import type { StateGroup } from '#storage/state-groups.ts';
+import { nidsOf } from '#storage/state-keys.ts';
 import { authStateOf, checkStateDependent } from './auth/check.ts';
 import type { RoomsContext } from './context.ts';
-import { type Event, stateMapKey } from './event.ts';
+import { type Event, splitStateMapKey, stateMapKey } from './event.ts';
 import { type Judged, judge, judgeTold } from './judge-told.ts';
 import { loadEvents } from './load.ts';
-import { newEvent, persist } from './persist.ts';
+import { groupOf, newEvent, persist } from './persist.ts';
 import { receiveLocked } from './receive.ts';
 import { pendingRedactionOf } from './redaction.ts';
-import { refTo } from './resolve-state.ts';
+import { groupRef, refTo, type StateRef } from './resolve-state.ts';
 import { getRoom, isInRoom, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
 import { isPlaced } from './stored-event.ts';
@@ -130,6 +132,7 @@ async function placeJoin(
 ): Promise<number | undefined> {
   const head = await headOf(ctx, room.roomNid);
   const cited = await loadEvents(ctx, [join.eventId, ...join.prevEvents]);
+  const stateBefore = await storeState(ctx, await refTo(ctx, head.stateGroup, told.stateIds));
   const nids = await events.nidsOf(ctx.db, told.stateIds.values());
   const inMemory = new Map<number, Event>();
   for (const event of told.events) {
@@ -142,7 +145,7 @@ async function placeJoin(
       {
         event: join,
         status: 'accepted',
-        stateBefore: await refTo(ctx, head.stateGroup, told.stateIds),
+        stateBefore: groupRef(stateBefore),
         order: 'live',
         outlier: cited.get(join.eventId),
         redactedBy: await pendingRedactionOf(ctx, join),
@@ -160,6 +163,16 @@ async function placeJoin(
     arrives: { inMemory },
   });
   return persisted.kind === 'conflict' ? undefined : persisted.events[0]?.position;
+}
+
+/** The group of the state. In portions too, as far as it goes: nothing refers to it yet. */
+async function storeState(ctx: RoomsContext, state: StateRef): Promise<StateGroup> {
+  const keys = [...state.changes.keys()].map(splitStateMapKey);
+  for (let from = 0; from < keys.length; from += ROWS_AT_ONCE) {
+    const portion = keys.slice(from, from + ROWS_AT_ONCE);
+    await ctx.db.write('rooms.storeStateKeys', (tx) => nidsOf(tx, portion));
+  }
+  return ctx.db.write('rooms.storeState', (tx) => groupOf(tx, state));
 }
 
 /** Another of our users was faster: the room is ours to follow already. */

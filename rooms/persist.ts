@@ -106,7 +106,7 @@ async function currentGroupOf(tx: Tx, plan: PersistPlan, last: StateGroup): Prom
 }
 
 /** The group of a state, stored where it was not. */
-async function groupOf(tx: Tx, state: StateRef): Promise<StateGroup> {
+export async function groupOf(tx: Tx, state: StateRef): Promise<StateGroup> {
   if (state.changes.size === 0) return state.base;
   const keys = await nidsOf(tx, [...state.changes.keys()].map(splitStateMapKey));
   const eventIds = [...state.changes.values()];
