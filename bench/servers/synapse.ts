@@ -5,7 +5,6 @@
 
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { freePort, launch, type ServerKind } from '#bench/servers/server.ts';
@@ -33,10 +32,10 @@ export const synapse: ServerKind = {
   },
 };
 
-/** KURIR_BENCH_SYNAPSE_VENV names a virtual environment that has Synapse already. */
+/** The environment that the tests against Synapse use too; KURIR_TEST_SYNAPSE_VENV names another. */
 function environmentFolder(): string {
-  const cache = process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache');
-  return process.env.KURIR_BENCH_SYNAPSE_VENV ?? path.join(cache, 'kurir-bench', PACKAGE.replace('==', '-'));
+  const own = path.resolve(import.meta.dirname, '../../node_modules/.cache/kurir-peers/synapse');
+  return process.env.KURIR_TEST_SYNAPSE_VENV ?? own;
 }
 
 function python(): string {
