@@ -93,8 +93,8 @@ export async function tryDraft(
   return { kind: 'ok', eventId: event.eventId };
 }
 
-/** What the line writes. `remote`: the room has users of other servers. */
-export async function planOf(ctx: RoomsContext, line: Line, remote: boolean): Promise<PersistPlan> {
+/** What the line writes. `concernsOthers`: other servers are to be sent it. */
+export async function planOf(ctx: RoomsContext, line: Line, concernsOthers: boolean): Promise<PersistPlan> {
   const placements = line.drafted.map(
     ({ event, transaction, redacts }, index): Placement => ({
       event,
@@ -103,7 +103,7 @@ export async function planOf(ctx: RoomsContext, line: Line, remote: boolean): Pr
       order: 'live',
       transaction,
       redacts,
-      outgoing: remote,
+      outgoing: concernsOthers,
     }),
   );
   return {

@@ -3,12 +3,13 @@
  * written together, so that a busy room is not held to one event for each flush to disk.
  */
 
-import type { EventId, RoomId, UserId } from '#keys/ids.ts';
+import { belongsTo, type EventId, type RoomId, type ServerName, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { TransactionKey } from '#storage/client-transactions.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { RoomsContext } from './context.ts';
 import { type Drafted, type Line, lineFrom, planOf, tryDraft } from './draft.ts';
+import type { Event } from './event.ts';
 import { loadEvent } from './load.ts';
 import { type PersistPlan, persist } from './persist.ts';
 import { getRoom, joinedServers, type Room } from './room.ts';
@@ -174,11 +175,15 @@ async function draftOnce(
 
 async function planFor(ctx: RoomsContext, room: Room, line: Line): Promise<PersistPlan> {
   const servers = await joinedServers(ctx, room.roomNid);
-  return planOf(
-    ctx,
-    line,
-    servers.some((server) => server !== ctx.serverName),
-  );
+  const concernsOthers =
+    servers.some((server) => server !== ctx.serverName) ||
+    line.drafted.some(({ event }) => isOfRemoteMember(event, ctx.serverName));
+  return planOf(ctx, line, concernsOthers);
+}
+
+/** The server of one who was only invited is not in the room, and must still hear that the invitation is gone. */
+function isOfRemoteMember({ type, stateKey }: Event, serverName: ServerName): boolean {
+  return type === 'm.room.member' && stateKey !== undefined && !belongsTo(stateKey, serverName);
 }
 
 async function seenTransactions(ctx: RoomsContext, drafts: readonly Draft[]): Promise<Map<string, EventId>> {
