@@ -56,7 +56,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const streams = opening.use(await Streams.open(db));
 
   const foundation = { config, db, streams, signingKey, clock, log };
-  const { federation, sender } = await openFederation(foundation, opening);
+  const { federation, begin } = await openFederation(foundation, opening);
   const sessions = opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted')));
   const limits = new RateLimits({ enabled: config.rateLimits, clock });
   const stopping = new AbortController();
@@ -74,7 +74,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   opening.defer(() => drainAll([clientApp, federationApp], stopping));
   const clientUrl = await start(clientApp, config.clientListen, 'http');
   const federationUrl = await start(federationApp, config.federationListen, 'https');
-  sender.start();
+  begin();
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
 
   const closing = opening.move();

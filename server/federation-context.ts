@@ -4,6 +4,7 @@ import { Backoff } from '#federation/backoff.ts';
 import { FederationClient } from '#federation/client.ts';
 import type { FederationContext } from '#federation/context.ts';
 import { Dialer } from '#federation/dial.ts';
+import { Stage } from '#federation/inbound/stage.ts';
 import { FederationSender } from '#federation/outbound/sender.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
 import { ServerResolver } from '#federation/resolve.ts';
@@ -28,11 +29,14 @@ export interface Foundation {
   readonly log: Log;
 }
 
-/** What rooms and federation need; whoever has a life of its own is put on `closing`. */
+/**
+ * What rooms and federation need; whoever has a life of its own is put on `closing`. `begin` takes up what the last
+ * process left: deliveries to other servers, and events received from them.
+ */
 export async function openFederation(
   foundation: Foundation,
   closing: AsyncDisposableStack,
-): Promise<{ federation: FederationContext; sender: FederationSender }> {
+): Promise<{ federation: FederationContext; begin: () => void }> {
   const { config, db, streams, signingKey, clock, log } = foundation;
   const { serverName } = config;
   const softwareVersion = await version();
@@ -57,8 +61,13 @@ export async function openFederation(
     ...{ client, resolver, backoff, typing },
     federation: { version: softwareVersion, publicAddress: config.federationAddress },
   };
-  const sender = closing.use(new FederationSender(context));
-  return { federation: { ...context, sender }, sender };
+  const inbound = closing.use(new Stage(context));
+  const sender = closing.use(new FederationSender({ ...context, inbound }));
+  const begin = () => {
+    inbound.start();
+    sender.start();
+  };
+  return { federation: { ...context, inbound, sender }, begin };
 }
 
 /** The version in package.json. */

@@ -79,7 +79,7 @@ function start(
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('KURIR_'));
   const child = spawn(process.execPath, [`${root}${program}`, ...args], {
     cwd: root,
-    env: { ...Object.fromEntries(inherited), ...env },
+    env: { NODE_COMPILE_CACHE: `${root}node_modules/.cache/kurir`, ...Object.fromEntries(inherited), ...env },
   });
   const output = { out: '', err: '' };
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
