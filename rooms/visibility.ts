@@ -171,7 +171,7 @@ async function visibilitiesAt(
 }
 
 /** The memberships of some users in some states; a user who has none is absent. */
-async function membershipsAt(
+export async function membershipsAt(
   ctx: RoomsContext,
   groups: readonly StateGroup[],
   users: readonly UserId[],

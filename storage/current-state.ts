@@ -46,6 +46,14 @@ const ALL_OF_TYPE = sql<[number, string], Row>(
   `SELECT type, state_key, event_nid FROM current_state
    WHERE room_nid = ? AND type = ? ORDER BY type, state_key`,
 );
+// Two ranges of the primary key: the members of a large room are not walked over.
+const ALL_BESIDES = sql<[number, string, number, string], Row>(
+  'currentState.allBesides',
+  `SELECT type, state_key, event_nid FROM current_state WHERE room_nid = ? AND type < ?
+   UNION ALL
+   SELECT type, state_key, event_nid FROM current_state WHERE room_nid = ? AND type > ?
+   ORDER BY type, state_key`,
+);
 const SET = sql<[number, string, string, number]>(
   'currentState.set',
   `INSERT INTO current_state (room_nid, type, state_key, event_nid) VALUES (?, ?, ?, ?)
@@ -90,6 +98,16 @@ export async function some(
 /** The whole current state: keys and numeric ids of events. */
 export async function all(reader: Reader, roomNid: number): Promise<(StateKey & { eventNid: number })[]> {
   return (await reader.all(ALL, roomNid)).map(keyed);
+}
+
+/** The current state without what has one type, for instance without the members. */
+export async function allBesides(
+  reader: Reader,
+  roomNid: number,
+  type: string,
+): Promise<(StateKey & { eventNid: number })[]> {
+  const column = textColumn(type);
+  return (await reader.all(ALL_BESIDES, roomNid, column, roomNid, column)).map(keyed);
 }
 
 /** All of the current state that has one type, for instance the members. */

@@ -59,7 +59,7 @@ export async function set(
   room: { roomNid: number; roomId: RoomId },
   receipt: Receipt,
 ): Promise<number> {
-  const hints = [`room:${room.roomId}`, `user:${receipt.userId}`];
+  const hints = [`room:${room.roomId}`, `receipts:${room.roomId}`, `user:${receipt.userId}`];
   if (receipt.type === 'm.read') hints.push('receipts');
   const position = streams.allocate(tx, hints);
   const { userId, type, threadId, eventId, ts } = receipt;

@@ -3,7 +3,14 @@
  * serve /sync, /messages and all other pages: a position is a point between two events of every timeline.
  */
 
-const TOKEN = /^s1_(-?\d{1,15})$/;
+const TOKEN = /^s1_(-?\d{1,15})(?:_(\d{1,15}))?$/;
+
+/** Where a /sync continues. */
+export interface SyncPoint {
+  readonly position: number;
+  /** Where the device's inbox continues: before `position` where not all of it fitted into the answer. */
+  readonly inbox: number;
+}
 
 /** The token that says "up to and with this position". */
 export function formatToken(position: number): string {
@@ -14,4 +21,17 @@ export function formatToken(position: number): string {
 export function parseToken(token: string): number | undefined {
   const digits = TOKEN.exec(token)?.[1];
   return digits === undefined ? undefined : Number(digits);
+}
+
+/** The token of a /sync answer. */
+export function formatSyncToken({ position, inbox }: SyncPoint): string {
+  return inbox === position ? formatToken(position) : `${formatToken(position)}_${inbox}`;
+}
+
+/** Where the /sync with this token continues; undefined for what is no token of a /sync answer. */
+export function parseSyncToken(token: string): SyncPoint | undefined {
+  const [, digits, inbox] = TOKEN.exec(token) ?? [];
+  const position = Number(digits);
+  if (digits === undefined || position < 0) return undefined;
+  return { position, inbox: inbox === undefined ? position : Math.min(Number(inbox), position) };
 }

@@ -1,0 +1,100 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#syncing */
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { invalidParam } from '#federation/errors.ts';
+import { requireRequester } from '../auth/requester.ts';
+import type { ServerContext } from '../context.ts';
+import { createSyncContext, type SyncContext, type SyncRequest } from '../sync/context.ts';
+import { NO_FILTER } from '../sync/filter.ts';
+import { parseSyncToken } from '../sync/token.ts';
+import { type Answer, answerNow } from '../sync/v3.ts';
+import { LongPolls } from '../sync/wait.ts';
+
+type Query = Partial<Record<string, unknown>>;
+type SyncHttpRequest = FastifyRequest<{ Querystring: Query }>;
+
+const LONGEST_WAIT_MS = 60_000;
+/** What came before `use_state_after`, and is still sent by older clients. */
+const MSC4222 = 'org.matrix.msc4222';
+const TIMEOUT = /^\d{1,15}$/;
+
+/** News of all rooms and of the account: at once, or when there is something new. */
+export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  const sync = createSyncContext(ctx);
+  const polls = new LongPolls(ctx.shutdown);
+  const config = { longPoll: true };
+  app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
+    const wanted = await parseRequest(sync, request);
+    const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
+    const answer = await answerInTime(sync, wanted, { polls, timeoutMs, reply });
+    return reply.header('content-type', 'application/json; charset=utf-8').send(answer.text);
+  });
+}
+
+/** The first answer that tells something; the last one there is when it is time to answer. */
+async function answerInTime(
+  sync: SyncContext,
+  request: SyncRequest,
+  { polls, timeoutMs, reply }: { polls: LongPolls; timeoutMs: number; reply: FastifyReply },
+): Promise<Answer> {
+  const first = await answerNow(sync, request);
+  // "The timeout parameter will be ignored and the query will return immediately": what was asked for is told.
+  const isWanted = request.since === undefined || request.fullState;
+  if (first.hasNews || isWanted || timeoutMs === 0) return first;
+  const { userId, deviceId } = request.requester;
+  const how = { timeoutMs, response: reply.raw };
+  return polls.hold(`${userId} ${deviceId}`, how, async (signal) => {
+    let answer = first;
+    while (!answer.hasNews) {
+      const how = await sync.server.streams.wait(answer.upto, answer.keys, signal);
+      if (how === 'aborted') break;
+      answer = await answerNow(sync, request);
+    }
+    return answer;
+  });
+}
+
+async function parseRequest(sync: SyncContext, request: SyncHttpRequest): Promise<SyncRequest> {
+  const requester = await requireRequester(sync.server, request);
+  const { since, filter, full_state: fullState } = request.query;
+  const point = typeof since === 'string' && since !== '' ? parseSyncToken(since) : undefined;
+  if (since !== undefined && since !== '' && point === undefined) {
+    throw invalidParam('since is not a token of this server');
+  }
+  // From a database that was put back to an earlier time: there is no other way than to begin again.
+  const isAhead = point !== undefined && point.position > sync.server.streams.upto();
+  if (point !== undefined && !isAhead) {
+    await sync.inboxes.acknowledge(sync.server.db, requester, point.inbox);
+  }
+  return {
+    requester,
+    since: isAhead ? undefined : point?.position,
+    inbox: isAhead ? 0 : (point?.inbox ?? 0),
+    filter: await filterOf(sync, requester.userId, filter),
+    fullState: fullState === 'true',
+    stateMember: stateMemberOf(request.query),
+  };
+}
+
+/** Under which name, and thereby of which moment, the state of rooms is told. */
+function stateMemberOf(query: Query): SyncRequest['stateMember'] {
+  if (query.use_state_after === 'true') return 'state_after';
+  return query[`${MSC4222}.use_state_after`] === 'true' ? `${MSC4222}.state_after` : 'state';
+}
+
+async function filterOf(
+  sync: SyncContext,
+  userId: SyncRequest['requester']['userId'],
+  filter: unknown,
+): Promise<SyncRequest['filter']> {
+  if (filter === undefined || filter === '') return NO_FILTER;
+  const found = typeof filter === 'string' && (await sync.filters.find(sync.server.db, userId, filter));
+  if (!found) throw invalidParam('filter is neither JSON nor the id of a filter');
+  return found;
+}
+
+function timeoutOf(value: unknown): number {
+  if (value === undefined) return 0;
+  if (typeof value !== 'string' || !TIMEOUT.test(value)) throw invalidParam('timeout must be an integer');
+  return Number(value);
+}

@@ -1,0 +1,35 @@
+/** Global account data, and that of rooms, which the rooms' sections tell. */
+
+import * as accountData from '#storage/account-data.ts';
+import { defaultRules } from '../push/default-rules.ts';
+import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
+import { passes } from './filter.ts';
+
+export interface AccountPart {
+  /** Events of the account as a whole, as JSON. */
+  readonly events: readonly string[];
+  readonly roomAccountData: SyncAnswer['roomAccountData'];
+}
+
+const NOTHING: AccountPart = { events: [], roomAccountData: new Map() };
+
+/** A user's account data that changed since the last answer; all of it in an initial sync. */
+export async function accountPart(
+  { server }: SyncContext,
+  { requester, since, filter }: SyncRequest,
+  upto: number,
+): Promise<AccountPart> {
+  const { userId } = requester;
+  if (since !== undefined && !server.streams.mayConcern(`user:${userId}`, since)) return NOTHING;
+  const data = await accountData.since(server.db, userId, since ?? 0, upto);
+  const global = data
+    .filter(({ roomId }) => roomId === '')
+    .map(({ type, content }) => ({ type, content: content as unknown }));
+  if (since === undefined)
+    global.unshift({ type: 'm.push_rules', content: { global: defaultRules(userId) } });
+  const events = global
+    .filter(({ type }) => passes(filter.accountData, { type }))
+    .map(({ type, content }) => JSON.stringify({ type, content }));
+  const ofRooms = data.filter(({ roomId }) => roomId !== '');
+  return { events, roomAccountData: Map.groupBy(ofRooms, ({ roomId }) => roomId) };
+}

@@ -1,0 +1,52 @@
+import type { AccountData } from '#storage/account-data.ts';
+import type { Requester } from '../auth/requester.ts';
+import type { ServerContext } from '../context.ts';
+import { Filters, type SyncFilter } from './filter.ts';
+import { Inboxes } from './inboxes.ts';
+import { SentMembers } from './lazy-members.ts';
+import { RecentTimelines } from './recent-timelines.ts';
+import { type SyncUser, SyncUsers } from './sync-users.ts';
+
+/** What the parts of /sync take first: the server, and what they keep in memory between two requests. */
+export interface SyncContext {
+  readonly server: ServerContext;
+  readonly filters: Filters;
+  readonly inboxes: Inboxes;
+  readonly sentMembers: SentMembers;
+  readonly timelines: RecentTimelines;
+  readonly users: SyncUsers;
+}
+
+/** What one /sync asks for. */
+export interface SyncRequest {
+  readonly requester: Requester;
+  /** Undefined for an initial sync. */
+  readonly since: number | undefined;
+  /** Where the device's inbox continues. */
+  readonly inbox: number;
+  readonly filter: SyncFilter;
+  readonly fullState: boolean;
+  /** `state` of the start of the timeline, or one of the names for the state after it. */
+  readonly stateMember: 'state' | 'state_after' | 'org.matrix.msc4222.state_after';
+}
+
+/** One answer: for whom, what was asked, and up to where it goes. */
+export interface SyncAnswer {
+  readonly request: SyncRequest;
+  readonly user: SyncUser;
+  readonly upto: number;
+  /** The user's account data that changed since the last answer, or all of it, by room id. */
+  readonly roomAccountData: ReadonlyMap<string, readonly AccountData[]>;
+}
+
+/** Everything of /sync for one server. */
+export function createSyncContext(server: ServerContext): SyncContext {
+  return {
+    server,
+    filters: new Filters(),
+    inboxes: new Inboxes(),
+    sentMembers: new SentMembers(),
+    timelines: new RecentTimelines(server),
+    users: new SyncUsers(server),
+  };
+}

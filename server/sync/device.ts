@@ -1,0 +1,53 @@
+/** What /sync tells of a user's devices: https://spec.matrix.org/v1.19/client-server-api/#e2e-extensions-to-sync */
+
+import * as deviceLists from '#storage/device-lists.ts';
+import * as e2eeKeys from '#storage/e2ee-keys.ts';
+import type { SyncAnswer, SyncContext } from './context.ts';
+
+export interface DevicePart {
+  /** Members of the answer, without braces. */
+  readonly json: string;
+  /** True where there is something that the client should be told at once. */
+  readonly hasNews: boolean;
+  /** Where the device's inbox continues. */
+  readonly inbox: number;
+}
+
+/** Messages to the device, changes of other users' devices, and how many keys the device has left. */
+export async function devicePart(
+  sync: SyncContext,
+  { request, upto }: Pick<SyncAnswer, 'request' | 'upto'>,
+): Promise<DevicePart> {
+  const { server, inboxes } = sync;
+  const { requester } = request;
+  const inbox = await inboxes.read(server, requester, { after: request.inbox, upto });
+  const lists = await changedLists(sync, request, upto);
+  const parts = [await keyCounts(sync, request)];
+  if (inbox.messages.length > 0) parts.push(`"to_device":{"events":[${inbox.messages.join(',')}]}`);
+  if (lists !== undefined) parts.push(`"device_lists":${JSON.stringify(lists)}`);
+  const hasNews = inbox.messages.length > 0 || lists !== undefined;
+  return { json: parts.join(','), hasNews, inbox: inbox.last };
+}
+
+/** "Note: only present on an incremental sync": undefined also where nothing changed. */
+async function changedLists(
+  { server }: SyncContext,
+  { requester, since }: SyncAnswer['request'],
+  upto: number,
+): Promise<{ changed: readonly string[]; left: readonly string[] } | undefined> {
+  if (since === undefined) return undefined;
+  const { streams } = server;
+  if (!streams.mayConcern('device_lists', since) && !streams.mayConcern('memberships', since))
+    return undefined;
+  const lists = await deviceLists.changedSince(server.db, requester.userId, { after: since, upto });
+  return lists.changed.length === 0 && lists.left.length === 0 ? undefined : lists;
+}
+
+async function keyCounts({ server }: SyncContext, { requester }: SyncAnswer['request']): Promise<string> {
+  const { userId, deviceId } = requester;
+  const counts = await e2eeKeys.oneTimeKeyCounts(server.db, userId, deviceId);
+  const unused = await e2eeKeys.unusedFallbackTypes(server.db, userId, deviceId);
+  // Clients that find no count upload no keys: those of the usual algorithm are counted where there are none too.
+  const byAlgorithm = { signed_curve25519: 0, ...Object.fromEntries(counts) };
+  return `"device_one_time_keys_count":${JSON.stringify(byAlgorithm)},"device_unused_fallback_key_types":${JSON.stringify(unused)}`;
+}

@@ -1,0 +1,71 @@
+/** Typing and receipts of a room, as /sync tells them. */
+
+import type { UserId } from '#keys/ids.ts';
+import type { Receipt } from '#storage/receipts.ts';
+import * as receipts from '#storage/receipts.ts';
+import type { SyncAnswer, SyncContext } from './context.ts';
+import { includesRoom, passes } from './filter.ts';
+import type { JoinedRoom } from './sync-users.ts';
+
+/** The ephemeral events of a room since a position, or all that hold; each as JSON. */
+export async function ephemeralEvents(
+  sync: SyncContext,
+  answer: SyncAnswer,
+  room: JoinedRoom,
+  since: number | undefined,
+): Promise<string[]> {
+  const { ephemeral: filter } = answer.request.filter;
+  if (!includesRoom(filter.rooms, room.roomId)) return [];
+  const events: string[] = [];
+  if (passes(filter, { type: 'm.typing' })) events.push(...typingEvents(sync, answer, room, since));
+  if (passes(filter, { type: 'm.receipt' })) events.push(...(await receiptEvents(sync, answer, room, since)));
+  return events;
+}
+
+/** https://spec.matrix.org/v1.19/client-server-api/#mtyping */
+function typingEvents(
+  { server }: SyncContext,
+  { user }: SyncAnswer,
+  { roomId }: JoinedRoom,
+  since: number | undefined,
+): string[] {
+  const last = server.typing.lastPosition(roomId);
+  if (since !== undefined && last <= since) return [];
+  const userIds = server.typing.in(roomId).filter((userId) => !user.ignored.has(userId));
+  if (since === undefined && userIds.length === 0) return [];
+  return [JSON.stringify({ type: 'm.typing', content: { user_ids: userIds } })];
+}
+
+/** https://spec.matrix.org/v1.19/client-server-api/#mreceipt */
+async function receiptEvents(
+  { server }: SyncContext,
+  { user, upto }: SyncAnswer,
+  room: JoinedRoom,
+  since: number | undefined,
+): Promise<string[]> {
+  if (since !== undefined && !server.streams.mayConcern(room.keys.receipts, since)) return [];
+  const found = await receipts.between(server.db, room.roomNid, { after: since ?? 0, upto });
+  const shown = found.filter(
+    (receipt) => isShownTo(receipt, user.userId) && !user.ignored.has(receipt.userId),
+  );
+  return shown.length === 0 ? [] : [JSON.stringify({ type: 'm.receipt', content: receiptContent(shown) })];
+}
+
+/** "m.read.private [...] is never shown to anybody but the user". */
+function isShownTo({ type, userId }: Receipt, reader: UserId): boolean {
+  return type !== 'm.read.private' || userId === reader;
+}
+
+type ReceiptContent = Record<string, Record<string, Record<string, { ts: number; thread_id?: string }>>>;
+
+/** By event, type and user. Of receipts for one event in two threads the last one is shown. */
+function receiptContent(found: readonly Receipt[]): ReceiptContent {
+  const content: ReceiptContent = {};
+  for (const { eventId, type, userId, threadId, ts } of found) {
+    content[eventId] ??= {};
+    const ofEvent = content[eventId];
+    ofEvent[type] ??= {};
+    ofEvent[type][userId] = { ts, ...(threadId !== '' && { thread_id: threadId }) };
+  }
+  return content;
+}

@@ -1,0 +1,169 @@
+/**
+ * Room events as clients get them: https://spec.matrix.org/v1.19/client-server-api/#room-event-format
+ *
+ * As text, cut where goes in what depends on the moment and on the reader, so that an event that many clients
+ * wait for is written once.
+ */
+
+import type { EventId } from '#keys/ids.ts';
+import { own } from '#keys/json.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { type Event, stateMapKey } from '#rooms/event.ts';
+import { loadEvents } from '#rooms/load.ts';
+import { stateOfGroup } from '#rooms/room-head.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import { membershipsAt, visibleTo } from '#rooms/visibility.ts';
+import type { Requester } from '../auth/requester.ts';
+
+/** An event as text, but for its end: the age, and what not everybody is shown of `unsigned`. */
+export interface EventText {
+  readonly stored: StoredEvent;
+  /** From the first brace up to the age. */
+  readonly head: string;
+  /** What everybody is shown of `unsigned`, after the age; each member begins with a comma. */
+  readonly unsigned: string;
+  /** The state event that it replaced, with `prev_content`, for those who may see that event. */
+  readonly replaced: { readonly stored: StoredEvent; readonly unsigned: string } | undefined;
+}
+
+/** What one reader is shown of an event, at one moment. */
+export interface Shown {
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** The reader's membership at the event. */
+  readonly membership?: string | undefined;
+  readonly showsPrevContent?: boolean;
+  /** The device that reads: the sender's own is told its transaction id. */
+  readonly device?: Pick<Requester, 'userId' | 'deviceId'>;
+  /** With `room_id`: everywhere but in /sync. */
+  readonly withRoomId?: boolean;
+}
+
+/** A whole event. */
+export function eventText({ stored, head, unsigned, replaced }: EventText, shown: Shown): string {
+  const { event } = stored;
+  let text = `${head}${shown.now - event.originServerTs}${unsigned}`;
+  if (shown.showsPrevContent === true && replaced !== undefined) text += replaced.unsigned;
+  if (shown.membership !== undefined) text += `,"membership":${JSON.stringify(shown.membership)}`;
+  if (shown.device !== undefined && isMadeBy(stored, shown.device)) {
+    text += `,"transaction_id":${JSON.stringify(stored.txn?.txnId)}`;
+  }
+  return shown.withRoomId === true ? `${text}},"room_id":${JSON.stringify(event.roomId)}}` : `${text}}}`;
+}
+
+/** True where the event was sent by this device with a transaction id. */
+export function isMadeBy(
+  { event, txn }: StoredEvent,
+  device: Pick<Requester, 'userId' | 'deviceId'>,
+): boolean {
+  return txn !== undefined && event.sender === device.userId && txn.deviceId === device.deviceId;
+}
+
+/** The texts of events, in their order, with what they replaced and what redacted them. */
+export async function textsOf(ctx: RoomsContext, events: readonly StoredEvent[]): Promise<EventText[]> {
+  const redactions = await redactionsOf(ctx, events);
+  const texts: EventText[] = [];
+  for (const stored of events) {
+    // One after the other: the state before each is another one, and mostly in memory.
+    const replaced = await replacedBy(ctx, stored);
+    const redaction = stored.redactedBy && redactions.get(stored.redactedBy);
+    const unsigned =
+      (redaction === undefined ? '' : `,"redacted_because":${bareText(redaction.event)}`) +
+      (replaced === undefined ? '' : `,"replaces_state":${JSON.stringify(replaced.event.eventId)}`);
+    texts.push({ stored, head: headOf(stored.event), unsigned, replaced: replaced && withContent(replaced) });
+  }
+  return texts;
+}
+
+/** The texts of events of the state, of which nothing more than themselves is of interest. */
+export function stateTexts(events: readonly StoredEvent[], shown: Shown): string[] {
+  return events.map((stored) =>
+    eventText({ stored, head: headOf(stored.event), unsigned: '', replaced: undefined }, shown),
+  );
+}
+
+/** Events of one room as a user sees them who may see them: whole, in their order. */
+export async function textsFor(
+  ctx: RoomsContext,
+  requester: Pick<Requester, 'userId' | 'deviceId'>,
+  events: readonly StoredEvent[],
+  options: { readonly withRoomId: boolean },
+): Promise<string[]> {
+  const [first] = events;
+  if (first === undefined) return [];
+  return renderFor(ctx, requester, await textsOf(ctx, events), options);
+}
+
+/** `textsFor` of texts that are there already. */
+export async function renderFor(
+  ctx: RoomsContext,
+  requester: Pick<Requester, 'userId' | 'deviceId'>,
+  texts: readonly EventText[],
+  { withRoomId }: { readonly withRoomId: boolean },
+): Promise<string[]> {
+  const [first] = texts;
+  if (first === undefined) return [];
+  const { userId } = requester;
+  const groups = texts.map(({ stored }) => stored.stateAfter).filter((group) => group !== undefined);
+  const memberships = await membershipsAt(ctx, [...new Set(groups)], [userId]);
+  const before = texts.map(({ replaced }) => replaced?.stored).filter((stored) => stored !== undefined);
+  const visible = await visibleTo(ctx, first.stored.roomNid, { userId }, before);
+  const shownBefore = new Set(before.filter((_, index) => visible[index]));
+  const now = ctx.clock.now();
+  return texts.map((text) => {
+    const { stateAfter } = text.stored;
+    const membership =
+      stateAfter === undefined ? undefined : (memberships.get(stateAfter)?.get(userId) ?? 'leave');
+    const showsPrevContent = text.replaced !== undefined && shownBefore.has(text.replaced.stored);
+    return eventText(text, { now, membership, showsPrevContent, device: requester, withRoomId });
+  });
+}
+
+async function redactionsOf(
+  ctx: RoomsContext,
+  events: readonly StoredEvent[],
+): Promise<ReadonlyMap<EventId, StoredEvent>> {
+  const ids = events.map((stored) => stored.redactedBy).filter((eventId) => eventId !== undefined);
+  return ids.length === 0 ? new Map() : loadEvents(ctx, ids);
+}
+
+async function replacedBy(
+  ctx: RoomsContext,
+  { event, stateBefore }: StoredEvent,
+): Promise<StoredEvent | undefined> {
+  if (event.stateKey === undefined || stateBefore === undefined || stateBefore === 0) return undefined;
+  const key = { type: event.type, stateKey: event.stateKey };
+  return (await stateOfGroup(ctx, stateBefore, [key])).get(stateMapKey(key.type, key.stateKey));
+}
+
+function withContent(stored: StoredEvent): EventText['replaced'] {
+  return { stored, unsigned: `,"prev_content":${JSON.stringify(stored.event.content)}` };
+}
+
+function headOf(event: Event): string {
+  return `${membersOf(event)},"unsigned":{"age":`;
+}
+
+function bareText(event: Event): string {
+  return `${membersOf(event)}}`;
+}
+
+/** All members but `unsigned` and `room_id`. */
+function membersOf(event: Event): string {
+  const { eventId, type, sender, stateKey, originServerTs } = event;
+  const stateKeyText = stateKey === undefined ? '' : `,"state_key":${JSON.stringify(stateKey)}`;
+  return `{"content":${contentText(event)},"event_id":${JSON.stringify(eventId)},"origin_server_ts":${originServerTs}${redactsText(event)},"sender":${JSON.stringify(sender)}${stateKeyText},"type":${JSON.stringify(type)}`;
+}
+
+/**
+ * What a redaction redacts is shown in both places: "servers should add a redacts property to the content of
+ * m.room.redaction events in older room versions", and to the top level in newer ones.
+ */
+function contentText({ content, redacts }: Event): string {
+  if (redacts === undefined || own(content, 'redacts') === redacts) return JSON.stringify(content);
+  return JSON.stringify({ ...content, redacts });
+}
+
+function redactsText({ redacts }: Event): string {
+  return redacts === undefined ? '' : `,"redacts":${JSON.stringify(redacts)}`;
+}

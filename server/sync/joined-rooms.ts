@@ -1,0 +1,136 @@
+/** `rooms.join`: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync */
+
+import type { UserId } from '#keys/ids.ts';
+import { membershipOf } from '#rooms/event.ts';
+import { loadNid } from '#rooms/load.ts';
+import { type RoomSummary, summaryFor } from '#rooms/summary.ts';
+import * as accountData from '#storage/account-data.ts';
+import * as currentState from '#storage/current-state.ts';
+import type { SyncAnswer, SyncContext } from './context.ts';
+import { ephemeralEvents } from './ephemeral.ts';
+import { type EventFilter, includesRoom, passes } from './filter.ts';
+import { statePart } from './state-part.ts';
+import type { JoinedRoom } from './sync-users.ts';
+import { timelinePart } from './timeline-part.ts';
+
+/** What is told of a room: all that there is, or what is new since a position. */
+interface Telling {
+  /** Undefined where the client has nothing of the room's state, or asks for all of it. */
+  readonly stateSince: number | undefined;
+  /** Undefined where the client has nothing of the room. */
+  readonly since: number | undefined;
+}
+
+const BEGINNING = Number.MIN_SAFE_INTEGER;
+/** Counting is a matter of push rules, which are not evaluated yet. */
+const UNREAD = '"unread_notifications":{"highlight_count":0,"notification_count":0}';
+
+/** The rooms of which there is something to tell, each as `"room id":{...}`. */
+export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promise<string[]> {
+  const { request, user, roomAccountData } = answer;
+  const { since, fullState, filter } = request;
+  const { streams } = sync.server;
+  const sections: string[] = [];
+  for (const room of user.joined) {
+    const mayHaveNews =
+      since === undefined ||
+      fullState ||
+      streams.mayConcern(room.keys.any, since) ||
+      roomAccountData.has(room.roomId);
+    if (!mayHaveNews || !includesRoom(filter.rooms, room.roomId)) continue;
+    // One after the other: a single answer must not crowd out all others.
+    const isNew = since === undefined || (await hasJoinedSince(sync, room, { userId: user.userId, since }));
+    const stateSince = isNew || fullState ? undefined : since;
+    const section = await roomSection(sync, answer, room, { since: isNew ? undefined : since, stateSince });
+    if (section !== undefined) sections.push(`${JSON.stringify(room.roomId)}:${section}`);
+  }
+  return sections;
+}
+
+/** True where the user was not in the room at `since`. */
+async function hasJoinedSince(
+  { server }: SyncContext,
+  { roomNid, joinedAt }: JoinedRoom,
+  { userId, since }: { readonly userId: UserId; readonly since: number },
+): Promise<boolean> {
+  if (joinedAt <= since) return false;
+  const deltas = await currentState.deltas(server.db, roomNid, { after: since, upto: joinedAt });
+  const first = deltas.find(({ type, stateKey }) => type === 'm.room.member' && stateKey === userId);
+  const before = first?.prevEventNid === undefined ? undefined : await loadNid(server, first.prevEventNid);
+  return before === undefined || membershipOf(before.event) !== 'join';
+}
+
+/** Undefined where there is nothing to tell. */
+async function roomSection(
+  sync: SyncContext,
+  answer: SyncAnswer,
+  room: JoinedRoom,
+  { since, stateSince }: Telling,
+): Promise<string | undefined> {
+  const { request, user, upto } = answer;
+  const { roomNid, roomId, joinedAt } = room;
+  const { server } = sync;
+  const isWhole = stateSince === undefined;
+  const timeline = await timelinePart(
+    sync,
+    answer,
+    { roomNid, roomId, joinedAt },
+    { after: since ?? BEGINNING, upto },
+  );
+  const mayNeedSummary = isWhole || server.streams.mayConcern(room.keys.state, stateSince);
+  const summary = mayNeedSummary ? await summaryFor(server, roomNid, user.userId) : undefined;
+  const members = [...(isWhole ? [user.userId] : []), ...(summary?.heroes ?? [])];
+  const state = await statePart(
+    sync,
+    request,
+    { roomNid, roomId, since: stateSince, upto, members },
+    timeline,
+  );
+  const ephemeral = await ephemeralEvents(sync, answer, room, since);
+  const account = await roomAccountEvents(sync, answer, room, since);
+
+  const isEmpty = timeline.events.length === 0 && !timeline.limited && state.json.length === 0;
+  if (!isWhole && isEmpty && ephemeral.length === 0 && account.length === 0) return undefined;
+  const parts = [
+    `"timeline":${timeline.json}`,
+    `"${request.stateMember}":${eventsJson(state.json)}`,
+    `"ephemeral":${eventsJson(ephemeral)}`,
+    `"account_data":${eventsJson(account)}`,
+    UNREAD,
+  ];
+  if (summary !== undefined && (isWhole || state.changesSummary))
+    parts.push(`"summary":${summaryJson(summary)}`);
+  return `{${parts.join(',')}}`;
+}
+
+/** The user's account data of the room, as JSON of events. */
+async function roomAccountEvents(
+  { server }: SyncContext,
+  { request, user, roomAccountData }: SyncAnswer,
+  { roomId }: JoinedRoom,
+  since: number | undefined,
+): Promise<string[]> {
+  const filter: EventFilter = request.filter.roomAccountData;
+  if (!includesRoom(filter.rooms, roomId)) return [];
+  // Of a room that the client does not have, what was set before is new too.
+  const isNewRoom = since === undefined && request.since !== undefined;
+  const all = isNewRoom
+    ? await accountData.ofRoom(server.db, user.userId, roomId)
+    : (roomAccountData.get(roomId) ?? []);
+  return all
+    .filter(({ type }) => passes(filter, { type }))
+    .map(({ type, content }) => JSON.stringify({ type, content }));
+}
+
+function summaryJson({ heroes, joinedCount, invitedCount }: RoomSummary): string {
+  return JSON.stringify({
+    ...(heroes !== undefined && { 'm.heroes': heroes }),
+    'm.joined_member_count': joinedCount,
+    'm.invited_member_count': invitedCount,
+  });
+}
+
+/** An object with a list of events. */
+export function eventsJson(events: readonly string[]): string {
+  return events.length === 0 ? '{"events":[]}' : `{"events":[${events.join(',')}]}`;
+}

@@ -1,0 +1,106 @@
+/** `rooms.invite`, `rooms.knock` and `rooms.leave`: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync */
+
+import { membershipOf } from '#rooms/event.ts';
+import { loadNid } from '#rooms/load.ts';
+import { stateAt } from '#rooms/state.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import * as currentState from '#storage/current-state.ts';
+import type { MembershipRow } from '#storage/memberships.ts';
+import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
+import { includesRoom } from './filter.ts';
+import { textsFor } from './format.ts';
+import { eventsJson } from './joined-rooms.ts';
+import { timelineJson } from './recent-timelines.ts';
+import { statePart } from './state-part.ts';
+import { strippedStateFor } from './stripped-state.ts';
+import { timelinePart } from './timeline-part.ts';
+
+/** By `invite`, `knock` and `leave`: the rooms of which there is something to tell, each as `"room id":{...}`. */
+export type OtherRooms = Record<'invite' | 'knock' | 'leave', readonly string[]>;
+
+const BEGINNING = Number.MIN_SAFE_INTEGER;
+
+/** Rooms that the user is not joined to and whose membership has changed. */
+export async function otherRooms(sync: SyncContext, answer: SyncAnswer): Promise<OtherRooms> {
+  const { request, user } = answer;
+  const { since = BEGINNING, filter } = request;
+  const sections = { invite: [] as string[], knock: [] as string[], leave: [] as string[] };
+  for (const row of user.others) {
+    if (row.position <= since || !includesRoom(filter.rooms, row.roomId)) continue;
+    const kind = row.membership === 'invite' || row.membership === 'knock' ? row.membership : 'leave';
+    // Few: what has changed since the last answer. In an initial sync all invitations are told.
+    const section =
+      kind === 'leave' ? await leftRoom(sync, answer, row) : await strippedRoom(sync, answer, row, kind);
+    if (section !== undefined) sections[kind].push(`${JSON.stringify(row.roomId)}:${section}`);
+  }
+  return sections;
+}
+
+/** "Servers must not send room invites from ignored users to clients." */
+async function strippedRoom(
+  { server }: SyncContext,
+  { user }: SyncAnswer,
+  row: MembershipRow,
+  kind: 'invite' | 'knock',
+): Promise<string | undefined> {
+  const sender = user.ignored.size === 0 ? undefined : (await loadNid(server, row.eventNid))?.event.sender;
+  if (sender !== undefined && user.ignored.has(sender)) return undefined;
+  const state = await strippedStateFor(server, row);
+  return `{"${kind}_state":${eventsJson(state.map((event) => JSON.stringify(event)))}}`;
+}
+
+/** "The timeline of messages and state changes in the room up to the point when the user left." */
+async function leftRoom(
+  sync: SyncContext,
+  answer: SyncAnswer,
+  row: MembershipRow,
+): Promise<string | undefined> {
+  const { request } = answer;
+  const { since, filter } = request;
+  if (since === undefined && !filter.includeLeave) return undefined;
+  const leaving = await loadNid(sync.server, row.eventNid);
+  const wasIn = since !== undefined && (await membershipAt(sync, row, since)) === 'join';
+  const hasLeft = leaving !== undefined && (await membershipBefore(sync, leaving)) === 'join';
+  // Who was only invited, or had left before, is told of no more than that.
+  if (!wasIn && !hasLeft) return leftSection(request, await bareTimeline(sync, request, leaving), []);
+
+  const { roomNid, roomId, position: upto } = row;
+  const room = { roomNid, roomId, joinedAt: undefined };
+  const timeline = await timelinePart(sync, answer, room, { after: wasIn ? since : BEGINNING, upto });
+  const range = { roomNid, roomId, since: wasIn ? since : undefined, upto, members: [] };
+  const state = await statePart(sync, request, range, timeline);
+  return leftSection(request, timeline.json, state.json);
+}
+
+function leftSection(request: SyncRequest, timeline: string, state: readonly string[]): string {
+  return `{"timeline":${timeline},"${request.stateMember}":${eventsJson(state)}}`;
+}
+
+/** A timeline of nothing but the event by which the user left. */
+async function bareTimeline(
+  { server }: SyncContext,
+  { requester }: SyncRequest,
+  leaving: StoredEvent | undefined,
+): Promise<string> {
+  const events = leaving === undefined ? [] : [leaving];
+  const texts = await textsFor(server, requester, events, { withRoomId: false });
+  return timelineJson(texts, { limited: false, start: leaving?.position ?? server.streams.upto() });
+}
+
+/** The user's membership at a position, where the room's state has said so since. */
+async function membershipAt(
+  { server }: SyncContext,
+  { roomNid, userId, position }: MembershipRow,
+  since: number,
+): Promise<string | undefined> {
+  const deltas = await currentState.deltas(server.db, roomNid, { after: since, upto: position });
+  const first = deltas.find(({ type, stateKey }) => type === 'm.room.member' && stateKey === userId);
+  const before = first?.prevEventNid === undefined ? undefined : await loadNid(server, first.prevEventNid);
+  return before === undefined ? undefined : membershipOf(before.event);
+}
+
+async function membershipBefore({ server }: SyncContext, leaving: StoredEvent): Promise<string | undefined> {
+  const { type, stateKey = '' } = leaving.event;
+  const [before] = await stateAt(server, leaving, 'before', [{ type, stateKey }]);
+  return before === undefined ? undefined : membershipOf(before.event);
+}

@@ -1,0 +1,252 @@
+/**
+ * The newest events of the rooms in use, as text, read once for all who sync. Only what a member may see
+ * whoever they are is taken from here: everything else is asked for one by one (`timeline-part.ts`).
+ */
+
+import { stringAt } from '#keys/json.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { loadNids } from '#rooms/load.ts';
+import { stateOfGroup } from '#rooms/room-head.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import { Lru } from '#storage/lru.ts';
+import type { StateGroup } from '#storage/state-groups.ts';
+import * as timeline from '#storage/timeline.ts';
+import { type EventText, eventText, textsOf } from './format.ts';
+import { formatToken } from './token.ts';
+
+interface RecentEvent {
+  readonly text: EventText;
+  readonly position: number;
+  /** True where the history was visible to all who are joined, at that event. */
+  readonly isOpen: boolean;
+}
+
+export interface Range {
+  /** Exclusive. */
+  readonly after: number;
+  /** Inclusive. */
+  readonly upto: number;
+  /** The newest so many. */
+  readonly limit: number;
+}
+
+/** Some of a room's newest events, oldest first. */
+export interface RecentPart {
+  readonly events: readonly StoredEvent[];
+  readonly texts: readonly EventText[];
+  /** True where the history was visible to all who are joined, at each of the events. */
+  readonly isOpen: boolean;
+  /** The position before the first event; the end of the range where there is none. */
+  readonly start: number;
+  /** True where there are more in the range. */
+  readonly limited: boolean;
+  /** The JSON of the timeline, for a reader who was joined at each event and sent none of them by transaction. */
+  json(now: number): string;
+}
+
+const MOST_ROOMS = 2_000;
+const MOST_WEIGHT = 48 * 1024 * 1024;
+/** Read at first, and kept at least. */
+const FIRST_EVENTS = 50;
+/** Kept at most. */
+const MOST_EVENTS = 1_000;
+const MOST_PARTS = 16;
+/** Readings in a row where something stored changes again and again. */
+const MOST_ROUNDS = 5;
+const BEGINNING = Number.MIN_SAFE_INTEGER;
+const RESTRICTED_VISIBILITIES: ReadonlySet<string> = new Set(['joined', 'invited']);
+const VISIBILITY_KEY = { type: 'm.room.history_visibility', stateKey: '' };
+
+export class RecentTimelines {
+  readonly #ctx: RoomsContext;
+  readonly #rooms = new Lru<number, RecentTimeline>({
+    maxEntries: MOST_ROOMS,
+    maxWeight: MOST_WEIGHT,
+    weigh: (room) => room.weight,
+  });
+
+  constructor(ctx: RoomsContext) {
+    this.#ctx = ctx;
+  }
+
+  /** The events of a range; undefined where they are not all in memory, nor easily read into it. */
+  async part(roomNid: number, range: Range): Promise<RecentPart | undefined> {
+    const room = this.#rooms.get(roomNid) ?? new RecentTimeline(this.#ctx, roomNid);
+    const before = room.weight;
+    await room.readUpto(range.upto);
+    if (room.weight !== before) this.#rooms.set(roomNid, room);
+    return room.part(range);
+  }
+}
+
+class RecentTimeline {
+  readonly #ctx: RoomsContext;
+  readonly #roomNid: number;
+  /** By position; all that the room has after `#from` and up to `#upto`. */
+  #events: RecentEvent[] = [];
+  #from = 0;
+  #upto = BEGINNING;
+  #weight = 0;
+  /** `ctx.rooms.changes` when the events were last known to be as they are stored. */
+  #changes = -1;
+  #reading: Promise<void> | undefined;
+  readonly #openGroups = new Lru<StateGroup, boolean>({ maxEntries: 64 });
+  readonly #parts = new Lru<string, Part>({ maxEntries: MOST_PARTS });
+
+  constructor(ctx: RoomsContext, roomNid: number) {
+    this.#ctx = ctx;
+    this.#roomNid = roomNid;
+  }
+
+  /** About how many bytes it holds. */
+  get weight(): number {
+    return this.#weight;
+  }
+
+  /** Reads what came since the last time, once for all who ask at the same time. */
+  async readUpto(upto: number): Promise<void> {
+    // Each round waits for a reading that began before; the next is then mostly not needed.
+    for (let round = 0; this.#upto < upto || (round < MOST_ROUNDS && this.#isStale()); round++) {
+      this.#reading ??= this.#read(upto).finally(() => {
+        this.#reading = undefined;
+      });
+      await this.#reading;
+    }
+  }
+
+  part({ after, upto, limit }: Range): Part | undefined {
+    const key = `${after} ${upto} ${limit}`;
+    const known = this.#parts.get(key);
+    if (known !== undefined) return known;
+    const end = this.#indexAfter(upto);
+    const start = Math.max(this.#indexAfter(after), end - limit);
+    // Where memory begins within the range, a full page and one more show that it is limited.
+    if (after < this.#from && end - limit < 1) return undefined;
+    const limited = start > this.#indexAfter(after);
+    const part = new Part(this.#events.slice(start, end), limited, upto);
+    this.#parts.set(key, part);
+    return part;
+  }
+
+  /** Something stored has changed: it may have been one of these events, by a redaction. */
+  #isStale(): boolean {
+    const { rooms } = this.#ctx;
+    if (this.#changes === rooms.changes) return false;
+    if (this.#events.some(({ text }) => rooms.event(text.stored.nid) !== text.stored)) return true;
+    this.#changes = rooms.changes;
+    return false;
+  }
+
+  async #read(upto: number): Promise<void> {
+    if (this.#upto === BEGINNING || this.#isStale()) await this.#readAgain(Math.max(upto, this.#upto));
+    else await this.#readOn(upto);
+  }
+
+  async #readAgain(upto: number): Promise<void> {
+    const { changes } = this.#ctx.rooms;
+    const nids = await this.#newestNids(BEGINNING, upto, FIRST_EVENTS);
+    const events = await this.#load(nids.slice(0, FIRST_EVENTS).reverse());
+    this.#parts.clear();
+    this.#changes = changes;
+    this.#events = events;
+    this.#from = nids.length > FIRST_EVENTS ? (events[0]?.position ?? upto + 1) - 1 : BEGINNING;
+    this.#upto = upto;
+    this.#weight = weightOf(events);
+  }
+
+  async #readOn(upto: number): Promise<void> {
+    const nids = await this.#newestNids(this.#upto, upto, MOST_EVENTS);
+    if (nids.length > MOST_EVENTS) return this.#readAgain(upto);
+    const events = await this.#load(nids.reverse());
+    this.#events.push(...events);
+    this.#upto = upto;
+    this.#weight += weightOf(events);
+    if (this.#events.length <= MOST_EVENTS) return;
+    this.#events.splice(0, this.#events.length - MOST_EVENTS / 2);
+    this.#from = (this.#events[0]?.position ?? upto + 1) - 1;
+    this.#weight = weightOf(this.#events);
+  }
+
+  #newestNids(after: number, upto: number, limit: number): Promise<number[]> {
+    const range = { after, upto, direction: 'b', limit: limit + 1 } as const;
+    return timeline.eventNids(this.#ctx.db, this.#roomNid, range);
+  }
+
+  async #load(nids: readonly number[]): Promise<RecentEvent[]> {
+    if (nids.length === 0) return [];
+    const loaded = await loadNids(this.#ctx, nids);
+    const stored = nids.map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
+    const texts = await textsOf(this.#ctx, stored);
+    const events: RecentEvent[] = [];
+    for (const text of texts) {
+      const isOpen = await this.#isOpen(text.stored);
+      events.push({ text, position: text.stored.position ?? 0, isOpen });
+    }
+    return events;
+  }
+
+  /** By the state after the event, which for most events is that after the one before. */
+  async #isOpen({ stateAfter }: StoredEvent): Promise<boolean> {
+    if (stateAfter === undefined) return false;
+    const known = this.#openGroups.get(stateAfter);
+    if (known !== undefined) return known;
+    const [stored] = (await stateOfGroup(this.#ctx, stateAfter, [VISIBILITY_KEY])).values();
+    const value = stored === undefined ? undefined : stringAt(stored.event.content, 'history_visibility');
+    // "If no history_visibility is set, or if the value is not understood, the visibility is assumed to be shared."
+    const isOpen = value === undefined || !RESTRICTED_VISIBILITIES.has(value);
+    this.#openGroups.set(stateAfter, isOpen);
+    return isOpen;
+  }
+
+  /** How many events are at or before the position. */
+  #indexAfter(position: number): number {
+    const events = this.#events;
+    let low = 0;
+    let high = events.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((events[middle]?.position ?? 0) <= position) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function weightOf(events: readonly RecentEvent[]): number {
+  return events.reduce((sum, { text }) => sum + 2 * text.head.length + 300, 1_000);
+}
+
+class Part implements RecentPart {
+  readonly events: readonly StoredEvent[];
+  readonly texts: readonly EventText[];
+  readonly isOpen: boolean;
+  readonly limited: boolean;
+  readonly start: number;
+  #json: { readonly text: string; readonly at: number } | undefined;
+
+  constructor(events: readonly RecentEvent[], limited: boolean, upto: number) {
+    this.texts = events.map(({ text }) => text);
+    this.events = this.texts.map(({ stored }) => stored);
+    this.isOpen = events.every(({ isOpen }) => isOpen);
+    this.limited = limited;
+    this.start = events[0] === undefined ? upto : events[0].position - 1;
+  }
+
+  json(now: number): string {
+    // The ages are as of the first who asked; those who wait for the same events ask within moments.
+    if (this.#json !== undefined && now - this.#json.at < 1_000) return this.#json.text;
+    const shown = { now, membership: 'join', showsPrevContent: true };
+    const events = this.texts.map((text) => eventText(text, shown));
+    const text = timelineJson(events, this);
+    this.#json = { text, at: now };
+    return text;
+  }
+}
+
+/** `timeline` of a room. */
+export function timelineJson(
+  events: readonly string[],
+  { limited, start }: { readonly limited: boolean; readonly start: number },
+): string {
+  return `{"events":[${events.join(',')}],"limited":${limited},"prev_batch":"${formatToken(start)}"}`;
+}

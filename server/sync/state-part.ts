@@ -1,0 +1,159 @@
+/**
+ * The state of one room in one answer. Clients take the events of `state`, then those of the timeline, and have
+ * the room's state at the end of the timeline: so a key whose event is in the timeline is told as it was before.
+ * With `use_state_after` they take only what is told here: the state at the end.
+ */
+
+import { isUserId, type UserId } from '#keys/ids.ts';
+import { stateMapKey } from '#rooms/event.ts';
+import { loadNids } from '#rooms/load.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import * as currentState from '#storage/current-state.ts';
+import type { SyncContext, SyncRequest } from './context.ts';
+import { includesRoom, passes } from './filter.ts';
+import { stateTexts } from './format.ts';
+import type { TimelinePart } from './timeline-part.ts';
+
+export interface StateRange {
+  readonly roomNid: number;
+  readonly roomId: string;
+  /** Undefined for the whole state. */
+  readonly since: number | undefined;
+  /** Where the timeline ends. */
+  readonly upto: number;
+  /** Users whose member events are needed beside those of the timeline's senders. */
+  readonly members: readonly UserId[];
+}
+
+export interface StatePart {
+  readonly json: readonly string[];
+  /** True where members, or what a room is named by, have changed in the range. */
+  readonly changesSummary: boolean;
+}
+
+const NOTHING: StatePart = { json: [], changesSummary: false };
+const SUMMARY_TYPES = new Set(['m.room.member', 'm.room.name', 'm.room.canonical_alias']);
+const MEMBER = 'm.room.member';
+
+/** What a client lacks of the state, whole or since a position. */
+export async function statePart(
+  sync: SyncContext,
+  request: SyncRequest,
+  range: StateRange,
+  timeline: TimelinePart,
+): Promise<StatePart> {
+  const { state: filter } = request.filter;
+  if (!includesRoom(filter.rooms, range.roomId)) return NOTHING;
+  const members = filter.lazyLoadMembers ? missingMembers(sync, request, range, timeline) : [];
+  const hasChanged =
+    range.since === undefined || sync.server.streams.mayConcern(`state:${range.roomId}`, range.since);
+  if (!hasChanged && members.length === 0) return NOTHING;
+
+  const state = await stateOf(sync, request, range, { timeline, members });
+  const loaded = await loadNids(sync.server, state.nids.values());
+  const events = [...state.nids.values()]
+    .map((nid) => loaded.get(nid))
+    .filter((event) => event !== undefined);
+  const told = events.filter(({ event }) => passes(filter, event));
+  if (filter.lazyLoadMembers) noteMembers(sync, request, range, [...told, ...timeline.events]);
+  const json = stateTexts(told, { now: sync.server.clock.now() });
+  return { json, changesSummary: state.changesSummary };
+}
+
+/** The users whose member events the client may lack: those who sent what is in the timeline, and the others asked for. */
+function missingMembers(
+  sync: SyncContext,
+  { requester, filter }: SyncRequest,
+  { roomNid, since, members }: StateRange,
+  timeline: TimelinePart,
+): UserId[] {
+  const users = new Set<UserId>(members);
+  for (const { event } of timeline.events) users.add(event.sender);
+  if (since === undefined || filter.state.includeRedundantMembers) return [...users];
+  return sync.sentMembers.missing(requester, roomNid, { users, since }).filter(isUserId);
+}
+
+function noteMembers(
+  sync: SyncContext,
+  { requester }: SyncRequest,
+  { roomNid, upto }: StateRange,
+  events: readonly StoredEvent[],
+): void {
+  const users: string[] = [];
+  for (const { event } of events) {
+    if (event.type === MEMBER && event.stateKey !== undefined) users.push(event.stateKey);
+  }
+  sync.sentMembers.note(requester, roomNid, { users, position: upto });
+}
+
+interface State {
+  /** By `stateMapKey`. */
+  readonly nids: ReadonlyMap<string, number>;
+  readonly changesSummary: boolean;
+}
+
+/** The keys to tell, with the numeric ids of their events. */
+async function stateOf(
+  { server }: SyncContext,
+  request: SyncRequest,
+  range: StateRange,
+  { timeline, members }: { readonly timeline: TimelinePart; readonly members: readonly UserId[] },
+): Promise<State> {
+  const { roomNid, since, upto } = range;
+  const isLazy = request.filter.state.lazyLoadMembers;
+  const base = new Map<string, number>();
+  // The state of now first, then what changed: whatever happens between the two is undone.
+  if (since === undefined) {
+    const rows = isLazy
+      ? await currentState.allBesides(server.db, roomNid, MEMBER)
+      : await currentState.all(server.db, roomNid);
+    for (const row of rows) base.set(stateMapKey(row.type, row.stateKey), row.eventNid);
+  }
+  if (isLazy && members.length > 0) {
+    const keys = members.map((userId) => ({ type: MEMBER, stateKey: userId }));
+    const rows = await currentState.some(server.db, roomNid, keys);
+    for (const row of rows) base.set(stateMapKey(row.type, row.stateKey), row.eventNid);
+  }
+  const after = since ?? Math.min(timeline.start, upto);
+  const deltas = await currentState.deltas(server.db, roomNid, { after, upto: Number.MAX_SAFE_INTEGER });
+  const inTimeline = new Set(request.stateMember === 'state' ? timeline.events.map(({ nid }) => nid) : []);
+  const wholeMembers = new Set(members.map((userId) => stateMapKey(MEMBER, userId)));
+  const tells = (delta: currentState.StateDelta, key: string) =>
+    since !== undefined || !isLazy || delta.type !== MEMBER || wholeMembers.has(key);
+  const isWhole = since === undefined;
+  return {
+    nids: rewound(base, deltas, { upto, inTimeline, isWhole, tells }),
+    changesSummary: deltas.some((delta) => delta.position <= upto && SUMMARY_TYPES.has(delta.type)),
+  };
+}
+
+/**
+ * Goes back from the state of now. What came after `upto` is undone; of what came before, the newest event of a key
+ * stands, unless the timeline has it: then what was before that one.
+ */
+function rewound(
+  base: ReadonlyMap<string, number>,
+  deltas: readonly currentState.StateDelta[],
+  range: {
+    readonly upto: number;
+    readonly inTimeline: ReadonlySet<number>;
+    /** Otherwise what a key was before the range is told only of those in `base`. */
+    readonly isWhole: boolean;
+    readonly tells: (delta: currentState.StateDelta, key: string) => boolean;
+  },
+): Map<string, number> {
+  const state = new Map(base);
+  const settled = new Set<string>();
+  for (const delta of deltas.toReversed()) {
+    const key = stateMapKey(delta.type, delta.stateKey);
+    if (settled.has(key) || !range.tells(delta, key)) continue;
+    const isUndone =
+      delta.position > range.upto || (delta.eventNid !== undefined && range.inTimeline.has(delta.eventNid));
+    if (!isUndone) settled.add(key);
+    const before = range.isWhole || base.has(key) ? delta.prevEventNid : undefined;
+    const nid = isUndone ? before : delta.eventNid;
+    if (nid === undefined) state.delete(key);
+    else state.set(key, nid);
+  }
+  return state;
+}

@@ -1,0 +1,113 @@
+/** Where the users are that sync: read once, and again only after something concerned them. */
+
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { RoomId, UserId } from '#keys/ids.ts';
+import { type JsonObject, objectAt } from '#keys/json.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import * as accountData from '#storage/account-data.ts';
+import { Lru } from '#storage/lru.ts';
+import * as memberships from '#storage/memberships.ts';
+
+/** A room that the user is in. */
+export interface JoinedRoom {
+  readonly roomNid: number;
+  readonly roomId: RoomId;
+  /** Since when the membership is as it is: the user was joined at the latest from then on. */
+  readonly joinedAt: number;
+  /** The keys of the streams that say what happens in the room. */
+  readonly keys: { readonly any: string; readonly state: string; readonly receipts: string };
+}
+
+export interface SyncUser {
+  readonly userId: UserId;
+  /** The key of the streams for what concerns the user. */
+  readonly key: string;
+  readonly joined: readonly JoinedRoom[];
+  /** Rooms that the user is not in, but was, is invited to or asks to be let into; without forgotten ones. */
+  readonly others: readonly memberships.MembershipRow[];
+  /** "Servers must still allow users sending events to be ignored". */
+  readonly ignored: ReadonlySet<string>;
+  /** All keys to wait for. */
+  readonly keys: readonly string[];
+}
+
+interface Known {
+  readonly user: SyncUser;
+  /** Nothing concerned the user between what was read and this position. */
+  asOf: number;
+}
+
+const MOST_USERS = 5_000;
+const MOST_ROOMS = 500_000;
+/** How often memberships are read again that are newer than what may be told. */
+const MOST_TURNS = 100;
+
+export class SyncUsers {
+  readonly #ctx: RoomsContext;
+  readonly #users = new Lru<UserId, Known>({
+    maxEntries: MOST_USERS,
+    maxWeight: MOST_ROOMS,
+    weigh: ({ user }) => user.joined.length + user.others.length + 10,
+  });
+
+  constructor(ctx: RoomsContext) {
+    this.#ctx = ctx;
+  }
+
+  /** Where the user is as of `upto`, a position of now or later; all later positions are not told. */
+  async find(userId: UserId): Promise<{ user: SyncUser; upto: number }> {
+    const { streams } = this.#ctx;
+    const known = this.#users.get(userId);
+    const upto = streams.upto();
+    if (known !== undefined && !streams.mayConcern(known.user.key, known.asOf)) {
+      known.asOf = upto;
+      return { user: known.user, upto };
+    }
+    const read = await this.#read(userId);
+    this.#users.set(userId, { user: read.user, asOf: read.upto });
+    return read;
+  }
+
+  async #read(userId: UserId): Promise<{ user: SyncUser; upto: number }> {
+    for (let turn = 0; turn < MOST_TURNS; turn++) {
+      const upto = this.#ctx.streams.upto();
+      const rows = await memberships.ofUser(this.#ctx.db, userId);
+      const ignored = await this.#ignoredBy(userId);
+      // Committed, but a position before it is still open: it is published in a moment.
+      if (rows.some((row) => row.position > upto)) await nextTurn();
+      else return { user: syncUserOf(userId, rows, ignored), upto };
+    }
+    throw new Error('memberships stay ahead of the streams');
+  }
+
+  /** https://spec.matrix.org/v1.19/client-server-api/#ignoring-users */
+  async #ignoredBy(userId: UserId): Promise<ReadonlySet<string>> {
+    const key = { userId, roomId: '', type: 'm.ignored_user_list' } as const;
+    const list: JsonObject | undefined = await accountData.get(this.#ctx.db, key);
+    const ignored = new Set(Object.keys((list && objectAt(list, 'ignored_users')) ?? {}));
+    ignored.delete(userId);
+    return ignored;
+  }
+}
+
+function syncUserOf(
+  userId: UserId,
+  rows: readonly memberships.MembershipRow[],
+  ignored: ReadonlySet<string>,
+): SyncUser {
+  const key = `user:${userId}`;
+  const joined = rows.filter((row) => row.membership === 'join').map(joinedRoomOf);
+  return {
+    userId,
+    key,
+    joined,
+    others: rows.filter((row) => row.membership !== 'join' && !row.forgotten),
+    ignored,
+    keys: [key, ...joined.map(({ keys }) => keys.any)],
+  };
+}
+
+function joinedRoomOf({ roomNid, roomId, position }: memberships.MembershipRow): JoinedRoom {
+  const keys = { any: `room:${roomId}`, state: `state:${roomId}`, receipts: `receipts:${roomId}` };
+  return { roomNid, roomId, joinedAt: position, keys };
+}

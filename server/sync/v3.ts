@@ -1,0 +1,48 @@
+/** One answer of /sync: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync */
+
+import { accountPart } from './account.ts';
+import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
+import { devicePart } from './device.ts';
+import { eventsJson, joinedRooms } from './joined-rooms.ts';
+import { otherRooms } from './other-rooms.ts';
+import { formatSyncToken } from './token.ts';
+
+export interface Answer {
+  /** The whole body, JSON. */
+  readonly text: string;
+  /** False where the client may as well wait for something to happen. */
+  readonly hasNews: boolean;
+  /** Up to where it goes. */
+  readonly upto: number;
+  /** What to wait for until there is more to tell. */
+  readonly keys: readonly string[];
+}
+
+/** What there is to tell now: all, or what happened since the last answer. */
+export async function answerNow(sync: SyncContext, request: SyncRequest): Promise<Answer> {
+  const { user, upto } = await sync.users.find(request.requester.userId);
+  const device = await devicePart(sync, { request, upto });
+  const account = await accountPart(sync, request, upto);
+  const answer: SyncAnswer = { request, user, upto, roomAccountData: account.roomAccountData };
+  const joined = await joinedRooms(sync, answer);
+  const others = await otherRooms(sync, answer);
+
+  const rooms = roomsJson({ join: joined, ...others });
+  const nextBatch = formatSyncToken({ position: upto, inbox: device.inbox });
+  const parts = [`"next_batch":"${nextBatch}"`, device.json];
+  if (rooms !== undefined) parts.push(`"rooms":${rooms}`);
+  if (account.events.length > 0) parts.push(`"account_data":${eventsJson(account.events)}`);
+  return {
+    text: `{${parts.join(',')}}`,
+    hasNews: rooms !== undefined || account.events.length > 0 || device.hasNews,
+    upto,
+    keys: user.keys,
+  };
+}
+
+/** Undefined where there is nothing in any of the kinds. */
+function roomsJson(sections: Readonly<Record<string, readonly string[]>>): string | undefined {
+  const kinds = Object.entries(sections).filter(([, ofKind]) => ofKind.length > 0);
+  if (kinds.length === 0) return undefined;
+  return `{${kinds.map(([kind, ofKind]) => `"${kind}":{${ofKind.join(',')}}`).join(',')}}`;
+}
