@@ -1,5 +1,6 @@
-import type { ServerName } from '#keys/ids.ts';
+import type { RoomId, ServerName } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
 import type { TypingUsers } from '#storage/typing.ts';
 import type { Backoff } from './backoff.ts';
 import type { FederationClient } from './client.ts';
@@ -13,6 +14,8 @@ export interface FederationContext extends RoomsContext {
   readonly typing: TypingUsers;
   /** Delivers to other servers what happens here. */
   readonly sender: Outbound;
+  /** Receives what other servers hand over. */
+  readonly inbound: Inbound;
   readonly federation: FederationSettings;
 }
 
@@ -26,6 +29,19 @@ export interface Outbound {
    * that is on disk. `eventNid` is the event's numeric id; `origin` has it already.
    */
   forward(eventNid: number, origin: ServerName): Promise<void>;
+}
+
+/** What the rest of the server asks of the stage (`inbound/stage.ts`). */
+export interface Inbound {
+  /** True where so many events wait for the room that no more are taken for now. */
+  isFull(roomId: RoomId): boolean;
+  /** Puts the events of a transaction and its answer (JSON) on disk, and begins to receive them. */
+  stage(transaction: {
+    readonly origin: ServerName;
+    readonly txnId: string;
+    readonly answer: string;
+    readonly events: readonly VerifiedEvent[];
+  }): Promise<void>;
 }
 
 export interface FederationSettings {

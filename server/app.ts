@@ -1,8 +1,16 @@
 /** The two applications: what clients reach and what other servers reach. Every route of Kurir is named here. */
 
 import type { FastifyInstance } from 'fastify';
+import { backfillRoutes } from '#federation/routes/backfill.ts';
+import { eventAuthRoutes } from '#federation/routes/event-auth.ts';
+import { eventsRoutes } from '#federation/routes/events.ts';
+import { invitesRoutes } from '#federation/routes/invites.ts';
+import { joinsRoutes } from '#federation/routes/joins.ts';
 import { keysQueryRoutes } from '#federation/routes/keys-query.ts';
 import { keysServerRoutes } from '#federation/routes/keys-server.ts';
+import { leavingRoutes } from '#federation/routes/leaving.ts';
+import { queryRoutes } from '#federation/routes/query.ts';
+import { transactionsRoutes } from '#federation/routes/transactions.ts';
 import { versionRoutes } from '#federation/routes/version.ts';
 import { wellknownRoutes } from '#federation/routes/wellknown.ts';
 import type { ServerContext } from './context.ts';
@@ -60,9 +68,17 @@ const clientRoutes: readonly Routes[] = [
 ];
 
 const federationRoutes: readonly Routes[] = [
+  backfillRoutes,
+  eventAuthRoutes,
+  eventsRoutes,
   healthRoutes,
+  invitesRoutes,
+  joinsRoutes,
   keysQueryRoutes,
   keysServerRoutes,
+  leavingRoutes,
+  queryRoutes,
+  transactionsRoutes,
   versionRoutes,
   wellknownRoutes,
 ];

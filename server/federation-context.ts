@@ -62,7 +62,7 @@ export async function openFederation(
     federation: { version: softwareVersion, publicAddress: config.federationAddress },
   };
   const inbound = closing.use(new Stage(context));
-  const sender = closing.use(new FederationSender({ ...context, inbound }));
+  const sender = closing.use(new FederationSender(context));
   const begin = () => {
     inbound.start();
     sender.start();

@@ -25,7 +25,7 @@ import { receiptEdus, typingEdu } from './edus.ts';
 import { MAX_EDUS, MAX_PDUS, transactionBody } from './transaction.ts';
 
 export interface DestinationOptions {
-  readonly ctx: Omit<FederationContext, 'sender'>;
+  readonly ctx: Omit<FederationContext, 'sender' | 'inbound'>;
   readonly server: ServerName;
   /** Bounds the transactions that are under way to all servers. */
   readonly lanes: Lanes;
@@ -54,7 +54,7 @@ const MOST_REFUSALS = 3;
 const NO_EDUS = { edus: [], receiptsUpto: undefined };
 
 export class Destination {
-  readonly #ctx: Omit<FederationContext, 'sender'>;
+  readonly #ctx: Omit<FederationContext, 'sender' | 'inbound'>;
   readonly #server: ServerName;
   readonly #lanes: Lanes;
   readonly #signal: AbortSignal;

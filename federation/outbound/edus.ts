@@ -17,7 +17,7 @@ export interface EduListener {
   receipts(server: ServerName): void;
 }
 
-type EduContext = Omit<FederationContext, 'sender'>;
+type EduContext = Omit<FederationContext, 'sender' | 'inbound'>;
 
 /** Other servers forget who types after a while: those who still do are told again. */
 const RENEW_TYPING_MS = 30_000;

@@ -17,7 +17,7 @@ import { Destination } from './destination.ts';
 import { EduSource } from './edus.ts';
 import { JoinedServers } from './joined-servers.ts';
 
-export type SenderContext = Omit<FederationContext, 'sender'>;
+export type SenderContext = Omit<FederationContext, 'sender' | 'inbound'>;
 
 const EVENTS_AT_ONCE = 200;
 const SERVERS_AT_ONCE = 1_000;

@@ -1,0 +1,138 @@
+/**
+ * Inviting a user of another server: their server signs the invitation before the room gets it.
+ * https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+ */
+
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import { verify } from '#keys/ed25519.ts';
+import { type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
+import { integerAt, isObject, type JsonObject } from '#keys/json.ts';
+
+import { signableBytes, signaturesOf } from '#keys/sign-json.ts';
+import { buildTemplate, eventFromTemplate } from '#rooms/build.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { receive } from '#rooms/receive.ts';
+import { redact } from '#rooms/redact.ts';
+import type { Room } from '#rooms/room.ts';
+import { currentStateEvents } from '#rooms/state.ts';
+import type { FederationContext } from '../context.ts';
+import { verifyPdu } from '../inbound/verify.ts';
+import { invite as sendInvite } from '../remote.ts';
+import { eventIdsAt, type HandshakeFailure, handshakeFailure, withSignatureOf } from './template.ts';
+
+export interface RemoteInvite {
+  readonly room: Room;
+  /** One of our users. */
+  readonly sender: UserId;
+  /** Of another server. */
+  readonly target: UserId;
+  /** Of the invite event; `membership` is added. */
+  readonly content: JsonObject;
+}
+
+export type InviteResult = { readonly kind: 'invited' } | HandshakeFailure;
+
+const DEADLINE_MS = 60_000;
+
+/** What helps an invited user to see what room it is: https://spec.matrix.org/v1.19/client-server-api/#stripped-state */
+const SHOWN_STATE = [
+  'm.room.create',
+  'm.room.join_rules',
+  'm.room.name',
+  'm.room.avatar',
+  'm.room.topic',
+  'm.room.canonical_alias',
+  'm.room.encryption',
+];
+
+/** Invites a user of another server into a room that we are in. */
+export async function inviteRemotely(ctx: FederationContext, invite: RemoteInvite): Promise<InviteResult> {
+  const { room, target } = invite;
+  const server = serverNameOf(target);
+  if (server === undefined) return { kind: 'not_found', reason: 'The user id names no server' };
+  const built = await buildInvite(ctx, invite);
+  if (built.kind !== 'ok') return built;
+  const { event } = built;
+  const signal = AbortSignal.timeout(DEADLINE_MS);
+  const answer = await sendInvite(
+    ctx,
+    server,
+    {
+      roomId: room.roomId,
+      eventId: event.eventId,
+      roomVersion: room.rules.version,
+      pdu: event.pdu,
+      inviteRoomState: await shownState(ctx, invite),
+    },
+    { signal },
+  );
+  if (answer.kind === 'failed') return handshakeFailure(answer);
+  const signed = await countersigned(ctx, event, { server, copy: answer.value, signal });
+  if (signed === undefined) return { kind: 'unreachable', reason: 'The server did not sign the invitation' };
+  const received = await receive(ctx, room, signed, { as: 'live', relay: true });
+  if (received.kind === 'accepted' || received.kind === 'known') return { kind: 'invited' };
+  const reason = 'reason' in received ? received.reason : undefined;
+  return { kind: 'forbidden', reason: reason ?? 'The room has changed meanwhile' };
+}
+
+async function buildInvite(
+  ctx: FederationContext,
+  { room, sender, target, content }: RemoteInvite,
+): Promise<{ readonly kind: 'ok'; readonly event: VerifiedEvent } | HandshakeFailure> {
+  const { roomId, rules } = room;
+  const { join_authorised_via_users_server: _, ...given } = content;
+  const draft = {
+    ...{ roomId, sender, type: 'm.room.member', stateKey: target },
+    content: { ...given, membership: 'invite' },
+  };
+  const built = await buildTemplate(ctx, room, draft);
+  if (built.kind === 'forbidden') return built;
+  const { template } = built;
+  const event = eventFromTemplate(ctx, {
+    ...{ rules, roomId, sender, type: draft.type, stateKey: target, content: draft.content },
+    prevEvents: eventIdsAt(template, 'prev_events'),
+    authEvents: eventIdsAt(template, 'auth_events'),
+    depth: integerAt(template, 'depth') ?? 0,
+  });
+  return { kind: 'ok', event };
+}
+
+/** "MUST contain the m.room.create event for the room", as PDUs of the room's version; and who invites. */
+async function shownState(ctx: FederationContext, { room, sender }: RemoteInvite): Promise<JsonObject[]> {
+  const keys = [
+    ...SHOWN_STATE.map((type) => ({ type, stateKey: '' })),
+    { type: 'm.room.member', stateKey: sender as string },
+  ];
+  const events = await currentStateEvents(ctx, room.roomNid, keys);
+  return events.map(({ event }) => event.pdu);
+}
+
+/** Our event with the other server's signature; undefined where it did not sign this very event. */
+async function countersigned(
+  ctx: FederationContext,
+  ours: VerifiedEvent,
+  by: { readonly server: ServerName; readonly copy: string; readonly signal: AbortSignal },
+): Promise<VerifiedEvent | undefined> {
+  const copy: unknown = JSON.parse(by.copy);
+  if (!isObject(copy)) return undefined;
+  const pdu = withSignatureOf(ours.pdu, copy, by.server);
+  if (!(await isSignedBy(ctx, ours, { ...by, pdu }))) return undefined;
+  const verdict = await verifyPdu(ctx, ours.rules, encodeCanonical(pdu), by.signal);
+  return verdict.kind === 'verified' && !verdict.redacted ? verdict.event : undefined;
+}
+
+async function isSignedBy(
+  ctx: FederationContext,
+  { rules, originServerTs: atTs }: VerifiedEvent,
+  by: { readonly server: ServerName; readonly pdu: JsonObject; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const message = signableBytes(redact(by.pdu, rules));
+  for (const [keyId, signature] of [...signaturesOf(by.pdu, by.server)].slice(0, 2)) {
+    const { signal } = by;
+    const strictValidity = rules.strictKeyValidity;
+    // One after the other: there is one.
+    const key = await ctx.keyRing.keyFor(by.server, keyId, { atTs, strictValidity, signal });
+    if (key !== undefined && (await verify(key, message, signature))) return true;
+  }
+  return false;
+}

@@ -1,0 +1,151 @@
+/**
+ * Joining a room by way of a server that is in it.
+ * https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+ *
+ * 1. make_join: a template, of which we take the references to other events, and nothing else.
+ * 2. The join event is our own, built and signed here.
+ * 3. send_join: the room's state and the auth chains, each event verified by itself; one that is not valid is left
+ *    out, without harm to the others.
+ * 4. The room is adopted, all at once.
+ *
+ * Where one server fails, the next one is asked.
+ */
+
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import { type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
+import { isObject, type JsonObject } from '#keys/json.ts';
+import { adoptRoom } from '#rooms/adopt.ts';
+import { eventFromTemplate } from '#rooms/build.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import type { FederationContext } from '../context.ts';
+import { verifiedOf, verifyEach, verifyPdu } from '../inbound/verify.ts';
+import { makeJoin, type SendJoinAnswer, sendJoin } from '../remote.ts';
+import {
+  type HandshakeFailure,
+  handshakeFailure,
+  readTemplate,
+  type TemplateParts,
+  tellingFailure,
+  withSignatureOf,
+} from './template.ts';
+
+export interface RemoteJoin {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  /** Servers that may be in the room, the likeliest first. */
+  readonly servers: readonly ServerName[];
+  /** Of the join event; `membership` is added. */
+  readonly content: JsonObject;
+}
+
+export type JoinResult = { readonly kind: 'joined' } | HandshakeFailure;
+
+/** For all servers together: somebody waits. */
+const DEADLINE_MS = 180_000;
+
+/** Joins a room that this server is not in, or that it cannot let the user into by itself. */
+export async function joinRemotely(ctx: FederationContext, join: RemoteJoin): Promise<JoinResult> {
+  const signal = AbortSignal.timeout(DEADLINE_MS);
+  const failures: HandshakeFailure[] = [];
+  for (const server of join.servers) {
+    if (signal.aborted) break;
+    // One after the other: each would make the user join.
+    const result = await joinThrough(ctx, server, join, signal);
+    if (result.kind === 'joined') return result;
+    ctx.log.info({ server, roomId: join.roomId, reason: result.reason }, 'could not join through a server');
+    failures.push(result);
+  }
+  return tellingFailure(failures);
+}
+
+async function joinThrough(
+  ctx: FederationContext,
+  server: ServerName,
+  join: RemoteJoin,
+  signal: AbortSignal,
+): Promise<JoinResult> {
+  const { roomId, userId } = join;
+  const template = await makeJoin(ctx, server, { roomId, userId, versions: SUPPORTED_VERSIONS }, { signal });
+  if (template.kind === 'failed') return handshakeFailure(template);
+  const read = readTemplate(template.value, { roomId, userId, membership: 'join' });
+  if (read.kind !== 'ok') return read;
+  const { parts } = read;
+  const event = buildJoin(ctx, join, parts);
+  const sent = await sendJoin(ctx, server, { roomId, eventId: event.eventId, pdu: event.pdu }, { signal });
+  if (sent.kind === 'failed') return handshakeFailure(sent);
+  return takeOver(ctx, { event, parts, answer: sent.value, signal });
+}
+
+/** Step 2. */
+function buildJoin(ctx: FederationContext, join: RemoteJoin, parts: TemplateParts): VerifiedEvent {
+  const { rules, prevEvents, authEvents, depth, authoriser } = parts;
+  const { join_authorised_via_users_server: _, ...given } = join.content;
+  const content = {
+    ...given,
+    membership: 'join',
+    ...(authoriser !== undefined && { join_authorised_via_users_server: authoriser }),
+  };
+  return eventFromTemplate(ctx, {
+    ...{ rules, prevEvents, authEvents, depth, content },
+    roomId: join.roomId,
+    sender: join.userId,
+    type: 'm.room.member',
+    stateKey: join.userId,
+  });
+}
+
+/** Steps 3 and 4. */
+async function takeOver(
+  ctx: FederationContext,
+  of: {
+    readonly event: VerifiedEvent;
+    readonly parts: TemplateParts;
+    readonly answer: SendJoinAnswer;
+    readonly signal: AbortSignal;
+  },
+): Promise<JoinResult> {
+  const { parts, answer, signal } = of;
+  const { rules } = parts;
+  const join = await countersigned(ctx, of);
+  if (join === undefined) return { kind: 'unreachable', reason: 'The server did not sign the join' };
+  const state = await verifyEach(ctx, rules, answer.state, signal);
+  const authChain = await verifiedOf(ctx, rules, answer.authChain, signal);
+  const dropped = state.find((verdict) => verdict.kind === 'dropped');
+  if (dropped?.kind === 'dropped') {
+    const { eventId, reason } = dropped;
+    const events = state.filter((verdict) => verdict.kind === 'dropped').length;
+    ctx.log.warn(
+      { roomId: join.roomId, events, eventId, reason },
+      'events of the state of a joined room are not valid',
+    );
+  }
+  const events = state.flatMap((verdict) => (verdict.kind === 'verified' ? [verdict.event] : []));
+  const adopted = await adoptRoom(ctx, { rules, join, state: events, authChain });
+  return adopted.kind === 'joined'
+    ? { kind: 'joined' }
+    : { kind: 'unreachable', reason: `The state of the room cannot be used: ${adopted.reason}` };
+}
+
+/**
+ * The join with the signature of who lets the user into a restricted room, without which no server would take it.
+ * Undefined where that is missing.
+ */
+async function countersigned(
+  ctx: FederationContext,
+  {
+    event,
+    parts,
+    answer,
+    signal,
+  }: { event: VerifiedEvent; parts: TemplateParts; answer: SendJoinAnswer; signal: AbortSignal },
+): Promise<VerifiedEvent | undefined> {
+  const { rules, authoriser } = parts;
+  const server = authoriser === undefined ? undefined : serverNameOf(authoriser);
+  if (server === undefined || server === ctx.serverName) return event;
+  const copy: unknown = answer.event === undefined ? undefined : JSON.parse(answer.event);
+  if (!isObject(copy)) return undefined;
+  const signed = encodeCanonical(withSignatureOf(event.pdu, copy, server));
+  const verdict = await verifyPdu(ctx, rules, signed, signal);
+  return verdict.kind === 'verified' ? verdict.event : undefined;
+}

@@ -1,0 +1,85 @@
+/**
+ * Leaving a room that this server is not in: declining an invitation.
+ * https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites
+ */
+
+import type { RoomId, ServerName, UserId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
+import { eventFromTemplate } from '#rooms/build.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import type { RoomVersionRules } from '#rooms/versions.ts';
+import type { FederationContext } from '../context.ts';
+import { makeLeave, sendLeave } from '../remote.ts';
+import { readTemplate } from './template.ts';
+
+export interface RemoteLeave {
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  /** Of the leave event; `membership` is added. */
+  readonly content: JsonObject;
+  readonly rules: RoomVersionRules;
+  /** The invitation that is declined. */
+  readonly invite: StoredEvent;
+  /** Servers that may be in the room, the likeliest first. */
+  readonly servers: readonly ServerName[];
+}
+
+/** A user who declines does not wait for servers that are slow. */
+const DEADLINE_MS = 30_000;
+
+/**
+ * Declines an invitation, with the room where one of its servers answers, and in any case for our own user.
+ * Undefined where there is nothing to decline any more.
+ */
+export async function leaveRemotely(ctx: FederationContext, leave: RemoteLeave): Promise<boolean> {
+  const event = (await tellServers(ctx, leave)) ?? leaveAfter(ctx, leave);
+  const recorded = await recordOutOfBandLeave(ctx, { rules: event.rules, leave: event });
+  return recorded.kind === 'recorded';
+}
+
+async function tellServers(ctx: FederationContext, leave: RemoteLeave): Promise<VerifiedEvent | undefined> {
+  const signal = AbortSignal.timeout(DEADLINE_MS);
+  for (const server of leave.servers) {
+    // One after the other: one that takes it is enough.
+    const event = await leaveThrough(ctx, server, leave, signal);
+    if (event !== undefined) return event;
+    if (signal.aborted) return undefined;
+  }
+  return undefined;
+}
+
+async function leaveThrough(
+  ctx: FederationContext,
+  server: ServerName,
+  { roomId, userId, content, rules: known }: RemoteLeave,
+  signal: AbortSignal,
+): Promise<VerifiedEvent | undefined> {
+  const template = await makeLeave(ctx, server, { roomId, userId }, { signal });
+  if (template.kind === 'failed') return undefined;
+  const read = readTemplate(template.value, { roomId, userId, membership: 'leave' });
+  if (read.kind !== 'ok' || read.parts.rules.version !== known.version) return undefined;
+  const { rules, prevEvents, authEvents, depth } = read.parts;
+  const event = eventFromTemplate(ctx, {
+    ...{ rules, roomId, prevEvents, authEvents, depth },
+    sender: userId,
+    type: 'm.room.member',
+    stateKey: userId,
+    content: { ...content, membership: 'leave' },
+  });
+  const sent = await sendLeave(ctx, server, { roomId, eventId: event.eventId, pdu: event.pdu }, { signal });
+  return sent.kind === 'ok' ? event : undefined;
+}
+
+/** Where nobody can be told: an event for our own user's eyes, upon the invitation. */
+function leaveAfter(ctx: FederationContext, { userId, content, rules, invite }: RemoteLeave): VerifiedEvent {
+  const { eventId, roomId, depth } = invite.event;
+  return eventFromTemplate(ctx, {
+    ...{ rules, roomId, sender: userId, type: 'm.room.member', stateKey: userId },
+    content: { ...content, membership: 'leave' },
+    prevEvents: [eventId],
+    authEvents: [eventId],
+    depth: Math.min(depth + 1, Number.MAX_SAFE_INTEGER),
+  });
+}

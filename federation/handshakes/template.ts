@@ -1,0 +1,124 @@
+/** What we take of a template that another server gives, and what of an answer to the finished event: next to nothing. */
+
+import {
+  type EventId,
+  isEventId,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverNameOf,
+  type UserId,
+} from '#keys/ids.ts';
+import { integerAt, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
+import type { FederationFailure } from '../client.ts';
+import type { Template } from '../remote.ts';
+
+/** Why another server could not be used for a handshake. */
+export type HandshakeFailure =
+  /** The room, or the server for it, refuses: the same everywhere, or at this server only. */
+  | { readonly kind: 'forbidden'; readonly reason: string }
+  | { readonly kind: 'not_found'; readonly reason: string }
+  /** We do not know the room's version. */
+  | { readonly kind: 'incompatible'; readonly roomVersion: string; readonly reason: string }
+  /** No answer, or none that makes sense. */
+  | { readonly kind: 'unreachable'; readonly reason: string };
+
+/** What is the other server's to say. */
+export interface TemplateParts {
+  readonly rules: RoomVersionRules;
+  readonly prevEvents: readonly EventId[];
+  readonly authEvents: readonly EventId[];
+  readonly depth: number;
+  /** Only for joins: who lets the user into a restricted room. */
+  readonly authoriser: UserId | undefined;
+}
+
+/**
+ * Reads a template: "Before signing the returned template [...] the sending server MUST verify that" it is of the
+ * room, the user, the type and the membership that were asked for.
+ */
+export function readTemplate(
+  { roomVersion, event }: Template,
+  expected: {
+    readonly roomId: RoomId;
+    readonly userId: UserId;
+    readonly membership: 'join' | 'leave';
+  },
+): { readonly kind: 'ok'; readonly parts: TemplateParts } | HandshakeFailure {
+  // "If not provided, the room version is assumed to be either "1" or "2"."
+  const version = roomVersion ?? '1';
+  const rules = supportedRulesOf(version);
+  if (rules === undefined) return incompatible(version);
+  const content = objectAt(event, 'content') ?? {};
+  const isOurs =
+    stringAt(event, 'type') === 'm.room.member' &&
+    stringAt(event, 'room_id') === expected.roomId &&
+    stringAt(event, 'sender') === expected.userId &&
+    stringAt(event, 'state_key') === expected.userId &&
+    stringAt(content, 'membership') === expected.membership;
+  const prevEvents = eventIdsAt(event, 'prev_events');
+  const authEvents = eventIdsAt(event, 'auth_events');
+  const depth = integerAt(event, 'depth');
+  if (!isOurs || prevEvents.length === 0 || depth === undefined) {
+    return { kind: 'unreachable', reason: 'The server gave a template of another event' };
+  }
+  const named = own(content, 'join_authorised_via_users_server');
+  const authoriser = rules.restrictedJoins && isUserId(named) ? named : undefined;
+  return { kind: 'ok', parts: { rules, prevEvents, authEvents, depth, authoriser } };
+}
+
+/** What a refusal of another server means for the user who waits. */
+export function handshakeFailure(failed: FederationFailure): HandshakeFailure {
+  const { status, errcode, message } = failed;
+  if (errcode === 'M_INCOMPATIBLE_ROOM_VERSION') {
+    return incompatible(stringAt(failed.body ?? {}, 'room_version') ?? 'unknown');
+  }
+  if (status === 404) return { kind: 'not_found', reason: message };
+  if (status === 403) return { kind: 'forbidden', reason: message };
+  // M_UNABLE_TO_AUTHORISE_JOIN and M_UNABLE_TO_GRANT_JOIN: this server cannot let the user in.
+  if (errcode?.startsWith('M_UNABLE_TO_') === true) return { kind: 'forbidden', reason: message };
+  return { kind: 'unreachable', reason: message };
+}
+
+/** Of the failures of several servers the one that says most. */
+export function tellingFailure(failures: readonly HandshakeFailure[]): HandshakeFailure {
+  const order = ['incompatible', 'forbidden', 'not_found', 'unreachable'];
+  const [first] = [...failures].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
+  return first ?? { kind: 'unreachable', reason: 'No server is known that is in the room' };
+}
+
+/**
+ * Our own event with the signatures that a server has added to its copy of it. Nothing else is taken from the copy.
+ */
+export function withSignatureOf(ours: JsonObject, copy: JsonObject, server: ServerName): JsonObject {
+  const added = objectAt(objectAt(copy, 'signatures') ?? {}, server);
+  if (added === undefined) return ours;
+  return { ...ours, signatures: { ...objectAt(ours, 'signatures'), [server]: added } };
+}
+
+/** Servers to try, in order and each once, without us. */
+export function candidatesOf(
+  ownName: ServerName,
+  names: readonly (ServerName | undefined)[],
+  roomId: RoomId,
+): ServerName[] {
+  const candidates = new Set(names.filter((name) => name !== undefined));
+  const byId = serverNameOf(roomId);
+  if (byId !== undefined) candidates.add(byId);
+  candidates.delete(ownName);
+  return [...candidates].slice(0, MOST_CANDIDATES);
+}
+
+const MOST_CANDIDATES = 10;
+
+function incompatible(roomVersion: string): HandshakeFailure {
+  const reason = `This server does not support room version ${roomVersion}`;
+  return { kind: 'incompatible', roomVersion, reason };
+}
+
+/** The event ids in a list of a template. */
+export function eventIdsAt(event: JsonObject, key: string): EventId[] {
+  const list = own(event, key);
+  return Array.isArray(list) ? list.filter(isEventId) : [];
+}

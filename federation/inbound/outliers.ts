@@ -1,0 +1,173 @@
+/** Events that are only part of a state or an auth chain: fetched by id, verified, and stored without a place. */
+
+import type { EventId, ServerName } from '#keys/ids.ts';
+import { Lanes } from '#keys/lanes.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { receive } from '#rooms/receive.ts';
+import type { Room } from '#rooms/room.ts';
+import * as events from '#storage/events.ts';
+import { getEvent, getEventAuth, getState, getStateIds } from '../remote.ts';
+import { type PullContext, type Source, sourcesOf } from './source.ts';
+import { verifiedOf } from './verify.ts';
+
+const AT_ONCE = 8;
+/** How far from an event its auth events are followed one by one. */
+const MOST_ROUNDS = 10;
+/** More missing events than this are had more cheaply by fetching the state as a whole. */
+const MOST_BY_ID = 50;
+const EVENT_TIMEOUT_MS = 10_000;
+const STATE_TIMEOUT_MS = 60_000;
+
+/** Fetches the auth events that an event cites and the server lacks, as far as they can be had. */
+export async function fetchAuthEvents(
+  ctx: PullContext,
+  room: Room,
+  event: VerifiedEvent,
+  { missing, source }: { readonly missing: readonly EventId[]; readonly source: Source },
+): Promise<void> {
+  const { origin, signal } = source;
+  const at = { roomId: room.roomId, eventId: event.eventId };
+  const chain = await getEventAuth(ctx, origin, at, { signal, timeoutMs: EVENT_TIMEOUT_MS });
+  const texts = chain.kind === 'ok' ? chain.value : [];
+  const told = await verifiedOf(ctx, room.rules, texts, signal);
+  await fetchOutliers(ctx, room, { wanted: missing, told, source });
+}
+
+/**
+ * The state before an event as a server that knows it tells: the ids, with the events stored as far as they can be
+ * had. Undefined where no server tells a state that can be had whole.
+ */
+export async function fetchStateBefore(
+  ctx: PullContext,
+  room: Room,
+  eventId: EventId,
+  source: Source,
+): Promise<readonly EventId[] | undefined> {
+  for (const origin of await sourcesOf(ctx, room, source.origin)) {
+    if (source.signal.aborted) return undefined;
+    // One server after the other: mostly the first one answers.
+    const state = await stateFrom(ctx, room, eventId, { ...source, origin });
+    if (state !== undefined) return state;
+  }
+  return undefined;
+}
+
+async function stateFrom(
+  ctx: PullContext,
+  room: Room,
+  eventId: EventId,
+  source: Source,
+): Promise<readonly EventId[] | undefined> {
+  const { origin, signal } = source;
+  const at = { roomId: room.roomId, eventId };
+  const options = { signal, timeoutMs: STATE_TIMEOUT_MS };
+  const ids = await getStateIds(ctx, origin, at, options);
+  if (ids.kind === 'failed' || ids.value.state.length === 0) return undefined;
+  const { state, authChain } = ids.value;
+  const missing = await missingOf(ctx, new Set([...authChain, ...state]));
+  if (missing.length === 0) return state;
+  let told: VerifiedEvent[] = [];
+  if (missing.length > MOST_BY_ID) {
+    const whole = await getState(ctx, origin, at, options);
+    if (whole.kind === 'failed') return undefined;
+    told = await verifiedOf(ctx, room.rules, [...whole.value.authChain, ...whole.value.state], signal);
+  }
+  const complete = await fetchOutliers(ctx, room, { wanted: missing, told, source });
+  return complete ? state : undefined;
+}
+
+/**
+ * Stores events that are wanted, and what they need: from those that a server has `told`, else one by one. False
+ * where one could not be asked for; one that was refused, or is not valid, is not worth waiting for.
+ */
+export async function fetchOutliers(
+  ctx: PullContext,
+  room: Room,
+  from: {
+    readonly wanted: readonly EventId[];
+    readonly told: readonly VerifiedEvent[];
+    readonly source: Source;
+  },
+): Promise<boolean> {
+  const { source } = from;
+  const waiting = new Map(from.told.map((event) => [event.eventId, event]));
+  const asked = new Set<EventId>();
+  let complete = true;
+  let wanted = from.wanted;
+  for (let round = 0; round < MOST_ROUNDS; round++) {
+    const toAsk = wanted.filter((eventId) => !waiting.has(eventId) && !asked.has(eventId));
+    // Round by round: what one event needs is known only when it is there.
+    const fetched = await fetchByIds(ctx, room, toAsk, source);
+    for (const eventId of toAsk) asked.add(eventId);
+    complete &&= fetched.complete;
+    for (const event of fetched.events) waiting.set(event.eventId, event);
+    const needed = await storeOutliers(ctx, room, waiting);
+    wanted = [...needed].filter((eventId) => !asked.has(eventId));
+    if (wanted.length === 0 || source.signal.aborted) break;
+  }
+  return complete && !source.signal.aborted;
+}
+
+/** Stores all whose auth events are stored; answers which auth events the rest waits for that are not among it. */
+async function storeOutliers(
+  ctx: PullContext,
+  room: Room,
+  waiting: Map<EventId, VerifiedEvent>,
+): Promise<Set<EventId>> {
+  for (;;) {
+    const needed = new Set<EventId>();
+    let progress = false;
+    // Auth events are less deep than what cites them, unless somebody lies; then more passes are needed.
+    const inOrder = [...waiting.values()].sort((a, b) => a.depth - b.depth);
+    for (const event of inOrder) {
+      // One after the other: each may be an auth event of the next.
+      const received = await receive(ctx, room, event, { as: 'outlier' });
+      if (received.kind === 'missing') {
+        for (const eventId of received.auth) if (!waiting.has(eventId)) needed.add(eventId);
+        continue;
+      }
+      waiting.delete(event.eventId);
+      progress = true;
+    }
+    if (!progress || waiting.size === 0) return needed;
+  }
+}
+
+/** `complete` is false where a server did not answer, or the budget is spent. */
+async function fetchByIds(
+  ctx: PullContext,
+  room: Room,
+  eventIds: readonly EventId[],
+  { origin, signal, budget }: Source,
+): Promise<{ events: VerifiedEvent[]; complete: boolean }> {
+  const affordable = eventIds.slice(0, Math.max(0, budget.outliers));
+  budget.outliers -= affordable.length;
+  const lanes = new Lanes(AT_ONCE, Number.POSITIVE_INFINITY);
+  const answers = await Promise.all(
+    affordable.map((eventId) => lanes.run(() => fetchOne(ctx, origin, eventId, signal))),
+  );
+  const texts = answers.flatMap((answer) => (typeof answer === 'string' ? [answer] : []));
+  const asked = new Set(affordable);
+  const events = await verifiedOf(ctx, room.rules, texts, signal);
+  return {
+    events: events.filter(({ eventId }) => asked.has(eventId)),
+    complete: affordable.length === eventIds.length && !answers.includes(false),
+  };
+}
+
+/** The text; undefined where the server says that it has no such event; false where it says nothing. */
+async function fetchOne(
+  ctx: PullContext,
+  origin: ServerName,
+  eventId: EventId,
+  signal: AbortSignal,
+): Promise<string | undefined | false> {
+  const answer = await getEvent(ctx, origin, eventId, { signal, timeoutMs: EVENT_TIMEOUT_MS });
+  if (answer.kind === 'ok') return answer.value;
+  return answer.reason === 'refused' ? undefined : false;
+}
+
+async function missingOf(ctx: PullContext, eventIds: ReadonlySet<EventId>): Promise<EventId[]> {
+  const stored = await events.nidsOf(ctx.db, eventIds);
+  return [...eventIds].filter((eventId) => !stored.has(eventId));
+}

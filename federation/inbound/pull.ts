@@ -1,0 +1,149 @@
+/**
+ * Brings an event of another server into its room, with all that it needs and we lack. `receive` says what is
+ * missing; here it is fetched, within a budget and a deadline, and `receive` is asked again.
+ *
+ * 1. Auth events that are missing: by event_auth, then one by one.
+ * 2. Prev events that are missing: by get_missing_events, round by round, towards the past.
+ * 3. What is received is received oldest first.
+ * 4. Where a gap stays: the state before the event on its near side, by state_ids, and the room goes on from there.
+ * 5. What cannot be had in the end is given up: one event never holds up the room.
+ */
+
+import type { EventId } from '#keys/ids.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { loadEvents } from '#rooms/load.ts';
+import { type Received, receive } from '#rooms/receive.ts';
+import type { Room } from '#rooms/room.ts';
+import { headOf } from '#rooms/room-head.ts';
+import { isPlaced } from '#rooms/stored-event.ts';
+import { getMissingEvents } from '../remote.ts';
+import { fetchAuthEvents, fetchStateBefore } from './outliers.ts';
+import type { PullContext, Source } from './source.ts';
+import { verifiedOf } from './verify.ts';
+
+/** "The maximum number of events to retrieve": no server gives more. */
+const EVENTS_PER_ROUND = 20;
+const MOST_ROUNDS = 15;
+const ROUND_TIMEOUT_MS = 15_000;
+const MOST_EARLIEST = 20;
+
+/** Events that wait for others, by id. */
+type Pending = Map<EventId, VerifiedEvent>;
+
+/** Receives an event that happens now. `missing` where what it needs cannot be had. */
+export async function pull(
+  ctx: PullContext,
+  room: Room,
+  event: VerifiedEvent,
+  source: Source,
+): Promise<Received> {
+  const received = await receiveWithAuth(ctx, room, event, source);
+  if (received.kind !== 'missing' || received.auth.length > 0) return received;
+  const pending: Pending = new Map([[event.eventId, event]]);
+  await fetchGap(ctx, room, { event, pending, missing: received.prev }, source);
+  let left = await receivePending(ctx, room, pending, source);
+  // Each turn receives one event at least, or gives it up.
+  while (pending.size > 0) {
+    await crossGap(ctx, room, { pending, left }, source);
+    left = await receivePending(ctx, room, pending, source);
+  }
+  // What became of it is stored by now.
+  return receive(ctx, room, event, { as: 'live' });
+}
+
+/** Receives an event; fetches auth events that it lacks. */
+async function receiveWithAuth(
+  ctx: PullContext,
+  room: Room,
+  event: VerifiedEvent,
+  source: Source,
+): Promise<Received> {
+  const received = await receive(ctx, room, event, { as: 'live' });
+  if (received.kind !== 'missing' || received.auth.length === 0) return received;
+  await fetchAuthEvents(ctx, room, event, { missing: received.auth, source });
+  return receive(ctx, room, event, { as: 'live' });
+}
+
+/** Step 2: adds what lies between the room and the event to `pending`, as far as the origin has it. */
+async function fetchGap(
+  ctx: PullContext,
+  room: Room,
+  gap: { readonly event: VerifiedEvent; readonly pending: Pending; readonly missing: readonly EventId[] },
+  { origin, signal, budget }: Source,
+): Promise<void> {
+  const { pending } = gap;
+  const head = await headOf(ctx, room.roomNid);
+  const earliest = head.forwardExtremities.slice(-MOST_EARLIEST).map(({ eventId }) => eventId);
+  let latest: readonly EventId[] = [gap.event.eventId];
+  let wanted: ReadonlySet<EventId> = new Set(gap.missing);
+  for (let round = 0; round < MOST_ROUNDS && wanted.size > 0 && budget.events > 0; round++) {
+    const query = { roomId: room.roomId, earliest, latest, limit: EVENTS_PER_ROUND, minDepth: 0 };
+    // Round by round: where the next one begins, this one tells.
+    const answer = await getMissingEvents(ctx, origin, query, { signal, timeoutMs: ROUND_TIMEOUT_MS });
+    if (answer.kind === 'failed') return;
+    const events = await verifiedOf(ctx, room.rules, answer.value, signal);
+    const fresh = events.filter((event) => event.roomId === room.roomId && !pending.has(event.eventId));
+    for (const event of fresh.slice(0, budget.events)) pending.set(event.eventId, event);
+    budget.events -= fresh.length;
+    if (fresh.length === 0) return;
+    const rim = await rimOf(ctx, pending);
+    latest = rim.latest;
+    wanted = rim.missing;
+  }
+}
+
+/** The pending events that cite what is neither pending nor placed, and what that is. */
+async function rimOf(
+  ctx: PullContext,
+  pending: Pending,
+): Promise<{ latest: EventId[]; missing: Set<EventId> }> {
+  const cited = [...pending.values()].flatMap((event) => event.prevEvents);
+  const outside = new Set(cited.filter((eventId) => !pending.has(eventId)));
+  for (const [eventId, stored] of await loadEvents(ctx, outside)) {
+    if (isPlaced(stored)) outside.delete(eventId);
+  }
+  const latest = [...pending.values()].filter((event) => event.prevEvents.some((id) => outside.has(id)));
+  return { latest: latest.map(({ eventId }) => eventId), missing: outside };
+}
+
+/** Step 3: receives what can be, oldest first. Answers the rest, oldest first, which stays pending. */
+async function receivePending(
+  ctx: PullContext,
+  room: Room,
+  pending: Pending,
+  source: Source,
+): Promise<VerifiedEvent[]> {
+  for (;;) {
+    let progress = false;
+    const left: VerifiedEvent[] = [];
+    for (const event of oldestFirst(pending)) {
+      // In order: each may be a prev event of the next.
+      const received = await receiveWithAuth(ctx, room, event, source);
+      const waits = received.kind === 'missing' && received.auth.length === 0;
+      if (waits) left.push(event);
+      else progress = pending.delete(event.eventId);
+    }
+    if (!progress || left.length === 0) return left;
+  }
+}
+
+/** Step 4: gives the oldest event that waits a state, so that it can be received; or gives it up. */
+async function crossGap(
+  ctx: PullContext,
+  room: Room,
+  at: { readonly pending: Pending; readonly left: readonly VerifiedEvent[] },
+  source: Source,
+): Promise<void> {
+  const oldest = at.left.find((event) => !event.prevEvents.some((id) => at.pending.has(id))) ?? at.left[0];
+  if (oldest === undefined) return;
+  at.pending.delete(oldest.eventId);
+  const { budget, signal } = source;
+  if (budget.states <= 0 || signal.aborted) return;
+  budget.states -= 1;
+  const stateBefore = await fetchStateBefore(ctx, room, oldest.eventId, source);
+  if (stateBefore !== undefined) await receive(ctx, room, oldest, { as: 'live', stateBefore });
+}
+
+function oldestFirst(pending: Pending): VerifiedEvent[] {
+  return [...pending.values()].sort((a, b) => a.depth - b.depth || a.originServerTs - b.originServerTs);
+}

@@ -1,0 +1,43 @@
+import type { ServerName } from '#keys/ids.ts';
+import { joinedServers, type Room } from '#rooms/room.ts';
+import type { FederationContext } from '../context.ts';
+
+export type PullContext = Pick<FederationContext, 'client'> & Omit<FederationContext, 'sender' | 'inbound'>;
+
+/** What may still be fetched for the sake of one transaction in one room, or of one page of history. */
+export interface Budget {
+  /** Events that belong into the room's graph. */
+  events: number;
+  /** Events that are fetched one by one for a state or an auth chain. */
+  outliers: number;
+  /** States that are asked for. */
+  states: number;
+}
+
+/** Where what is missing is fetched from, and how much of it. */
+export interface Source {
+  /** The server to ask first. */
+  readonly origin: ServerName;
+  /** Ends the fetching. */
+  readonly signal: AbortSignal;
+  readonly budget: Budget;
+}
+
+const MOST_SOURCES = 3;
+
+/** "prev-event fetch depth": 200 events for a room and transaction. */
+export function newBudget(): Budget {
+  return { events: 200, outliers: 500, states: 5 };
+}
+
+/** Servers that may know an event of the room: `first`, then others in the room. */
+export async function sourcesOf(
+  ctx: PullContext,
+  room: Room,
+  first: ServerName,
+): Promise<readonly ServerName[]> {
+  const others = await joinedServers(ctx, room.roomNid);
+  const sources = new Set([first, ...others]);
+  sources.delete(ctx.serverName);
+  return [...sources].slice(0, MOST_SOURCES);
+}

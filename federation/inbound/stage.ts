@@ -1,0 +1,201 @@
+/**
+ * Events that other servers have handed over: on disk before they are answered for, then received one after the
+ * other, by one worker for each room. After a restart the workers go on where they were.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises';
+import type { EventId, RoomId } from '#keys/ids.ts';
+import { Lanes } from '#keys/lanes.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import type { Room } from '#rooms/room.ts';
+import * as inboundTransactions from '#storage/inbound-transactions.ts';
+import { Lru } from '#storage/lru.ts';
+import * as stagedEvents from '#storage/staged-events.ts';
+import { roomWeAreIn } from '../access.ts';
+import type { Inbound } from '../context.ts';
+import { QuietLog } from '../quiet-log.ts';
+import { pull } from './pull.ts';
+import { newBudget, type PullContext, type Source } from './source.ts';
+import { verifyPdu } from './verify.ts';
+
+const ROOMS_AT_ONCE = 64;
+const EVENTS_AT_ONCE = 50;
+const ROOMS_PER_PAGE = 1_000;
+/** More events than this waiting in a room: the servers that send them have to wait. */
+const MOST_WAITING = 2_000;
+/** For what is missing for one batch of events of a room. */
+const PULL_DEADLINE_MS = 120_000;
+const MOST_FAILURES = 3;
+const FAILURE_PAUSE_MS = 1_000;
+const MOST_IN_MEMORY = 2_000;
+
+export class Stage implements Inbound {
+  readonly #ctx: PullContext;
+  readonly #log: QuietLog;
+  readonly #lanes = new Lanes(ROOMS_AT_ONCE, Number.POSITIVE_INFINITY);
+  readonly #stop = new AbortController();
+  readonly #workers = new Map<RoomId, Promise<void>>();
+  /** Rooms in which events have come since their worker last looked. */
+  readonly #awaited = new Set<RoomId>();
+  readonly #waiting = new Map<RoomId, number>();
+  /** Those that came since the start need not be verified again. */
+  readonly #verified = new Lru<EventId, VerifiedEvent>({ maxEntries: MOST_IN_MEMORY });
+  #starting: Promise<void> | undefined;
+
+  constructor(ctx: PullContext) {
+    this.#ctx = ctx;
+    this.#log = new QuietLog(ctx);
+  }
+
+  /** Takes up what the last process left. */
+  start(): void {
+    this.#starting = this.#resume().catch((error: unknown) => {
+      this.#ctx.log.error({ err: error }, 'staged events were not resumed');
+    });
+  }
+
+  isFull(roomId: RoomId): boolean {
+    return (this.#waiting.get(roomId) ?? 0) >= MOST_WAITING;
+  }
+
+  async stage({ origin, txnId, answer, events }: Parameters<Inbound['stage']>[0]): Promise<void> {
+    const staged = events.map(({ roomId, eventId, json }) => ({ roomId, eventId, origin, json }));
+    const now = this.#ctx.clock.now();
+    await this.#ctx.db.write('federation.stage', async (tx) => {
+      await stagedEvents.insert(tx, staged);
+      await inboundTransactions.remember(tx, { origin, txnId, answer }, now);
+    });
+    for (const event of events) {
+      this.#verified.set(event.eventId, event);
+      this.#waiting.set(event.roomId, (this.#waiting.get(event.roomId) ?? 0) + 1);
+    }
+    for (const roomId of new Set(staged.map((event) => event.roomId))) this.#wake(roomId);
+  }
+
+  /** Resolves when nothing waits. */
+  async idle(): Promise<void> {
+    await this.#starting;
+    while (this.#workers.size > 0) await Promise.all(this.#workers.values());
+  }
+
+  /** Ends the workers; what they have not finished stays on disk. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#starting;
+    await Promise.all(this.#workers.values());
+  }
+
+  async #resume(): Promise<void> {
+    let after: string | undefined = '';
+    while (after !== undefined && !this.#stop.signal.aborted) {
+      // Page by page, each after the last.
+      const rooms: { roomId: RoomId; events: number }[] = await stagedEvents.rooms(
+        this.#ctx.db,
+        after,
+        ROOMS_PER_PAGE,
+      );
+      for (const { roomId, events } of rooms) {
+        this.#waiting.set(roomId, (this.#waiting.get(roomId) ?? 0) + events);
+        this.#wake(roomId);
+      }
+      after = rooms.at(-1)?.roomId;
+    }
+  }
+
+  #wake(roomId: RoomId): void {
+    this.#awaited.add(roomId);
+    if (this.#workers.has(roomId) || this.#stop.signal.aborted) return;
+    const worker = this.#lanes
+      .run(() => this.#work(roomId))
+      .catch((error: unknown) => {
+        this.#ctx.log.error({ err: error, roomId }, 'staged events were not received');
+      })
+      .finally(() => {
+        this.#workers.delete(roomId);
+        if (this.#awaited.has(roomId)) this.#wake(roomId);
+      });
+    this.#workers.set(roomId, worker);
+  }
+
+  async #work(roomId: RoomId): Promise<void> {
+    const { signal } = this.#stop;
+    let failures = 0;
+    while (!signal.aborted) {
+      this.#awaited.delete(roomId);
+      // Batch by batch, in the order in which they came.
+      const batch = await stagedEvents.next(this.#ctx.db, roomId, EVENTS_AT_ONCE);
+      if (batch.length === 0) break;
+      const { done, failure } = await this.#receiveBatch(roomId, batch);
+      if (signal.aborted && done.length === 0) return;
+      failures = done.length > 0 ? 0 : failures + 1;
+      const [first] = batch;
+      if (failure !== undefined) {
+        const isGivenUp = failures >= MOST_FAILURES && first !== undefined;
+        if (isGivenUp) done.push(first.seq);
+        this.#ctx.log.error({ err: failure, roomId, isGivenUp }, 'a staged event could not be received');
+      }
+      if (done.length > 0) await this.#remove(roomId, done);
+      if (failure !== undefined) await pause(FAILURE_PAUSE_MS, undefined, { signal, ref: false }).catch(noop);
+    }
+    this.#waiting.delete(roomId);
+  }
+
+  /** Receives a batch in order, up to the first that our own fault keeps from it. */
+  async #receiveBatch(
+    roomId: RoomId,
+    batch: readonly stagedEvents.StagedRow[],
+  ): Promise<{ done: number[]; failure: unknown }> {
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(PULL_DEADLINE_MS)]);
+    const budget = newBudget();
+    const done: number[] = [];
+    try {
+      for (const row of batch) {
+        if (this.#stop.signal.aborted) break;
+        // In order, and never two at once in a room.
+        const room = await roomWeAreIn(this.#ctx, roomId);
+        // Whoever has left a room meanwhile does not hear what happens there.
+        if (room !== undefined) await this.#receive(room, row, { origin: row.origin, signal, budget });
+        // What was cut short by the end of the process is not done.
+        if (this.#stop.signal.aborted) break;
+        done.push(row.seq);
+      }
+      return { done, failure: undefined };
+    } catch (failure) {
+      return { done, failure };
+    }
+  }
+
+  async #receive(room: Room, row: stagedEvents.StagedRow, source: Source): Promise<void> {
+    const { eventId, origin } = row;
+    const event = await this.#verifiedEvent(room, row, source.signal);
+    if (event === undefined) return;
+    const received = await pull(this.#ctx, room, event, source);
+    const fields = { roomId: room.roomId, eventId, origin };
+    if (received.kind === 'missing') {
+      const missing = [...received.auth, ...received.prev].slice(0, 5);
+      this.#log.warn({ ...fields, missing }, 'event given up: what it refers to cannot be had');
+    } else if (received.kind === 'rejected' || received.kind === 'soft_failed') {
+      this.#ctx.log.debug({ ...fields, kind: received.kind, reason: received.reason }, 'event not accepted');
+    }
+  }
+
+  async #verifiedEvent(
+    room: Room,
+    { eventId, json }: stagedEvents.StagedRow,
+    signal: AbortSignal,
+  ): Promise<VerifiedEvent | undefined> {
+    const known = this.#verified.get(eventId);
+    if (known !== undefined) return known;
+    const verdict = await verifyPdu(this.#ctx, room.rules, json, signal);
+    if (verdict.kind === 'verified') return verdict.event;
+    this.#log.warn({ roomId: room.roomId, eventId, reason: verdict.reason }, 'staged event dropped');
+    return undefined;
+  }
+
+  async #remove(roomId: RoomId, seqs: readonly number[]): Promise<void> {
+    await this.#ctx.db.write('federation.unstage', (tx) => stagedEvents.remove(tx, seqs));
+    this.#waiting.set(roomId, Math.max(0, (this.#waiting.get(roomId) ?? 0) - seqs.length));
+  }
+}
+
+function noop(): void {}

@@ -1,0 +1,203 @@
+/**
+ * A transaction of another server.
+ *
+ * 1. Seen before: the same answer again.
+ * 2. Each PDU is admitted by itself: it must be of a room that we are in, whose access control list allows the
+ *    sending server, and pass the ingress check (format, signatures, hash). What does not has its error in the answer.
+ * 3. What was admitted is put on disk together with the answer; only then is the transaction answered.
+ * 4. It is received into its rooms afterwards (`stage.ts`). What the authorisation rules say of it is not in the
+ *    answer: "If an event in an incoming transaction is rejected, this should not cause the transaction request to
+ *    be responded to with an error response."
+ *
+ * https://spec.matrix.org/v1.19/server-server-api/#transactions
+ */
+
+import { encodeCanonical, parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
+import {
+  belongsTo,
+  type EventId,
+  isEventId,
+  isRoomId,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverNameOf,
+} from '#keys/ids.ts';
+import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { eventIdOf } from '#rooms/hashes.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { loadEvent, loadNid } from '#rooms/load.ts';
+import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
+import { getRoom, isInRoom, type Room } from '#rooms/room.ts';
+import { isPlaced } from '#rooms/stored-event.ts';
+import { DEFAULT_ROOM_VERSION, type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
+import * as inboundTransactions from '#storage/inbound-transactions.ts';
+import * as memberships from '#storage/memberships.ts';
+import { isAllowedByAcl } from '../access.ts';
+import type { FederationContext } from '../context.ts';
+import { joinUnderWay } from '../handshakes/joins-under-way.ts';
+import { receiveEdus } from './edus.ts';
+import { verifyPdu } from './verify.ts';
+
+export interface InboundTransaction {
+  readonly origin: ServerName;
+  readonly txnId: string;
+  /** The text of each, as it was sent. */
+  readonly pdus: readonly string[];
+  readonly edus: readonly Json[];
+}
+
+export type TransactionResult =
+  /** The JSON to answer with. */
+  | { readonly kind: 'ok'; readonly answer: string }
+  /** So much waits already that the server is to send it again later. */
+  | { readonly kind: 'busy' };
+
+/** What became of one PDU. The id is undefined where nobody can say what it would be. */
+type Admission =
+  | { readonly kind: 'admitted'; readonly eventId: EventId; readonly event: VerifiedEvent }
+  | { readonly kind: 'done'; readonly eventId: EventId }
+  | { readonly kind: 'refused'; readonly eventId: EventId | undefined; readonly reason: string };
+
+/** For all the keys that a transaction needs. */
+const KEYS_DEADLINE_MS = 20_000;
+
+/** Takes in a transaction; resolves once what it brings is on disk. */
+export async function receiveTransaction(
+  ctx: FederationContext,
+  transaction: InboundTransaction,
+): Promise<TransactionResult> {
+  const { origin, txnId, pdus, edus } = transaction;
+  const seen = await inboundTransactions.answerOf(ctx.db, origin, txnId);
+  if (seen !== undefined) return { kind: 'ok', answer: seen };
+  const rooms = new AdmittingRooms(ctx, origin);
+  const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
+  const admissions = await Promise.all(pdus.map((text) => admit(ctx, rooms, { origin, text, signal })));
+  const events = admissions.flatMap((admission) => (admission.kind === 'admitted' ? [admission.event] : []));
+  if (events.some(({ roomId }) => ctx.inbound.isFull(roomId))) return { kind: 'busy' };
+  const answer = answerOf(admissions);
+  if (events.length > 0) await ctx.inbound.stage({ origin, txnId, answer, events });
+  await receiveEdus(ctx, origin, edus);
+  return { kind: 'ok', answer };
+}
+
+function answerOf(admissions: readonly Admission[]): string {
+  const results = new Map<EventId, JsonObject>();
+  for (const admission of admissions) {
+    if (admission.eventId === undefined) continue;
+    results.set(admission.eventId, admission.kind === 'refused' ? { error: admission.reason } : {});
+  }
+  return encodeCanonical({ pdus: Object.fromEntries(results) });
+}
+
+interface Pdu {
+  readonly origin: ServerName;
+  readonly text: string;
+  readonly signal: AbortSignal;
+}
+
+/** Step 2. */
+async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): Promise<Admission> {
+  const loose = parseLoose(pdu.text, { maxDepth: RELAYED_MAX_DEPTH });
+  if (loose.kind === 'invalid') return refused(undefined, loose.reason);
+  if (!isObject(loose.value)) return refused(undefined, 'The event is not an object');
+  const roomId = own(loose.value, 'room_id');
+  if (!isRoomId(roomId)) return refused(claimedId(loose.value, undefined), 'room_id is not a room id');
+  const room = await rooms.get(roomId);
+  if (room.kind === 'refused') {
+    if (room.room !== undefined && isMembershipOfOurs(ctx, loose.value)) {
+      return admitOutOfBand(ctx, room.room, pdu);
+    }
+    return refused(claimedId(loose.value, room.room?.rules), room.reason);
+  }
+  const { rules } = room.room;
+  const verdict = await verifyPdu(ctx, rules, pdu.text, pdu.signal);
+  if (verdict.kind === 'dropped') {
+    return refused(verdict.eventId ?? claimedId(loose.value, rules), verdict.reason);
+  }
+  const { event } = verdict;
+  // Resent, or sent by several servers: it has its place.
+  if (isPlaced(await loadEvent(ctx, event.eventId))) return { kind: 'done', eventId: event.eventId };
+  return { kind: 'admitted', eventId: event.eventId, event };
+}
+
+/**
+ * Of a room that we are not in we are told one thing: that the invitation of one of our users is withdrawn. Who says
+ * so must be of the server that invited, since we cannot ask the room.
+ */
+async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Promise<Admission> {
+  const { rules } = room;
+  const verdict = await verifyPdu(ctx, rules, pdu.text, pdu.signal);
+  if (verdict.kind === 'dropped') return refused(verdict.eventId, verdict.reason);
+  const leave = verdict.event;
+  const { eventId, stateKey: target } = leave;
+  const member = isUserId(target) ? await memberships.of(ctx.db, room.roomNid, target) : undefined;
+  const invite = member?.membership === 'invite' ? await loadNid(ctx, member.eventNid) : undefined;
+  const inviter = invite === undefined ? undefined : serverNameOf(invite.event.sender);
+  if (inviter === undefined || inviter !== serverNameOf(leave.sender)) {
+    return refused(eventId, 'This server is not in the room');
+  }
+  const recorded = await recordOutOfBandLeave(ctx, { rules, leave });
+  return recorded.kind === 'refused' ? refused(eventId, recorded.reason) : { kind: 'done', eventId };
+}
+
+function isMembershipOfOurs(ctx: FederationContext, pdu: JsonObject): boolean {
+  const membership = stringAt(objectAt(pdu, 'content') ?? {}, 'membership');
+  return (
+    stringAt(pdu, 'type') === 'm.room.member' &&
+    belongsTo(stringAt(pdu, 'state_key') ?? '', ctx.serverName) &&
+    (membership === 'leave' || membership === 'ban')
+  );
+}
+
+/**
+ * The id that an invalid event has in the eyes of its sender, as far as that can be told: its error would not find
+ * its way without. Of a room of an unknown version, by the rules of the newest.
+ */
+function claimedId(pdu: JsonObject, known: RoomVersionRules | undefined): EventId | undefined {
+  const named = own(pdu, 'event_id');
+  if (isEventId(named)) return named;
+  const rules = known ?? rulesOf(DEFAULT_ROOM_VERSION);
+  return rules === undefined ? undefined : eventIdOf(pdu, rules);
+}
+
+function refused(eventId: EventId | undefined, reason: string): Admission {
+  return { kind: 'refused', eventId, reason };
+}
+
+type AdmittingRoom =
+  | { readonly kind: 'ok'; readonly room: Room }
+  | { readonly kind: 'refused'; readonly room: Room | undefined; readonly reason: string };
+
+/** Which rooms take events of a server, each looked up once for a transaction. */
+class AdmittingRooms {
+  readonly #ctx: FederationContext;
+  readonly #origin: ServerName;
+  readonly #rooms = new Map<RoomId, Promise<AdmittingRoom>>();
+
+  constructor(ctx: FederationContext, origin: ServerName) {
+    this.#ctx = ctx;
+    this.#origin = origin;
+  }
+
+  get(roomId: RoomId): Promise<AdmittingRoom> {
+    const known = this.#rooms.get(roomId);
+    if (known !== undefined) return known;
+    const found = this.#find(roomId);
+    this.#rooms.set(roomId, found);
+    return found;
+  }
+
+  async #find(roomId: RoomId): Promise<AdmittingRoom> {
+    // The server that lets us in sends events to us before we have taken the room over.
+    await joinUnderWay(this.#ctx, roomId);
+    const room = await getRoom(this.#ctx, roomId);
+    if (room === undefined || !(await isInRoom(this.#ctx, room))) {
+      return { kind: 'refused', room, reason: 'This server is not in the room' };
+    }
+    if (!(await isAllowedByAcl(this.#ctx, room, this.#origin))) {
+      return { kind: 'refused', room: undefined, reason: 'The server is denied access to the room' };
+    }
+    return { kind: 'ok', room };
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Invitations of our users by users of other servers: we sign them, and keep what we are told of the room.
+ * https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+ */
+
+import type { FastifyInstance } from 'fastify';
+import { encodeCanonical, parseLoose, splitArrayAt } from '#keys/canonical-json.ts';
+import { belongsTo, isUserId, type RoomId, type ServerName } from '#keys/ids.ts';
+import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { membersOf } from '#keys/json-scan.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { adoptInvite } from '#rooms/out-of-band.ts';
+import { countersign } from '#rooms/sign-event.ts';
+import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
+import * as users from '#storage/users.ts';
+import { isAllowedByAcl, roomWeAreIn } from '../access.ts';
+import { authenticateOrigin } from '../auth.ts';
+import type { FederationContext } from '../context.ts';
+import {
+  badJson,
+  forbidden,
+  incompatibleRoomVersion,
+  invalidParam,
+  missingParam,
+  notFound,
+} from '../errors.ts';
+import { verifyPdu } from '../inbound/verify.ts';
+import { pduOf, verifiedMembership } from './handshake-event.ts';
+import { roomIdParam } from './room-params.ts';
+
+interface InviteParams {
+  Params: { roomId: string; eventId: string };
+}
+
+interface Invitation {
+  readonly origin: ServerName;
+  readonly roomId: RoomId;
+  readonly eventId: string;
+  readonly rules: RoomVersionRules;
+  readonly pdu: JsonObject;
+  /** The text of each event of `invite_room_state`. */
+  readonly state: readonly string[];
+}
+
+const KEYS_DEADLINE_MS = 20_000;
+const MOST_STATE = 50;
+
+/** `PUT v2/invite/{roomId}/{eventId}`, and v1 of it, which is for room versions 1 and 2. */
+export function invitesRoutes(app: FastifyInstance, ctx: FederationContext): void {
+  const preHandler = authenticateOrigin(ctx);
+
+  app.put<InviteParams>(
+    '/_matrix/federation/v2/invite/:roomId/:eventId',
+    { preHandler },
+    async ({ origin, params, body, rawBody }) => {
+      if (!isObject(body)) throw badJson('The body is not an object');
+      const text = rawBody.toString();
+      const version = stringAt(body, 'room_version');
+      if (version === undefined) throw missingParam('room_version');
+      const pdu = memberText(text, 'event');
+      if (pdu === undefined) throw missingParam('event');
+      const roomId = roomIdParam(params.roomId);
+      const invitation = {
+        origin,
+        roomId,
+        eventId: params.eventId,
+        rules: rulesFor(version),
+        pdu: pduOf(pdu),
+      };
+      const state = splitArrayAt(text, 'invite_room_state') ?? [];
+      return { event: await accept(ctx, { ...invitation, state }) };
+    },
+  );
+
+  app.put<InviteParams>(
+    '/_matrix/federation/v1/invite/:roomId/:eventId',
+    { preHandler },
+    async ({ origin, params, rawBody }) => {
+      const text = rawBody.toString();
+      const pdu = pduOf(text);
+      // "Servers which receive a v1 invite request must assume that the room version is either "1" or "2"."
+      const rules = rulesFor('1');
+      const roomId = roomIdParam(params.roomId);
+      const unsigned = memberText(text, 'unsigned') ?? '{}';
+      const state = splitArrayAt(unsigned, 'invite_room_state') ?? [];
+      const { eventId } = params;
+      return [200, { event: await accept(ctx, { origin, roomId, eventId, rules, pdu, state }) }];
+    },
+  );
+}
+
+/** Signs the invitation and tells it to the user; answers it with our signature. */
+async function accept(ctx: FederationContext, invitation: Invitation): Promise<JsonObject> {
+  const { origin, roomId, eventId, rules, pdu, state } = invitation;
+  const expected = { rules, roomId, eventId, origin, membership: 'invite' } as const;
+  const event = await verifiedMembership(ctx, pdu, expected);
+  await checkTarget(ctx, event);
+  const room = await roomWeAreIn(ctx, roomId);
+  if (room !== undefined && !(await isAllowedByAcl(ctx, room, origin))) {
+    throw forbidden('The server is denied access to the room');
+  }
+  const strippedState = await shownState(ctx, invitation, state.slice(0, MOST_STATE));
+  const signed = countersign(event.pdu, rules, ctx.serverName, ctx.signingKey.keyPair);
+  const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
+  const verdict = await verifyPdu(ctx, rules, encodeCanonical(signed), signal);
+  if (verdict.kind === 'dropped') throw invalidParam(verdict.reason);
+  const adopted = await adoptInvite(ctx, { rules, invite: verdict.event, strippedState });
+  // Where we are in the room the invitation comes by the room as well.
+  if (adopted.kind === 'refused') throw forbidden(adopted.reason);
+  return signed;
+}
+
+async function checkTarget(ctx: FederationContext, { stateKey }: VerifiedEvent): Promise<void> {
+  if (!isUserId(stateKey) || !belongsTo(stateKey, ctx.serverName)) {
+    throw invalidParam('The invited user is of another server');
+  }
+  const user = await users.of(ctx.db, stateKey);
+  if (user === undefined || user.deactivatedTs !== undefined) throw notFound('There is no such user');
+}
+
+/**
+ * What the invited user is shown of the room, as stripped state. In rooms whose id is the hash of their create event
+ * that event must be there, whole, for otherwise anybody could say anything of the room; a full event that is not
+ * valid, or of another room, is an error there. Elsewhere it is left out.
+ */
+async function shownState(
+  ctx: FederationContext,
+  { rules, roomId }: Invitation,
+  texts: readonly string[],
+): Promise<JsonObject[]> {
+  const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
+  const shown: JsonObject[] = [];
+  let hasCreate = false;
+  for (const text of texts) {
+    const parsed = parseLoose(text);
+    const stripped = parsed.kind === 'ok' ? strippedOf(parsed.value) : undefined;
+    if (parsed.kind !== 'ok' || stripped === undefined) continue;
+    if (isObject(parsed.value) && Object.hasOwn(parsed.value, 'signatures')) {
+      // Few, and mostly of one server: its key is known after the first.
+      const verdict = await verifyPdu(ctx, rules, text, signal);
+      const isValid = verdict.kind === 'verified' && verdict.event.roomId === roomId;
+      if (!isValid && rules.roomIdIsCreateHash) throw invalidParam('invite_room_state has an invalid event');
+      if (!isValid) continue;
+      hasCreate ||= verdict.event.type === 'm.room.create';
+    } else if (rules.roomIdIsCreateHash && stripped.type === 'm.room.create') {
+      continue;
+    }
+    shown.push(stripped);
+  }
+  if (rules.roomIdIsCreateHash && !hasCreate) {
+    throw invalidParam('invite_room_state does not hold the create event of the room');
+  }
+  return shown;
+}
+
+/** https://spec.matrix.org/v1.19/client-server-api/#stripped-state */
+function strippedOf(event: Json): JsonObject | undefined {
+  if (!isObject(event)) return undefined;
+  const type = stringAt(event, 'type');
+  const stateKey = stringAt(event, 'state_key');
+  const sender = own(event, 'sender');
+  const content = objectAt(event, 'content');
+  if (type === undefined || stateKey === undefined || content === undefined || !isUserId(sender)) {
+    return undefined;
+  }
+  return { type, state_key: stateKey, sender, content };
+}
+
+function rulesFor(version: string): RoomVersionRules {
+  const rules = supportedRulesOf(version);
+  if (rules === undefined) throw incompatibleRoomVersion(version);
+  return rules;
+}
+
+/** The text of one member of a JSON object; of several with the same name, the last. */
+function memberText(text: string, key: string): string | undefined {
+  let found: string | undefined;
+  for (const [name, start, end] of membersOf(text)) if (name === key) found = text.slice(start, end);
+  return found;
+}

@@ -1,0 +1,119 @@
+/** Letting users of other servers in: https://spec.matrix.org/v1.19/server-server-api/#joining-rooms */
+
+import type { FastifyInstance } from 'fastify';
+import { belongsTo, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
+import { type JsonObject, objectAt, own } from '#keys/json.ts';
+import { buildTemplate } from '#rooms/build.ts';
+import { authChain } from '#rooms/graph.ts';
+import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
+import { joinedServers, type Room } from '#rooms/room.ts';
+import { countersign } from '#rooms/sign-event.ts';
+import { stateAt } from '#rooms/state.ts';
+import { authenticateOrigin } from '../auth.ts';
+import type { FederationContext } from '../context.ts';
+import { forbidden, incompatibleRoomVersion, unableToAuthoriseJoin, unableToGrantJoin } from '../errors.ts';
+import { sendEventLists } from './event-lists.ts';
+import { pduOf, takeIntoRoom, verifiedMembership } from './handshake-event.ts';
+import { residentRoom, userIdParam } from './room-params.ts';
+
+/** `GET make_join/{roomId}/{userId}` and `PUT v2/send_join/{roomId}/{eventId}`. */
+export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void {
+  const preHandler = authenticateOrigin(ctx);
+
+  app.get<{ Params: { roomId: string; userId: string }; Querystring: Record<string, unknown> }>(
+    '/_matrix/federation/v1/make_join/:roomId/:userId',
+    { preHandler },
+    async ({ origin, params, query }) => {
+      const userId = userIdParam(params.userId);
+      if (!belongsTo(userId, origin)) throw forbidden('The user is of another server');
+      const room = await residentRoom(ctx, origin, params.roomId);
+      const { version } = room.rules;
+      if (!versionsIn(query.ver).includes(version)) throw incompatibleRoomVersion(version);
+      return { room_version: version, event: await joinTemplate(ctx, room, userId) };
+    },
+  );
+
+  app.put<{ Params: { roomId: string; eventId: string } }>(
+    '/_matrix/federation/v2/send_join/:roomId/:eventId',
+    { preHandler },
+    async (request, reply) => {
+      const { origin, params } = request;
+      const room = await residentRoom(ctx, origin, params.roomId);
+      const pdu = await authorised(ctx, room, pduOf(request.rawBody.toString()), origin);
+      const { rules, roomId } = room;
+      const { eventId } = params;
+      const expected = { rules, roomId, eventId, origin, membership: 'join' } as const;
+      const servers = await joinedServers(ctx, room.roomNid);
+      const join = await verifiedMembership(ctx, pdu, expected);
+      const stored = await takeIntoRoom(ctx, room, join, origin);
+      const state = await stateAt(ctx, stored, 'before');
+      const chain = await authChain(ctx, [join.eventId, ...state.map(({ event }) => event.eventId)]);
+      const members = {
+        origin: ctx.serverName,
+        event: stored.event.pdu,
+        members_omitted: false,
+        servers_in_room: servers,
+      };
+      return sendEventLists(reply, members, {
+        state: state.map(({ event }) => event.json),
+        auth_chain: chain.map(({ event }) => event.json),
+      });
+    },
+  );
+}
+
+/** "The room versions the sending server has support for. Defaults to [1]." */
+function versionsIn(ver: unknown): readonly unknown[] {
+  return Array.isArray(ver) ? ver : [ver ?? '1'];
+}
+
+async function joinTemplate(ctx: FederationContext, room: Room, userId: UserId): Promise<JsonObject> {
+  const authoriser = await authoriserOf(ctx, room, userId);
+  const built = await buildTemplate(ctx, room, {
+    roomId: room.roomId,
+    sender: userId,
+    type: 'm.room.member',
+    stateKey: userId,
+    content: {
+      membership: 'join',
+      ...(authoriser !== undefined && { join_authorised_via_users_server: authoriser }),
+    },
+  });
+  if (built.kind === 'forbidden') throw forbidden(built.reason);
+  return built.template;
+}
+
+/** Who of ours lets the user into a restricted room; undefined where nobody needs to. */
+async function authoriserOf(ctx: FederationContext, room: Room, userId: UserId): Promise<UserId | undefined> {
+  const join = await authoriseRestrictedJoin(ctx, room, userId);
+  switch (join.kind) {
+    case 'not_needed':
+      return undefined;
+    case 'authorised':
+      return join.by;
+    case 'refused':
+      throw forbidden('The user is in none of the rooms whose members may join');
+    case 'unable_to_authorise':
+      throw unableToAuthoriseJoin();
+    case 'unable_to_grant':
+      throw unableToGrantJoin();
+  }
+}
+
+/**
+ * The join with our signature, where it names one of our users as who lets the user in: "the signature must be added
+ * before sending or persisting the event to other servers". Only after the conditions have been looked at again.
+ */
+async function authorised(
+  ctx: FederationContext,
+  room: Room,
+  pdu: JsonObject,
+  origin: ServerName,
+): Promise<JsonObject> {
+  const named = own(objectAt(pdu, 'content') ?? {}, 'join_authorised_via_users_server');
+  if (!room.rules.restrictedJoins || !isUserId(named) || !belongsTo(named, ctx.serverName)) return pdu;
+  const userId = own(pdu, 'sender');
+  if (!isUserId(userId) || !belongsTo(userId, origin)) throw forbidden('The sender is of another server');
+  await authoriserOf(ctx, room, userId);
+  return countersign(pdu, room.rules, ctx.serverName, ctx.signingKey.keyPair);
+}

@@ -1,0 +1,47 @@
+/** Letting users of other servers go: https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites */
+
+import type { FastifyInstance } from 'fastify';
+import { belongsTo } from '#keys/ids.ts';
+import { buildTemplate } from '#rooms/build.ts';
+import { authenticateOrigin } from '../auth.ts';
+import type { FederationContext } from '../context.ts';
+import { forbidden } from '../errors.ts';
+import { pduOf, takeIntoRoom, verifiedMembership } from './handshake-event.ts';
+import { residentRoom, userIdParam } from './room-params.ts';
+
+/** `GET make_leave/{roomId}/{userId}` and `PUT v2/send_leave/{roomId}/{eventId}`. */
+export function leavingRoutes(app: FastifyInstance, ctx: FederationContext): void {
+  const preHandler = authenticateOrigin(ctx);
+
+  app.get<{ Params: { roomId: string; userId: string } }>(
+    '/_matrix/federation/v1/make_leave/:roomId/:userId',
+    { preHandler },
+    async ({ origin, params }) => {
+      const userId = userIdParam(params.userId);
+      if (!belongsTo(userId, origin)) throw forbidden('The user is of another server');
+      const room = await residentRoom(ctx, origin, params.roomId);
+      const built = await buildTemplate(ctx, room, {
+        roomId: room.roomId,
+        sender: userId,
+        type: 'm.room.member',
+        stateKey: userId,
+        content: { membership: 'leave' },
+      });
+      if (built.kind === 'forbidden') throw forbidden(built.reason);
+      return { room_version: room.rules.version, event: built.template };
+    },
+  );
+
+  app.put<{ Params: { roomId: string; eventId: string } }>(
+    '/_matrix/federation/v2/send_leave/:roomId/:eventId',
+    { preHandler },
+    async (request) => {
+      const { origin, params } = request;
+      const { rules, roomId, ...room } = await residentRoom(ctx, origin, params.roomId);
+      const expected = { rules, roomId, eventId: params.eventId, origin, membership: 'leave' } as const;
+      const leave = await verifiedMembership(ctx, pduOf(request.rawBody.toString()), expected);
+      await takeIntoRoom(ctx, { rules, roomId, ...room }, leave, origin);
+      return {};
+    },
+  );
+}
