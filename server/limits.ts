@@ -36,6 +36,8 @@ const RATES = {
   directory: { perSecond: 1, burst: 20 },
   /** Profile changes by a user: each becomes an event in every room. */
   profile: { perSecond: 0.1, burst: 10 },
+  /** Profiles asked for from an address. */
+  profile_query: { perSecond: 20, burst: 200 },
   /** Account data, filters and tags by a user. */
   account_data: { perSecond: 5, burst: 100 },
   /** Typing notices, receipts and read markers by a user. */

@@ -1,5 +1,5 @@
+import { leave } from '#federation/membership.ts';
 import type { UserId } from '#keys/ids.ts';
-import { changeMembership } from '#rooms/membership-local.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
@@ -11,8 +11,8 @@ export async function leaveRooms(ctx: ServerContext, userId: UserId): Promise<vo
     if (membership === 'leave' || membership === 'ban') continue;
     if (ctx.shutdown.aborted) return;
     // One room after the other: nobody waits for it, and others want to write too.
-    const sent = await changeMembership(ctx, { roomId, sender: userId, target: userId, membership: 'leave' });
-    if (sent.kind !== 'sent') left = false;
+    const result = await leave(ctx, { userId, roomId });
+    if (result.kind !== 'ok') left = false;
   }
   if (left) await ctx.db.write('users.hasLeftRooms', (tx) => users.hasLeftRooms(tx, userId));
 }

@@ -8,7 +8,9 @@ import {
   missingParam,
   notFound,
   profileTooLarge,
+  unreachable,
 } from '#federation/errors.ts';
+import { remoteProfile } from '#federation/profiles.ts';
 import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
 import { type Json, type JsonObject, own } from '#keys/json.ts';
 import * as profiles from '#storage/profiles.ts';
@@ -31,13 +33,14 @@ type FieldRequest = FastifyRequest<{ Params: { userId: string; keyName: string }
 /** Profiles: read by anybody, written by their owner. A change of name or avatar goes to all rooms. */
 export function profileRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get<{ Params: { userId: string } }>('/_matrix/client/v3/profile/:userId', async (request) =>
-    profileOf(ctx, request.params.userId),
+    profileOf(ctx, request),
   );
 
   app.get<{ Params: { userId: string; keyName: string } }>(
     '/_matrix/client/v3/profile/:userId/:keyName',
-    async ({ params: { userId, keyName } }) => {
-      const value = own(await profileOf(ctx, userId), keyName);
+    async (request) => {
+      const { keyName } = request.params;
+      const value = own(await profileOf(ctx, request), keyName);
       if (value === undefined) throw notFound('The profile has no such field');
       return { [keyName]: value };
     },
@@ -58,12 +61,32 @@ export function profileRoutes(app: FastifyInstance, ctx: ServerContext): void {
   });
 }
 
-async function profileOf(ctx: ServerContext, userId: string): Promise<JsonObject> {
+async function profileOf(
+  ctx: ServerContext,
+  request: FastifyRequest<{ Params: { userId: string } }>,
+): Promise<JsonObject> {
+  const { userId } = request.params;
+  // No access token is needed, but a stranger must not make us ask other servers without end.
+  ctx.limits.take('profile_query', request.ip);
   if (!isUserId(userId)) throw invalidParam('Not a user ID');
-  if (serverNameOf(userId) !== ctx.serverName) throw notFound('The profile is not known here');
+  if (serverNameOf(userId) !== ctx.serverName) return await profileElsewhere(ctx, userId);
   const user = await users.of(ctx.db, userId);
   if (user === undefined || user.deactivatedTs !== undefined) throw notFound('No such user');
   return await profiles.of(ctx.db, userId);
+}
+
+async function profileElsewhere(ctx: ServerContext, userId: UserId): Promise<JsonObject> {
+  const answer = await remoteProfile(ctx, userId);
+  switch (answer.kind) {
+    case 'ok':
+      return answer.profile;
+    case 'not_found':
+      throw notFound('No such user');
+    case 'forbidden':
+      throw forbidden("The user's server does not show the profile");
+    case 'unreachable':
+      throw unreachable("The user's server does not answer");
+  }
 }
 
 /** The field of the requester's own profile that is to be changed. */
