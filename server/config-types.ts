@@ -1,5 +1,6 @@
 /** The kinds of values that options have, whether they come from the YAML file or from the environment. */
 
+import { isIP } from 'node:net';
 import { parseServerName, type ServerName } from '#keys/ids.ts';
 
 /** How values of one kind are read: undefined for what is not such a value. */
@@ -35,18 +36,29 @@ export function textKind(expects: string): ValueKind<string> {
   };
 }
 
-/** Several texts: a list in the file, divided by commas in the environment. */
-export function listKind(expects: string): ValueKind<readonly string[]> {
+/** Several texts, each of which `isItem`: a list in the file, divided by commas in the environment. */
+export function listKind(
+  expects: string,
+  isItem: (text: string) => boolean = () => true,
+): ValueKind<readonly string[]> {
   return {
     expects,
     parse: (value) => {
       const parts = typeof value === 'string' ? value.split(',') : value;
       if (!Array.isArray(parts)) return undefined;
       const texts = parts.map((part) => (typeof part === 'string' ? part.trim() : ''));
-      return texts.includes('') ? undefined : texts;
+      return texts.every((text) => text !== '' && isItem(text)) ? texts : undefined;
     },
     format: (value) => value.join(','),
   };
+}
+
+/** True for an IP address, or a network such as 10.0.0.0/8. */
+export function isNetwork(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
 }
 
 export const listenKind: ValueKind<ListenAddress> = {

@@ -10,6 +10,7 @@ import {
   baseUrlKind,
   choiceKind,
   flagKind,
+  isNetwork,
   type ListenAddress,
   listenKind,
   listKind,
@@ -162,7 +163,7 @@ export const options: { readonly [Name in keyof Config]-?: Option<NonNullable<Co
   },
   trustedProxies: {
     key: 'trusted_proxies',
-    kind: listKind('addresses or networks such as 10.0.0.0/8'),
+    kind: listKind('addresses or networks such as 10.0.0.0/8', isNetwork),
     default: ['127.0.0.1', '::1'],
     describes:
       'Reverse proxies whose `X-Forwarded-For` names the client, which rate limits and device lists use. In ' +

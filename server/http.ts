@@ -44,6 +44,7 @@ const KIB = 1_024;
 /** Longer than any id in any encoding: 255 bytes, each as `%xx`. */
 const MAX_PARAM_LENGTH = 2_048;
 const MAX_TRANSACTION_NODES = 2_000_000;
+const MOST_CONNECTIONS = 10_000;
 const SLOW_MS = 5 * SECOND;
 const NO_BYTES = Buffer.alloc(0);
 /** Bodies are judged by hand: without these the framework loads its own judges, which slows the start. */
@@ -118,6 +119,7 @@ function serverFor(options: AppOptions, handler: http.RequestListener): http.Ser
       ? http.createServer(limits, handler)
       : https.createServer({ ...limits, ...options.tls, minVersion: 'TLSv1.2' }, handler);
   server.maxHeadersCount = 100;
+  server.maxConnections = MOST_CONNECTIONS;
   return server;
 }
 

@@ -108,6 +108,12 @@ const wrong: readonly (readonly [what: string, env: Record<string, string>, yaml
     /KURIR_PUBLIC_BASEURL .*use an address such as https/,
   ],
   ['half of a certificate', { KURIR_TLS_CERT: 'a.crt' }, '', /tls_cert is given without tls_key: give both/],
+  [
+    'a wrong network',
+    { KURIR_TRUSTED_PROXIES: '10.0.0.0/8,proxy' },
+    '',
+    /KURIR_TRUSTED_PROXIES .*use addresses or networks/,
+  ],
   ['no YAML', {}, 'a: [', /kurir\.yaml is not YAML/],
   ['no mapping', {}, '- a\n', /kurir\.yaml is not a list of "option: value" lines/],
   ['the same key twice', {}, 'data_dir: a\ndata_dir: b\n', /kurir\.yaml is not YAML/],
