@@ -8,8 +8,8 @@ import { textsFor } from '../access.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { badJson, invalidParam, missingParam } from '../errors.ts';
-import { sendEventLists } from './event-lists.ts';
-import { sharedRoom } from './room-params.ts';
+import { sendEventLists } from '../event-lists.ts';
+import { sharedRoom } from '../room-params.ts';
 
 const MAX_BACKFILL = 100;
 const MAX_MISSING = 20;

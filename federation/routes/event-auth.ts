@@ -3,8 +3,8 @@ import { authChain } from '#rooms/graph.ts';
 import { getEventForServer } from '../access.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
-import { sendEventLists } from './event-lists.ts';
-import { eventIdParam, noSuchEvent, sharedRoom } from './room-params.ts';
+import { sendEventLists } from '../event-lists.ts';
+import { eventIdParam, noSuchEvent, sharedRoom } from '../room-params.ts';
 
 /** `GET event_auth/{roomId}/{eventId}`: https://spec.matrix.org/v1.19/server-server-api/#retrieving-event-authorisation-information */
 export function eventAuthRoutes(app: FastifyInstance, ctx: FederationContext): void {

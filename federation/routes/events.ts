@@ -11,8 +11,8 @@ import { getEventForServer, isVisibleTo, roomSharedWith, textsFor } from '../acc
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { missingParam } from '../errors.ts';
-import { sendEventLists } from './event-lists.ts';
-import { eventIdParam, noSuchEvent, sharedRoom } from './room-params.ts';
+import { sendEventLists } from '../event-lists.ts';
+import { eventIdParam, noSuchEvent, sharedRoom } from '../room-params.ts';
 
 interface StateRequest {
   Params: { roomId: string };

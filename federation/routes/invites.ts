@@ -24,9 +24,9 @@ import {
   missingParam,
   notFound,
 } from '../errors.ts';
+import { pduOf, verifiedMembership } from '../handshakes/handed-in.ts';
 import { verifyPdu } from '../inbound/verify.ts';
-import { pduOf, verifiedMembership } from './handshake-event.ts';
-import { roomIdParam } from './room-params.ts';
+import { roomIdParam } from '../room-params.ts';
 
 interface InviteParams {
   Params: { roomId: string; eventId: string };

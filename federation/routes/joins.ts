@@ -12,9 +12,9 @@ import { stateAt } from '#rooms/state.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { forbidden, incompatibleRoomVersion, unableToAuthoriseJoin, unableToGrantJoin } from '../errors.ts';
-import { sendEventLists } from './event-lists.ts';
-import { pduOf, takeIntoRoom, verifiedMembership } from './handshake-event.ts';
-import { residentRoom, userIdParam } from './room-params.ts';
+import { sendEventLists } from '../event-lists.ts';
+import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
+import { residentRoom, userIdParam } from '../room-params.ts';
 
 /** `GET make_join/{roomId}/{userId}` and `PUT v2/send_join/{roomId}/{eventId}`. */
 export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void {

@@ -6,8 +6,8 @@ import { buildTemplate } from '#rooms/build.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { forbidden } from '../errors.ts';
-import { pduOf, takeIntoRoom, verifiedMembership } from './handshake-event.ts';
-import { residentRoom, userIdParam } from './room-params.ts';
+import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
+import { residentRoom, userIdParam } from '../room-params.ts';
 
 /** `GET make_leave/{roomId}/{userId}` and `PUT v2/send_leave/{roomId}/{eventId}`. */
 export function leavingRoutes(app: FastifyInstance, ctx: FederationContext): void {

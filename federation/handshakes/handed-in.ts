@@ -13,7 +13,7 @@ import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
 import { badJson, forbidden, invalidParam } from '../errors.ts';
 import { verifyPdu } from '../inbound/verify.ts';
-import { eventIdParam } from './room-params.ts';
+import { eventIdParam } from '../room-params.ts';
 
 const KEYS_DEADLINE_MS = 20_000;
 

@@ -10,9 +10,9 @@ import {
   type UserId,
 } from '#keys/ids.ts';
 import type { Room } from '#rooms/room.ts';
-import { isAllowedByAcl, roomSharedWith, roomWeAreIn } from '../access.ts';
-import type { FederationContext } from '../context.ts';
-import { forbidden, invalidParam, notFound } from '../errors.ts';
+import { isAllowedByAcl, roomSharedWith, roomWeAreIn } from './access.ts';
+import type { FederationContext } from './context.ts';
+import { forbidden, invalidParam, notFound } from './errors.ts';
 
 export function roomIdParam(text: string): RoomId {
   if (!isRoomId(text)) throw invalidParam('Not a room id');

@@ -1,0 +1,161 @@
+/**
+ * The history of a room from before we joined it, when somebody reads that far back.
+ *
+ * 1. Where our history ends: events that ours cite and we do not have.
+ * 2. backfill: these and what came before them, from a server in the room.
+ * 3. The oldest of them follow events that we do not have either: the state before each is asked for.
+ * 4. All are received, oldest first, at positions before everything that we have.
+ */
+
+import type { EventId, ServerName } from '#keys/ids.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { loadEvents } from '#rooms/load.ts';
+import { type Received, type ReceiveOptions, receive, reserveHistory } from '#rooms/receive.ts';
+import type { Room } from '#rooms/room.ts';
+import { isPlaced } from '#rooms/stored-event.ts';
+import * as eventEdges from '#storage/event-edges.ts';
+import { Lru } from '#storage/lru.ts';
+import * as memberships from '#storage/memberships.ts';
+import { fetchAuthEvents, fetchStateBefore } from './inbound/outliers.ts';
+import { type Budget, newBudget, type PullContext } from './inbound/source.ts';
+import { verifiedOf } from './inbound/verify.ts';
+import { backfill } from './remote.ts';
+
+const MOST_EVENTS = 100;
+const LEAST_EVENTS = 20;
+/** Events that one request starts from. */
+const MOST_RIM = 20;
+const MOST_SERVERS = 3;
+/** A client waits for it. */
+const DEADLINE_MS = 30_000;
+const REQUEST_TIMEOUT_MS = 15_000;
+/** After nothing could be had. */
+const RETRY_MS = 60_000;
+const MOST_ROOMS = 10_000;
+
+interface Progress {
+  readonly flights: Map<number, Promise<boolean>>;
+  /** When nothing could be had of a room, in milliseconds since 1970. */
+  readonly failures: Lru<number, number>;
+}
+
+const progress = new WeakMap<PullContext['rooms'], Progress>();
+
+/**
+ * Fetches some history of the room, `limit` events or so; true where there is more of it now. One at a time for a
+ * room: who comes meanwhile waits for the same. Where nothing can be had the room is left alone for a minute.
+ */
+export function fillHistory(
+  ctx: PullContext,
+  room: Room,
+  _fromPosition: number,
+  limit: number,
+): Promise<boolean> {
+  const { flights, failures } = progressOf(ctx);
+  const running = flights.get(room.roomNid);
+  if (running !== undefined) return running;
+  const failedTs = failures.get(room.roomNid);
+  if (failedTs !== undefined && Math.abs(ctx.clock.now() - failedTs) < RETRY_MS) {
+    return Promise.resolve(false);
+  }
+  const flight = fill(ctx, room, Math.min(Math.max(limit, LEAST_EVENTS), MOST_EVENTS)).finally(() => {
+    flights.delete(room.roomNid);
+  });
+  flights.set(room.roomNid, flight);
+  return flight;
+}
+
+function progressOf(ctx: PullContext): Progress {
+  const known = progress.get(ctx.rooms);
+  if (known !== undefined) return known;
+  const made = { flights: new Map(), failures: new Lru<number, number>({ maxEntries: MOST_ROOMS }) };
+  progress.set(ctx.rooms, made);
+  return made;
+}
+
+async function fill(ctx: PullContext, room: Room, limit: number): Promise<boolean> {
+  const rim = (await eventEdges.backwardExtremities(ctx.db, room.roomNid)).slice(0, MOST_RIM);
+  if (rim.length === 0) return false;
+  const signal = AbortSignal.timeout(DEADLINE_MS);
+  for (const origin of await serversFor(ctx, room)) {
+    // One server after the other: mostly the first one answers.
+    const query = { roomId: room.roomId, from: rim, limit };
+    const answer = await backfill(ctx, origin, query, { signal, timeoutMs: REQUEST_TIMEOUT_MS });
+    if (answer.kind === 'failed') continue;
+    const events = await verifiedOf(ctx, room.rules, answer.value, signal);
+    if (await receiveHistory(ctx, room, events, { origin, signal })) return true;
+    if (signal.aborted) break;
+  }
+  progressOf(ctx).failures.set(room.roomNid, ctx.clock.now());
+  return false;
+}
+
+/** Servers in the room: those of its first members first, for they have the most of its history. */
+async function serversFor(ctx: PullContext, room: Room): Promise<ServerName[]> {
+  const members = await memberships.inRoom(ctx.db, room.roomNid, 'join');
+  const byAge = [...members].sort((a, b) => a.eventNid - b.eventNid);
+  const servers = new Set(byAge.map(({ serverName }) => serverName));
+  servers.delete(ctx.serverName);
+  return [...servers].slice(0, MOST_SERVERS);
+}
+
+/** Steps 3 and 4. True where an event got its place. */
+async function receiveHistory(
+  ctx: PullContext,
+  room: Room,
+  told: readonly VerifiedEvent[],
+  from: { readonly origin: ServerName; readonly signal: AbortSignal },
+): Promise<boolean> {
+  const events = await newOnes(ctx, room, told);
+  if (events.length === 0) return false;
+  const positions = await reserveHistory(ctx, events.length);
+  const budget = newBudget();
+  let received = false;
+  for (const [index, event] of events.entries()) {
+    // Oldest first: each may be a prev event of the next.
+    const historyPosition = positions[index];
+    if (historyPosition === undefined) break;
+    const how: ReceiveOptions = { as: 'history', historyPosition };
+    const result = await receiveOne(ctx, room, event, { ...from, budget, how });
+    received ||= result.kind === 'accepted';
+  }
+  return received;
+}
+
+/** Those of the room that have no place yet, oldest first. */
+async function newOnes(
+  ctx: PullContext,
+  room: Room,
+  told: readonly VerifiedEvent[],
+): Promise<VerifiedEvent[]> {
+  const unique = new Map(told.map((event) => [event.eventId, event]));
+  const stored = await loadEvents(ctx, unique.keys());
+  return [...unique.values()]
+    .filter((event) => event.roomId === room.roomId && !isPlaced(stored.get(event.eventId)))
+    .sort((a, b) => a.depth - b.depth || a.originServerTs - b.originServerTs);
+}
+
+async function receiveOne(
+  ctx: PullContext,
+  room: Room,
+  event: VerifiedEvent,
+  from: {
+    readonly origin: ServerName;
+    readonly signal: AbortSignal;
+    readonly budget: Budget;
+    readonly how: ReceiveOptions;
+  },
+): Promise<Received> {
+  const { how, budget, signal } = from;
+  const first = await receive(ctx, room, event, how);
+  if (first.kind !== 'missing') return first;
+  if (first.auth.length > 0) {
+    await fetchAuthEvents(ctx, room, event, { missing: first.auth, source: from });
+    const second = await receive(ctx, room, event, how);
+    if (second.kind !== 'missing' || second.auth.length > 0) return second;
+  }
+  if (budget.states <= 0 || signal.aborted) return first;
+  budget.states -= 1;
+  const stateBefore: readonly EventId[] | undefined = await fetchStateBefore(ctx, room, event.eventId, from);
+  return stateBefore === undefined ? first : receive(ctx, room, event, { ...how, stateBefore });
+}
