@@ -75,8 +75,7 @@ async function isServed({ method, path }: Operation, base: string, dispatcher: A
   const { body } = await request(base + filled, {
     method,
     dispatcher,
-    headers: { 'content-type': 'application/json' },
-    ...(method === 'GET' || method === 'DELETE' ? {} : { body: '{}' }),
+    ...(method === 'GET' ? {} : { headers: { 'content-type': 'application/json' }, body: '{}' }),
   });
   return !/"errcode": *"M_UNRECOGNIZED"/.test(await body.text());
 }
