@@ -1,0 +1,44 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias */
+
+import { resolveAlias } from '#federation/directory.ts';
+import { badAlias, invalidParam } from '#federation/errors.ts';
+import { isRoomAlias, type RoomAlias } from '#keys/ids.ts';
+import { isStringArray, type JsonObject, own } from '#keys/json.ts';
+import type { Room } from '#rooms/room.ts';
+import { currentStateEvent } from '#rooms/state.ts';
+import type { ServerContext } from './context.ts';
+
+/**
+ * "Any new aliases being listed in the event are valid per their grammar/syntax and [...] point to the room ID where
+ * the state event is to be sent. Servers do not validate aliases which are being removed or are already present in
+ * the state event." Throws `M_INVALID_PARAM` or `M_BAD_ALIAS`.
+ */
+export async function checkCanonicalAlias(
+  ctx: ServerContext,
+  room: Room,
+  content: JsonObject,
+): Promise<void> {
+  const before = await currentStateEvent(ctx, room.roomNid, 'm.room.canonical_alias', '');
+  const known = new Set(before === undefined ? [] : aliasesIn(before.event.content));
+  for (const alias of aliasesIn(content)) {
+    if (known.has(alias)) continue;
+    if (!isRoomAlias(alias)) throw invalidParam('A canonical alias is not a room alias');
+    // One after the other: a client names a few at most, and the first that is wrong is told.
+    await checkPointsTo(ctx, room, alias);
+  }
+}
+
+async function checkPointsTo(ctx: ServerContext, { roomId }: Room, alias: RoomAlias): Promise<void> {
+  const found = await resolveAlias(ctx, alias);
+  if (found?.roomId !== roomId) throw badAlias(`The alias ${alias} does not point to this room`);
+}
+
+/** Throws where one of them is no text. */
+function aliasesIn(content: JsonObject): string[] {
+  const alias = own(content, 'alias');
+  const others = own(content, 'alt_aliases') ?? [];
+  if (!isStringArray(others)) throw invalidParam('alt_aliases is not a list of room aliases');
+  if (alias === undefined || alias === null || alias === '') return [...others];
+  if (typeof alias !== 'string') throw invalidParam('alias is not a room alias');
+  return [alias, ...others];
+}

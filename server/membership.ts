@@ -1,0 +1,74 @@
+/** Joins, leaves and invitations of our users, wherever the room is; what is refused is thrown as the client's error. */
+
+import {
+  badJson,
+  forbidden,
+  incompatibleRoomVersion,
+  invalidParam,
+  notFound,
+  unreachable,
+  unsupportedRoomVersion,
+} from '#federation/errors.ts';
+import { invite, join, leave, type MembershipResult } from '#federation/membership.ts';
+import { isRoomAlias, isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
+import type { MemberProfile } from '#rooms/membership-local.ts';
+import * as profiles from '#storage/profiles.ts';
+import type { ServerContext } from './context.ts';
+
+/** Joins a user to a room by its id or an alias; answers its id. */
+export async function joinRoom(
+  ctx: ServerContext,
+  userId: UserId,
+  wanted: { readonly room: string; readonly via: readonly string[]; readonly content: JsonObject },
+): Promise<RoomId> {
+  const { room: roomIdOrAlias, via, content } = wanted;
+  if (!isRoomId(roomIdOrAlias) && !isRoomAlias(roomIdOrAlias)) {
+    throw invalidParam('Neither a room ID nor a room alias');
+  }
+  return roomIdOf(await join(ctx, { userId, roomIdOrAlias, via, content }));
+}
+
+/** Takes a user out of a room, or declines an invitation. */
+export async function leaveRoom(
+  ctx: ServerContext,
+  userId: UserId,
+  { roomId, reason }: { readonly roomId: RoomId; readonly reason: string | undefined },
+): Promise<void> {
+  roomIdOf(await leave(ctx, { userId, roomId, reason }));
+}
+
+/** Invites a user, of this server or another. */
+export async function inviteUser(
+  ctx: ServerContext,
+  sender: UserId,
+  wanted: { readonly roomId: RoomId; readonly target: UserId; readonly content: JsonObject },
+): Promise<void> {
+  const result = await invite(ctx, { sender, ...wanted });
+  // "The homeserver is unable to invite the user to the room as it doesn't support the room version."
+  if (result.kind === 'incompatible') throw unsupportedRoomVersion(result.roomVersion);
+  roomIdOf(result);
+}
+
+/** The profile of one of our users, for a member event. */
+export async function memberProfile(ctx: ServerContext, userId: UserId): Promise<MemberProfile> {
+  const { displayname, avatar_url } = await profiles.of(ctx.db, userId);
+  return { displayname, avatar_url };
+}
+
+function roomIdOf(result: MembershipResult): RoomId {
+  switch (result.kind) {
+    case 'ok':
+      return result.roomId;
+    case 'invalid':
+      throw badJson(result.reason);
+    case 'forbidden':
+      throw forbidden(result.reason);
+    case 'not_found':
+      throw notFound(result.reason);
+    case 'incompatible':
+      throw incompatibleRoomVersion(result.roomVersion);
+    case 'unreachable':
+      throw unreachable(result.reason);
+  }
+}

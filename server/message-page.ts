@@ -1,0 +1,70 @@
+/** Pages of a room's history as one user may and wants to see them. */
+
+import type { UserId } from '#keys/ids.ts';
+import { isUserId } from '#keys/ids.ts';
+import type { Room } from '#rooms/room.ts';
+import { stateAt } from '#rooms/state.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import { page } from '#rooms/timeline.ts';
+import { visibleTo } from '#rooms/visibility.ts';
+import type { ServerContext } from './context.ts';
+import { type EventFilter, includesRoom, passes } from './sync/filter.ts';
+
+export interface PageRange {
+  readonly from: number;
+  readonly to: number | undefined;
+  readonly direction: 'b' | 'f';
+  readonly limit: number;
+}
+
+export interface MessagePage {
+  /** In the direction of the page. */
+  readonly events: readonly StoredEvent[];
+  /** With lazy-loading: the member events of those who sent them. */
+  readonly members: readonly StoredEvent[];
+  /** Where the next page begins; undefined where there is none. */
+  readonly end: number | undefined;
+}
+
+/** Pages that are read in search of events that the user may see and wants to. */
+const MOST_PAGES = 3;
+
+/** The next events from a position on. May be empty although more follow: then `end` says where. */
+export async function readPage(
+  ctx: ServerContext,
+  { room, userId }: { readonly room: Room; readonly userId: UserId },
+  filter: EventFilter,
+  range: PageRange,
+): Promise<MessagePage> {
+  if (!includesRoom(filter.rooms, room.roomId)) return { events: [], members: [], end: undefined };
+  const events: StoredEvent[] = [];
+  let from: number | undefined = range.from;
+  for (let pages = 0; from !== undefined && events.length === 0 && pages < MOST_PAGES; pages++) {
+    // Where a page begins depends on the page before it.
+    const read = await pageWithHistory(ctx, room, { ...range, from });
+    const visible = await visibleTo(ctx, room.roomNid, { userId }, read.events);
+    events.push(
+      ...read.events.filter((stored, index) => visible[index] === true && passes(filter, stored.event)),
+    );
+    from = read.end;
+  }
+  const members = filter.lazyLoadMembers ? await sendersOf(ctx, events) : [];
+  return { events, members, end: from };
+}
+
+async function pageWithHistory(
+  ctx: ServerContext,
+  { roomNid }: Room,
+  range: PageRange,
+): Promise<{ events: StoredEvent[]; end: number | undefined }> {
+  return page(ctx, roomNid, range);
+}
+
+/** The member events of those who sent the events, as they were at the last of them. */
+export async function sendersOf(ctx: ServerContext, events: readonly StoredEvent[]): Promise<StoredEvent[]> {
+  const last = events.at(-1);
+  if (last === undefined) return [];
+  const senders = new Set(events.map(({ event }) => event.sender).filter(isUserId));
+  const keys = [...senders].map((stateKey) => ({ type: 'm.room.member', stateKey }));
+  return stateAt(ctx, last, 'after', keys);
+}

@@ -1,0 +1,101 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom */
+
+import type { FastifyInstance } from 'fastify';
+import {
+  badJson,
+  forbidden,
+  invalidParam,
+  invalidRoomState,
+  type MatrixError,
+  roomInUse,
+  unsupportedRoomVersion,
+} from '#federation/errors.ts';
+import { belongsTo, isUserId, type UserId } from '#keys/ids.ts';
+import { type JsonObject, own } from '#keys/json.ts';
+import { createRoom, type NewRoom, type RoomCreation } from '#rooms/create-room.ts';
+import { PRESETS } from '#rooms/initial-events.ts';
+import type { MemberProfile } from '#rooms/membership-local.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject, optionalBoolean, optionalObject, optionalString, stringList } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { inviteUser, memberProfile } from '../membership.ts';
+
+const MOST_INVITES = 100;
+
+/** Making of rooms. */
+export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.post('/_matrix/client/v3/createRoom', async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('room_creation', userId);
+    const wanted = parseRoom(userId, bodyObject(request));
+    const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
+    if (created.kind === 'refused') throw refusal(created, wanted);
+    for (const target of created.invites) {
+      // One after the other: each is an event upon the one before. The room stands even if one of them fails.
+      const content = wanted.isDirect === true ? { is_direct: true } : {};
+      await inviteUser(ctx, userId, { roomId: created.roomId, target, content }).catch((error: unknown) => {
+        ctx.log.info({ err: error, roomId: created.roomId, target }, 'an invitation to a new room failed');
+      });
+    }
+    return { room_id: created.roomId };
+  });
+}
+
+function parseRoom(creator: UserId, body: JsonObject): NewRoom {
+  const invite = stringList(body, 'invite');
+  if (!invite.every(isUserId)) throw invalidParam('invite is not a list of user IDs');
+  if (invite.length > MOST_INVITES) throw invalidParam(`invite names more than ${MOST_INVITES} users`);
+  const visibility = optionalString(body, 'visibility');
+  if (visibility !== undefined && visibility !== 'public' && visibility !== 'private') {
+    throw invalidParam('visibility is neither public nor private');
+  }
+  const presetName = optionalString(body, 'preset');
+  const preset = PRESETS.find((known) => known === presetName);
+  if (presetName !== undefined && preset === undefined) throw invalidParam('Unknown preset');
+  const initialState = own(body, 'initial_state') ?? [];
+  if (!Array.isArray(initialState)) throw badJson('initial_state must be a list');
+  return {
+    creator,
+    preset,
+    visibility,
+    invite,
+    initialState,
+    roomVersion: optionalString(body, 'room_version'),
+    name: optionalString(body, 'name'),
+    topic: optionalString(body, 'topic'),
+    roomAliasName: optionalString(body, 'room_alias_name'),
+    powerLevelContentOverride: optionalObject(body, 'power_level_content_override'),
+    creationContent: optionalObject(body, 'creation_content'),
+    isDirect: optionalBoolean(body, 'is_direct'),
+  };
+}
+
+/** Of the creator and of the invited users of this server. */
+async function profilesFor(
+  ctx: ServerContext,
+  { creator, invite = [] }: NewRoom,
+): Promise<ReadonlyMap<UserId, MemberProfile>> {
+  const ours = new Set([creator, ...invite.filter((userId) => belongsTo(userId, ctx.serverName))]);
+  const entries = [...ours].map(async (userId) => [userId, await memberProfile(ctx, userId)] as const);
+  return new Map(await Promise.all(entries));
+}
+
+function refusal(
+  { errcode, reason }: Extract<RoomCreation, { kind: 'refused' }>,
+  { roomVersion = '' }: NewRoom,
+): MatrixError {
+  switch (errcode) {
+    case 'M_UNSUPPORTED_ROOM_VERSION':
+      return unsupportedRoomVersion(roomVersion);
+    case 'M_INVALID_ROOM_STATE':
+      return invalidRoomState(reason);
+    case 'M_ROOM_IN_USE':
+      return roomInUse(reason);
+    case 'M_INVALID_PARAM':
+      return invalidParam(reason);
+    case 'M_FORBIDDEN':
+      return forbidden(reason);
+    case 'M_BAD_JSON':
+      return badJson(reason);
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * https://spec.matrix.org/v1.19/client-server-api/#room-aliases
+ * https://spec.matrix.org/v1.19/client-server-api/#published-room-directory
+ */
+
+import type { FastifyInstance } from 'fastify';
+import { resolveAlias } from '#federation/directory.ts';
+import { forbidden, invalidParam, notFound, unknown } from '#federation/errors.ts';
+import { belongsTo, isRoomAlias, type RoomAlias, type UserId } from '#keys/ids.ts';
+import { powerOf } from '#rooms/power.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
+import { currentStateEvent } from '#rooms/state.ts';
+import * as aliases from '#storage/aliases.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as roomDirectory from '#storage/room-directory.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject, optionalString, requiredString } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { isWorldReadable } from '../readable-room.ts';
+import { joinedRoom, roomIdParam } from '../room-params.ts';
+
+type AliasParams = { Params: { roomAlias: string } };
+type RoomParams = { Params: { roomId: string } };
+
+const ALIAS_PATH = '/_matrix/client/v3/directory/room/:roomAlias';
+const LIST_PATH = '/_matrix/client/v3/directory/list/room/:roomId';
+
+/** Room aliases, and which rooms the published directory shows. */
+export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.get<AliasParams>(ALIAS_PATH, async (request) => {
+    const found = await resolveAlias(ctx, aliasParam(request.params.roomAlias));
+    if (found === undefined) throw notFound('Room alias not found');
+    return { room_id: found.roomId, servers: found.servers };
+  });
+
+  app.put<AliasParams>(ALIAS_PATH, async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('moderation', userId);
+    const alias = aliasParam(request.params.roomAlias);
+    if (!belongsTo(alias, ctx.serverName)) throw invalidParam('The alias belongs to another server');
+    const { roomId } = await joinedRoom(ctx, userId, requiredString(bodyObject(request), 'room_id'));
+    const row = { alias, roomId, creator: userId, createdTs: ctx.clock.now() };
+    const isNew = await ctx.db.write('aliases.insert', (tx) => aliases.insert(tx, row));
+    if (!isNew) throw unknown(409, `Room alias ${alias} already exists`);
+    return {};
+  });
+
+  app.delete<AliasParams>(ALIAS_PATH, async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('moderation', userId);
+    const alias = aliasParam(request.params.roomAlias);
+    const row = belongsTo(alias, ctx.serverName) ? await aliases.get(ctx.db, alias) : undefined;
+    if (row === undefined) throw notFound('Room alias not found');
+    if (row.creator !== userId) await requirePower(ctx, userId, await getRoom(ctx, row.roomId));
+    await ctx.db.write('aliases.remove', (tx) => aliases.remove(tx, alias));
+    return {};
+  });
+
+  app.get<RoomParams>('/_matrix/client/v3/rooms/:roomId/aliases', async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    const room = await getRoom(ctx, roomIdParam(request.params.roomId));
+    // "If the room's history_visibility maps to world_readable, any user can call this endpoint."
+    const isOpen = room !== undefined && (await isWorldReadable(ctx, room));
+    const { roomId } = isOpen ? room : await joinedRoom(ctx, userId, request.params.roomId);
+    return { aliases: (await aliases.ofRoom(ctx.db, roomId)).map(({ alias }) => alias) };
+  });
+
+  app.get<RoomParams>(LIST_PATH, async (request) => {
+    const room = await getRoom(ctx, roomIdParam(request.params.roomId));
+    if (room === undefined) throw notFound('Room not found');
+    const isPublished = await roomDirectory.isPublished(ctx.db, room.roomNid);
+    return { visibility: isPublished ? 'public' : 'private' };
+  });
+
+  app.put<RoomParams>(LIST_PATH, async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('moderation', userId);
+    const visibility = optionalString(bodyObject(request), 'visibility') ?? 'public';
+    if (visibility !== 'public' && visibility !== 'private') {
+      throw invalidParam('visibility is neither public nor private');
+    }
+    const room = await getRoom(ctx, roomIdParam(request.params.roomId));
+    if (room === undefined) throw notFound('Room not found');
+    const { roomNid } = await requirePower(ctx, userId, room);
+    await ctx.db.write('roomDirectory.set', (tx) =>
+      visibility === 'public'
+        ? roomDirectory.publish(tx, roomNid, ctx.clock.now())
+        : roomDirectory.unpublish(tx, roomNid),
+    );
+    return {};
+  });
+}
+
+function aliasParam(value: string): RoomAlias {
+  if (!isRoomAlias(value)) throw invalidParam('Not a room alias');
+  return value;
+}
+
+/** The room in which the user may say under which name it is known; throws `M_FORBIDDEN`. */
+async function requirePower(ctx: ServerContext, userId: UserId, room: Room | undefined): Promise<Room> {
+  const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
+  if (room === undefined || member?.membership !== 'join') throw forbidden('You are not in this room');
+  const create = await currentStateEvent(ctx, room.roomNid, 'm.room.create', '');
+  const powerLevels = await currentStateEvent(ctx, room.roomNid, 'm.room.power_levels', '');
+  const power = powerOf(create?.event, powerLevels?.event);
+  if (power.of(userId) < power.required('m.room.canonical_alias', 'state')) {
+    throw forbidden('You may not change how the room is found');
+  }
+  return room;
+}

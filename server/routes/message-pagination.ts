@@ -1,0 +1,51 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages */
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { invalidParam } from '#federation/errors.ts';
+import { requireRequester } from '../auth/requester.ts';
+import type { ServerContext } from '../context.ts';
+import { readPage } from '../message-page.ts';
+import { type Query, queryLimit, queryPosition, queryString, requiredQuery } from '../query.ts';
+import { readableRoom } from '../readable-room.ts';
+import { type EventFilter, NO_FILTER, parseEventFilter } from '../sync/filter.ts';
+import { textsFor } from '../sync/format.ts';
+import { formatToken } from '../sync/token.ts';
+
+const DEFAULT_LIMIT = 10;
+const MAX_LIMIT = 1_000;
+const BEGINNING = Number.MIN_SAFE_INTEGER;
+
+/** Pages of a room's history. */
+export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.get<{ Params: { roomId: string }; Querystring: Query }>(
+    '/_matrix/client/v3/rooms/:roomId/messages',
+    async (request, reply) => {
+      const requester = await requireRequester(ctx, request);
+      const readable = await readableRoom(ctx, requester.userId, request.params.roomId);
+      const { query } = request;
+      const direction = requiredQuery(query, 'dir');
+      if (direction !== 'b' && direction !== 'f') throw invalidParam('dir is neither b nor f');
+      const last = readable.left?.position ?? ctx.streams.upto();
+      // "If it is not provided, [...] from the first or last (per the value of the dir parameter) visible event".
+      const from = queryPosition(query, 'from') ?? (direction === 'b' ? last : BEGINNING);
+      const { filter, limit } = limitsOf(request);
+      const read = await readPage(ctx, { room: readable.room, userId: requester.userId }, filter, {
+        ...{ from, to: queryPosition(query, 'to'), direction, limit },
+      });
+      const chunk = await textsFor(ctx, requester, read.events, { withRoomId: true });
+      const state = await textsFor(ctx, requester, read.members, { withRoomId: true });
+      const parts = [`"start":"${formatToken(from)}"`, `"chunk":[${chunk.join(',')}]`];
+      if (state.length > 0) parts.push(`"state":[${state.join(',')}]`);
+      if (read.end !== undefined) parts.push(`"end":"${formatToken(read.end)}"`);
+      return reply.header('content-type', 'application/json; charset=utf-8').send(`{${parts.join(',')}}`);
+    },
+  );
+}
+
+function limitsOf({ query }: FastifyRequest<{ Querystring: Query }>): { filter: EventFilter; limit: number } {
+  const text = queryString(query, 'filter');
+  const filter = text === undefined || text === '' ? NO_FILTER.timeline : parseEventFilter(text);
+  if (filter === undefined) throw invalidParam('filter is not a JSON object');
+  const limit = queryLimit(query, { fallback: filter.limit ?? DEFAULT_LIMIT, most: MAX_LIMIT });
+  return { filter, limit: Math.max(1, limit) };
+}

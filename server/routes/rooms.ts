@@ -1,0 +1,104 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room */
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { notFound } from '#federation/errors.ts';
+import { membershipOf } from '#rooms/event.ts';
+import { loadEvent, loadNids } from '#rooms/load.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import { visibleTo } from '#rooms/visibility.ts';
+import * as currentState from '#storage/current-state.ts';
+import * as memberships from '#storage/memberships.ts';
+import { requireRequester } from '../auth/requester.ts';
+import type { ServerContext } from '../context.ts';
+import { type Query, queryPosition, queryString } from '../query.ts';
+import { type ReadableRoom, readableMembers, readableRoom } from '../readable-room.ts';
+import { eventIdParam, joinedRoom, roomIdParam } from '../room-params.ts';
+import { stateTexts, textsFor } from '../sync/format.ts';
+
+type RoomRequest = FastifyRequest<{ Params: { roomId: string }; Querystring: Query }>;
+
+const PATH = '/_matrix/client/v3/rooms/:roomId';
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** One event of a room, and its members. */
+export function roomsRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.get<{ Params: { roomId: string; eventId: string } }>(
+    `${PATH}/event/:eventId`,
+    async (request, reply) => {
+      const requester = await requireRequester(ctx, request);
+      const { roomId, eventId } = request.params;
+      const room = await getRoom(ctx, roomIdParam(roomId));
+      const stored = await loadEvent(ctx, eventIdParam(eventId));
+      const isVisible =
+        room !== undefined &&
+        stored !== undefined &&
+        (await visibleTo(ctx, room.roomNid, { userId: requester.userId }, [stored]))[0] === true;
+      // Alike for what does not exist and for what the user may not see.
+      if (!isVisible) throw notFound('Event not found');
+      const [text] = await textsFor(ctx, requester, [stored], { withRoomId: true });
+      return reply.header('content-type', JSON_TYPE).send(text);
+    },
+  );
+
+  app.get(`${PATH}/members`, async (request: RoomRequest, reply) => {
+    const { userId } = await requireRequester(ctx, request);
+    const readable = await readableRoom(ctx, userId, request.params.roomId);
+    const at = queryPosition(request.query, 'at');
+    const members = await membersAt(ctx, readable, at);
+    const wanted = members.filter((stored) => hasWantedMembership(stored, request.query));
+    const texts = stateTexts(wanted, { now: ctx.clock.now(), withRoomId: true });
+    return reply.header('content-type', JSON_TYPE).send(`{"chunk":[${texts.join(',')}]}`);
+  });
+
+  app.get(`${PATH}/joined_members`, async (request: RoomRequest) => {
+    const { userId } = await requireRequester(ctx, request);
+    const { roomNid } = await joinedRoom(ctx, userId, request.params.roomId);
+    const rows = await memberships.inRoom(ctx.db, roomNid, 'join');
+    return { joined: Object.fromEntries(rows.map((row) => [row.userId, memberInfo(row)])) };
+  });
+}
+
+function memberInfo({ displayName, avatarUrl }: memberships.MembershipRow): Record<string, string> {
+  return {
+    ...(displayName !== null && { display_name: displayName }),
+    ...(avatarUrl !== null && { avatar_url: avatarUrl }),
+  };
+}
+
+/** The members in the readable state, or at an earlier position. */
+async function membersAt(
+  ctx: ServerContext,
+  readable: ReadableRoom,
+  at: number | undefined,
+): Promise<StoredEvent[]> {
+  const now = await readableMembers(ctx, readable);
+  const isEarlier = at !== undefined && at < (readable.left?.position ?? ctx.streams.upto());
+  return isEarlier ? membersBefore(ctx, readable.room, now, at) : now;
+}
+
+/** Undoes what has changed since a position. */
+async function membersBefore(
+  ctx: ServerContext,
+  { roomNid }: Room,
+  now: readonly StoredEvent[],
+  at: number,
+): Promise<StoredEvent[]> {
+  const nids = new Map(now.map(({ nid, event }) => [event.stateKey, nid]));
+  const deltas = await currentState.deltas(ctx.db, roomNid, { after: at, upto: Number.MAX_SAFE_INTEGER });
+  for (const { type, stateKey, prevEventNid } of deltas.toReversed()) {
+    if (type !== 'm.room.member') continue;
+    if (prevEventNid === undefined) nids.delete(stateKey);
+    else nids.set(stateKey, prevEventNid);
+  }
+  return [...(await loadNids(ctx, nids.values())).values()];
+}
+
+/** "Either the membership *is* the same as `membership` **or** *is not* the same as `not_membership`." */
+function hasWantedMembership({ event }: StoredEvent, query: Query): boolean {
+  const wanted = queryString(query, 'membership');
+  const unwanted = queryString(query, 'not_membership');
+  if (wanted === undefined && unwanted === undefined) return true;
+  const membership = membershipOf(event);
+  return membership === wanted || (unwanted !== undefined && membership !== unwanted);
+}
