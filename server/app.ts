@@ -18,19 +18,39 @@ import { healthRoutes } from './health.ts';
 import { type AppOptions, createApp } from './http.ts';
 import { accountDataRoutes } from './routes/account-data.ts';
 import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
+import { banningRoutes } from './routes/banning.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
+import { createRoomRoutes } from './routes/create-room.ts';
+import { directoryRoutes } from './routes/directory.ts';
+import { eventContextRoutes } from './routes/event-context.ts';
 import { filterRoutes } from './routes/filter.ts';
+import { invitingRoutes } from './routes/inviting.ts';
+import { joiningRoutes } from './routes/joining.ts';
 import { keysRoutes } from './routes/keys.ts';
+import { kickingRoutes } from './routes/kicking.ts';
+import { leavingRoutes as clientLeavingRoutes } from './routes/leaving.ts';
+import { listJoinedRoomsRoutes } from './routes/list-joined-rooms.ts';
+import { listPublicRoomsRoutes } from './routes/list-public-rooms.ts';
 import { loginRoutes } from './routes/login.ts';
 import { logoutRoutes } from './routes/logout.ts';
+import { messagePaginationRoutes } from './routes/message-pagination.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
 import { profileRoutes } from './routes/profile.ts';
 import { pushRulesRoutes } from './routes/push-rules.ts';
+import { readMarkersRoutes } from './routes/read-markers.ts';
+import { receiptsRoutes } from './routes/receipts.ts';
+import { redactionRoutes } from './routes/redaction.ts';
 import { registrationRoutes } from './routes/registration.ts';
 import { registrationPageRoutes } from './routes/registration-page.ts';
+import { roomSendRoutes } from './routes/room-send.ts';
+import { roomStateRoutes } from './routes/room-state.ts';
+import { roomsRoutes } from './routes/rooms.ts';
 import { rootPageRoutes } from './routes/root-page.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
+import { syncRoutes } from './routes/sync.ts';
+import { tagsRoutes } from './routes/tags.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
+import { typingRoutes } from './routes/typing.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { wellknownClientRoutes } from './routes/wellknown.ts';
 import { whoamiRoutes } from './routes/whoami.ts';
@@ -45,6 +65,26 @@ const CLIENT_BODY = 256 * KIB;
 const FEDERATION_BODY = 13 * MIB;
 
 const clientRoutes: readonly Routes[] = [
+  banningRoutes,
+  createRoomRoutes,
+  directoryRoutes,
+  eventContextRoutes,
+  invitingRoutes,
+  joiningRoutes,
+  kickingRoutes,
+  listJoinedRoomsRoutes,
+  listPublicRoomsRoutes,
+  messagePaginationRoutes,
+  readMarkersRoutes,
+  receiptsRoutes,
+  redactionRoutes,
+  roomSendRoutes,
+  roomStateRoutes,
+  roomsRoutes,
+  syncRoutes,
+  tagsRoutes,
+  typingRoutes,
+  clientLeavingRoutes,
   accountDataRoutes,
   accountDeactivationRoutes,
   capabilitiesRoutes,
