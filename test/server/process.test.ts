@@ -121,3 +121,12 @@ test('wrong configuration, and a port in use, stop the start with one line', asy
     /^kurir: port \d+ is in use by another program: .*client_listen \(KURIR_CLIENT_LISTEN\).*\n$/,
   );
 });
+
+test('a rejection that nobody handles is logged whole and ends the server with 1', async () => {
+  await using folder = await temporaryFolder();
+  const provoke = "process.on('SIGUSR2', () => { Promise.reject(new Error('provoked')); })";
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(provoke)}` };
+  await using server = await startProcess({ ...serverEnvironment(folder.path), ...env });
+  assert.equal(await server.stop('SIGUSR2'), 1);
+  assert.match(server.output.err, /"level":"error".*provoked.*"msg":"the server must be restarted"/);
+});
