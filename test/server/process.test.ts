@@ -4,7 +4,7 @@ import { readdir } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { login, request } from '#test/harness/client.ts';
+import { login, register, request } from '#test/harness/client.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
 
@@ -129,4 +129,17 @@ test('a rejection that nobody handles is logged whole and ends the server with 1
   await using server = await startProcess({ ...serverEnvironment(folder.path), ...env });
   assert.equal(await server.stop('SIGUSR2'), 1);
   assert.match(server.output.err, /"level":"error".*provoked.*"msg":"the server must be restarted"/);
+});
+
+test('a request that waits is answered when the server stops', async () => {
+  await using folder = await temporaryFolder();
+  const env = { ...serverEnvironment(folder.path), KURIR_REGISTRATION: 'open' };
+  await using server = await startProcess(env);
+  const alice = await register(server, 'alice');
+  const { next_batch: since } = await alice.sync();
+  const waiting = alice.try('GET', `/sync?timeout=30000&since=${since}`);
+  // The long poll went out first, on a connection that was open already: it waits by then.
+  await alice.get('/account/whoami');
+  assert.equal(await server.stop(), 0);
+  assert.equal((await waiting).status, 200);
 });
