@@ -32,7 +32,7 @@ export function createLog(level: string, to: DestinationStream = defaultDestinat
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: SECRET_PATHS, censor: '[redacted]' },
-      serializers: { error: pino.stdSerializers.errWithCause, err: pino.stdSerializers.errWithCause },
+      serializers: { err: pino.stdSerializers.err },
     },
     { write: (line: string) => to.write(line.replaceAll(SECRET_TEXT, '$1[redacted]')) },
   );
@@ -46,9 +46,9 @@ function defaultDestination(): DestinationStream {
 
 /** `12:00:01 warn  message  name=value ...` */
 function readable(line: string): string {
-  const { time, level, msg, error, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const { time, level, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const members = Object.entries(fields).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   const head = `${String(time).slice(11, 19)} ${String(level).padEnd(5)} ${String(msg ?? '')}`;
-  const stack = typeof error === 'object' && error !== null && 'stack' in error ? `\n${error.stack}` : '';
+  const stack = typeof err === 'object' && err !== null && 'stack' in err ? `\n${err.stack}` : '';
   return `${[head, ...members].join('  ')}${stack}\n`;
 }
