@@ -46,6 +46,11 @@ export class Lru<K, V> {
     return entry.value;
   }
 
+  /** The value, without any effect on what is dropped next. */
+  peek(key: K): V | undefined {
+    return this.#entries.get(key)?.value;
+  }
+
   /** A value heavier than the whole budget is not kept. */
   set(key: K, value: V): void {
     this.delete(key);

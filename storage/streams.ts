@@ -49,6 +49,7 @@ export class Streams {
   /** What is not published, in order, from `#head` on. */
   readonly #taken: Taken[] = [];
   #head = 0;
+  /** Those published longest ago are dropped first, however often they are asked for. */
   readonly #last = new Lru<string, number>({ maxEntries: KNOWN_KEYS, onEvict: (_, at) => this.#evicted(at) });
   readonly #waiters = new Map<string, Set<Waiter>>();
   readonly #listeners = new Map<string, Set<(position: number) => void>>();
@@ -110,7 +111,7 @@ export class Streams {
 
   /** The last published position of a key, or undefined if it is not known. */
   lastPositionOf(key: string): number | undefined {
-    return this.#last.get(key);
+    return this.#last.peek(key);
   }
 
   /** False where it is certain that nothing concerned the key at a position above `since`. */
@@ -203,7 +204,7 @@ export class Streams {
   }
 
   #isNewer(key: string, since: number): boolean {
-    const last = this.#last.get(key);
+    const last = this.#last.peek(key);
     return last === undefined ? since < this.#evictedUpto : last > since;
   }
 

@@ -37,21 +37,24 @@ async function answerInTime(
   request: SyncRequest,
   { polls, timeoutMs, reply }: { polls: LongPolls; timeoutMs: number; reply: FastifyReply },
 ): Promise<Answer> {
-  const first = await answerNow(sync, request);
   // "The timeout parameter will be ignored and the query will return immediately": what was asked for is told.
-  const isWanted = request.since === undefined || request.fullState;
-  if (first.hasNews || isWanted || timeoutMs === 0) return first;
-  const { userId, deviceId } = request.requester;
-  const how = { timeoutMs, response: reply.raw };
-  return polls.hold(`${userId} ${deviceId}`, how, async (signal) => {
-    let answer = first;
-    while (!answer.hasNews) {
-      const how = await sync.server.streams.wait(answer.upto, answer.keys, signal);
-      if (how === 'aborted') break;
-      answer = await answerNow(sync, request);
-    }
-    return answer;
-  });
+  const mayWait = request.since !== undefined && !request.fullState && timeoutMs > 0;
+  if (!mayWait) return answerNow(sync, request);
+  const device = `${request.requester.userId} ${request.requester.deviceId}`;
+  await polls.gather(device);
+  let answer = await answerNow(sync, request);
+  if (!answer.hasNews) {
+    await polls.hold(device, { timeoutMs, response: reply.raw }, async (signal) => {
+      while (!answer.hasNews) {
+        const how = await sync.server.streams.wait(answer.upto, answer.keys, signal);
+        if (how === 'aborted') return;
+        await polls.gather(device);
+        answer = await answerNow(sync, request);
+      }
+    });
+  }
+  if (answer.hasNews) polls.tell(device);
+  return answer;
 }
 
 async function parseRequest(sync: SyncContext, request: SyncHttpRequest): Promise<SyncRequest> {

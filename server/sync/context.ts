@@ -1,4 +1,5 @@
 import type { AccountData } from '#storage/account-data.ts';
+import { Lru } from '#storage/lru.ts';
 import type { Requester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { Filters, type SyncFilter } from './filter.ts';
@@ -12,6 +13,8 @@ export interface SyncContext {
   readonly server: ServerContext;
   readonly filters: Filters;
   readonly inboxes: Inboxes;
+  /** By user and device: how many keys are left, as JSON, and up to where that is known. */
+  readonly keyCounts: Lru<string, { readonly json: string; readonly asOf: number }>;
   readonly sentMembers: SentMembers;
   readonly timelines: RecentTimelines;
   readonly users: SyncUsers;
@@ -45,6 +48,7 @@ export function createSyncContext(server: ServerContext): SyncContext {
     server,
     filters: new Filters(),
     inboxes: new Inboxes(),
+    keyCounts: new Lru({ maxEntries: 20_000 }),
     sentMembers: new SentMembers(),
     timelines: new RecentTimelines(server),
     users: new SyncUsers(server),

@@ -22,7 +22,7 @@ export async function devicePart(
   const { requester } = request;
   const inbox = await inboxes.read(server, requester, { after: request.inbox, upto });
   const lists = await changedLists(sync, request, upto);
-  const parts = [await keyCounts(sync, request)];
+  const parts = [await keyCounts(sync, request, upto)];
   if (inbox.messages.length > 0) parts.push(`"to_device":{"events":[${inbox.messages.join(',')}]}`);
   if (lists !== undefined) parts.push(`"device_lists":${JSON.stringify(lists)}`);
   const hasNews = inbox.messages.length > 0 || lists !== undefined;
@@ -43,11 +43,22 @@ async function changedLists(
   return lists.changed.length === 0 && lists.left.length === 0 ? undefined : lists;
 }
 
-async function keyCounts({ server }: SyncContext, { requester }: SyncAnswer['request']): Promise<string> {
+/** The counts as JSON: from memory, unless something has concerned the user since they were read. */
+async function keyCounts(
+  sync: SyncContext,
+  { requester }: SyncAnswer['request'],
+  upto: number,
+): Promise<string> {
+  const { server, keyCounts: known } = sync;
   const { userId, deviceId } = requester;
+  const key = `${userId} ${deviceId}`;
+  const kept = known.get(key);
+  if (kept !== undefined && !server.streams.mayConcern(`user:${userId}`, kept.asOf)) return kept.json;
   const counts = await e2eeKeys.oneTimeKeyCounts(server.db, userId, deviceId);
   const unused = await e2eeKeys.unusedFallbackTypes(server.db, userId, deviceId);
   // Clients that find no count upload no keys: those of the usual algorithm are counted where there are none too.
   const byAlgorithm = { signed_curve25519: 0, ...Object.fromEntries(counts) };
-  return `"device_one_time_keys_count":${JSON.stringify(byAlgorithm)},"device_unused_fallback_key_types":${JSON.stringify(unused)}`;
+  const json = `"device_one_time_keys_count":${JSON.stringify(byAlgorithm)},"device_unused_fallback_key_types":${JSON.stringify(unused)}`;
+  known.set(key, { json, asOf: upto });
+  return json;
 }

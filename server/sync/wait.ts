@@ -1,18 +1,36 @@
 /** Requests that wait: each until its time is over, its client is gone, too many newer ones wait, or the server stops. */
 
 import type { ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Lru } from '#storage/lru.ts';
 
 /** Of one device; when one more comes, the oldest is answered. */
 const MOST_OF_DEVICE = 4;
+/** No device is answered more often, so that in a busy room news comes in handfuls, not one by one. */
+const GATHER_MS = 20;
+const MOST_DEVICES = 10_000;
 
 export class LongPolls {
   /** By device, oldest first. */
   readonly #waiting = new Map<string, Set<AbortController>>();
+  /** When news was last told to a device, by `performance.now()`. */
+  readonly #told = new Lru<string, number>({ maxEntries: MOST_DEVICES });
   readonly #shutdown: AbortSignal;
 
   constructor(shutdown: AbortSignal) {
     this.#shutdown = shutdown;
     shutdown.addEventListener('abort', () => this.#endAll(), { once: true });
+  }
+
+  /** Lets news gather where the device was told some only just now. */
+  async gather(device: string): Promise<void> {
+    const since = performance.now() - (this.#told.peek(device) ?? Number.NEGATIVE_INFINITY);
+    if (since < GATHER_MS && !this.#shutdown.aborted) await sleep(GATHER_MS - since);
+  }
+
+  /** Notes that the device is told news now. */
+  tell(device: string): void {
+    this.#told.set(device, performance.now());
   }
 
   /** Runs `job` with a signal that is aborted when it is time to answer. */
