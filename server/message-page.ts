@@ -1,12 +1,14 @@
 /** Pages of a room's history as one user may and wants to see them. */
 
+import { fillHistory, fillHistory } from '#federation/backfill.ts';
 import type { UserId } from '#keys/ids.ts';
 import { isUserId } from '#keys/ids.ts';
 import type { Room } from '#rooms/room.ts';
 import { stateAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
-import { page } from '#rooms/timeline.ts';
+import { page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
+import * as eventEdges from '#storage/event-edges.ts';
 import type { ServerContext } from './context.ts';
 import { type EventFilter, includesRoom, passes } from './sync/filter.ts';
 
@@ -52,12 +54,28 @@ export async function readPage(
   return { events, members, end: from };
 }
 
+/** A page; where it leads back beyond what we have of the room, other servers are asked for more first. */
+/** A page; where what the server has ends within it, and other servers have more, with some of that. */
 async function pageWithHistory(
   ctx: ServerContext,
-  { roomNid }: Room,
+  room: Room,
   range: PageRange,
 ): Promise<{ events: StoredEvent[]; end: number | undefined }> {
-  return page(ctx, roomNid, range);
+  const { roomNid } = room;
+  const known = await page(ctx, roomNid, range);
+  if (known.end !== undefined || range.direction === 'f' || range.to !== undefined) return known;
+  if (!(await hasMoreElsewhere(ctx, roomNid))) return known;
+  const isFilled = await fillHistory(ctx, room, range.from, range.limit);
+  const read = isFilled ? await page(ctx, roomNid, range) : known;
+  const oldest = read.events.at(-1);
+  if (read.end !== undefined || oldest === undefined) return read;
+  // Whether the others have still more shows when the client asks on from here.
+  return { ...read, end: (await hasMoreElsewhere(ctx, roomNid)) ? positionBefore(oldest) : undefined };
+}
+
+/** True where events are cited that the server does not have. */
+async function hasMoreElsewhere(ctx: ServerContext, roomNid: number): Promise<boolean> {
+  return (await eventEdges.backwardExtremities(ctx.db, roomNid)).length > 0;
 }
 
 /** The member events of those who sent the events, as they were at the last of them. */
