@@ -1,6 +1,6 @@
 /** Pages of a room's history as one user may and wants to see them. */
 
-import { fillHistory, fillHistory } from '#federation/backfill.ts';
+import { fillHistory } from '#federation/backfill.ts';
 import type { UserId } from '#keys/ids.ts';
 import { isUserId } from '#keys/ids.ts';
 import type { Room } from '#rooms/room.ts';
@@ -54,7 +54,6 @@ export async function readPage(
   return { events, members, end: from };
 }
 
-/** A page; where it leads back beyond what we have of the room, other servers are asked for more first. */
 /** A page; where what the server has ends within it, and other servers have more, with some of that. */
 async function pageWithHistory(
   ctx: ServerContext,
