@@ -70,7 +70,9 @@ async function joinElsewhere(
   // Another of our users may have been faster.
   const room = await roomWeAreIn(ctx, roomId);
   if (room !== undefined && (await canLetIn(ctx, room, userId))) return joinLocally(ctx, wanted);
-  const inRoom = room === undefined ? [] : await joinedServers(ctx, room.roomNid);
+  // Those that were there when we were, if we are no more.
+  const known = await getRoom(ctx, roomId);
+  const inRoom = known === undefined ? [] : await joinedServers(ctx, known.roomNid);
   const names = [...wanted.known, await inviterOf(ctx, roomId, userId), ...inRoom];
   const servers = candidatesOf(ctx.serverName, names, roomId);
   const { displayname, avatar_url } = await profiles.of(ctx.db, userId);

@@ -85,7 +85,7 @@ export function handshakeFailure(failed: FederationFailure): HandshakeFailure {
 export function tellingFailure(failures: readonly HandshakeFailure[]): HandshakeFailure {
   const order = ['incompatible', 'forbidden', 'not_found', 'unreachable'];
   const [first] = [...failures].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-  return first ?? { kind: 'unreachable', reason: 'No server is known that is in the room' };
+  return first ?? { kind: 'not_found', reason: 'No server is known that is in the room' };
 }
 
 /**

@@ -137,6 +137,11 @@ export class TestRoom {
     return event;
   }
 
+  /** Adds an event that somebody else has made. */
+  add(event: Event): void {
+    this.#append(event);
+  }
+
   message(sender: UserId, body: string): Event {
     return this.send(sender, { type: 'm.room.message', content: { msgtype: 'm.text', body } });
   }
