@@ -52,7 +52,6 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   await using opening = new AsyncDisposableStack();
   const db = opening.use(await openDatabase(config, { log, onFatal: given.onFatal }));
   const signingKey = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'));
-  const certificate = await loadOrCreateCertificate(config);
   const streams = opening.use(await Streams.open(db));
 
   const foundation = { config, db, streams, signingKey, clock, log };
@@ -70,9 +69,11 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
 
   opening.use(await ControlSocket.listen(ctx));
   const clientApp = buildClientApp(ctx);
-  const federationApp = buildFederationApp(ctx, certificate);
-  opening.defer(() => drainAll([clientApp, federationApp], stopping));
+  opening.defer(() => drainAll([clientApp], stopping));
   const clientUrl = await start(clientApp, config.clientListen, 'http');
+  // After the client listener: at the first start a certificate must be made, and clients need not wait for it.
+  const federationApp = buildFederationApp(ctx, await loadOrCreateCertificate(config));
+  opening.defer(() => drainAll([federationApp], stopping));
   const federationUrl = await start(federationApp, config.federationListen, 'https');
   begin();
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');

@@ -1,15 +1,21 @@
+import * as childProcess from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isIpLiteral, parseServerName, type ServerName } from '#keys/ids.ts';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { parseServerName, type ServerName } from '#keys/ids.ts';
 import { type Config, options } from './config.ts';
 import { ConfigError } from './config-file.ts';
+import type { CertificateRequest } from './tls-certificate-program.ts';
 
 /** PEM texts. */
 export interface Certificate {
   readonly cert: string;
   readonly key: string;
 }
+
+const execFile = promisify(childProcess.execFile);
 
 const DAY_MS = 24 * 60 * 60_000;
 const VALIDITY_MS = 3_650 * DAY_MS;
@@ -43,30 +49,21 @@ export async function loadOrCreateCertificate(
   return made;
 }
 
-/** A self-signed certificate for the server's name and for loopback. */
+/**
+ * A self-signed certificate for the server's name and for loopback. Made by a process of its own: what makes
+ * it takes more time and memory to load than the rest of the server, and is needed once in ten years.
+ */
 export async function selfSigned(serverName: ServerName): Promise<Certificate> {
-  // Loaded here only: it is needed once in ten years, and takes longer to load than the rest of the server.
-  const { generate } = await import('selfsigned');
   const now = Date.now();
-  const host = hostOf(serverName);
-  const names = isIpLiteral(host) ? [] : [{ type: 2 as const, value: host }];
-  const addresses = isIpLiteral(host) ? [host.replace(/^\[|\]$/g, ''), '127.0.0.1'] : ['127.0.0.1'];
-  const { cert, private: key } = await generate([{ name: 'commonName', value: host }], {
-    keyType: 'ec',
-    algorithm: 'sha256',
-    notBeforeDate: new Date(now - DAY_MS),
-    notAfterDate: new Date(now + VALIDITY_MS),
-    extensions: [
-      { name: 'basicConstraints', cA: false, critical: true },
-      { name: 'keyUsage', digitalSignature: true, critical: true },
-      { name: 'extKeyUsage', serverAuth: true },
-      {
-        name: 'subjectAltName',
-        altNames: [...names, ...addresses.map((ip) => ({ type: 7 as const, ip }))],
-      },
-    ],
-  });
-  return { cert, key };
+  const request: CertificateRequest = {
+    host: hostOf(serverName),
+    notBefore: now - DAY_MS,
+    notAfter: now + VALIDITY_MS,
+  };
+  const program = fileURLToPath(new URL('./tls-certificate-program.ts', import.meta.url));
+  const { stdout } = await execFile(process.execPath, [program, JSON.stringify(request)]);
+  const made: Certificate = JSON.parse(stdout);
+  return made;
 }
 
 function covers(cert: string, serverName: ServerName): boolean {

@@ -13,12 +13,15 @@ export type ScanReply =
   | { readonly id: number; readonly message: string; readonly code: string | undefined };
 
 const MAX_WAITING = 1_000;
+/** An idle thread costs about 10 MB; starting one costs less than the reads that it is for. */
+const IDLE_MS = 2_000;
 
-/** The thread of long reads: started by the first one, restarted after a crash, stopped by `close`. */
+/** The thread of long reads: started by the first one, stopped when idle and by `close`, restarted after a crash. */
 export class ScanThread {
   readonly #path: string;
   readonly #waiting = new Map<number, PromiseWithResolvers<readonly unknown[]>>();
   #worker: Worker | undefined;
+  #idle: NodeJS.Timeout | undefined;
   #lastId = 0;
   #closed = false;
 
@@ -32,6 +35,7 @@ export class ScanThread {
     if (this.#waiting.size >= MAX_WAITING) {
       return Promise.reject(new DatabaseUnavailable('too many long reads are waiting'));
     }
+    clearTimeout(this.#idle);
     this.#worker ??= this.#start();
     this.#lastId += 1;
     const request: ScanRequest = { id: this.#lastId, text, params };
@@ -44,6 +48,7 @@ export class ScanThread {
 
   async close(): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#idle);
     await this.#worker?.terminate();
     this.#failAll(new DatabaseUnavailable('the database is closed'));
   }
@@ -63,9 +68,21 @@ export class ScanThread {
   #settle(reply: ScanReply): void {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
-    if (this.#waiting.size === 0) this.#worker?.unref();
+    if (this.#waiting.size === 0) this.#rest();
     if ('rows' in reply) waiting?.resolve(reply.rows);
     else waiting?.reject(Object.assign(new Error(reply.message), { code: reply.code }));
+  }
+
+  /** Nothing is asked for: the process may end, and the thread soon does. */
+  #rest(): void {
+    this.#worker?.unref();
+    this.#idle = setTimeout(() => {
+      const worker = this.#worker;
+      this.#worker = undefined;
+      worker?.terminate().catch((error: unknown) => {
+        process.emitWarning(error instanceof Error ? error : String(error));
+      });
+    }, IDLE_MS).unref();
   }
 
   #failAll(error: Error): void {
