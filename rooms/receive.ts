@@ -113,7 +113,8 @@ async function attemptReceive(
   const head = await headOf(ctx, room.roomNid);
   const stateBefore = await stateBeforeOf(ctx, room, { head, prevEvents, told: how.stateBefore, missing });
   const before = await stateToCheck(event, (keys) => stateOfRef(ctx, stateBefore, keys));
-  const verdict = await verdictOn(ctx, event, { refused, before, head, how });
+  const gap = missing.length > 0 ? stateBefore : undefined;
+  const verdict = await verdictOn(ctx, event, { refused, before, how, current: { room, head, gap } });
   const arrival: Arrival = { event, ...verdict, stateBefore, prevEvents, isLive: how.as === 'live' };
   const placement = await placementOf(ctx, room, event, { verdict, before, how, stateBefore, stored });
   const extremities = await extremitiesAfter(ctx, room, head, arrival);
@@ -197,18 +198,33 @@ async function verdictOn(
   on: {
     readonly refused: string | undefined;
     readonly before: AuthState;
-    readonly head: RoomHead;
     readonly how: ReceiveOptions;
+    readonly current: Parameters<typeof currentStateFor>[2];
   },
 ): Promise<Verdict> {
   const rejected = on.refused ?? checkStateDependent(event, on.before);
   if (rejected !== undefined) return { status: 'rejected', reason: rejected };
   // History is judged by its own time alone.
   if (on.how.as !== 'live') return { status: 'accepted', reason: undefined };
-  const current = await stateToCheck(event, (keys) => headState(ctx, on.head, keys));
   // A room whose state we do not know yet has nothing to soft-fail by.
-  const reason = on.head.stateGroup === 0 ? undefined : checkStateDependent(event, current);
+  if (on.current.head.stateGroup === 0) return { status: 'accepted', reason: undefined };
+  const reason = checkStateDependent(event, await currentStateFor(ctx, event, on.current));
   return reason === undefined ? { status: 'accepted', reason } : { status: 'soft_failed', reason };
+}
+
+/**
+ * The current state, as far as the event is to be judged by it. Behind a gap in the graph ours is not up to date,
+ * but who only pretends that there is a gap must not escape it: so it is resolved with the state before the event.
+ */
+async function currentStateFor(
+  ctx: RoomsContext,
+  event: Event,
+  at: { readonly room: Room; readonly head: RoomHead; readonly gap: StateRef | undefined },
+): Promise<AuthState> {
+  const { room, head, gap } = at;
+  if (gap === undefined) return stateToCheck(event, (keys) => headState(ctx, head, keys));
+  const resolved = await resolveStates(ctx, room, [groupRef(head.stateGroup), gap]);
+  return stateToCheck(event, (keys) => stateOfRef(ctx, resolved, keys));
 }
 
 /** What the rules look at for this event, and what a redaction is judged by, of some state. */

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import type { Event } from '#rooms/event.ts';
+import { loadEvent } from '#rooms/load.ts';
+import { register } from '#test/harness/client.ts';
+import { inRoom, membershipOf, messagesOf, untilMessages } from '#test/harness/conversation.ts';
+import { startFleet } from '#test/harness/fleet.ts';
+import { RoomPeer } from '#test/harness/room-peer.ts';
+import { until } from '#test/harness/until.ts';
+
+const fleet = await startFleet(1);
+after(() => fleet[Symbol.asyncDispose]());
+const server = fleet.at(0);
+const alice = await register(server, 'alice');
+
+async function peerWithGuest(): Promise<RoomPeer> {
+  const peer = await new RoomPeer(fleet.authority).start();
+  peer.makeRoom();
+  await alice.join(peer.room.roomId, [peer.name]);
+  return peer;
+}
+
+function messages(peer: RoomPeer, count: number): Event[] {
+  return Array.from({ length: count }, (_, index) => peer.room.message(peer.user('mallory'), `m${index}`));
+}
+
+function names(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `m${index}`);
+}
+
+function last(events: readonly Event[]): Event {
+  const event = events.at(-1);
+  assert.ok(event);
+  return event;
+}
+
+async function untilStored(event: Event): Promise<void> {
+  await until(async () => (await loadEvent(server.ctx, event.eventId))?.position !== undefined);
+}
+
+test('a gap is closed by get_missing_events, in several rounds, and the events come in order', async () => {
+  await using peer = await peerWithGuest();
+  const events = messages(peer, 55);
+  await peer.send(server, [last(events)]);
+  assert.deepEqual(await untilMessages(alice, peer.room.roomId, ['m54']), names(55));
+  assert.equal(peer.asked('/get_missing_events/').length, 3);
+  assert.equal(peer.asked('/state_ids/').length, 0);
+});
+
+test('a server that answers get_missing_events newest first, with what we have, closes the gap too', async () => {
+  await using peer = await peerWithGuest();
+  const events = messages(peer, 8);
+  const newest = last(events);
+  peer.script = ({ url }) =>
+    url.includes('/get_missing_events/')
+      ? {
+          json: {
+            events: [...peer.room.events.values()]
+              .reverse()
+              .slice(0, 12)
+              .map(({ pdu }) => pdu),
+          },
+        }
+      : undefined;
+  await peer.send(server, [newest]);
+  assert.deepEqual(await untilMessages(alice, peer.room.roomId, ['m7']), names(8));
+});
+
+test('across a gap that cannot be closed the room goes on by the state that a server tells', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  const carol = peer.user('carol');
+  const early = messages(peer, 3);
+  // Nobody has the events between, but the state tells of them.
+  room.join(carol);
+  const topic = room.state(peer.user('mallory'), 'm.room.topic', '', { topic: 'behind the gap' });
+  const late = room.message(carol, 'late');
+  for (const { eventId } of early) peer.hidden.add(eventId);
+  peer.script = ({ url }) => (url.includes('/get_missing_events/') ? { json: { events: [] } } : undefined);
+  await peer.send(server, [late]);
+  await untilMessages(alice, room.roomId, ['late']);
+  assert.equal(await membershipOf(alice, room.roomId, carol), 'join');
+  assert.equal((await alice.get(`${inRoom(room.roomId)}/state/m.room.topic/`)).topic, 'behind the gap');
+  assert.equal(peer.asked(`/event/${topic.eventId}`).length, 1);
+  // And our own user goes on from there.
+  await alice.send(room.roomId, 'here too');
+  assert.deepEqual(await messagesOf(alice, room.roomId), ['late', 'here too']);
+});
+
+test('auth events that we lack are fetched, by event_auth or one by one', async () => {
+  for (const script of [
+    () => undefined,
+    ({ url }: { url: string }) => (url.includes('/event_auth/') ? { json: { auth_chain: [] } } : undefined),
+  ]) {
+    await using peer = await peerWithGuest();
+    const { room } = peer;
+    peer.script = script;
+    const carol = peer.user('carol');
+    const join = room.join(carol);
+    const late = room.message(carol, 'late');
+    await peer.send(server, [late]);
+    await untilMessages(alice, room.roomId, ['late']);
+    assert.equal((await loadEvent(server.ctx, join.eventId))?.status, 'accepted');
+  }
+});
+
+test('an event whose past nobody tells is given up, and those after it are received', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  const line = room.fork();
+  const hidden = line.message(peer.user('mallory'), 'hidden');
+  const stray = line.message(peer.user('mallory'), 'stray');
+  peer.script = ({ url }) =>
+    url.includes('/get_missing_events/') || url.includes('/state_ids/')
+      ? { status: 404, json: { errcode: 'M_NOT_FOUND', error: hidden.eventId } }
+      : undefined;
+  const good = room.message(peer.user('mallory'), 'good');
+  const answer = await peer.send(server, [stray, good]);
+  assert.deepEqual(answer.body.pdus, { [stray.eventId]: {}, [good.eventId]: {} });
+  await untilStored(good);
+  assert.deepEqual(await messagesOf(alice, room.roomId), ['good']);
+  assert.equal(await loadEvent(server.ctx, stray.eventId), undefined);
+});
+
+test('a server that hangs when it is asked does not hold up other rooms', async () => {
+  await using slow = await peerWithGuest();
+  await using good = await peerWithGuest();
+  messages(slow, 3);
+  slow.script = ({ url }) => (url.includes('/get_missing_events/') ? () => undefined : undefined);
+  await slow.send(server, [last([...slow.room.events.values()])]);
+  await until(() => slow.asked('/get_missing_events/').length > 0);
+  await good.send(server, [last(messages(good, 1))]);
+  await untilMessages(alice, good.room.roomId, ['m0']);
+  assert.deepEqual(await messagesOf(alice, slow.room.roomId), []);
+});
+
+test('a gap that is longer than what we fetch ends in history that can be read back', async () => {
+  await using peer = await peerWithGuest();
+  const events = messages(peer, 260);
+  await peer.send(server, [last(events)]);
+  await untilStored(last(events));
+  const seen = await messagesOf(alice, peer.room.roomId, 1_000);
+  assert.equal(new Set(seen).size, seen.length, 'each once');
+  assert.ok(seen.length >= 200, String(seen.length));
+  assert.deepEqual(seen, names(260).slice(-seen.length));
+});
+
+test('events that are not valid among those that fill a gap are passed over', async () => {
+  await using peer = await peerWithGuest();
+  const events = messages(peer, 3);
+  const newest = last(events);
+  peer.script = ({ url }) => {
+    if (!url.includes('/get_missing_events/')) return undefined;
+    const garbage = [{ type: 'x' }, 5, { ...events[0]?.pdu, signatures: {} }];
+    return { json: { events: [...garbage, ...events.slice(0, -1).map(({ pdu }) => pdu)] } };
+  };
+  await peer.send(server, [newest]);
+  assert.deepEqual(await untilMessages(alice, peer.room.roomId, ['m2']), names(3));
+});
