@@ -236,8 +236,9 @@ export class RoomPeer {
   }
 
   #before(from: readonly string[], limit: number): Event[] {
-    const first = from.map((eventId) => this.#find(eventId as EventId));
-    return [...first, ...this.#walk(from as EventId[], new Set(from as EventId[]))].slice(0, limit);
+    const served = (from as EventId[]).filter((eventId) => !this.hidden.has(eventId));
+    const first = served.map((eventId) => this.#find(eventId));
+    return [...first, ...this.#walk(served, new Set(from as EventId[]))].slice(0, limit);
   }
 
   /** What comes before some events, breadth first. */
