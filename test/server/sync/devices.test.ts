@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
+import { startServer } from '#test/harness/server.ts';
+
+let transactions = 0;
+
+async function sendToDevice(from: TestClient, to: TestClient, number: number): Promise<void> {
+  transactions += 1;
+  const messages = { [to.userId]: { [to.deviceId]: { number } } };
+  await from.put(`/sendToDevice/test.message/t${transactions}`, { messages });
+}
+
+const numbers = (answer: Body): number[] =>
+  (answer.to_device?.events ?? []).map((event: Body) => event.content.number);
+
+test('to-device: messages are told until the device comes back with the token of an answer that had them', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const { next_batch: since } = await bob.sync();
+  const waiting = bob.sync({ since, timeout: 10_000 });
+  await sendToDevice(alice, bob, 1);
+  const first = await waiting;
+  assert.deepEqual(numbers(first), [1]);
+  assert.equal(first.to_device.events[0].sender, alice.userId);
+  await sendToDevice(alice, bob, 2);
+  const again = await bob.sync({ since });
+  assert.deepEqual(numbers(again), [1, 2], 'the first answer was lost');
+  await server.restart();
+  assert.deepEqual(numbers(await bob.sync({ since: again.next_batch })), []);
+  assert.deepEqual(numbers(await bob.sync({ since })), [], 'acknowledged is gone');
+});
+
+test('to-device: more messages than fit into an answer come in the next ones, all and in order', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const all = Array.from({ length: 230 }, (_, index) => index);
+  for (const number of all) await sendToDevice(alice, bob, number);
+  const roomId = await bob.createRoom();
+  const told: number[] = [];
+  let rooms = 0;
+  let answer = await bob.sync();
+  while (numbers(answer).length > 0) {
+    told.push(...numbers(answer));
+    if (answer.rooms?.join?.[roomId] !== undefined) rooms += 1;
+    answer = await bob.sync({ since: answer.next_batch });
+  }
+  assert.deepEqual(told, all);
+  assert.equal(rooms, 1, 'the rest of the answer is told once');
+});
+
+test('to-device: another device of the user gets none of them', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const phone = await login(server, alice.userId, alice.password);
+  await sendToDevice(alice, phone, 7);
+  assert.deepEqual(numbers(await alice.sync()), []);
+  assert.deepEqual(numbers(await phone.sync()), [7]);
+});
+
+test('transaction ids: shown to the device that sent, and to no other', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const phone = await login(server, alice.userId, alice.password);
+  const roomId = await alice.createRoom();
+  const since = (await phone.sync()).next_batch;
+  const path = `/rooms/${encodeURIComponent(roomId)}/send/m.room.message/mine`;
+  const first = await alice.put(path, { msgtype: 'm.text', body: 'hello' });
+  assert.deepEqual(await alice.put(path, { msgtype: 'm.text', body: 'again' }), first, 'sent once');
+  const shown = async (client: TestClient) =>
+    (await client.sync({ since })).rooms.join[roomId].timeline.events.map(
+      (event: Body) => event.unsigned.transaction_id,
+    );
+  assert.deepEqual(await shown(alice), ['mine']);
+  assert.deepEqual(await shown(phone), [undefined]);
+});
+
+test('devices: keys left are counted, and changes of those one shares a room with are told', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  const first = await alice.sync();
+  assert.deepEqual(first.device_one_time_keys_count, { signed_curve25519: 0 });
+  await alice.post('/keys/upload', { one_time_keys: { 'signed_curve25519:AAAA': { key: 'x' } } });
+  const counted = await alice.sync({ since: first.next_batch });
+  assert.deepEqual(counted.device_one_time_keys_count, { signed_curve25519: 1 });
+
+  const keys = { user_id: bob.userId, device_id: bob.deviceId, algorithms: [], keys: {}, signatures: {} };
+  await bob.post('/keys/upload', { device_keys: keys });
+  const strangers = await alice.sync({ since: counted.next_batch });
+  assert.equal(strangers.device_lists, undefined);
+  await bob.join(roomId);
+  const joined = await alice.sync({ since: strangers.next_batch });
+  assert.deepEqual(joined.device_lists.changed, [bob.userId]);
+  await bob.post('/keys/upload', { device_keys: { ...keys, algorithms: ['new'] } });
+  const changed = await alice.sync({ since: joined.next_batch, timeout: 5_000 });
+  assert.deepEqual(changed.device_lists.changed, [bob.userId]);
+  await bob.post(`/rooms/${encodeURIComponent(roomId)}/leave`);
+  const left = await alice.sync({ since: changed.next_batch });
+  assert.deepEqual(left.device_lists.left, [bob.userId]);
+});

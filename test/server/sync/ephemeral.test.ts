@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Body, register } from '#test/harness/client.ts';
+import { startServer } from '#test/harness/server.ts';
+
+const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
+const ephemeral = (answer: Body, roomId: string, type: string): Body =>
+  answer.rooms?.join?.[roomId]?.ephemeral.events.find((event: Body) => event.type === type)?.content;
+
+async function twoInARoom() {
+  const server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  return { server, alice, bob, roomId };
+}
+
+test('typing: wakes those in the room, and its end is told too', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  const typingPath = path(roomId, `typing/${encodeURIComponent(alice.userId)}`);
+  const { next_batch: since } = await bob.sync();
+  const waiting = bob.sync({ since, timeout: 10_000 });
+  await alice.put(typingPath, { typing: true, timeout: 30_000 });
+  const started = await waiting;
+  assert.deepEqual(ephemeral(started, roomId, 'm.typing').user_ids, [alice.userId]);
+  await alice.put(typingPath, { typing: false });
+  const ended = await bob.sync({ since: started.next_batch });
+  assert.deepEqual(ephemeral(ended, roomId, 'm.typing').user_ids, []);
+  const quiet = await bob.sync({ since: ended.next_batch });
+  assert.equal(quiet.rooms, undefined);
+});
+
+test('receipts: a public one is told to all, by event, type and user', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  const eventId = await alice.send(roomId, 'read me');
+  const { next_batch: since } = await alice.sync();
+  await bob.post(path(roomId, `receipt/m.read/${encodeURIComponent(eventId)}`), { thread_id: 'main' });
+  const answer = await alice.sync({ since });
+  const receipt = ephemeral(answer, roomId, 'm.receipt')[eventId]['m.read'][bob.userId];
+  assert.equal(receipt.thread_id, 'main');
+  assert.equal(typeof receipt.ts, 'number');
+  assert.ok(ephemeral(await alice.sync(), roomId, 'm.receipt')[eventId], 'an initial sync has it as well');
+});
+
+test('receipts: a private one is told to its owner alone', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  const eventId = await alice.send(roomId, 'read me');
+  const since = { alice: (await alice.sync()).next_batch, bob: (await bob.sync()).next_batch };
+  await bob.post(path(roomId, `receipt/m.read.private/${encodeURIComponent(eventId)}`));
+  const own = await bob.sync({ since: since.bob });
+  assert.ok(ephemeral(own, roomId, 'm.receipt')[eventId]['m.read.private'][bob.userId]);
+  assert.equal((await alice.sync({ since: since.alice })).rooms, undefined);
+  assert.equal(ephemeral(await alice.sync(), roomId, 'm.receipt'), undefined);
+});
+
+test('receipts: none moves back', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  const [older, newer] = [await alice.send(roomId, 'one'), await alice.send(roomId, 'two')];
+  const read = (eventId: string) => bob.post(path(roomId, `receipt/m.read/${encodeURIComponent(eventId)}`));
+  await read(newer);
+  const { next_batch: since } = await alice.sync();
+  await read(older);
+  assert.equal((await alice.sync({ since })).rooms, undefined);
+});
+
+test('account data: of a room and of the account, told to the user alone; push rules come first', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  const first = await alice.sync();
+  assert.equal(first.account_data.events[0].type, 'm.push_rules');
+  const since = { alice: first.next_batch, bob: (await bob.sync()).next_batch };
+  const user = encodeURIComponent(alice.userId);
+  await alice.put(`/user/${user}/account_data/test.global`, { a: 1 });
+  await alice.put(`/user/${user}/rooms/${encodeURIComponent(roomId)}/tags/m.favourite`, { order: 0.5 });
+  const answer = await alice.sync({ since: since.alice });
+  assert.deepEqual(answer.account_data.events, [{ type: 'test.global', content: { a: 1 } }]);
+  assert.deepEqual(answer.rooms.join[roomId].account_data.events, [
+    { type: 'm.tag', content: { tags: { 'm.favourite': { order: 0.5 } } } },
+  ]);
+  const other = await bob.sync({ since: since.bob });
+  assert.equal(other.account_data, undefined);
+  assert.equal(other.rooms, undefined);
+});
