@@ -177,10 +177,12 @@ export function newEvent(
   return { eventId, roomNid: room.roomNid, depth, type, stateKey, sender, originServerTs, json, ...fields };
 }
 
-function positionFor(ctx: RoomsContext, tx: Tx, { event, status, order }: Placement): number | undefined {
+function positionFor(ctx: RoomsContext, tx: Tx, placement: Placement): number | undefined {
+  const { event, status, order, outgoing } = placement;
   if (status !== 'accepted') return undefined;
   if (order !== 'live') return order.historyPosition ?? ctx.streams.allocateHistory(tx);
-  const hint = ['events', `room:${event.roomId}`];
+  const hint = [`room:${event.roomId}`];
+  if (outgoing) hint.push('outgoing');
   if (event.stateKey !== undefined) hint.push(`state:${event.roomId}`);
   if (event.type === 'm.room.member' && event.stateKey !== undefined) {
     hint.push('memberships', `user:${event.stateKey}`);

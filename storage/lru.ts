@@ -10,14 +10,20 @@ export interface LruOptions<K, V> {
 interface Entry<V> {
   readonly value: V;
   readonly weight: number;
+  /** When it was last put at the end, counted in such moves. */
+  movedAt: number;
 }
 
-/** A bounded cache that drops what was used least recently. */
+/**
+ * A bounded cache that drops what was used least recently. What is among the most recently used quarter stays where
+ * it is when it is used again: to move it each time would cost more than what the cache spares.
+ */
 export class Lru<K, V> {
   readonly #options: LruOptions<K, V>;
   /** In order of use: the first is the next to go. */
   readonly #entries = new Map<K, Entry<V>>();
   #weight = 0;
+  #moves = 0;
   hits = 0;
   misses = 0;
 
@@ -41,8 +47,12 @@ export class Lru<K, V> {
       return undefined;
     }
     this.hits += 1;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
+    if (this.#moves - entry.movedAt > this.#entries.size >> 2) {
+      this.#entries.delete(key);
+      this.#entries.set(key, entry);
+      this.#moves += 1;
+      entry.movedAt = this.#moves;
+    }
     return entry.value;
   }
 
@@ -60,7 +70,8 @@ export class Lru<K, V> {
       this.#options.onEvict?.(key, value);
       return;
     }
-    this.#entries.set(key, { value, weight });
+    this.#moves += 1;
+    this.#entries.set(key, { value, weight, movedAt: this.#moves });
     this.#weight += weight;
     this.#shrink();
   }

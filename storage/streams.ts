@@ -12,7 +12,7 @@ import type { Database, Tx } from './database.ts';
 import { Lru } from './lru.ts';
 import { sql } from './sql.ts';
 
-/** Whom a position may concern: `room:!x`, `user:@a:b`, `events`. */
+/** Whom a position may concern: `room:!x`, `user:@a:b`, `outgoing`. */
 export type Hint = readonly string[];
 
 const BLOCK = 10_000;

@@ -53,7 +53,7 @@ export class FederationSender implements Outbound {
   /** Goes on where the last process stopped, and tells the servers we share rooms with that we are up. */
   start(): void {
     this.#unsubscribe = [
-      this.#ctx.streams.subscribe('events', () => this.#drainSoon()),
+      this.#ctx.streams.subscribe('outgoing', () => this.#drainSoon()),
       this.#ctx.backoff.onRecovery((server) => this.wake(server)),
     ];
     this.#edus.start();

@@ -232,7 +232,17 @@ test('a hint for the room, and for the user whose membership changes, follows th
   });
   assert.equal(ctx.streams.lastPositionOf(`user:${bob}`), joined.position);
   assert.equal(ctx.streams.lastPositionOf(`room:${room.roomId}`), joined.position);
-  assert.equal(ctx.streams.lastPositionOf('events'), joined.position);
+  assert.equal(ctx.streams.lastPositionOf('outgoing'), undefined);
+});
+
+test('the withdrawal of an invitation goes to the server of the user, though it is not in the room', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const room = await startedRoom(ctx, alice);
+  const member = { type: 'm.room.member', stateKey: '@dora:elsewhere.test' };
+  await sendState(ctx, room, alice, { ...member, content: { membership: 'invite' } });
+  const withdrawn = await sendState(ctx, room, alice, { ...member, content: { membership: 'leave' } });
+  assert.equal(ctx.streams.lastPositionOf('outgoing'), withdrawn.position);
 });
 
 test('v12: two rooms that one user starts at the same moment are two rooms', async () => {
