@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Body, register, request } from '#test/harness/client.ts';
+import { startServer } from '#test/harness/server.ts';
+
+const path = (alias: string) => `/directory/room/${encodeURIComponent(alias)}`;
+
+test('aliases: made once, resolved by anybody, removed by their maker or by who has the power', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const alias = `#bobs:${server.serverName}`;
+  await bob.put(path(alias), { room_id: roomId });
+  assert.equal((await alice.try('PUT', path(alias), { room_id: roomId })).status, 409);
+  const anybody = await request(server, 'GET', `/_matrix/client/v3${path(alias)}`);
+  assert.deepEqual(anybody.body, { room_id: roomId, servers: [server.serverName] });
+  const { aliases } = await alice.get(`/rooms/${encodeURIComponent(roomId)}/aliases`);
+  assert.deepEqual(aliases, [alias]);
+
+  const mine = `#alices:${server.serverName}`;
+  await alice.put(path(mine), { room_id: roomId });
+  assert.equal((await bob.try('DELETE', path(mine))).status, 403);
+  await alice.delete(path(alias));
+  assert.equal((await alice.try('GET', path(alias))).body.errcode, 'M_NOT_FOUND');
+  assert.equal((await alice.try('GET', path('nonsense'))).body.errcode, 'M_INVALID_PARAM');
+  const foreign = await alice.try('PUT', path('#a:elsewhere.test'), { room_id: roomId });
+  assert.equal(foreign.body.errcode, 'M_INVALID_PARAM');
+});
+
+test('public rooms: listed while published, found by a search, in pages', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const hidden = await alice.createRoom({ name: 'hidden' });
+  const small = await alice.createRoom({ name: 'small', visibility: 'public' });
+  const large = await alice.createRoom({ name: 'Large', topic: 'all of us', visibility: 'public' });
+  await bob.join(large);
+  const list = async (body: object = {}) =>
+    (await bob.post('/publicRooms', body)).chunk.map((room: Body) => room.room_id);
+  assert.deepEqual(await list(), [large, small]);
+  assert.deepEqual(await list({ filter: { generic_search_term: 'ALL of' } }), [large]);
+  const first = await bob.get('/publicRooms?limit=1');
+  assert.equal(first.chunk[0].num_joined_members, 2);
+  const second = await bob.get(`/publicRooms?limit=1&since=${encodeURIComponent(first.next_batch)}`);
+  assert.deepEqual(
+    second.chunk.map((room: Body) => room.room_id),
+    [small],
+  );
+
+  const visibility = `/directory/list/room/${encodeURIComponent(hidden)}`;
+  assert.deepEqual(await bob.get(visibility), { visibility: 'private' });
+  assert.equal((await bob.try('PUT', visibility, { visibility: 'public' })).status, 403);
+  await alice.put(visibility, { visibility: 'public' });
+  assert.ok((await list()).includes(hidden));
+  assert.equal((await bob.try('GET', '/publicRooms?since=nonsense')).status, 400);
+});

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Body, register } from '#test/harness/client.ts';
+import { startServer } from '#test/harness/server.ts';
+import { historyOf } from '#test/harness/sync-view.ts';
+
+const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
+const ids = (events: Body[]) => events.map((event) => event.event_id);
+
+test('messages: pages in both directions join without gap or overlap', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  for (let number = 0; number < 20; number++) await alice.send(roomId, `${number}`);
+  const all = await historyOf(alice, roomId, 3);
+  assert.deepEqual(all, await historyOf(alice, roomId, 100));
+  assert.equal(new Set(all).size, all.length);
+
+  const forwards: string[] = [];
+  let from = '';
+  for (;;) {
+    const page = await alice.get(path(roomId, `messages?dir=f&limit=4${from}`));
+    forwards.push(...ids(page.chunk));
+    if (page.end === undefined) break;
+    from = `&from=${page.end}`;
+  }
+  assert.deepEqual(forwards, all);
+  const { chunk } = await alice.get(path(roomId, 'messages?dir=b&limit=3'));
+  assert.equal(chunk[0].room_id, roomId);
+  assert.deepEqual(ids(chunk), all.slice(-3).reverse());
+});
+
+test('messages: `to` ends a page, and a filter leaves events out', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  const { next_batch: start } = await alice.sync();
+  const sent = [await alice.send(roomId, 'one'), await alice.sendEvent(roomId, 'test.noise', {})];
+  const bounded = await alice.get(path(roomId, `messages?dir=b&limit=50&to=${start}`));
+  assert.deepEqual(ids(bounded.chunk), sent.toReversed());
+  assert.equal(bounded.end, undefined);
+  const filter = encodeURIComponent(JSON.stringify({ types: ['test.noise'] }));
+  const filtered = await alice.get(path(roomId, `messages?dir=b&limit=50&filter=${filter}`));
+  assert.deepEqual(ids(filtered.chunk), [sent[1]]);
+});
+
+test('messages: wrong parameters, and rooms of others, are refused', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  for (const query of ['', 'dir=x', 'dir=b&from=nonsense', 'dir=b&limit=-1', 'dir=b&filter=x']) {
+    const answer = await alice.try('GET', path(roomId, `messages?${query}`));
+    assert.equal(answer.status, 400, query);
+  }
+  const stranger = await bob.try('GET', path(roomId, 'messages?dir=b'));
+  const nowhere = await bob.try(
+    'GET',
+    path('!AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', 'messages?dir=b'),
+  );
+  assert.equal(stranger.status, 403);
+  assert.deepEqual(stranger.body, nowhere.body, 'a room that is not there is told from one that is');
+});
+
+test('messages: who has left reads what was before, and nothing after', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  await alice.send(roomId, 'before');
+  await bob.post(path(roomId, 'leave'));
+  await alice.send(roomId, 'after');
+  await alice.put(path(roomId, 'state/m.room.name'), { name: 'later' });
+  const { chunk } = await bob.get(path(roomId, 'messages?dir=b&limit=50'));
+  const said = chunk.map((event: Body) => event.content.body).filter(Boolean);
+  assert.deepEqual(said, ['before']);
+  assert.equal((await bob.try('GET', path(roomId, 'state/m.room.name'))).status, 404);
+  assert.ok((await bob.get(path(roomId, 'state'))).length > 0);
+});
+
+test('event: seen by members, and not found by others', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const [roomId, other] = [await alice.createRoom(), await alice.createRoom()];
+  const eventId = await alice.send(roomId, 'hello');
+  const event = await alice.get(path(roomId, `event/${encodeURIComponent(eventId)}`));
+  assert.equal(event.content.body, 'hello');
+  assert.equal(event.room_id, roomId);
+  assert.equal(event.unsigned.membership, 'join');
+  for (const [client, room] of [
+    [bob, roomId],
+    [alice, other],
+  ] as const) {
+    const answer = await client.try('GET', path(room, `event/${encodeURIComponent(eventId)}`));
+    assert.equal(answer.status, 404);
+    assert.equal(answer.body.errcode, 'M_NOT_FOUND');
+  }
+});
+
+test('context: the events around one, tokens that lead on from there, and the state', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom({ name: 'Room' });
+  const sent: string[] = [];
+  for (let number = 0; number < 9; number++) sent.push(await alice.send(roomId, `${number}`));
+  const middle = sent[4] ?? '';
+  const around = await alice.get(path(roomId, `context/${encodeURIComponent(middle)}?limit=4`));
+  assert.equal(around.event.event_id, middle);
+  assert.deepEqual(ids(around.events_before), [sent[3], sent[2]]);
+  assert.deepEqual(ids(around.events_after), [sent[5], sent[6]]);
+  assert.ok(around.state.some((event: Body) => event.type === 'm.room.name'));
+  const back = await alice.get(path(roomId, `messages?dir=b&limit=2&from=${around.start}`));
+  assert.deepEqual(ids(back.chunk), [sent[1], sent[0]]);
+  const on = await alice.get(path(roomId, `messages?dir=f&limit=2&from=${around.end}`));
+  assert.deepEqual(ids(on.chunk), [sent[7], sent[8]]);
+});
+
+test('redaction: what it redacts is empty everywhere, with the redaction beside it', async () => {
+  for (const version of ['10', '12']) {
+    await using server = await startServer();
+    const alice = await register(server);
+    const bob = await register(server);
+    const roomId = await alice.createRoom({ room_version: version });
+    await bob.join(roomId);
+    const eventId = await alice.send(roomId, 'regretted');
+    const before = await bob.sync();
+    assert.equal(before.rooms.join[roomId].timeline.events.at(-1).content.body, 'regretted');
+    await alice.put(path(roomId, `redact/${encodeURIComponent(eventId)}/r1`), { reason: 'typo' });
+
+    const { events } = (await bob.sync({ since: before.next_batch })).rooms.join[roomId].timeline;
+    const redaction = events.at(-1);
+    assert.equal(redaction.redacts, eventId, `version ${version}, top level`);
+    assert.equal(redaction.content.redacts, eventId, `version ${version}, content`);
+    const told = (await bob.sync()).rooms.join[roomId].timeline.events;
+    const seen = [
+      told.find((event: Body) => event.event_id === eventId),
+      await bob.get(path(roomId, `event/${encodeURIComponent(eventId)}`)),
+    ];
+    for (const event of seen) {
+      assert.deepEqual(event.content, {});
+      assert.equal(event.unsigned.redacted_because.content.reason, 'typo');
+    }
+  }
+});

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { register } from '#test/harness/client.ts';
+import { startServer } from '#test/harness/server.ts';
+
+const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
+
+test('createRoom: each preset makes the room that it says, and what cannot be is refused with its error', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const rule = async (options: object) =>
+    (await alice.get(path(await alice.createRoom(options), 'state/m.room.join_rules'))).join_rule;
+  assert.equal(await rule({ preset: 'private_chat' }), 'invite');
+  assert.equal(await rule({ preset: 'public_chat' }), 'public');
+  assert.equal(await rule({ preset: undefined, visibility: 'public' }), 'public');
+  for (const version of ['10', '11', '12']) {
+    const create = await alice.get(
+      path(await alice.createRoom({ room_version: version }), 'state/m.room.create'),
+    );
+    assert.equal(create.room_version, version);
+  }
+  const refused = async (options: unknown) => (await alice.try('POST', '/createRoom', options)).body.errcode;
+  assert.equal(await refused({ room_version: '99' }), 'M_UNSUPPORTED_ROOM_VERSION');
+  assert.equal(await refused({ preset: 'nonsense' }), 'M_INVALID_PARAM');
+  assert.equal(await refused({ invite: ['nobody'] }), 'M_INVALID_PARAM');
+  assert.equal(await refused({ invite: 'nobody' }), 'M_BAD_JSON');
+  assert.equal(await refused({ initial_state: 3 }), 'M_BAD_JSON');
+  await alice.createRoom({ room_alias_name: 'one' });
+  assert.equal(await refused({ room_alias_name: 'one' }), 'M_ROOM_IN_USE');
+});
+
+test('join: by id, by alias and again; not where one may not', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom({ room_alias_name: 'lobby' });
+  const alias = `#lobby:${server.serverName}`;
+  assert.deepEqual(await bob.join(alias), { room_id: roomId });
+  assert.deepEqual(await bob.post(path(roomId, 'join')), { room_id: roomId });
+  assert.deepEqual((await bob.get('/joined_rooms')).joined_rooms, [roomId]);
+
+  const closed = await alice.createRoom({ preset: 'private_chat' });
+  assert.equal((await bob.try('POST', path(closed, 'join'))).body.errcode, 'M_FORBIDDEN');
+  const unknown = await bob.try('POST', `/join/${encodeURIComponent(`#absent:${server.serverName}`)}`);
+  assert.equal(unknown.status, 404);
+  assert.equal((await bob.try('POST', '/join/nonsense')).body.errcode, 'M_INVALID_PARAM');
+  await alice.post(path(closed, 'invite'), { user_id: bob.userId });
+  await bob.join(closed);
+});
+
+test('join: the display name goes into the room', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  await bob.put(`/profile/${encodeURIComponent(bob.userId)}/displayname`, { displayname: 'Bob' });
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const { joined } = await alice.get(path(roomId, 'joined_members'));
+  assert.equal(joined[bob.userId].display_name, 'Bob');
+});
+
+test('ban: keeps a user out until it is lifted', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  assert.equal((await bob.try('POST', path(roomId, 'kick'), { user_id: alice.userId })).status, 403);
+  await alice.post(path(roomId, 'ban'), { user_id: bob.userId });
+  assert.equal((await bob.try('POST', path(roomId, 'join'))).status, 403);
+  await alice.post(path(roomId, 'unban'), { user_id: bob.userId });
+  await bob.join(roomId);
+});
+
+test('invite: refused for users that do not exist, and by those who are not in the room', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  const invite = async (userId: string, client = alice) =>
+    (await client.try('POST', path(roomId, 'invite'), { user_id: userId })).body.errcode;
+  assert.equal(await invite(`@absent:${server.serverName}`), 'M_NOT_FOUND');
+  assert.equal(await invite('nonsense'), 'M_INVALID_PARAM');
+  assert.equal(await invite(alice.userId, bob), 'M_FORBIDDEN');
+  assert.equal((await alice.try('POST', path(roomId, 'invite'), {})).body.errcode, 'M_MISSING_PARAM');
+});
+
+test('leave: once more is no error', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  await alice.post(path(roomId, 'leave'));
+  await alice.post(path(roomId, 'leave'));
+  assert.deepEqual((await alice.get('/joined_rooms')).joined_rooms, []);
+});

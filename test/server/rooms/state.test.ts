@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Body, register } from '#test/harness/client.ts';
+import { startServer } from '#test/harness/server.ts';
+
+const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
+
+test('state: set and read with a state key, without one, and with an empty one', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  await alice.put(path(roomId, 'state/test.thing/key'), { n: 1 });
+  await alice.put(path(roomId, 'state/test.thing/'), { n: 2 });
+  assert.deepEqual(await alice.get(path(roomId, 'state/test.thing/key')), { n: 1 });
+  assert.deepEqual(await alice.get(path(roomId, 'state/test.thing')), { n: 2 });
+  assert.deepEqual(await alice.get(path(roomId, 'state/test.thing/')), { n: 2 });
+  const event = await alice.get(path(roomId, 'state/test.thing/key?format=event'));
+  assert.equal(event.state_key, 'key');
+  assert.equal(event.room_id, roomId);
+  assert.equal((await alice.try('GET', path(roomId, 'state/test.other'))).body.errcode, 'M_NOT_FOUND');
+  assert.equal((await alice.try('GET', path(roomId, 'state/test.thing?format=x'))).status, 400);
+});
+
+test('state: an event that replaces another tells of it', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom({ name: 'old' });
+  const { event_id: first } = await alice.get(path(roomId, 'state/m.room.name?format=event'));
+  const { next_batch: since } = await alice.sync();
+  await alice.put(path(roomId, 'state/m.room.name'), { name: 'new' });
+  const [event] = (await alice.sync({ since })).rooms.join[roomId].timeline.events;
+  assert.deepEqual(event.unsigned.prev_content, { name: 'old' });
+  assert.equal(event.unsigned.replaces_state, first);
+});
+
+test('state: a canonical alias must be one, and point to the room', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const [roomId, other] = [await alice.createRoom(), await alice.createRoom({ room_alias_name: 'taken' })];
+  const set = (content: object) => alice.try('PUT', path(roomId, 'state/m.room.canonical_alias'), content);
+  assert.equal((await set({ alias: 'nonsense' })).body.errcode, 'M_INVALID_PARAM');
+  assert.equal((await set({ alias: `#absent:${server.serverName}` })).body.errcode, 'M_BAD_ALIAS');
+  assert.equal((await set({ alt_aliases: [`#taken:${server.serverName}`] })).body.errcode, 'M_BAD_ALIAS');
+  assert.equal((await set({ alt_aliases: [7] })).body.errcode, 'M_INVALID_PARAM');
+  const own = `#mine:${server.serverName}`;
+  await alice.put(`/directory/room/${encodeURIComponent(own)}`, { room_id: roomId });
+  assert.equal((await set({ alias: own })).status, 200);
+  await alice.delete(`/directory/room/${encodeURIComponent(own)}`);
+  assert.equal((await set({ alias: own, more: true })).status, 200, 'what is there already is not checked');
+  assert.ok(other);
+});
+
+test('members: filtered by membership, and as they were at a token', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const carol = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const { next_batch: at } = await alice.sync();
+  await carol.join(roomId);
+  await bob.post(path(roomId, 'leave'));
+  const members = async (query: string) =>
+    (await alice.get(path(roomId, `members?${query}`))).chunk
+      .map((event: Body) => `${event.state_key} ${event.content.membership}`)
+      .sort();
+  assert.deepEqual(await members('membership=join'), [`${alice.userId} join`, `${carol.userId} join`].sort());
+  assert.deepEqual(await members('not_membership=join'), [`${bob.userId} leave`]);
+  assert.deepEqual(await members(`at=${at}`), [`${alice.userId} join`, `${bob.userId} join`].sort());
+  const { joined } = await alice.get(path(roomId, 'joined_members'));
+  assert.deepEqual(Object.keys(joined).sort(), [alice.userId, carol.userId].sort());
+  assert.equal((await bob.try('GET', path(roomId, 'joined_members'))).status, 403);
+});
+
+test('state: world-readable rooms are read by everybody, others are not', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const open = { type: 'm.room.history_visibility', content: { history_visibility: 'world_readable' } };
+  const readable = await alice.createRoom({ initial_state: [open] });
+  await alice.send(readable, 'hello');
+  const { chunk } = await bob.get(path(readable, 'messages?dir=b&limit=1'));
+  assert.equal(chunk[0].content.body, 'hello');
+  assert.ok((await bob.get(path(readable, 'state'))).length > 0);
+  const closed = await alice.createRoom();
+  for (const rest of ['state', 'state/m.room.create', 'members', 'messages?dir=b', 'aliases']) {
+    const answer = await bob.try('GET', path(closed, rest));
+    assert.equal(answer.status, 403, rest);
+    assert.equal(answer.body.errcode, 'M_FORBIDDEN');
+  }
+});
