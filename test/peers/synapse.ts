@@ -160,6 +160,8 @@ function homeserverConfig(options: {
       destination_max_retry_interval: '5s',
       client_timeout: '10s',
     },
+    // By default it answers the same /sync from memory for two minutes.
+    caches: { sync_response_cache_duration: '0s' },
     ...noRateLimits(),
   };
 }
@@ -197,7 +199,7 @@ function logConfig(filename: string): string {
 /** The Python of an environment with Synapse in it, made at first use and kept beside the dependencies. */
 async function installedPython(): Promise<string> {
   const root = path.resolve(import.meta.dirname, '../../node_modules/.cache/kurir-peers');
-  const folder = process.env['KURIR_TEST_SYNAPSE_VENV'] ?? path.join(root, 'synapse');
+  const folder = process.env.KURIR_TEST_SYNAPSE_VENV ?? path.join(root, 'synapse');
   const python = path.join(folder, 'bin/python');
   if (await hasSynapse(python)) return python;
   await mkdir(path.dirname(folder), { recursive: true });
