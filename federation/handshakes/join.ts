@@ -43,6 +43,8 @@ export type JoinResult = { readonly kind: 'joined' } | HandshakeFailure;
 
 /** For all servers together: somebody waits. */
 const DEADLINE_MS = 180_000;
+/** A server that is slow now is slower still with the state of a room. */
+const TEMPLATE_TIMEOUT_MS = 15_000;
 
 /** Joins a room that this server is not in, or that it cannot let the user into by itself. */
 export async function joinRemotely(ctx: FederationContext, join: RemoteJoin): Promise<JoinResult> {
@@ -66,7 +68,8 @@ async function joinThrough(
   signal: AbortSignal,
 ): Promise<JoinResult> {
   const { roomId, userId } = join;
-  const template = await makeJoin(ctx, server, { roomId, userId, versions: SUPPORTED_VERSIONS }, { signal });
+  const asked = { roomId, userId, versions: SUPPORTED_VERSIONS };
+  const template = await makeJoin(ctx, server, asked, { signal, timeoutMs: TEMPLATE_TIMEOUT_MS });
   if (template.kind === 'failed') return handshakeFailure(template);
   const read = readTemplate(template.value, { roomId, userId, membership: 'join' });
   if (read.kind !== 'ok') return read;

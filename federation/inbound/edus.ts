@@ -14,7 +14,7 @@ import {
   type UserId,
 } from '#keys/ids.ts';
 import { integerAt, isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
-import { loadEvents } from '#rooms/load.ts';
+import { loadEvent, loadEvents } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as receipts from '#storage/receipts.ts';
@@ -87,8 +87,13 @@ async function receiveReceiptsIn(
   });
 }
 
-/** False where the user's receipt is at the event already or beyond it. An event that we do not know counts as new. */
+/**
+ * False where the user's receipt is at the event already or beyond it. An event that we do not know counts as new; of
+ * threads only those count that we know, since each takes a row.
+ */
 async function movesForward(ctx: EduContext, room: Room, receipt: receipts.Receipt): Promise<boolean> {
+  const { threadId } = receipt;
+  if (isEventId(threadId) && (await loadEvent(ctx, threadId))?.roomNid !== room.roomNid) return false;
   const known = await receipts.ofUser(ctx.db, room.roomNid, receipt.userId);
   const before = known.find(({ type, threadId }) => type === 'm.read' && threadId === receipt.threadId);
   if (before === undefined) return true;

@@ -120,8 +120,8 @@ async function checkTarget(ctx: FederationContext, { stateKey }: VerifiedEvent):
 
 /**
  * What the invited user is shown of the room, as stripped state. In rooms whose id is the hash of their create event
- * that event must be there, whole, for otherwise anybody could say anything of the room; a full event that is not
- * valid, or of another room, is an error there. Elsewhere it is left out.
+ * that event must be there, whole, for otherwise anybody could say anything of the room; a whole event that is not
+ * valid, or of another room, is an error there. In older rooms nothing of it can be trusted.
  */
 async function shownState(
   ctx: FederationContext,
@@ -135,12 +135,12 @@ async function shownState(
     const parsed = parseLoose(text);
     const stripped = parsed.kind === 'ok' ? strippedOf(parsed.value) : undefined;
     if (parsed.kind !== 'ok' || stripped === undefined) continue;
-    if (isObject(parsed.value) && Object.hasOwn(parsed.value, 'signatures')) {
+    if (rules.roomIdIsCreateHash && isObject(parsed.value) && Object.hasOwn(parsed.value, 'signatures')) {
       // Few, and mostly of one server: its key is known after the first.
       const verdict = await verifyPdu(ctx, rules, text, signal);
-      const isValid = verdict.kind === 'verified' && verdict.event.roomId === roomId;
-      if (!isValid && rules.roomIdIsCreateHash) throw invalidParam('invite_room_state has an invalid event');
-      if (!isValid) continue;
+      if (verdict.kind === 'dropped' || verdict.event.roomId !== roomId) {
+        throw invalidParam('invite_room_state has an event that is not valid in the room');
+      }
       hasCreate ||= verdict.event.type === 'm.room.create';
     } else if (rules.roomIdIsCreateHash && stripped.type === 'm.room.create') {
       continue;

@@ -46,7 +46,7 @@ function transactionOf(request: {
     throw forbidden('The origin of the transaction is not the server that sends it');
   }
   // What was sent, not what was parsed: hashes and signatures are those of the text.
-  const pdus = splitArrayAt(rawBody.toString(), 'pdus');
+  const pdus = Object.hasOwn(body, 'pdus') ? splitArrayAt(rawBody.toString(), 'pdus') : [];
   const edus = own(body, 'edus') ?? [];
   if (pdus === undefined) throw badJson('pdus is not an array');
   if (!Array.isArray(edus)) throw badJson('edus is not an array');
