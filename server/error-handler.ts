@@ -15,10 +15,12 @@ import {
 } from '#federation/errors.ts';
 import { PasswordQueueFull } from '#keys/password.ts';
 import type { Log } from '#rooms/context.ts';
+import { RoomBusy } from '#rooms/send.ts';
 import { DatabaseUnavailable, WriteQueueFull } from '#storage/database.ts';
 import { QueueFull } from '#storage/locks.ts';
 
 const OVERLOAD_RETRY_MS = 2_000;
+const OVERLOADS = [PasswordQueueFull, QueueFull, RoomBusy, WriteQueueFull];
 
 export interface Failure {
   readonly log: Log;
@@ -40,9 +42,7 @@ export function answerError({ log, error, request, reply }: Failure): void {
 
 function matrixErrorOf(error: unknown): MatrixError | undefined {
   if (error instanceof MatrixError) return error;
-  if (error instanceof WriteQueueFull || error instanceof QueueFull || error instanceof PasswordQueueFull) {
-    return limitExceeded(OVERLOAD_RETRY_MS);
-  }
+  if (OVERLOADS.some((overload) => error instanceof overload)) return limitExceeded(OVERLOAD_RETRY_MS);
   if (error instanceof DatabaseUnavailable) return unknown(503, 'The server is shutting down', error);
   return isFastifyError(error) ? frameworkErrorOf(error) : undefined;
 }

@@ -13,7 +13,8 @@ import { formatToken } from '../sync/token.ts';
 
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 1_000;
-const BEGINNING = Number.MIN_SAFE_INTEGER;
+/** Before the oldest history there can be, and still a position that a token can say. */
+const BEGINNING = -999_999_999_999_999;
 
 /** Pages of a room's history. */
 export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext): void {

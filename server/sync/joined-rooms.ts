@@ -9,6 +9,7 @@ import * as currentState from '#storage/current-state.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
 import { ephemeralEvents } from './ephemeral.ts';
 import { type EventFilter, includesRoom, passes } from './filter.ts';
+import { BEGINNING } from './recent-timelines.ts';
 import { statePart } from './state-part.ts';
 import type { JoinedRoom } from './sync-users.ts';
 import { timelinePart } from './timeline-part.ts';
@@ -21,7 +22,6 @@ interface Telling {
   readonly since: number | undefined;
 }
 
-const BEGINNING = Number.MIN_SAFE_INTEGER;
 /** Counting is a matter of push rules, which are not evaluated yet. */
 const UNREAD = '"unread_notifications":{"highlight_count":0,"notification_count":0}';
 

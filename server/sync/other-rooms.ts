@@ -10,15 +10,13 @@ import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
 import { includesRoom } from './filter.ts';
 import { textsFor } from './format.ts';
 import { eventsJson } from './joined-rooms.ts';
-import { timelineJson } from './recent-timelines.ts';
+import { BEGINNING, timelineJson } from './recent-timelines.ts';
 import { statePart } from './state-part.ts';
 import { strippedStateFor } from './stripped-state.ts';
 import { timelinePart } from './timeline-part.ts';
 
 /** By `invite`, `knock` and `leave`: the rooms of which there is something to tell, each as `"room id":{...}`. */
 export type OtherRooms = Record<'invite' | 'knock' | 'leave', readonly string[]>;
-
-const BEGINNING = Number.MIN_SAFE_INTEGER;
 
 /** Rooms that the user is not joined to and whose membership has changed. */
 export async function otherRooms(sync: SyncContext, answer: SyncAnswer): Promise<OtherRooms> {

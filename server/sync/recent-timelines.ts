@@ -21,6 +21,9 @@ interface RecentEvent {
   readonly isOpen: boolean;
 }
 
+/** Before the first position. History that was fetched later stands before it: it is no news, but for /messages. */
+export const BEGINNING = 0;
+
 export interface Range {
   /** Exclusive. */
   readonly after: number;
@@ -51,9 +54,9 @@ const FIRST_EVENTS = 50;
 /** Kept at most. */
 const MOST_EVENTS = 1_000;
 const MOST_PARTS = 16;
+const NOTHING_READ = -1;
 /** Readings in a row where something stored changes again and again. */
 const MOST_ROUNDS = 5;
-const BEGINNING = Number.MIN_SAFE_INTEGER;
 const RESTRICTED_VISIBILITIES: ReadonlySet<string> = new Set(['joined', 'invited']);
 const VISIBILITY_KEY = { type: 'm.room.history_visibility', stateKey: '' };
 
@@ -85,7 +88,7 @@ class RecentTimeline {
   /** By position; all that the room has after `#from` and up to `#upto`. */
   #events: RecentEvent[] = [];
   #from = 0;
-  #upto = BEGINNING;
+  #upto = NOTHING_READ;
   #weight = 0;
   /** `ctx.rooms.changes` when the events were last known to be as they are stored. */
   #changes = -1;
@@ -122,8 +125,9 @@ class RecentTimeline {
     const start = Math.max(this.#indexAfter(after), end - limit);
     // Where memory begins within the range, a full page and one more show that it is limited.
     if (after < this.#from && end - limit < 1) return undefined;
-    const limited = start > this.#indexAfter(after);
-    const part = new Part(this.#events.slice(start, end), limited, upto);
+    const events = this.#events.slice(start, end);
+    const limited = start > this.#indexAfter(after) || isCutOff(after, events[0]?.text.stored);
+    const part = new Part(events, limited, upto);
     this.#parts.set(key, part);
     return part;
   }
@@ -138,7 +142,7 @@ class RecentTimeline {
   }
 
   async #read(upto: number): Promise<void> {
-    if (this.#upto === BEGINNING || this.#isStale()) await this.#readAgain(Math.max(upto, this.#upto));
+    if (this.#upto === NOTHING_READ || this.#isStale()) await this.#readAgain(Math.max(upto, this.#upto));
     else await this.#readOn(upto);
   }
 
@@ -241,6 +245,14 @@ class Part implements RecentPart {
     this.#json = { text, at: now };
     return text;
   }
+}
+
+/**
+ * True where a timeline goes back as far as it may and does not begin with the room: what was before our server
+ * joined is for /messages.
+ */
+export function isCutOff(after: number, first: StoredEvent | undefined): boolean {
+  return after === BEGINNING && first !== undefined && first.event.type !== 'm.room.create';
 }
 
 /** `timeline` of a room. */

@@ -6,7 +6,7 @@ import { visibleTo } from '#rooms/visibility.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
 import { includesRoom, passes } from './filter.ts';
 import { eventText, isMadeBy, textsFor } from './format.ts';
-import { type Range, type RecentPart, timelineJson } from './recent-timelines.ts';
+import { isCutOff, type Range, type RecentPart, timelineJson } from './recent-timelines.ts';
 import type { SyncUser } from './sync-users.ts';
 
 export interface TimelinePart {
@@ -87,8 +87,8 @@ async function chosenPart(
     }
     from = read.end;
   }
-  limited ||= from !== undefined;
   const oldest = chosen.at(-1);
+  limited ||= from !== undefined || isCutOff(after, oldest);
   // A full page ends at its oldest event; another where the search did.
   const isFull = chosen.length === limit || from === undefined;
   const start = isFull && oldest !== undefined ? positionBefore(oldest) : (from ?? upto);

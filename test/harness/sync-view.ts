@@ -54,7 +54,11 @@ export class SyncView {
   }
 
   #takeRoom(roomId: string, section: Body): void {
-    const room = this.joined.get(roomId) ?? { timeline: [], state: new Map(), prevBatch: undefined };
+    const room: SeenRoom = this.joined.get(roomId) ?? {
+      timeline: [],
+      state: new Map(),
+      prevBatch: undefined,
+    };
     this.joined.set(roomId, room);
     if (section.timeline.limited === true) {
       room.timeline.push('gap');
