@@ -45,7 +45,8 @@ export async function inviteUser(
   wanted: { readonly roomId: RoomId; readonly target: UserId; readonly content: JsonObject },
 ): Promise<void> {
   const result = await invite(ctx, { sender, ...wanted });
-  // "The homeserver is unable to invite the user to the room as it doesn't support the room version."
+  // "One or more users being invited to the room are residents of a homeserver which does not support the requested
+  // room version. The `errcode` will be `M_UNSUPPORTED_ROOM_VERSION` in these cases."
   if (result.kind === 'incompatible') throw unsupportedRoomVersion(result.roomVersion);
   roomIdOf(result);
 }

@@ -8,6 +8,7 @@ import {
   invalidRoomState,
   type MatrixError,
   roomInUse,
+  threepidDenied,
   unsupportedRoomVersion,
 } from '#federation/errors.ts';
 import { belongsTo, isUserId, type UserId } from '#keys/ids.ts';
@@ -45,6 +46,10 @@ function parseRoom(creator: UserId, body: JsonObject): NewRoom {
   const invite = stringList(body, 'invite');
   if (!invite.every(isUserId)) throw invalidParam('invite is not a list of user IDs');
   if (invite.length > MOST_INVITES) throw invalidParam(`invite names more than ${MOST_INVITES} users`);
+  const byThirdParty = own(body, 'invite_3pid');
+  if (Array.isArray(byThirdParty) && byThirdParty.length > 0) {
+    throw threepidDenied('This server invites by user ID only');
+  }
   const visibility = optionalString(body, 'visibility');
   if (visibility !== undefined && visibility !== 'public' && visibility !== 'private') {
     throw invalidParam('visibility is neither public nor private');

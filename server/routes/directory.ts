@@ -59,7 +59,7 @@ export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void 
   app.get<RoomParams>('/_matrix/client/v3/rooms/:roomId/aliases', async (request) => {
     const { userId } = await requireRequester(ctx, request);
     const room = await getRoom(ctx, roomIdParam(request.params.roomId));
-    // "If the room's history_visibility maps to world_readable, any user can call this endpoint."
+    // "If the room's `m.room.history_visibility` maps to `world_readable`, any user can call this endpoint."
     const isOpen = room !== undefined && (await isWorldReadable(ctx, room));
     const { roomId } = isOpen ? room : await joinedRoom(ctx, userId, request.params.roomId);
     return { aliases: (await aliases.ofRoom(ctx.db, roomId)).map(({ alias }) => alias) };

@@ -26,7 +26,7 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
     const wanted = await parseRequest(sync, request);
     const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
-    const answer = await answerInTime(sync, wanted, { polls, timeoutMs, reply });
+    const answer = await answerInTime(sync, wanted, { polls, timeoutMs, request, reply });
     return reply.header('content-type', 'application/json; charset=utf-8').send(answer.text);
   });
 }
@@ -35,8 +35,9 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
 async function answerInTime(
   sync: SyncContext,
   request: SyncRequest,
-  { polls, timeoutMs, reply }: { polls: LongPolls; timeoutMs: number; reply: FastifyReply },
+  http: { polls: LongPolls; timeoutMs: number; request: FastifyRequest; reply: FastifyReply },
 ): Promise<Answer> {
+  const { polls, timeoutMs } = http;
   // "The timeout parameter will be ignored and the query will return immediately": what was asked for is told.
   const mayWait = request.since !== undefined && !request.fullState && timeoutMs > 0;
   if (!mayWait) return answerNow(sync, request);
@@ -44,11 +45,13 @@ async function answerInTime(
   await polls.gather(device);
   let answer = await answerNow(sync, request);
   if (!answer.hasNews) {
-    await polls.hold(device, { timeoutMs, response: reply.raw }, async (signal) => {
+    await polls.hold(device, { timeoutMs, response: http.reply.raw }, async (signal) => {
       while (!answer.hasNews) {
         const how = await sync.server.streams.wait(answer.upto, answer.keys, signal);
         if (how === 'aborted') return;
         await polls.gather(device);
+        // The device may have been signed out while it waited.
+        await requireRequester(sync.server, http.request);
         answer = await answerNow(sync, request);
       }
     });

@@ -51,7 +51,7 @@ async function receiptEvents(
   return shown.length === 0 ? [] : [JSON.stringify({ type: 'm.receipt', content: receiptContent(shown) })];
 }
 
-/** "m.read.private [...] is never shown to anybody but the user". */
+/** "Servers MUST NOT send the `m.read.private` receipt to any other user than the one which originally sent it." */
 function isShownTo({ type, userId }: Receipt, reader: UserId): boolean {
   return type !== 'm.read.private' || userId === reader;
 }

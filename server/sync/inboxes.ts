@@ -7,7 +7,7 @@ import type { Streams } from '#storage/streams.ts';
 import * as toDevice from '#storage/to-device.ts';
 
 const MOST_DEVICES = 50_000;
-/** In one answer: "The server should limit the number of to-device messages returned". */
+/** In one answer: "100 messages is recommended as a reasonable limit." */
 const MOST_MESSAGES = 100;
 /** Nothing is known of the inbox: no process that has just started knows what an earlier one delivered. */
 const UNKNOWN = 0;

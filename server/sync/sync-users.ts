@@ -25,7 +25,7 @@ export interface SyncUser {
   readonly joined: readonly JoinedRoom[];
   /** Rooms that the user is not in, but was, is invited to or asks to be let into; without forgotten ones. */
   readonly others: readonly memberships.MembershipRow[];
-  /** "Servers must still allow users sending events to be ignored". */
+  /** Whose messages and invitations the user does not want to see. */
   readonly ignored: ReadonlySet<string>;
   /** All keys to wait for. */
   readonly keys: readonly string[];

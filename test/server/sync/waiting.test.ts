@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { register } from '#test/harness/client.ts';
+import { type Body, login, register } from '#test/harness/client.ts';
 import { startServer } from '#test/harness/server.ts';
 
 test('long poll: answers with nothing when its time is over, and goes on from there', async () => {
@@ -80,4 +80,37 @@ test('sync: wrong parameters are refused', async () => {
   }
   const answer = await fetch(`${server.clientUrl}/_matrix/client/v3/sync`);
   assert.equal(answer.status, 401);
+});
+
+test('long poll: a device that is signed out while it waits is told nothing more', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const phone = await login(server, alice.userId, alice.password);
+  const { next_batch: since } = await phone.sync();
+  const waiting = phone.try('GET', `/sync?timeout=10000&since=${since}`);
+  await phone.post('/logout');
+  await alice.createRoom();
+  const { status, body } = await waiting;
+  assert.equal(status, 401);
+  assert.equal(body.errcode, 'M_UNKNOWN_TOKEN');
+});
+
+test('state_after: with use_state_after the state is that of the end of the timeline', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom({ name: 'old' });
+  const { next_batch: since } = await alice.sync();
+  await alice.put(`/rooms/${encodeURIComponent(roomId)}/state/m.room.name`, { name: 'new' });
+  for (const [query, member] of [
+    ['use_state_after', 'state_after'],
+    ['org.matrix.msc4222.use_state_after', 'org.matrix.msc4222.state_after'],
+  ] as const) {
+    const section = (await alice.get(`/sync?since=${since}&${query}=true`)).rooms.join[roomId];
+    assert.equal(section.state, undefined);
+    assert.deepEqual(
+      section[member].events.map((event: Body) => event.content.name),
+      ['new'],
+    );
+    assert.equal(section.timeline.events.length, 1);
+  }
 });
