@@ -30,13 +30,15 @@ export interface RemoteLeave {
 const DEADLINE_MS = 30_000;
 
 /**
- * Declines an invitation, with the room where one of its servers answers, and in any case for our own user.
- * Undefined where there is nothing to decline any more.
+ * Declines an invitation, with the room where one of its servers answers, and in any case for our own user. False
+ * where there is nothing to decline any more.
  */
 export async function leaveRemotely(ctx: FederationContext, leave: RemoteLeave): Promise<boolean> {
-  const event = (await tellServers(ctx, leave)) ?? leaveAfter(ctx, leave);
+  const told = await tellServers(ctx, leave);
+  const event = told ?? leaveAfter(ctx, leave);
   const recorded = await recordOutOfBandLeave(ctx, { rules: event.rules, leave: event });
-  return recorded.kind === 'recorded';
+  // Where another of our users has joined meanwhile, the leave comes back by the room.
+  return recorded.kind === 'recorded' || (recorded.kind === 'in_room' && told !== undefined);
 }
 
 async function tellServers(ctx: FederationContext, leave: RemoteLeave): Promise<VerifiedEvent | undefined> {

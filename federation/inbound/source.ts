@@ -2,7 +2,7 @@ import type { ServerName } from '#keys/ids.ts';
 import { joinedServers, type Room } from '#rooms/room.ts';
 import type { FederationContext } from '../context.ts';
 
-export type PullContext = Pick<FederationContext, 'client'> & Omit<FederationContext, 'sender' | 'inbound'>;
+export type PullContext = Omit<FederationContext, 'sender' | 'inbound'>;
 
 /** What may still be fetched for the sake of one transaction in one room, or of one page of history. */
 export interface Budget {

@@ -72,12 +72,6 @@ export class Stage implements Inbound {
     for (const roomId of new Set(staged.map((event) => event.roomId))) this.#wake(roomId);
   }
 
-  /** Resolves when nothing waits. */
-  async idle(): Promise<void> {
-    await this.#starting;
-    while (this.#workers.size > 0) await Promise.all(this.#workers.values());
-  }
-
   /** Ends the workers; what they have not finished stays on disk. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();

@@ -104,12 +104,10 @@ async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): P
   const roomId = own(loose.value, 'room_id');
   if (!isRoomId(roomId)) return refused(claimedId(loose.value, undefined), 'room_id is not a room id');
   const room = await rooms.get(roomId);
-  if (room.kind === 'refused') {
-    if (room.room !== undefined && isMembershipOfOurs(ctx, loose.value)) {
-      return admitOutOfBand(ctx, room.room, pdu);
-    }
-    return refused(claimedId(loose.value, room.room?.rules), room.reason);
+  if (room.kind === 'elsewhere' && room.room !== undefined && isEndOfInvitation(ctx, loose.value)) {
+    return admitOutOfBand(ctx, room.room, pdu);
   }
+  if (room.kind !== 'ok') return refused(claimedId(loose.value, room.room?.rules), room.reason);
   const { rules } = room.room;
   const verdict = await verifyPdu(ctx, rules, pdu.text, pdu.signal);
   if (verdict.kind === 'dropped') {
@@ -141,7 +139,7 @@ async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Pro
   return recorded.kind === 'refused' ? refused(eventId, recorded.reason) : { kind: 'done', eventId };
 }
 
-function isMembershipOfOurs(ctx: FederationContext, pdu: JsonObject): boolean {
+function isEndOfInvitation(ctx: FederationContext, pdu: JsonObject): boolean {
   const membership = stringAt(objectAt(pdu, 'content') ?? {}, 'membership');
   return (
     stringAt(pdu, 'type') === 'm.room.member' &&
@@ -167,7 +165,8 @@ function refused(eventId: EventId | undefined, reason: string): Admission {
 
 type AdmittingRoom =
   | { readonly kind: 'ok'; readonly room: Room }
-  | { readonly kind: 'refused'; readonly room: Room | undefined; readonly reason: string };
+  /** `elsewhere`: we are not in it; `denied`: the server is denied access. */
+  | { readonly kind: 'elsewhere' | 'denied'; readonly room: Room | undefined; readonly reason: string };
 
 /** Which rooms take events of a server, each looked up once for a transaction. */
 class AdmittingRooms {
@@ -193,10 +192,10 @@ class AdmittingRooms {
     await joinUnderWay(this.#ctx, roomId);
     const room = await getRoom(this.#ctx, roomId);
     if (room === undefined || !(await isInRoom(this.#ctx, room))) {
-      return { kind: 'refused', room, reason: 'This server is not in the room' };
+      return { kind: 'elsewhere', room, reason: 'This server is not in the room' };
     }
     if (!(await isAllowedByAcl(this.#ctx, room, this.#origin))) {
-      return { kind: 'refused', room: undefined, reason: 'The server is denied access to the room' };
+      return { kind: 'denied', room, reason: 'The server is denied access to the room' };
     }
     return { kind: 'ok', room };
   }

@@ -28,8 +28,9 @@ for (const version of ['10', '11', '12']) {
       assert.equal(await membershipOf(guest, roomId, host.userId), 'join');
       await untilMember(host, roomId, guest.userId, 'join');
 
+      const { next_batch: since } = await guest.sync();
       await host.post(`${inRoom(roomId)}/kick`, { user_id: guest.userId });
-      await guest.syncUntil(({ rooms }: Body) => rooms?.leave?.[roomId] !== undefined);
+      await guest.syncUntil(({ rooms }: Body) => rooms?.leave?.[roomId] !== undefined, { since });
       const refused = await guest.try('POST', `/join/${encodeURIComponent(roomId)}`);
       assert.equal(refused.status, 403);
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { JsonObject } from '#keys/json.ts';
+import { eventFrom } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
 import { signEvent } from '#rooms/sign-event.ts';
+import { rulesOf } from '#rooms/versions.ts';
 import { register } from '#test/harness/client.ts';
 import { inRoom, membershipOf, untilInvited, untilMessages } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
@@ -253,4 +255,76 @@ test('what another server hands in as an invitation is signed only if it is one'
   assert.equal(status, 200);
   assert.ok(body.event.signatures[server.serverName]);
   await untilInvited(alice, room.roomId);
+});
+
+test('an invitation is withdrawn only by a server that may', async () => {
+  await using peer = await peerWithRoom();
+  await using other = await peerWithRoom();
+  const { room } = peer;
+  const mallory = peer.user('mallory');
+  const bob = await register(server);
+  const invite = room.invite(mallory, bob.userId as `@${string}`);
+  const path = `/_matrix/federation/v2/invite/${encodeURIComponent(room.roomId)}/${encodeURIComponent(invite.eventId)}`;
+  const body = { room_version: '12', event: invite.pdu, invite_room_state: [room.create.pdu] };
+  assert.equal((await peer.request(server, { method: 'PUT', path, body })).status, 200);
+  await untilInvited(bob, room.roomId);
+
+  const forged = room.fork().kick(other.user('mallory'), bob.userId as `@${string}`);
+  const refused = await other.send(server, [forged]);
+  assert.match(refused.body.pdus[forged.eventId].error, /not in the room/);
+  assert.ok((await bob.sync()).rooms.invite[room.roomId]);
+
+  const kick = room.kick(mallory, bob.userId as `@${string}`);
+  assert.deepEqual((await peer.send(server, [kick])).body.pdus, { [kick.eventId]: {} });
+  assert.equal((await bob.sync()).rooms?.invite?.[room.roomId], undefined);
+});
+
+test('a join that names one of ours as who lets the user in is not signed for one who may not', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const club = await alice.createRoom({ preset: 'private_chat' });
+  const allow = [{ type: 'm.room_membership', room_id: club }];
+  const roomId = await alice.createRoom({
+    preset: 'private_chat',
+    room_version: '11',
+    initial_state: [{ type: 'm.room.join_rules', content: { join_rule: 'restricted', allow } }],
+  });
+  const base = '/_matrix/federation';
+  const userId = peer.user('eve');
+  const made = await peer.request(server, {
+    path: `${base}/v1/make_join/${encodeURIComponent(roomId)}/${encodeURIComponent(userId)}?ver=11`,
+  });
+  assert.equal(made.status, 403);
+  // As it would be, had the answer been yes.
+  const state = await alice.get(`${inRoom(roomId)}/state`);
+  const idOf = (type: string, key = '') =>
+    state.find((event: JsonObject) => event.type === type && event.state_key === key).event_id;
+  const template = {
+    type: 'm.room.member',
+    room_id: roomId,
+    sender: userId,
+    state_key: userId,
+    content: { membership: 'join', join_authorised_via_users_server: alice.userId },
+    depth: 20,
+    origin_server_ts: 1_700_000_000_000,
+    prev_events: [idOf('m.room.join_rules')],
+    auth_events: [
+      idOf('m.room.create'),
+      idOf('m.room.power_levels'),
+      idOf('m.room.join_rules'),
+      idOf('m.room.member', alice.userId),
+    ],
+  };
+  const rules = rulesOf('11');
+  assert.ok(rules);
+  const join = eventFrom(signEvent(template, rules, peer.name, keyPairOf(peer.name)), rules);
+  const sent = await peer.request(server, {
+    method: 'PUT',
+    path: `${base}/v2/send_join/${encodeURIComponent(roomId)}/${encodeURIComponent(join.eventId)}`,
+    body: join.pdu,
+  });
+  assert.equal(sent.status, 403);
+  assert.equal(await loadEvent(server.ctx, join.eventId), undefined);
+  // And by a transaction it lacks the signature.
+  const { pdus } = (await peer.send(server, [join])).body;
+  assert.match(pdus[join.eventId].error, /not signed/);
 });

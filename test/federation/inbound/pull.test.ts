@@ -157,3 +157,26 @@ test('events that are not valid among those that fill a gap are passed over', as
   await peer.send(server, [newest]);
   assert.deepEqual(await untilMessages(alice, peer.room.roomId, ['m2']), names(3));
 });
+
+test('who was banned does not get around it by a gap that nobody else has seen', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  const eve = peer.user('eve');
+  const join = room.join(eve);
+  const before = room.fork();
+  const ban = room.ban(peer.user('mallory'), eve);
+  await peer.send(server, [join, ban]);
+  await until(async () => (await membershipOf(alice, room.roomId, eve)) === 'ban');
+  const state = [...before.stateMap.values()].map(({ eventId }) => eventId);
+  const hidden = before.message(eve, 'hidden');
+  const evading = before.message(eve, 'evading');
+  peer.hidden.add(hidden.eventId);
+  peer.script = ({ url }) => {
+    if (url.includes('/get_missing_events/')) return { json: { events: [] } };
+    return url.includes('/state_ids/') ? { json: { pdu_ids: state, auth_chain_ids: [] } } : undefined;
+  };
+  await peer.send(server, [evading]);
+  await until(async () => (await loadEvent(server.ctx, evading.eventId))?.status === 'soft_failed');
+  assert.deepEqual(await messagesOf(alice, room.roomId), []);
+  assert.equal(await membershipOf(alice, room.roomId, eve), 'ban');
+});
