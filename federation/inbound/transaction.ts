@@ -132,7 +132,9 @@ async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Pro
   const member = isUserId(target) ? await memberships.of(ctx.db, room.roomNid, target) : undefined;
   const invite = member?.membership === 'invite' ? await loadNid(ctx, member.eventNid) : undefined;
   const inviter = invite === undefined ? undefined : serverNameOf(invite.event.sender);
-  if (inviter === undefined || inviter !== serverNameOf(leave.sender)) {
+  // It names the membership that it ends: one from before a newer invitation does not end that.
+  const endsIt = invite !== undefined && leave.authEvents.includes(invite.event.eventId);
+  if (!endsIt || inviter !== serverNameOf(leave.sender)) {
     return refused(eventId, 'This server is not in the room');
   }
   const recorded = await recordOutOfBandLeave(ctx, { rules, leave });

@@ -274,6 +274,13 @@ test('an invitation is withdrawn only by a server that may', async () => {
   assert.match(refused.body.pdus[forged.eventId].error, /not in the room/);
   assert.ok((await bob.sync()).rooms.invite[room.roomId]);
 
+  // One from before the invitation, that was late.
+  const kickOfBefore = { type: 'm.room.member', state_key: bob.userId, content: { membership: 'leave' } };
+  const late = room.draft(mallory, { ...kickOfBefore, auth_events: invite.authEvents });
+  const { pdus } = (await peer.send(server, [late])).body;
+  assert.match(pdus[late.eventId].error, /not in the room/);
+  assert.ok((await bob.sync()).rooms.invite[room.roomId]);
+
   const kick = room.kick(mallory, bob.userId as `@${string}`);
   assert.deepEqual((await peer.send(server, [kick])).body.pdus, { [kick.eventId]: {} });
   assert.equal((await bob.sync()).rooms?.invite?.[room.roomId], undefined);
