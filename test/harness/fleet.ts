@@ -1,11 +1,10 @@
 /** Several real servers that talk to each other over TLS on loopback, with names such as `localhost:40123`. */
 
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { createAuthority, type TestAuthority } from './certificates.ts';
 import { type TestFolder, temporaryFolder } from './databases.ts';
+import { freePort } from './free-port.ts';
 import { startServer, type TestServer, type TestServerOptions } from './server.ts';
 
 export class Fleet {
@@ -63,16 +62,4 @@ export async function startFleet(count: number, options: TestServerOptions = {})
     await new Fleet(servers, authority, folder)[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-/** A port that nobody listens on: a server's name holds it before the server starts. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  const closed = once(server, 'close');
-  server.close();
-  await closed;
-  return port;
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { TestAuthority } from '#test/harness/certificates.ts';
-import { freePort } from './free-port.ts';
+import { freePort } from '#test/harness/free-port.ts';
 
 const run = promisify(execFile);
 
