@@ -23,12 +23,6 @@ export interface FederationContext extends RoomsContext {
 export interface Outbound {
   /** Sends now what waits for `server`, unless its back-off lasts: a sign of life ends that (`Backoff.succeeded`). */
   wake(server: ServerName): void;
-  /**
-   * Queues an event of another server for the others in its room, as the server that it was handed to must: "the
-   * resident homeserver sends the event to the other servers" (send_join, send_leave, send_knock). Resolves once
-   * that is on disk. `eventNid` is the event's numeric id; `origin` has it already.
-   */
-  forward(eventNid: number, origin: ServerName): Promise<void>;
 }
 
 /** What the rest of the server asks of the stage (`inbound/stage.ts`). */

@@ -57,18 +57,19 @@ export async function verifiedMembership(
   return event;
 }
 
-/** Receives the event and sends it to the others in the room; throws where the room does not allow it. */
+/**
+ * Receives the event, and with it the duty to send it to the other servers in the room; throws where the room does
+ * not allow it.
+ */
 export async function takeIntoRoom(
   ctx: FederationContext,
   room: Room,
   event: VerifiedEvent,
-  origin: ServerName,
 ): Promise<StoredEvent> {
-  const received = await receive(ctx, room, event, { as: 'live' });
+  const received = await receive(ctx, room, event, { as: 'live', relay: true });
   if (received.kind === 'missing') throw invalidParam('The event refers to events that are not known');
   const stored = await loadEvent(ctx, event.eventId);
   // One that is handed in again is known, and may have been refused.
   if (stored?.status !== 'accepted') throw forbidden(received.reason ?? 'The room does not allow it');
-  if (received.kind === 'accepted') await ctx.sender.forward(stored.nid, origin);
   return stored;
 }

@@ -7,7 +7,7 @@
 import { belongsTo, type ServerName, serverNameOf } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import { membershipOf } from '#rooms/event.ts';
-import { loadNid, loadNids } from '#rooms/load.ts';
+import { loadNids } from '#rooms/load.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { Tx } from '#storage/database.ts';
 import * as destinations from '#storage/destinations.ts';
@@ -70,14 +70,6 @@ export class FederationSender implements Outbound {
 
   wake(server: ServerName): void {
     this.#destinations.get(server)?.wake();
-  }
-
-  async forward(eventNid: number, origin: ServerName): Promise<void> {
-    const stored = await loadNid(this.#ctx, eventNid);
-    if (stored === undefined) throw new Error(`event ${eventNid} is not stored`);
-    const servers = await this.#serversAround(stored);
-    servers.delete(origin);
-    await this.#enqueue([{ nid: eventNid, servers }], undefined);
   }
 
   /** Ends every delivery; what was not answered is sent again by the next process. */
@@ -156,16 +148,28 @@ export class FederationSender implements Outbound {
     return outgoing.length === EVENTS_AT_ONCE;
   }
 
-  /** The servers that get an event of ours. */
+  /** The servers that get an event. */
   async #serversFor(stored: StoredEvent): Promise<Set<ServerName>> {
     const { event, roomNid, stateBefore } = stored;
-    if (stateBefore === undefined || !belongsTo(event.sender, this.#ctx.serverName)) return new Set();
+    if (stateBefore === undefined) return new Set();
+    if (!belongsTo(event.sender, this.#ctx.serverName)) return this.#serversToTell(stored);
     // We were not in the room: the event went by a handshake, and the resident server sends it to the others.
     const before = await this.#joined.at(roomNid, stateBefore);
     if (before.size > 0 && !before.has(this.#ctx.serverName)) return new Set();
     const servers = await this.#serversAround(stored);
     const target = targetOf(stored);
     if (target !== undefined && target !== this.#ctx.serverName) servers.add(target);
+    return servers;
+  }
+
+  /**
+   * An event that another server handed to us by a handshake (send_join, send_leave): "the resident homeserver sends
+   * the event to the other servers participating in the room".
+   */
+  async #serversToTell(stored: StoredEvent): Promise<Set<ServerName>> {
+    const servers = await this.#serversAround(stored);
+    const origin = serverNameOf(stored.event.sender);
+    if (origin !== undefined) servers.delete(origin);
     return servers;
   }
 

@@ -45,7 +45,7 @@ export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void 
       const expected = { rules, roomId, eventId, origin, membership: 'join' } as const;
       const servers = await joinedServers(ctx, room.roomNid);
       const join = await verifiedMembership(ctx, pdu, expected);
-      const stored = await takeIntoRoom(ctx, room, join, origin);
+      const stored = await takeIntoRoom(ctx, room, join);
       const state = await stateAt(ctx, stored, 'before');
       const chain = await authChain(ctx, [join.eventId, ...state.map(({ event }) => event.eventId)]);
       const members = {

@@ -40,7 +40,7 @@ export function leavingRoutes(app: FastifyInstance, ctx: FederationContext): voi
       const { rules, roomId, ...room } = await residentRoom(ctx, origin, params.roomId);
       const expected = { rules, roomId, eventId: params.eventId, origin, membership: 'leave' } as const;
       const leave = await verifiedMembership(ctx, pduOf(request.rawBody.toString()), expected);
-      await takeIntoRoom(ctx, { rules, roomId, ...room }, leave, origin);
+      await takeIntoRoom(ctx, { rules, roomId, ...room }, leave);
       return {};
     },
   );

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { UserId } from '#keys/ids.ts';
-import { loadEvent } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
 import { sendEvents } from '#rooms/send.ts';
 import * as destinations from '#storage/destinations.ts';
@@ -220,9 +219,7 @@ test('an event that was handed to us is forwarded to the others, and not to its 
   const built = roomOf(ALICE, { join_rule: 'public', members: [bobAt(other)] });
   const room = await importRoom(server.ctx, built);
   const join = built.join(bobAt(joining));
-  await receiveFrom(server.ctx, room, join);
-  const stored = await loadEvent(server.ctx, join.eventId);
-  await server.sender.forward(stored?.nid ?? 0, joining.name);
+  await receiveFrom(server.ctx, room, join, { as: 'live', relay: true });
   await until(() => other.events.length === 1);
   assert.equal(other.events[0]?.state_key, bobAt(joining));
   assert.deepEqual(joining.events, []);
