@@ -101,7 +101,13 @@ export function isRoomAlias(value: unknown): value is RoomAlias {
 
 /** True for an event id of any room version. */
 export function isEventId(value: unknown): value is EventId {
-  return typeof value === 'string' && value.length > 1 && value.startsWith('$') && fits(value);
+  return (
+    typeof value === 'string' &&
+    value.length > 1 &&
+    value.startsWith('$') &&
+    value.isWellFormed() &&
+    fits(value)
+  );
 }
 
 /** True where the id belongs to `serverName`. */

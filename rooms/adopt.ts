@@ -2,7 +2,6 @@
 
 import type { EventId } from '#keys/ids.ts';
 import * as events from '#storage/events.ts';
-import * as rooms from '#storage/rooms.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
 import { nidsOf } from '#storage/state-keys.ts';
 import { authStateOf, checkStateDependent } from './auth/check.ts';
@@ -14,7 +13,7 @@ import { groupOf, newEvent, persist } from './persist.ts';
 import { receiveLocked } from './receive.ts';
 import { pendingRedactionOf } from './redaction.ts';
 import { groupRef, refTo, type StateRef } from './resolve-state.ts';
-import { getRoom, isInRoom, type Room } from './room.ts';
+import { isInRoom, makeKnown, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
 import { isPlaced } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
@@ -55,7 +54,7 @@ async function adopt(ctx: RoomsContext, { rules, join, state, authChain }: Adopt
   const reason = refusal(join, judged, before);
   if (reason !== undefined) return { kind: 'refused', reason };
   logRejected(ctx, join, judged);
-  const room = await roomFor(ctx, join, rules);
+  const room = await makeKnown(ctx, join.roomId, rules);
   if (room === undefined) return { kind: 'refused', reason: 'The room is known by another room version' };
   await storeOutliers(ctx, room, judged.accepted);
   const stateIds = new Map([...before].map(([key, event]) => [key, event.eventId]));
@@ -82,16 +81,6 @@ function stateOf(state: readonly VerifiedEvent[], judged: Judged): Map<string, V
 function refusal(join: Event, judged: Judged, state: ReadonlyMap<string, Event>): string | undefined {
   if (!state.has(stateMapKey('m.room.create', ''))) return 'The state has no valid create event';
   return judge(join, judged.byId) ?? checkStateDependent(join, authStateOf(state.values()));
-}
-
-async function roomFor(
-  ctx: RoomsContext,
-  { roomId }: Event,
-  rules: RoomVersionRules,
-): Promise<Room | undefined> {
-  await ctx.db.write('rooms.insert', (tx) => rooms.insert(tx, roomId, rules.version));
-  const room = await getRoom(ctx, roomId);
-  return room?.rules.version === rules.version ? room : undefined;
 }
 
 /** In portions: nothing refers to these events yet, so that it is no harm if the join ends here. */

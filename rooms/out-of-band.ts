@@ -9,12 +9,11 @@ import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
-import * as rooms from '#storage/rooms.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
 import { newEvent } from './persist.ts';
 import { membershipRowOf } from './persist-state.ts';
-import { getRoom, isInRoom, type Room } from './room.ts';
+import { getRoom, isInRoom, makeKnown, type Room } from './room.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import type { RoomVersionRules } from './versions.ts';
 
@@ -40,7 +39,7 @@ export function adoptInvite(
   return ctx.roomLocks.run(invite.roomId, async () => {
     const target = ourUser(ctx, invite);
     if (target === undefined) return refused('The invited user is not of this server');
-    await ctx.db.write('rooms.insert', (tx) => rooms.insert(tx, invite.roomId, rules.version));
+    await makeKnown(ctx, invite.roomId, rules);
     const state = [...strippedState.filter((event) => !isMemberOf(event, target)), stripped(invite)];
     return record(ctx, rules, invite, (tx, room) => invites.set(tx, room.roomNid, target, state));
   });

@@ -95,6 +95,15 @@ export class RoomCache {
     this.#roomsByNid.set(room.roomNid, room);
   }
 
+  /** Where what is stored of the room has changed. */
+  forgetRoom(roomId: RoomId): void {
+    const known = this.#rooms.get(roomId);
+    if (known === undefined) return;
+    this.#changes += 1;
+    this.#rooms.delete(roomId);
+    this.#roomsByNid.delete(known.roomNid);
+  }
+
   head(roomNid: number): RoomHead | undefined {
     return this.#heads.get(roomNid);
   }

@@ -4,7 +4,7 @@ import * as rooms from '#storage/rooms.ts';
 import type { RoomsContext } from './context.ts';
 import { type RoomVersionRules, rulesOf } from './versions.ts';
 
-/** A room that the server knows; nothing of it ever changes. */
+/** A room that the server knows; nothing of it changes once it has events. */
 export interface Room {
   readonly roomNid: number;
   readonly roomId: RoomId;
@@ -29,6 +29,23 @@ export async function joinedServers(ctx: RoomsContext, roomNid: number): Promise
   const servers = await memberships.joinedServers(ctx.db, roomNid);
   if (ctx.rooms.changes === changes) ctx.rooms.keepJoinedServers(roomNid, servers);
   return servers;
+}
+
+/**
+ * The room, made known by its id and version. Undefined where it has events of another version. Until it has events
+ * somebody's word is all that its version is known by, and the last word counts.
+ */
+export async function makeKnown(
+  ctx: RoomsContext,
+  roomId: RoomId,
+  rules: RoomVersionRules,
+): Promise<Room | undefined> {
+  const before = await getRoom(ctx, roomId);
+  if (before?.rules.version === rules.version) return before;
+  await ctx.db.write('rooms.insert', (tx) => rooms.insert(tx, roomId, rules.version));
+  ctx.rooms.forgetRoom(roomId);
+  const room = await getRoom(ctx, roomId);
+  return room?.rules.version === rules.version ? room : undefined;
 }
 
 /** True where the server takes part: one of its users is joined, so that it is sent what happens there. */

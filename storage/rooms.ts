@@ -43,7 +43,8 @@ const PAGE = sql<[number, number], Row>(
 const INSERT = sql<[string, string], { room_nid: number }>(
   'rooms.insert',
   `INSERT INTO rooms (room_id, version, row_version, state_group) VALUES (?, ?, 0, 0)
-   ON CONFLICT (room_id) DO UPDATE SET room_id = excluded.room_id
+   ON CONFLICT (room_id) DO UPDATE SET
+     version = CASE WHEN rooms.row_version = 0 THEN excluded.version ELSE rooms.version END
    RETURNING room_nid`,
 );
 const ADVANCE = sql<[number, number]>(
@@ -76,7 +77,10 @@ export async function page(reader: Reader, afterNid: number, limit: number): Pro
   return (await reader.all(PAGE, afterNid, limit)).map(fromRow);
 }
 
-/** Makes the room, without events or state, where it is not known yet; answers its numeric id. */
+/**
+ * Makes the room, without events or state, where it is not known yet; answers its numeric id. Of one that has no graph
+ * yet the version is what was said last: an invitation may have lied.
+ */
 export async function insert(tx: Tx, roomId: RoomId, version: string): Promise<number> {
   const row = await tx.get(INSERT, roomId, version);
   if (row === undefined) throw new Error('a room got no numeric id');
