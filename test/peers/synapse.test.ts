@@ -19,12 +19,13 @@ import { registerAtSynapse } from './synapse-user.ts';
 
 const resources = new AsyncDisposableStack();
 after(() => resources.disposeAsync());
-const fleet = resources.use(await startFleet(1));
+const fleet = resources.use(await startFleet(2));
 const folder = resources.use(await temporaryFolder());
 const kurir = fleet.at(0);
 const synapse = resources.use(await Synapse.create({ folder: folder.path, authority: fleet.authority }));
 const alice = await register(kurir, 'alice');
 const bob = await registerAtSynapse(synapse, 'bob');
+const carol = await register(fleet.at(1), 'carol');
 
 /** The one who makes the room first. */
 const pairs = [
@@ -58,17 +59,7 @@ for (const { home, host, guest } of pairs) {
       const roomId = await host.createRoom({ preset: 'trusted_private_chat', room_version: version });
       await bringIn(host, guest, roomId);
       await untilMember(host, roomId, guest.userId, 'join');
-      // The presets' levels give everybody but the creators nothing to do with the state.
-      const levels = await host.get(`${inRoom(roomId)}/state/m.room.power_levels/`);
-      await host.put(`${inRoom(roomId)}/state/m.room.power_levels/`, {
-        ...levels,
-        users: { ...levels.users, [guest.userId]: 50 },
-        state_default: 50,
-      });
-      await until(async () => {
-        const seen = await guest.get(`${inRoom(roomId)}/state/m.room.power_levels/`);
-        return seen.users?.[guest.userId] === 50;
-      }, 'that the guest may change the state');
+      await letChangeState(host, guest, roomId);
       for (let round = 0; round < 5; round++) {
         await Promise.all(
           [host, guest].map((user) =>
@@ -246,6 +237,70 @@ test('what Kurir misses while it is stopped reaches it afterwards, once and in o
   await talk(alice, bob, roomId);
 });
 
+test('what each side changes while it does not reach the other is resolved alike, in versions 10, 11 and 12', async () => {
+  const rooms: string[] = [];
+  for (const version of ['10', '11', '12']) {
+    const host = version === '11' ? bob : alice;
+    const guest = host === bob ? alice : bob;
+    const roomId = await host.createRoom({ preset: 'private_chat', room_version: version });
+    await bringIn(host, guest, roomId);
+    await untilMember(host, roomId, guest.userId, 'join');
+    await letChangeState(host, guest, roomId);
+    rooms.push(roomId);
+  }
+  const change = async (user: TestClient) => {
+    for (const roomId of rooms) {
+      for (const count of [1, 2, 3]) {
+        await user.put(`${inRoom(roomId)}/state/m.room.topic/`, { topic: `${count} by ${user.userId}` });
+        await user.send(roomId, `${count} by ${user.userId}`);
+      }
+      await user.put(`${inRoom(roomId)}/state/m.room.name/`, { name: `by ${user.userId}` });
+      await user.put(`${inRoom(roomId)}/state/org.example.case/${user.userId.length}`, { by: user.userId });
+    }
+  };
+  await kurir.stop();
+  await change(bob);
+  await synapse.stop();
+  await kurir.start();
+  await change(alice);
+  await synapse.start();
+  for (const roomId of rooms) {
+    for (const user of [alice, bob]) await user.send(roomId, `back again, ${user.userId}`);
+  }
+  for (const roomId of rooms) {
+    const told = [alice, bob].map(({ userId }) => [1, 2, 3].map((count) => `${count} by ${userId}`));
+    for (const user of [alice, bob]) {
+      const seen = await untilMessages(user, roomId, told.flat());
+      for (const own of told)
+        assert.deepEqual(
+          seen.filter((body) => own.includes(body)),
+          own,
+        );
+    }
+    await untilSameState(alice, bob, roomId);
+  }
+});
+
+test('a room of Synapse with users of two Kurirs: each reads every other', async () => {
+  const roomId = await bob.createRoom({ preset: 'private_chat' });
+  const members = [alice, bob, carol];
+  for (const guest of [alice, carol]) {
+    await bringIn(bob, guest, roomId);
+    await untilMember(bob, roomId, guest.userId, 'join');
+  }
+  await untilMember(alice, roomId, carol.userId, 'join');
+  for (const speaker of members) {
+    await speaker.send(roomId, `from ${speaker.userId}`);
+    for (const listener of members) await untilMessages(listener, roomId, [`from ${speaker.userId}`]);
+  }
+  await bob.post(`${inRoom(roomId)}/kick`, { user_id: carol.userId });
+  await untilMember(alice, roomId, carol.userId, 'leave');
+  await alice.send(roomId, 'not for carol');
+  await untilMessages(bob, roomId, ['not for carol']);
+  assert.equal((await messagesOf(carol, roomId)).includes('not for carol'), false);
+  await untilSameState(alice, bob, roomId);
+});
+
 test('both write at once, again and again, and see the same in the end', async () => {
   const roomId = await alice.createRoom({ preset: 'private_chat' });
   await bringIn(alice, bob, roomId);
@@ -269,6 +324,15 @@ test('both write at once, again and again, and see the same in the end', async (
     }
   }
 });
+
+/** Gives the guest the power to change the state of a room. */
+async function letChangeState(host: TestClient, guest: TestClient, roomId: string): Promise<void> {
+  const path = `${inRoom(roomId)}/state/m.room.power_levels/`;
+  const levels = await host.get(path);
+  await host.put(path, { ...levels, users: { ...levels.users, [guest.userId]: 50 }, state_default: 50 });
+  const isKnown = async () => (await guest.get(path)).users?.[guest.userId] === 50;
+  await until(isKnown, 'that the guest may change the state');
+}
 
 /** Two messages in turn from each, seen by both in that order. */
 async function talk(one: TestClient, other: TestClient, roomId: string): Promise<void> {
