@@ -14,6 +14,7 @@ import { parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
 import type { Log } from '#rooms/context.ts';
 import { answerClientError, answerError, answerUnrouted } from './error-handler.ts';
+import { readBody } from './read-body.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -125,13 +126,17 @@ function serverFor(options: AppOptions, handler: http.RequestListener): http.Ser
 
 /** Every body is JSON, whatever its content type says: many clients say nothing, or something else. */
 function readJson(app: FastifyInstance, relaysEvents: boolean): void {
-  const limits = relaysEvents ? { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_TRANSACTION_NODES } : {};
+  // Half a surrogate pair is in no canonical JSON: a client is told at once, and each event of a server by itself.
+  const limits = relaysEvents
+    ? { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_TRANSACTION_NODES }
+    : { refuseLoneSurrogates: true };
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser<Buffer>('*', { parseAs: 'buffer' }, (request, bytes, done) => {
+  app.addContentTypeParser('*', async (request: FastifyRequest, payload: http.IncomingMessage) => {
+    const bytes = await readBody(payload, request.routeOptions.bodyLimit);
     request.rawBody = bytes;
     const parsed = parseLoose(bytes, limits);
-    if (parsed.kind === 'ok') done(null, parsed.value satisfies Json);
-    else done(/deep|many/.test(parsed.reason) ? badJson(parsed.reason) : notJson(parsed.reason));
+    if (parsed.kind === 'ok') return parsed.value satisfies Json;
+    throw /deep|many|surrogate/.test(parsed.reason) ? badJson(parsed.reason) : notJson(parsed.reason);
   });
 }
 

@@ -93,14 +93,25 @@ export class RoomPeer {
   /** A signed request to a server. */
   async request(
     server: TestServer,
-    { method = 'GET', path, body }: { method?: string; path: string; body?: string | JsonObject },
+    {
+      method = 'GET',
+      path,
+      body,
+      as = this.name,
+    }: {
+      method?: string;
+      path: string;
+      body?: string | JsonObject;
+      /** Another origin to claim. */
+      as?: string;
+    },
   ): Promise<PeerResponse> {
     const content = typeof body === 'object' ? encodeCanonical(body) : body;
     const destination = server.serverName;
-    const target = encodeCanonical({ destination, method, origin: this.name, uri: path });
+    const target = encodeCanonical({ destination, method, origin: as, uri: path });
     const signed = content === undefined ? target : `{"content":${content},${target.slice(1)}`;
     const { keyId, sign } = keyPairOf(this.name);
-    const authorization = formatXMatrix({ origin: this.name, destination, key: keyId, sig: sign(signed) });
+    const authorization = formatXMatrix({ origin: as, destination, key: keyId, sig: sign(signed) });
     return new Promise((resolve, reject) => {
       const outgoing = httpsRequest(`${server.federationUrl}${path}`, {
         method,

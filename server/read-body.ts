@@ -1,0 +1,42 @@
+import type { IncomingMessage } from 'node:http';
+import { notJson, tooLarge } from '#federation/errors.ts';
+
+const FIRST_BYTES = 4 * 1_024;
+
+/**
+ * The body of a request, of at most `maxBytes`. It takes no more memory than twice its bytes, in however small pieces
+ * it comes: an object for each piece of one byte would be hundreds of times as much. Rejects with a `MatrixError` for
+ * one that is too large, or cut off.
+ */
+export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const announced = Number(request.headers['content-length'] ?? 0);
+  if (announced > maxBytes) return Promise.reject(tooLarge());
+  return new Promise((resolve, reject) => {
+    let bytes: Buffer = Buffer.allocUnsafe(Math.min(Math.max(announced, FIRST_BYTES), 16 * FIRST_BYTES));
+    let length = 0;
+    const end = (error?: Error): void => {
+      request.off('data', take).off('end', finish).off('error', cutOff).off('close', cutOff);
+      if (error === undefined) resolve(bytes.subarray(0, length));
+      else reject(error);
+    };
+    const take = (piece: Buffer): void => {
+      if (length + piece.length > maxBytes) {
+        end(tooLarge());
+        return;
+      }
+      bytes = withRoomFor(bytes, length, piece.length);
+      length += piece.copy(bytes, length);
+    };
+    const finish = (): void => end();
+    const cutOff = (): void => end(notJson('The request ends early'));
+    request.on('data', take).once('end', finish).once('error', cutOff).once('close', cutOff);
+  });
+}
+
+/** The same bytes, in a buffer of at least twice the size where it is full. */
+function withRoomFor(bytes: Buffer, length: number, more: number): Buffer {
+  if (length + more <= bytes.length) return bytes;
+  const larger = Buffer.allocUnsafe(Math.max(2 * bytes.length, length + more));
+  bytes.copy(larger, 0, 0, length);
+  return larger;
+}

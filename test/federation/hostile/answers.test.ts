@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { createServer as createTcpServer, type Socket } from 'node:net';
+import { after, afterEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { inRoom, untilMessages } from '#test/harness/conversation.ts';
+import type { PeerAnswer } from '#test/harness/peer.ts';
+import type { RoomPeer } from '#test/harness/room-peer.ts';
+import { until } from '#test/harness/until.ts';
+import { startWitness } from './witness.ts';
+
+const witness = await startWitness();
+after(() => witness[Symbol.asyncDispose]());
+afterEach(() => witness.check());
+const { alice, server } = witness;
+
+const MIB = 1024 * 1024;
+
+/** Answers by hand, with some headers. */
+function raw(
+  status: number,
+  headers: Record<string, string | string[]>,
+  body: string | Buffer = '',
+): PeerAnswer {
+  return (response) => response.writeHead(status, headers).end(body);
+}
+
+const json = { 'content-type': 'application/json' };
+
+const answers: Readonly<Record<string, (peer: RoomPeer) => PeerAnswer>> = {
+  HTML: () => raw(200, { 'content-type': 'text/html' }, '<html><body>It works!</body></html>'),
+  'an HTML error': () => raw(502, { 'content-type': 'text/html' }, '<h1>Bad Gateway</h1>'),
+  nothing: () => raw(200, json),
+  null: () => raw(200, json, 'null'),
+  'a list': () => raw(200, json, '[]'),
+  'a number': () => raw(200, json, '1e999'),
+  'invalid JSON': () => raw(200, json, '{"event":{"a":1},"state":[{"x":}],"auth_chain":[],,}'),
+  'JSON that ends early': () => raw(200, json, '{"event":{"content":{"membership":"join"},"pdus":[{"a":'),
+  'invalid UTF-8': () => raw(200, json, Buffer.from('{"displayname":"\xff\xfe","event":{}}', 'latin1')),
+  'very deep JSON': () => raw(200, json, `{"event":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
+  'a million values': () => raw(200, json, `{"event":{"a":[${'0,'.repeat(3_000_000)}0]}}`),
+  'an error with status 200': () => raw(200, json, '{"errcode":"M_FORBIDDEN","error":"no"}'),
+  '401 M_UNKNOWN_TOKEN': () =>
+    raw(401, json, '{"errcode":"M_UNKNOWN_TOKEN","error":"no","soft_logout":true}'),
+  '429 for 30,000 years': () =>
+    raw(429, json, '{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1000000000000000}'),
+  '429 with Retry-After': () =>
+    raw(429, { ...json, 'retry-after': '999999999' }, '{"errcode":"M_LIMIT_EXCEEDED"}'),
+  'an errcode that is an object': () => raw(403, json, '{"errcode":{"toString":1},"error":["x"]}'),
+  'a redirect to a private address': () => raw(302, { location: 'https://127.0.0.1:1/_matrix' }),
+  'a redirect to itself': () => raw(307, { location: '/' }),
+  'gzip that was not asked for': () =>
+    raw(200, { ...json, 'content-encoding': 'gzip' }, gzipSync(Buffer.alloc(200 * MIB, '['))),
+  'an answer cut off': () => (response) => {
+    response.writeHead(200, { ...json, 'content-length': '1000' }).write('{"event":');
+    setTimeout(() => response.destroy(), 20);
+  },
+  'a status that is none': () => raw(299, json, '{}'),
+};
+
+for (const [what, answer] of Object.entries(answers)) {
+  test(`a peer that answers everything with ${what}`, async () => {
+    await using peer = await witness.peerWithRoom();
+    const { roomId } = peer.room;
+    const reply = answer(peer);
+    peer.script = ({ url }) => (url.includes('/key/') ? undefined : reply);
+    const own = await alice.createRoom();
+    const target = peer.user('carol');
+    const tries: [string, string, unknown?][] = [
+      ['POST', `/join/${encodeURIComponent(roomId)}?via=${encodeURIComponent(peer.name)}`],
+      ['POST', `/join/${encodeURIComponent(`#x:${peer.name}`)}`],
+      ['GET', `/profile/${encodeURIComponent(target)}`],
+      ['GET', `/directory/room/${encodeURIComponent(`#x:${peer.name}`)}`],
+      ['POST', `/publicRooms?server=${encodeURIComponent(peer.name)}`, {}],
+      ['POST', `${inRoom(own)}/invite`, { user_id: target }],
+    ];
+    for (const [method, path, body] of tries) {
+      const { status, headers, body: said } = await alice.try(method, path, body);
+      assert.ok(
+        [400, 403, 404, 429, 502, 504].includes(status) || (status === 200 && path.startsWith('/profile')),
+        `${method} ${path}: ${status}`,
+      );
+      if (status !== 200) assert.equal(typeof said.errcode, 'string');
+      assert.notEqual(said.errcode, 'M_UNKNOWN_TOKEN');
+      assert.ok(Number(headers.get('retry-after') ?? 0) <= 3_600);
+    }
+    assert.deepEqual(
+      peer.peer.requests.filter(({ url }) => url === '/'),
+      [],
+    );
+  });
+}
+
+test('a peer from which 60 seconds and one byte at a time are to be had keeps nobody else waiting', async () => {
+  await using slow = await witness.peerWithRoom();
+  await using good = await witness.peerWithRoom();
+  const held: ServerResponse[] = [];
+  slow.script = ({ url }) => {
+    if (url.includes('/key/')) return undefined;
+    return (response) => {
+      held.push(response);
+      response.writeHead(200, json);
+      const timer = setInterval(() => response.write(' '), 100);
+      response.on('close', () => clearInterval(timer));
+    };
+  };
+  const path = `/join/${encodeURIComponent(slow.room.roomId)}?via=${encodeURIComponent(slow.name)}`;
+  const joins = Array.from({ length: 5 }, () => alice.try('POST', path));
+  await until(() => held.length > 0);
+  await alice.join(good.room.roomId, [good.name]);
+  await good.send(server, [good.room.message(good.user('mallory'), 'meanwhile')]);
+  await untilMessages(alice, good.room.roomId, ['meanwhile']);
+  await witness.check();
+  await slow.peer.stop();
+  for (const { status } of await Promise.all(joins)) assert.ok(status === 504 || status === 404);
+});
+
+test('an answer without end is cut off at the limit, however small its pieces', async () => {
+  await using peer = await witness.peer();
+  let written = 0;
+  let closed = false;
+  // As many chunks of one byte as fit into a write.
+  const pieces = Buffer.from('1\r\nx\r\n'.repeat(20_000));
+  peer.script = ({ url }) => {
+    if (url.includes('/key/')) return undefined;
+    return (response) => {
+      const { socket } = response;
+      assert.ok(socket);
+      socket.write('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n');
+      socket.on('close', () => {
+        closed = true;
+      });
+      const more = () => {
+        while (!closed && socket.write(pieces)) written += pieces.length;
+        written += pieces.length;
+        if (!closed) socket.once('drain', more);
+      };
+      more();
+    };
+  };
+  const before = process.memoryUsage().rss;
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, process.memoryUsage().rss);
+  }, 50);
+  const answer = await alice.try('POST', `/publicRooms?server=${encodeURIComponent(peer.name)}`, {});
+  clearInterval(watch);
+  assert.ok(answer.status >= 400);
+  await until(() => closed);
+  assert.ok(
+    most - before < 300 * MIB,
+    `${Math.round((most - before) / MIB)} MiB for ${Math.round(written / MIB)} MiB`,
+  );
+});
+
+test('a request body in very small pieces costs no more memory than it has bytes', async () => {
+  const { connect } = await import('node:tls');
+  const socket = connect({
+    host: '127.0.0.1',
+    port: Number(new URL(server.federationUrl).port),
+    servername: 'localhost',
+    ca: witness.fleet.authority.cert,
+  });
+  await once(socket, 'secureConnect');
+  socket.write(
+    'POST /_matrix/key/v2/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
+  );
+  const pieces = Buffer.from('1\r\n \r\n'.repeat(50_000));
+  const before = process.memoryUsage().rss;
+  let most = 0;
+  let ended = false;
+  let text = '';
+  socket.on('data', (data) => {
+    text += data;
+  });
+  socket
+    .on('close', () => {
+      ended = true;
+    })
+    .on('error', () => undefined);
+  for (let sent = 0; sent < 4 * MIB && !ended && text === ''; sent += 50_000) {
+    if (!socket.write(pieces)) await Promise.race([once(socket, 'drain'), sleep(2_000)]);
+    most = Math.max(most, process.memoryUsage().rss);
+  }
+  socket.destroy();
+  assert.ok(most - before < 200 * MIB, `${Math.round((most - before) / MIB)} MiB`);
+});
+
+test('servers that accept connections and say nothing do not keep others from being reached', async () => {
+  const accepted: Socket[] = [];
+  const silent = createTcpServer((socket) => {
+    accepted.push(socket.on('error', () => undefined));
+  });
+  silent.listen(0, '0.0.0.0');
+  await once(silent, 'listening');
+  const { port } = silent.address() as { port: number };
+  await using good = await witness.peerWithRoom();
+  const origins = Array.from({ length: 500 }, (_, n) => `127.${n >> 8}.${n & 255}.${2}:${port}`);
+  await using mute = await witness.peer();
+  const path = '/_matrix/federation/v1/send/t';
+  const asks = origins.map((origin) =>
+    mute.request(server, { method: 'PUT', path, body: '{"pdus":[]}', as: origin }).catch(() => undefined),
+  );
+  await sleep(500);
+  const begun = Date.now();
+  await alice.join(good.room.roomId, [good.name]);
+  assert.ok(Date.now() - begun < 5_000, 'the join waited for the silent servers');
+  await witness.check();
+  silent.close();
+  const ending = setInterval(() => accepted.splice(0).forEach((socket) => socket.destroy()), 10);
+  await Promise.all(asks);
+  clearInterval(ending);
+});
