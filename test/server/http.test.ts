@@ -201,3 +201,18 @@ test('the versions are v1.1 to v1.19, and no unstable feature is claimed', async
   assert.deepEqual([body.versions[0], body.versions[18]], ['v1.1', 'v1.19']);
   assert.deepEqual(body.unstable_features, {});
 });
+
+test('half a surrogate pair is 400 M_BAD_JSON, wherever a client says it', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const own = `/user/${encodeURIComponent(alice.userId)}`;
+  const requests: readonly (readonly [string, string, string])[] = [
+    ['PUT', `${own}/account_data/test`, '{"text":"\\ud800"}'],
+    ['PUT', `/profile/${encodeURIComponent(alice.userId)}/displayname`, '{"displayname":"\\udc00"}'],
+    ['POST', '/createRoom', '{"name":"\\ud83d \\ude00"}'],
+    ['POST', `${own}/filter`, '{"\\ud800":1}'],
+  ];
+  for (const [method, path, body] of requests)
+    assertError(await alice.try(method, path, body), 400, 'M_BAD_JSON');
+  await alice.put(`${own}/account_data/test`, { text: '😀' });
+});
