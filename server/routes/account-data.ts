@@ -1,7 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#client-config */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { badJson, forbidden, invalidParam, notFound, tooLarge } from '#federation/errors.ts';
+import { forbidden, invalidParam, MatrixError, notFound, tooLarge } from '#federation/errors.ts';
 import { isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import * as accountData from '#storage/account-data.ts';
@@ -37,7 +37,7 @@ export function accountDataRoutes(app: FastifyInstance, ctx: ServerContext): voi
   const write = async (request: DataRequest): Promise<JsonObject> => {
     const key = await requireOwnKey(ctx, request);
     ctx.limits.take('account_data', key.userId);
-    if (MANAGED_TYPES.has(key.type)) throw badJson(`${key.type} cannot be set by this API`);
+    if (MANAGED_TYPES.has(key.type)) throw managedByServer(key.type);
     if (request.rawBody.length > MAX_ITEM_BYTES)
       throw tooLarge('Account data of one type is limited to 64 KiB');
     await store(ctx, key, bodyObject(request));
@@ -68,4 +68,9 @@ async function requireOwnKey(ctx: ServerContext, request: DataRequest): Promise<
   if (type.includes('\0') || Buffer.byteLength(type) > MAX_TYPE_BYTES)
     throw invalidParam('Not an event type');
   return { userId: requester.userId, roomId: roomId ?? '', type };
+}
+
+/** "405: This type of account_data is controlled by the server; it cannot be modified by clients." */
+function managedByServer(type: string): MatrixError {
+  return new MatrixError(405, 'M_BAD_JSON', `${type} cannot be set by this API`);
 }

@@ -93,7 +93,7 @@ test('m.push_rules and m.fully_read cannot be set as account data', async () => 
   for (const type of ['m.push_rules', 'm.fully_read']) {
     for (const place of ['', `/rooms/${encodeURIComponent('!r:kurir.test')}`]) {
       const answer = await alice.try('PUT', `/user/${alice.userId}${place}/account_data/${type}`, {});
-      assertError(answer, 400, 'M_BAD_JSON');
+      assertError(answer, 405, 'M_BAD_JSON');
     }
   }
 });
