@@ -19,6 +19,9 @@ import type { StateKey } from '#storage/state-keys.ts';
 import type { ServerContext } from './context.ts';
 import { roomIdParam } from './room-params.ts';
 
+/** How many changes of a membership are looked through for the last time that the user was in the room. */
+const MOST_CHANGES = 50;
+
 export interface ReadableRoom {
   readonly room: Room;
   /** The event by which the user left; undefined for one who sees the state of now. */
@@ -38,10 +41,8 @@ export async function readableRoom(
   const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
   if (room !== undefined && member?.membership === 'join') return { room, left: undefined };
   if (room !== undefined && (await isWorldReadable(ctx, room))) return { room, left: undefined };
-  const left = member === undefined || member.forgotten ? undefined : await loadNid(ctx, member.eventNid);
-  if (room === undefined || left === undefined || !(await wasJoinedBefore(ctx, left))) {
-    throw forbidden('You are not in this room');
-  }
+  const left = member === undefined || member.forgotten ? undefined : await lastLeaving(ctx, member);
+  if (room === undefined || left === undefined) throw forbidden('You are not in this room');
   return { room, left };
 }
 
@@ -78,8 +79,21 @@ export async function isWorldReadable(ctx: ServerContext, { roomNid }: Room): Pr
   return stored !== undefined && stringAt(stored.event.content, 'history_visibility') === 'world_readable';
 }
 
-async function wasJoinedBefore(ctx: ServerContext, left: StoredEvent): Promise<boolean> {
-  const { type, stateKey = '' } = left.event;
-  const [before] = await stateAt(ctx, left, 'before', [{ type, stateKey }]);
-  return before !== undefined && membershipOf(before.event) === 'join';
+/**
+ * The event by which a user last left, whatever invitations, refusals or bans came since; undefined for one who was
+ * never in the room.
+ */
+async function lastLeaving(
+  ctx: ServerContext,
+  member: memberships.MembershipRow,
+): Promise<StoredEvent | undefined> {
+  let stored = await loadNid(ctx, member.eventNid);
+  // One after the other: each event leads to the one before it. Mostly the first step ends it.
+  for (let changes = 0; changes < MOST_CHANGES && stored !== undefined; changes++) {
+    const { type, stateKey = '' } = stored.event;
+    const [before]: StoredEvent[] = await stateAt(ctx, stored, 'before', [{ type, stateKey }]);
+    if (before !== undefined && membershipOf(before.event) === 'join') return stored;
+    stored = before;
+  }
+  return undefined;
 }

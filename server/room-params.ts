@@ -14,7 +14,7 @@ export function roomIdParam(value: string): RoomId {
 
 /** The event id of a path or body; throws `M_INVALID_PARAM`. */
 export function eventIdParam(value: string): EventId {
-  if (!isEventId(value)) throw invalidParam('Not an event ID');
+  if (!isEventId(value) || value.includes('\0')) throw invalidParam('Not an event ID');
   return value;
 }
 

@@ -4,12 +4,17 @@ import { badJson, forbidden, limitExceeded, notFound, tooLarge } from '#federati
 import type { EventId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
+import { joinedRoom } from './room-params.ts';
 
 const BUSY_RETRY_MS = 1_000;
 
 /** Sends an event; throws the client's error where the room refuses it. */
 export async function sendForClient(ctx: RoomsContext, draft: Draft): Promise<{ event_id: EventId }> {
-  return sentAnswer(await sendEvent(ctx, draft).catch(refuseBusy));
+  const sent = await sendEvent(ctx, draft).catch(refuseBusy);
+  // So that a room of others looks like one that is not there.
+  if (sent.kind === 'forbidden' || sent.kind === 'unknown_room')
+    await joinedRoom(ctx, draft.sender, draft.roomId);
+  return sentAnswer(sent);
 }
 
 /** The answer for what was sent, or the error for what was not. */

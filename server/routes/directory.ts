@@ -6,7 +6,7 @@
 import type { FastifyInstance } from 'fastify';
 import { resolveAlias } from '#federation/directory.ts';
 import { forbidden, invalidParam, notFound, unknown } from '#federation/errors.ts';
-import { belongsTo, isRoomAlias, type RoomAlias, type UserId } from '#keys/ids.ts';
+import { belongsTo, isRoomAlias, localpartOf, type RoomAlias, type UserId } from '#keys/ids.ts';
 import { powerOf } from '#rooms/power.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { currentStateEvent } from '#rooms/state.ts';
@@ -38,6 +38,7 @@ export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void 
     ctx.limits.take('moderation', userId);
     const alias = aliasParam(request.params.roomAlias);
     if (!belongsTo(alias, ctx.serverName)) throw invalidParam('The alias belongs to another server');
+    if (localpartOf(alias) === '') throw invalidParam('The alias has no name');
     const { roomId } = await joinedRoom(ctx, userId, requiredString(bodyObject(request), 'room_id'));
     const row = { alias, roomId, creator: userId, createdTs: ctx.clock.now() };
     const isNew = await ctx.db.write('aliases.insert', (tx) => aliases.insert(tx, row));

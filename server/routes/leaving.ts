@@ -1,7 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#leaving-rooms */
 
 import type { FastifyInstance } from 'fastify';
-import { notFound, unknown } from '#federation/errors.ts';
+import { forbidden, notFound, unknown } from '#federation/errors.ts';
 import { getRoom } from '#rooms/room.ts';
 import * as memberships from '#storage/memberships.ts';
 import { requireRequester } from '../auth/requester.ts';
@@ -19,8 +19,9 @@ export function leavingRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const roomId = roomIdParam(request.params.roomId);
     const room = await getRoom(ctx, roomId);
     const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
+    if (member === undefined) throw forbidden('You are not in this room');
     // Left already: asked again, since the first answer may have been lost.
-    if (member?.membership === 'leave') return {};
+    if (member.membership === 'leave') return {};
     await leaveRoom(ctx, userId, { roomId, reason });
     return {};
   });

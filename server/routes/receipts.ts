@@ -3,6 +3,8 @@
 import type { FastifyInstance } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { isEventId } from '#keys/ids.ts';
+import { loadEvent } from '#rooms/load.ts';
+import type { Room } from '#rooms/room.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -26,6 +28,7 @@ export function receiptsRoutes(app: FastifyInstance, ctx: ServerContext): void {
       const eventId = eventIdParam(request.params.eventId);
       const threadId = threadIdOf(optionalString(bodyObject(request), 'thread_id'));
       const room = await joinedRoom(ctx, userId, request.params.roomId);
+      await requireThread(ctx, room, threadId);
       if (type === 'm.fully_read') {
         // "thread_id ... must not be specified for m.fully_read"
         if (threadId !== '') throw invalidParam('m.fully_read has no thread_id');
@@ -45,4 +48,11 @@ function threadIdOf(threadId: string | undefined): string {
   if (threadId === undefined) return '';
   if (threadId !== 'main' && !isEventId(threadId)) throw invalidParam('Invalid thread_id');
   return threadId;
+}
+
+/** "The event_id is not related to the thread_id": there must be such a thread at all, since each takes a row. */
+async function requireThread(ctx: ServerContext, { roomNid }: Room, threadId: string): Promise<void> {
+  if (!isEventId(threadId)) return;
+  const root = await loadEvent(ctx, threadId);
+  if (root?.roomNid !== roomNid) throw invalidParam('There is no such thread in the room');
 }
