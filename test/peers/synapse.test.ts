@@ -208,34 +208,41 @@ test('what Synapse misses while it is stopped reaches it afterwards, once and in
   await untilSameState(alice, bob, roomId);
 });
 
-test('what Kurir misses while it is stopped reaches it afterwards, once and in order', async () => {
-  const roomId = await bob.createRoom({ preset: 'private_chat' });
-  await bringIn(bob, alice, roomId);
-  await bob.send(roomId, 'before');
-  await untilMessages(alice, roomId, ['before']);
-  const { next_batch: since } = await alice.sync();
-  await kurir.stop();
-  const missed = Array.from({ length: 120 }, (_, count) => `missed ${count}`);
-  for (const body of missed) await bob.send(roomId, body);
-  await bob.put(`${inRoom(roomId)}/state/m.room.topic/`, { topic: 'Meanwhile' });
-  await kurir.start();
-  await alice.send(roomId, 'back again');
-  await until(
-    async () => (await wholeHistory(alice, roomId)).includes(missed.at(-1) ?? ''),
-    'that Kurir has what it missed',
-  );
-  await until(
-    async () => (await wholeHistory(bob, roomId)).includes('back again'),
-    'that Synapse hears from Kurir again',
-  );
-  const seen = await timelineSince(alice, roomId, since);
-  assert.deepEqual(
-    seen.filter((body) => body !== 'back again'),
-    missed,
-  );
-  await untilSameState(alice, bob, roomId);
-  await talk(alice, bob, roomId);
-});
+for (const restarts of [false, true]) {
+  const meanwhile = restarts ? ', and Synapse, restarted, tells of the newest only,' : '';
+  test(`what Kurir misses while it is stopped${meanwhile} reaches it afterwards, once and in order`, async () => {
+    const roomId = await bob.createRoom({ preset: 'private_chat' });
+    await bringIn(bob, alice, roomId);
+    await bob.send(roomId, 'before');
+    await untilMessages(alice, roomId, ['before']);
+    const { next_batch: since } = await alice.sync();
+    await kurir.stop();
+    const missed = Array.from({ length: 120 }, (_, count) => `missed ${count}`);
+    for (const body of missed) await bob.send(roomId, body);
+    await bob.put(`${inRoom(roomId)}/state/m.room.topic/`, { topic: 'Meanwhile' });
+    if (restarts) {
+      await synapse.stop();
+      await synapse.start();
+    }
+    await kurir.start();
+    await alice.send(roomId, 'back again');
+    await until(
+      async () => (await wholeHistory(alice, roomId)).includes(missed.at(-1) ?? ''),
+      'that Kurir has what it missed',
+    );
+    await until(
+      async () => (await wholeHistory(bob, roomId)).includes('back again'),
+      'that Synapse hears from Kurir again',
+    );
+    const seen = await timelineSince(alice, roomId, since);
+    assert.deepEqual(
+      seen.filter((body) => body !== 'back again'),
+      missed,
+    );
+    await untilSameState(alice, bob, roomId);
+    await talk(alice, bob, roomId);
+  });
+}
 
 test('what each side changes while it does not reach the other is resolved alike, in versions 10, 11 and 12', async () => {
   const rooms: string[] = [];

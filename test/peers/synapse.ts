@@ -158,6 +158,8 @@ function homeserverConfig(options: {
     federation: {
       destination_min_retry_interval: '1s',
       destination_max_retry_interval: '5s',
+      max_long_retries: 1,
+      max_long_retry_delay: '1s',
       client_timeout: '10s',
     },
     // By default it answers the same /sync from memory for two minutes.
