@@ -83,11 +83,26 @@ async function fill(ctx: PullContext, room: Room, limit: number): Promise<boolea
     const answer = await backfill(ctx, origin, query, { signal, timeoutMs: REQUEST_TIMEOUT_MS });
     if (answer.kind === 'failed') continue;
     const events = await verifiedOf(ctx, room.rules, answer.value, signal);
-    if (await receiveHistory(ctx, room, events, { origin, signal })) return true;
+    if (await receiveHistory(ctx, room, behind(rim, events), { origin, signal })) return true;
     if (signal.aborted) break;
   }
   progressOf(ctx).failures.set(room.roomNid, ctx.clock.now());
   return false;
+}
+
+/** Those of the events that the rim leads back to: whatever else was told is no history of what we have. */
+function behind(rim: readonly EventId[], told: readonly VerifiedEvent[]): VerifiedEvent[] {
+  const byId = new Map(told.map((event) => [event.eventId, event]));
+  const reached = new Set(rim);
+  const found: VerifiedEvent[] = [];
+  // A set hands out what is added to it while it is walked.
+  for (const eventId of reached) {
+    const event = byId.get(eventId);
+    if (event === undefined) continue;
+    found.push(event);
+    for (const prevEventId of event.prevEvents) reached.add(prevEventId);
+  }
+  return found;
 }
 
 /** Servers in the room: those of its first members first, for they have the most of its history. */

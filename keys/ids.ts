@@ -105,6 +105,7 @@ export function isEventId(value: unknown): value is EventId {
     typeof value === 'string' &&
     value.length > 1 &&
     value.startsWith('$') &&
+    !value.includes('\0') &&
     value.isWellFormed() &&
     fits(value)
   );

@@ -1,5 +1,5 @@
 import { encodeCanonical } from '#keys/canonical-json.ts';
-import type { EventId, RoomId, UserId } from '#keys/ids.ts';
+import { type EventId, isEventId, type RoomId, type UserId } from '#keys/ids.ts';
 import { integerAt, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import { eventIdOf, roomIdOfCreate } from './hashes.ts';
 import type { RoomVersionRules } from './versions.ts';
@@ -18,7 +18,7 @@ export interface Event {
   readonly originServerTs: number;
   readonly prevEvents: readonly EventId[];
   readonly authEvents: readonly EventId[];
-  /** What an `m.room.redaction` redacts: from `content` or from the top level, as the version has it. */
+  /** What an `m.room.redaction` redacts: from `content` or the top level; undefined where that is no event id. */
   readonly redacts: EventId | undefined;
   /** The PDU as it federates, without `unsigned`. */
   readonly pdu: JsonObject;
@@ -97,7 +97,8 @@ function redactsOf(
   rules: RoomVersionRules,
 ): EventId | undefined {
   if (type !== 'm.room.redaction') return undefined;
-  return stringAt(rules.redactsInContent ? content : pdu, 'redacts') as EventId | undefined;
+  const redacts = own(rules.redactsInContent ? content : pdu, 'redacts');
+  return isEventId(redacts) ? redacts : undefined;
 }
 
 function withoutUnsigned(pdu: JsonObject): JsonObject {

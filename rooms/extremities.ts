@@ -45,8 +45,12 @@ export async function extremitiesAfter(
     removed: wasMissing ? [event.eventId] : [],
   };
   if (status !== 'accepted') return { replaced: [], isExtremity: false, backward, currentState: 'unchanged' };
-  const replaced = await replacedBy(ctx, head, arrival);
-  const isExtremity = arrival.isLive && !wasMissing;
+  const followed = await replacedBy(ctx, head, arrival);
+  // Behind history, and behind what fills a gap, stands an event that has led the room on already.
+  const isPassed = (wasMissing || !arrival.isLive) && followed.length < head.forwardExtremities.length;
+  const isExtremity = arrival.isLive && !isPassed;
+  // Where none does, somebody tells as history what is none.
+  const replaced = isExtremity || isPassed ? followed : [];
   const gone = new Set(replaced.map(({ nid }) => nid));
   const left = head.forwardExtremities.filter(({ nid }) => !gone.has(nid));
   const currentState = await currentStateOf(ctx, room, arrival, { head, left, replaced, isExtremity });

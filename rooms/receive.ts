@@ -36,8 +36,8 @@ export type Received =
 
 export interface ReceiveOptions {
   /**
-   * `live`: it happens now. `history`: it was fetched because somebody reads back. `outlier`: it is only part of
-   * some state or auth chain, and gets no place in the graph.
+   * `live`: it happens now. `history`: it was fetched because somebody reads back, and what is here leads back to it.
+   * `outlier`: it is only part of some state or auth chain, and gets no place in the graph.
    */
   readonly as: 'live' | 'history' | 'outlier';
   /**
@@ -52,6 +52,7 @@ export interface ReceiveOptions {
 }
 
 const ATTEMPTS = 5;
+const FOREIGN_PREV_EVENT = 'A prev event is of another room';
 
 /** Receives one event, under the room's lock. Never throws for what the event says. */
 export function receive(
@@ -103,6 +104,10 @@ async function attemptReceive(
   if (how.as === 'outlier') return storeUnplaced(ctx, room, event, refused);
 
   const prevEvents = await loadEvents(ctx, event.prevEvents);
+  if (prevEvents.values().some((prevEvent) => prevEvent.roomNid !== room.roomNid)) {
+    // The state after it is that of another room: there is none to judge the event by.
+    return stored === undefined ? storeUnplaced(ctx, room, event, FOREIGN_PREV_EVENT) : known(stored);
+  }
   const missing = event.prevEvents.filter((eventId) => !isPlaced(prevEvents.get(eventId)));
   if (missing.length > 0 && how.stateBefore === undefined) {
     // Without a state there is no place for it, and what is rejected anyhow is not worth fetching one.

@@ -38,15 +38,18 @@ export async function headState(
   head: RoomHead,
   keys: readonly StateKey[],
 ): Promise<ReadonlyMap<string, StoredEvent>> {
-  const unknown = keys.filter((key) => !head.state.has(stateMapKey(key.type, key.stateKey)));
-  const read = unknown.length === 0 ? NOTHING : await nidsOfGroup(ctx, head.stateGroup, unknown);
   const nids = new Map<string, number | undefined>();
-  for (const { type, stateKey } of keys) {
-    const key = stateMapKey(type, stateKey);
-    nids.set(key, head.state.has(key) ? head.state.get(key) : read.get(key));
+  const unknown: StateKey[] = [];
+  for (const wanted of keys) {
+    const key = stateMapKey(wanted.type, wanted.stateKey);
+    // Taken now: memory may forget it while the others are read.
+    if (head.state.has(key)) nids.set(key, head.state.get(key));
+    else unknown.push(wanted);
   }
+  const read = unknown.length === 0 ? NOTHING : await nidsOfGroup(ctx, head.stateGroup, unknown);
   for (const { type, stateKey } of unknown) {
     const key = stateMapKey(type, stateKey);
+    nids.set(key, read.get(key));
     ctx.rooms.keepInHead(head, key, read.get(key));
   }
   return eventsOf(ctx, nids);
