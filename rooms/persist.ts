@@ -204,7 +204,7 @@ async function writeConsequences(tx: Tx, placement: Placement, stored: StoredEve
   if (redacts?.kind === 'wait') await events.addPendingRedaction(tx, redacts.target, nid);
   if (redacts?.kind === 'redact') {
     await events.redact(tx, redacts.nid, { json: redacts.redacted.json, by: eventId });
-    if (redacts.wasMember) await memberships.redact(tx, roomNid, redacts.nid);
+    if (redacts.member !== undefined) await memberships.redact(tx, roomNid, redacts.member, redacts.nid);
   }
 }
 

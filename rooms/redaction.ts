@@ -6,7 +6,7 @@
  */
 
 import { encodeCanonical } from '#keys/canonical-json.ts';
-import { type EventId, serverNameOf } from '#keys/ids.ts';
+import { type EventId, isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
 import * as events from '#storage/events.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, eventFrom } from './event.ts';
@@ -93,7 +93,8 @@ export type RedactionEffect =
       readonly kind: 'redact';
       readonly nid: number;
       readonly redacted: Event;
-      readonly wasMember: boolean;
+      /** The user whose membership it says. */
+      readonly member: UserId | undefined;
     };
 
 /** Decides what an accepted redaction does. */
@@ -103,6 +104,7 @@ export async function effectOf(ctx: RoomsContext, redacter: Redacter): Promise<R
   const target = await loadEvent(ctx, targetId);
   if (target === undefined) return { kind: 'wait', target: targetId };
   if (target.redactedBy !== undefined || !isRedactedBy(target.event, redacter)) return { kind: 'none' };
-  const wasMember = target.event.type === 'm.room.member';
-  return { kind: 'redact', nid: target.nid, redacted: redactedEvent(target.event), wasMember };
+  const { type, stateKey } = target.event;
+  const member = type === 'm.room.member' && isUserId(stateKey) ? stateKey : undefined;
+  return { kind: 'redact', nid: target.nid, redacted: redactedEvent(target.event), member };
 }

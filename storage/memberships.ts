@@ -72,15 +72,16 @@ const JOINED_SERVERS = sql<[number, number], { server_name: ServerName }>(
      FROM servers s WHERE s.server_name IS NOT NULL)
    SELECT server_name FROM servers WHERE server_name IS NOT NULL ORDER BY server_name`,
 );
+// These two order by what is equal anyhow: by user_id SQLite would walk over all members in that order.
 const SERVER_IS_IN = sql<[number, string], { user_id: UserId }>(
   'memberships.serverIsIn',
   `SELECT user_id FROM memberships WHERE room_nid = ? AND membership = 'join' AND server_name = ?
-   ORDER BY user_id LIMIT 1`,
+   ORDER BY server_name LIMIT 1`,
 );
 const JOINED_OF_SERVER = sql<[number, string], { user_id: UserId }>(
   'memberships.joinedOfServer',
   `SELECT user_id FROM memberships WHERE room_nid = ? AND membership = 'join' AND server_name = ?
-   ORDER BY user_id`,
+   ORDER BY server_name`,
 );
 const SHARING_ROOMS = sql<[string], { user_id: UserId }>(
   'memberships.sharingRooms',
@@ -109,9 +110,10 @@ const LEAVE = sql<[number, number, string]>(
   `UPDATE memberships SET membership = 'leave', position = ?, display_name = NULL, avatar_url = NULL
    WHERE room_nid = ? AND user_id = ?`,
 );
-const REDACT = sql<[number, number]>(
+const REDACT = sql<[number, string, number]>(
   'memberships.redact',
-  'UPDATE memberships SET display_name = NULL, avatar_url = NULL WHERE room_nid = ? AND event_nid = ?',
+  `UPDATE memberships SET display_name = NULL, avatar_url = NULL
+   WHERE room_nid = ? AND user_id = ? AND event_nid = ?`,
 );
 const SET_FORGOTTEN = sql<[number, number, string]>(
   'memberships.setForgotten',
@@ -175,13 +177,13 @@ export async function serverIsIn(reader: Reader, roomNid: number, server: Server
   return (await reader.get(SERVER_IS_IN, roomNid, server)) !== undefined;
 }
 
-/** The joined users of our own server, whose name is `serverName`. */
+/** The joined users of our own server, whose name is `serverName`, in alphabetical order. */
 export async function joinedLocalUsers(
   reader: Reader,
   roomNid: number,
   serverName: ServerName,
 ): Promise<UserId[]> {
-  return (await reader.all(JOINED_OF_SERVER, roomNid, serverName)).map((row) => row.user_id);
+  return (await reader.all(JOINED_OF_SERVER, roomNid, serverName)).map((row) => row.user_id).sort();
 }
 
 /** Everybody who is joined to a room that the user is joined to, the user among them. */
@@ -215,9 +217,9 @@ export async function setLeft(tx: Tx, roomNid: number, userId: UserId, position:
   await tx.run(LEAVE, position, roomNid, userId);
 }
 
-/** Forgets the names that a redacted member event brought. */
-export async function redact(tx: Tx, roomNid: number, eventNid: number): Promise<void> {
-  await tx.run(REDACT, roomNid, eventNid);
+/** Forgets the names that a redacted member event brought, where that is what made the membership. */
+export async function redact(tx: Tx, roomNid: number, userId: UserId, eventNid: number): Promise<void> {
+  await tx.run(REDACT, roomNid, userId, eventNid);
 }
 
 /** The user does not want to see this room again. True where there was a membership. */

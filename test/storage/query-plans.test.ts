@@ -1,0 +1,57 @@
+/** What everybody can ask for, and as often as they like, is found by an index. */
+
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { before, test } from 'node:test';
+import { namedStatements, translate } from '#storage/sql.ts';
+import { temporarySqlite } from '#test/harness/databases.ts';
+
+const storage = new URL('../../storage/', import.meta.url);
+
+/** Tables of a few rows, and statements that an operator asks for or that run on a thread of their own. */
+const SMALL =
+  /^SCAN (schema_migrations|stream_reserve|registration_tokens|users|p|s|servers|json_each|CONSTANT)\b/;
+const RARE: ReadonlySet<string> = new Set(['destinations.sharingRooms']);
+
+let plans: ReadonlyMap<string, readonly string[]>;
+
+before(async () => {
+  const files = (await readdir(storage)).filter(
+    (name) => name.endsWith('.ts') && !name.endsWith('-worker.ts'),
+  );
+  await Promise.all(files.map((name) => import(new URL(name, storage).href)));
+  await using opened = await temporarySqlite();
+  const found = new Map<string, readonly string[]>();
+  for (const { name, text } of namedStatements()) {
+    const explained = { name: '', text: `EXPLAIN QUERY PLAN ${text}` };
+    const nulls = Array.from({ length: translate(text, 'sqlite').split('?').length - 1 }, () => null);
+    const rows = await opened.db.write('test', (tx) =>
+      tx.all<null[], { detail: string }>(explained, ...nulls),
+    );
+    found.set(
+      name,
+      rows.map(({ detail }) => detail),
+    );
+  }
+  plans = found;
+});
+
+test('no statement of the running server walks over a whole table that grows', () => {
+  const walks = [...plans].filter(
+    ([name, plan]) =>
+      !name.startsWith('check.') &&
+      !RARE.has(name) &&
+      plan.some((step) => step.startsWith('SCAN ') && !SMALL.test(step)),
+  );
+  assert.deepEqual(walks, []);
+});
+
+test('whether a server is in a room, and who of it, is found without walking over the members', () => {
+  for (const name of ['memberships.serverIsIn', 'memberships.joinedOfServer', 'roomMembers.ofServer']) {
+    assert.match(plans.get(name)?.[0] ?? '', /\(room_nid=\? AND membership=\? AND server_name=\?\)/, name);
+  }
+});
+
+test('the redaction of a member event looks at one member', () => {
+  assert.match(plans.get('memberships.redact')?.[0] ?? '', /\(room_nid=\? AND user_id=\?\)/);
+});
