@@ -3,10 +3,12 @@
 import type { FastifyRequest } from 'fastify';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { type PublicKey, verify } from '#keys/ed25519.ts';
-import type { ServerName } from '#keys/ids.ts';
+import type { KeyId, ServerName } from '#keys/ids.ts';
 import { isObject, type Json } from '#keys/json.ts';
+import type { KeyQuery } from '#keys/key-ring.ts';
+import { Lanes, LanesFull } from '#keys/lanes.ts';
 import type { FederationContext } from './context.ts';
-import { unauthorized } from './errors.ts';
+import { limitExceeded, unauthorized } from './errors.ts';
 import { parseXMatrix } from './x-matrix.ts';
 
 declare module 'fastify' {
@@ -60,7 +62,7 @@ export async function verifyOrigin(
   if (destination !== ctx.serverName) return refused('The request is for another server');
   if (origin === ctx.serverName) return refused('The request claims to be ours');
   const now = { atTs: ctx.clock.now(), strictValidity: true, calledUs: true };
-  const key = await ctx.keyRing.keyFor(origin, keyId, now);
+  const key = await keyOf(ctx.keyRing, { origin, keyId, now });
   if (key === undefined) return refused(`No valid key ${keyId} of ${origin} can be found`);
   const isValid = await isSigned(request, {
     target: { destination, method: request.method, origin, uri: request.uri },
@@ -71,6 +73,32 @@ export async function verifyOrigin(
     ? { kind: 'verified', origin }
     : refused(`The signature of ${origin} does not match the request`);
 }
+
+/**
+ * Anybody can have us ask any server for its key, and such a server may say nothing for long: those that wait for it
+ * must not take the connections that we need for ourselves. Who signs with a key that we have does not wait.
+ */
+async function keyOf(
+  keyRing: AuthContext['keyRing'],
+  { origin, keyId, now }: { origin: ServerName; keyId: KeyId; now: KeyQuery },
+): Promise<PublicKey | undefined> {
+  if (keyRing.cachedKeyFor(origin, keyId, now) !== undefined) return keyRing.keyFor(origin, keyId, now);
+  const lanes = lookUps.get(keyRing) ?? new Lanes(MOST_LOOK_UPS, MOST_WAITING);
+  lookUps.set(keyRing, lanes);
+  try {
+    return await lanes.run(() => keyRing.keyFor(origin, keyId, now));
+  } catch (error) {
+    if (error instanceof LanesFull) throw limitExceeded(BUSY_RETRY_MS);
+    throw error;
+  }
+}
+
+/** Half of the handshakes that are made at once (`dial.ts`). */
+const MOST_LOOK_UPS = 32;
+const MOST_WAITING = 256;
+const BUSY_RETRY_MS = 10_000;
+
+const lookUps = new WeakMap<AuthContext['keyRing'], Lanes>();
 
 /**
  * The signature covers the canonical JSON of the body. A body with numbers that we cannot hold exactly (in one bad

@@ -145,7 +145,7 @@ test('an answer without end is cut off at the limit, however small its pieces', 
   const watch = setInterval(() => {
     most = Math.max(most, process.memoryUsage().rss);
   }, 50);
-  const answer = await alice.try('POST', `/publicRooms?server=${encodeURIComponent(peer.name)}`, {});
+  const answer = await alice.try('GET', `/profile/${encodeURIComponent(peer.user('carol'))}`);
   clearInterval(watch);
   assert.ok(answer.status >= 400);
   await until(() => closed);
@@ -167,7 +167,7 @@ test('a request body in very small pieces costs no more memory than it has bytes
   socket.write(
     'POST /_matrix/key/v2/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
   );
-  const pieces = Buffer.from('1\r\n \r\n'.repeat(50_000));
+  const pieces = Buffer.from('1\r\n \r\n'.repeat(10_000));
   const before = process.memoryUsage().rss;
   let most = 0;
   let ended = false;
@@ -180,12 +180,12 @@ test('a request body in very small pieces costs no more memory than it has bytes
       ended = true;
     })
     .on('error', () => undefined);
-  for (let sent = 0; sent < 4 * MIB && !ended && text === ''; sent += 50_000) {
+  for (let sent = 0; sent < MIB && !ended && text === ''; sent += 10_000) {
     if (!socket.write(pieces)) await Promise.race([once(socket, 'drain'), sleep(2_000)]);
     most = Math.max(most, process.memoryUsage().rss);
   }
   socket.destroy();
-  assert.ok(most - before < 200 * MIB, `${Math.round((most - before) / MIB)} MiB`);
+  assert.ok(most - before < 100 * MIB, `${Math.round((most - before) / MIB)} MiB`);
 });
 
 test('servers that accept connections and say nothing do not keep others from being reached', async () => {
@@ -197,19 +197,25 @@ test('servers that accept connections and say nothing do not keep others from be
   await once(silent, 'listening');
   const { port } = silent.address() as { port: number };
   await using good = await witness.peerWithRoom();
-  const origins = Array.from({ length: 500 }, (_, n) => `127.${n >> 8}.${n & 255}.${2}:${port}`);
+  const origins = Array.from({ length: 200 }, (_, n) => `127.${n >> 8}.${n & 255}.${2}:${port}`);
   await using mute = await witness.peer();
   const path = '/_matrix/federation/v1/send/t';
   const asks = origins.map((origin) =>
     mute.request(server, { method: 'PUT', path, body: '{"pdus":[]}', as: origin }).catch(() => undefined),
   );
-  await sleep(500);
+  await until(() => accepted.length >= 30, 'that they are asked');
+  await sleep(1_000);
   const begun = Date.now();
-  await alice.join(good.room.roomId, [good.name]);
-  assert.ok(Date.now() - begun < 5_000, 'the join waited for the silent servers');
-  await witness.check();
-  silent.close();
-  const ending = setInterval(() => accepted.splice(0).forEach((socket) => socket.destroy()), 10);
-  await Promise.all(asks);
-  clearInterval(ending);
+  try {
+    await alice.join(good.room.roomId, [good.name]);
+    assert.ok(Date.now() - begun < 5_000, 'the join waited for the silent servers');
+    await witness.check();
+  } finally {
+    silent.close();
+    const ending = setInterval(() => {
+      for (const socket of accepted.splice(0)) socket.destroy();
+    }, 10);
+    await Promise.all(asks);
+    clearInterval(ending);
+  }
 });
