@@ -21,6 +21,7 @@ import type { ListenAddress } from './config-types.ts';
 import type { ServerContext } from './context.ts';
 import { ControlSocket } from './control-socket.ts';
 import { openFederation } from './federation-context.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
@@ -62,6 +63,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const interactiveAuth = new InteractiveAuth(clock);
   const shutdown = stopping.signal;
   const background = opening.use(new Background(log));
+  const housekeeping = opening.use(new Housekeeping({ db, clock, log }));
   const ctx: ServerContext = {
     ...federation,
     ...{ config, limits, sessions, interactiveAuth, background, shutdown },
@@ -76,6 +78,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   opening.defer(() => drainAll([federationApp], stopping));
   const federationUrl = await start(federationApp, config.federationListen, 'https');
   begin();
+  housekeeping.start();
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
 
   const closing = opening.move();

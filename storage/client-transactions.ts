@@ -33,6 +33,11 @@ const INSERT = sql<[string, string, string, string, string, number]>(
   `INSERT INTO client_transactions (txn_id, user_id, device_id, scope, event_id, created_ts)
    VALUES (?, ?, ?, ?, ?, ?)`,
 );
+const NTH_OLDEST = sql<[number, number], { created_ts: number }>(
+  'clientTransactions.nthOldest',
+  `SELECT created_ts FROM client_transactions WHERE created_ts < ?
+   ORDER BY created_ts LIMIT 1 OFFSET ?`,
+);
 const DELETE_BEFORE = sql<[number]>(
   'clientTransactions.deleteBefore',
   'DELETE FROM client_transactions WHERE created_ts < ?',
@@ -75,9 +80,13 @@ export async function insert(
   );
 }
 
-/** Forgets transactions older than `ts`, in milliseconds since 1970; answers how many. */
-export function deleteBefore(tx: Tx, ts: number): Promise<number> {
-  return tx.run(DELETE_BEFORE, ts);
+/**
+ * Forgets the oldest transactions of before `ts`, in milliseconds since 1970: `limit`, and those of the same
+ * millisecond as the last, or all where there are fewer. Answers how many.
+ */
+export async function deleteBefore(tx: Tx, ts: number, limit: number): Promise<number> {
+  const last = await tx.get(NTH_OLDEST, ts, limit - 1);
+  return tx.run(DELETE_BEFORE, last === undefined ? ts : last.created_ts + 1);
 }
 
 function joined(...columns: readonly string[]): string {
