@@ -17,6 +17,7 @@ RUN mkdir /data && chown node:node /data
 USER node
 ENV NODE_ENV=production \
   NODE_COMPILE_CACHE=/tmp/kurir-compile-cache \
+  MALLOC_MMAP_THRESHOLD_=8388608 \
   KURIR_DATA_DIR=/data \
   KURIR_CLIENT_LISTEN=0.0.0.0:8008 \
   KURIR_FEDERATION_LISTEN=0.0.0.0:8448
@@ -27,4 +28,4 @@ VOLUME /data
 EXPOSE 8008 8448
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["node", "--eval", "const port = process.env.KURIR_CLIENT_LISTEN.split(':').pop(); fetch(`http://127.0.0.1:${port}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--disable-warning=ExperimentalWarning", "server/main.ts"]
+CMD ["node", "--disable-warning=ExperimentalWarning", "--max-semi-space-size=16", "server/main.ts"]

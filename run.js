@@ -16,7 +16,11 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(fileURLToPath(import.meta.url));
 const hostMajor = Number.parseInt(process.versions.node, 10);
 /** Node's options for every program; `bench/` hands them on to the servers that it measures. */
-const nodeFlags = ['--disable-warning=ExperimentalWarning'];
+const nodeFlags = [
+  '--disable-warning=ExperimentalWarning',
+  // What is new in memory gets 3 x 16 MiB; four times as much, which Node would take, is no faster.
+  '--max-semi-space-size=16',
+];
 const pinnedNode = path.join(root, 'node_modules/node/bin/node');
 const installLock = path.join(root, '.kurir-install.lock');
 
@@ -48,7 +52,12 @@ async function main([name = '', ...args]) {
     // What an operator names (a configuration file, a folder) is relative to where the operator stands.
     cwd: command.dev ? root : process.cwd(),
     // Compiled code is kept on disk: it halves the time to the first answer, and saves memory.
-    env: { NODE_COMPILE_CACHE: path.join(root, 'node_modules/.cache/kurir'), ...process.env },
+    env: {
+      NODE_COMPILE_CACHE: path.join(root, 'node_modules/.cache/kurir'),
+      // glibc gives back large blocks when they are free: else those of password hashes (19 MiB each) stay.
+      MALLOC_MMAP_THRESHOLD_: '8388608',
+      ...process.env,
+    },
     stdio: 'inherit',
   });
 }
