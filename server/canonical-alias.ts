@@ -8,6 +8,9 @@ import type { Room } from '#rooms/room.ts';
 import { currentStateEvent } from '#rooms/state.ts';
 import type { ServerContext } from './context.ts';
 
+/** Each may be asked of another server. */
+const MOST_ADDED = 20;
+
 /**
  * "Any new aliases being listed in the event are valid per their grammar/syntax and [...] point to the room ID where
  * the state event is to be sent. Servers do not validate aliases which are being removed or are already present in
@@ -20,8 +23,9 @@ export async function checkCanonicalAlias(
 ): Promise<void> {
   const before = await currentStateEvent(ctx, room.roomNid, 'm.room.canonical_alias', '');
   const known = new Set(before === undefined ? [] : aliasesIn(before.event.content));
-  for (const alias of aliasesIn(content)) {
-    if (known.has(alias)) continue;
+  const added = aliasesIn(content).filter((alias) => !known.has(alias));
+  if (added.length > MOST_ADDED) throw invalidParam(`More than ${MOST_ADDED} aliases are added at once`);
+  for (const alias of added) {
     if (!isRoomAlias(alias)) throw invalidParam('A canonical alias is not a room alias');
     // One after the other: a client names a few at most, and the first that is wrong is told.
     await checkPointsTo(ctx, room, alias);

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { limitExceeded } from '#federation/errors.ts';
 import type { Clock } from '#rooms/context.ts';
 import { Lru } from '#storage/lru.ts';
@@ -57,6 +58,9 @@ interface Bucket {
 }
 
 const MOST_BUCKETS = 50_000;
+const IPV6_GROUPS = 8;
+const NETWORK_GROUPS = 4;
+const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 /** "retry_after_ms" beyond this is of no use to a client, and overflows some clients' timers. */
 const LONGEST_RETRY_MS = 3_600_000;
 
@@ -90,7 +94,7 @@ export class RateLimits {
     if (!this.#enabled) return undefined;
     const { perSecond, burst } = RATES[kind];
     const now = this.#clock.now();
-    const name = `${kind} ${key}`;
+    const name = `${kind} ${networkOf(key)}`;
     const bucket = this.#buckets.get(name);
     if (bucket === undefined) {
       const full = { tokens: burst, at: now };
@@ -103,6 +107,22 @@ export class RateLimits {
     bucket.at = now;
     return bucket;
   }
+}
+
+/** Of an IPv6 address the network, of which one household has 2^64 addresses; any other key as it is. */
+function networkOf(key: string): string {
+  if (key.startsWith('@') || !isIPv6(key)) return key;
+  const [, ipv4] = MAPPED_IPV4.exec(key) ?? [];
+  if (ipv4 !== undefined) return ipv4;
+  const [start = '', end] = key.split('::');
+  const before = start === '' ? [] : start.split(':');
+  const after = end === undefined || end === '' ? [] : end.split(':');
+  const missing = end === undefined ? 0 : Math.max(0, IPV6_GROUPS - before.length - after.length);
+  const groups = [...before, ...Array<string>(missing).fill('0'), ...after];
+  return groups
+    .slice(0, NETWORK_GROUPS)
+    .map((group) => Number.parseInt(group, 16).toString(16))
+    .join(':');
 }
 
 function retryAfterMs({ tokens }: Bucket, { perSecond }: Rate): number {

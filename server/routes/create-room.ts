@@ -29,6 +29,7 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
     const { userId } = await requireRequester(ctx, request);
     ctx.limits.take('room_creation', userId);
     const wanted = parseRoom(userId, bodyObject(request));
+    for (const target of wanted.invite ?? []) ctx.limits.take('invite_user', target);
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
     if (created.kind === 'refused') throw refusal(created, wanted);
     for (const target of created.invites) {
@@ -93,7 +94,7 @@ function refusal(
     case 'M_UNSUPPORTED_ROOM_VERSION':
       return unsupportedRoomVersion(roomVersion);
     case 'M_INVALID_ROOM_STATE':
-      return invalidRoomState(reason);
+      return reason.includes('canonical JSON') ? badJson(reason) : invalidRoomState(reason);
     case 'M_ROOM_IN_USE':
       return roomInUse(reason);
     case 'M_INVALID_PARAM':

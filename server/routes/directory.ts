@@ -28,7 +28,10 @@ const LIST_PATH = '/_matrix/client/v3/directory/list/room/:roomId';
 /** Room aliases, and which rooms the published directory shows. */
 export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get<AliasParams>(ALIAS_PATH, async (request) => {
-    const found = await resolveAlias(ctx, aliasParam(request.params.roomAlias));
+    const alias = aliasParam(request.params.roomAlias);
+    // No access token is needed, but a stranger must not make us ask other servers without end.
+    if (!belongsTo(alias, ctx.serverName)) ctx.limits.take('directory', request.ip);
+    const found = await resolveAlias(ctx, alias);
     if (found === undefined) throw notFound('Room alias not found');
     return { room_id: found.roomId, servers: found.servers };
   });

@@ -5,9 +5,11 @@ import * as registrationTokens from '#storage/registration-tokens.ts';
 import { createAccount, faultOfPassword } from '../auth/accounts.ts';
 import type { ServerContext } from '../context.ts';
 import { type Html, html, sendPage } from '../html.ts';
+import type { LimitKind } from '../limits.ts';
 
 const PATH = '/_kurir/register';
 const FORM_LIMIT = 16 * 1024;
+const TOO_MANY = 'Too many attempts: wait a minute, then load the page again.';
 
 interface Form {
   readonly token: string;
@@ -36,7 +38,7 @@ export function registrationPageRoutes(app: FastifyInstance, ctx: ServerContext)
       const form = formOf(request.body);
       const refusal = await problemOfToken(ctx, request, form.token);
       if (refusal !== undefined) return sendProblem(reply, refusal);
-      const problem = await register(ctx, form);
+      const problem = await register(ctx, form, request.ip);
       if (problem !== undefined) return sendForm(ctx, reply, { ...form, problem });
       return sendWelcome(ctx, reply, { username: form.username, request });
     });
@@ -59,12 +61,7 @@ async function problemOfToken(
   const { registration } = ctx.config;
   if (registration === 'open') return undefined;
   if (registration === 'closed') return 'Registration is closed on this server.';
-  try {
-    ctx.limits.take('registration_check', request.ip);
-  } catch (error) {
-    if (error instanceof MatrixError) return 'Too many attempts: wait a minute, then load the page again.';
-    throw error;
-  }
+  if (isLimited(ctx, 'registration_check', request.ip)) return TOO_MANY;
   if (await registrationTokens.isValid(ctx.db, hashToken(token), ctx.clock.now())) return undefined;
   return (
     'This link is not valid: it was used already, or is too old. The administrator of this server can make ' +
@@ -72,11 +69,22 @@ async function problemOfToken(
   );
 }
 
+function isLimited(ctx: ServerContext, kind: LimitKind, address: string): boolean {
+  try {
+    ctx.limits.take(kind, address);
+    return false;
+  } catch (error) {
+    if (error instanceof MatrixError) return true;
+    throw error;
+  }
+}
+
 /** Makes the account, or says what the person is to change. */
-async function register(ctx: ServerContext, form: Form): Promise<string | undefined> {
+async function register(ctx: ServerContext, form: Form, address: string): Promise<string | undefined> {
   const fault = faultOfPassword(form.password);
   if (fault !== undefined) return `${fault}.`;
   if (form.password !== form.repeated) return 'The two passwords differ.';
+  if (isLimited(ctx, 'registration', address)) return TOO_MANY;
   const made = await createAccount(ctx, {
     localpart: form.username,
     password: form.password,

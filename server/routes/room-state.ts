@@ -74,11 +74,14 @@ async function setState(ctx: ServerContext, request: StateRequest): Promise<{ ev
   const membership = stringAt(content, 'membership');
   // Those that may need another server, or somebody of ours to authorise them.
   if (membership === 'invite') {
+    ctx.limits.take('invite', userId);
+    ctx.limits.take('invite_user', stateKey);
     const { roomNid } = await joinedRoom(ctx, userId, roomId);
     await inviteUser(ctx, userId, { roomId, target: stateKey, content });
     return memberEvent(ctx, roomNid, stateKey);
   }
   if (membership === 'join' && stateKey === userId) {
+    ctx.limits.take('join', userId);
     await joinRoom(ctx, userId, { room: roomId, via: [], content });
     return memberEvent(ctx, (await joinedRoom(ctx, userId, roomId)).roomNid, stateKey);
   }

@@ -59,6 +59,18 @@ test('check takes nothing', () => {
   assert.throws(() => limits.check('message', 'alice'), MatrixError);
 });
 
+test('all addresses of an IPv6 network share a limit, and an IPv4 address is one however it is written', () => {
+  const { limits } = manual();
+  exhaust(limits, '2001:db8:0:1::1');
+  assert.equal(exhaust(limits, '2001:db8:0:1:ffff:0:0:2').taken, 0);
+  assert.equal(exhaust(limits, '2001:0db8::1:0:0:0:3').taken, 0);
+  assert.ok(exhaust(limits, '2001:db8:0:2::1').taken > 0);
+  assert.ok(exhaust(limits, '::1').taken > 0);
+  exhaust(limits, '192.0.2.1');
+  assert.equal(exhaust(limits, '::ffff:192.0.2.1').taken, 0);
+  assert.ok(exhaust(limits, '::ffff:192.0.2.2').taken > 0);
+});
+
 test('without limits everything is allowed', () => {
   const { limits } = manual(false);
   assert.equal(exhaust(limits, 'alice').taken, 1_000);
@@ -80,4 +92,36 @@ test('a client that is limited is told by 429 M_LIMIT_EXCEEDED, retry_after_ms a
   assert.equal(limited.headers.get('retry-after'), String(Math.ceil(limited.body.retry_after_ms / 1_000)));
   now += limited.body.retry_after_ms;
   assert.equal((await attempt(password)).status, 200);
+});
+
+test('accounts made by the page, aliases of other servers and invitations by any way are limited', async () => {
+  let now = Date.now();
+  await using server = await startServer({ rateLimits: true, clock: { now: () => now } });
+  const alice = await register(server);
+  const form = (name: string) => {
+    const fields = new URLSearchParams({ username: name, password: 'p', repeated: 'p' });
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    return request(server, 'POST', '/_kurir/register', { body: `${fields}`, headers });
+  };
+  const made = await Promise.all(Array.from({ length: 10 }, (_, number) => form(`page${number}`)));
+  // One of the burst of five was taken by the first account.
+  assert.equal(made.filter(({ status }) => status === 200).length, 4);
+
+  const alias = encodeURIComponent('#room:[::1]:1');
+  const lookups = await Promise.all(
+    Array.from({ length: 30 }, () => request(server, 'GET', `/_matrix/client/v3/directory/room/${alias}`)),
+  );
+  assert.equal(lookups.filter(({ status }) => status === 429).length, 10);
+
+  const roomId = await alice.createRoom();
+  let limited = 0;
+  for (let number = 0; number < 15; number++) {
+    now += 250;
+    const member = `state/m.room.member/${encodeURIComponent(`@nobody${number}:kurir.test`)}`;
+    const answer = await alice.try('PUT', `/rooms/${encodeURIComponent(roomId)}/${member}`, {
+      membership: 'invite',
+    });
+    if (answer.status === 429) limited += 1;
+  }
+  assert.ok(limited >= 3, `${limited} of 15 invitations were limited`);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Answer, type Body, register } from '#test/harness/client.ts';
+import { type Answer, type Body, register, request } from '#test/harness/client.ts';
 import { startServer } from '#test/harness/server.ts';
 
 const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
@@ -120,4 +120,21 @@ test('aliases: one without a name is refused', async () => {
   const alias = encodeURIComponent(`#:${server.serverName}`);
   const answer = await alice.try('PUT', `/directory/room/${alias}`, { room_id: roomId });
   assert.equal(`${answer.status} ${answer.body.errcode}`, '400 M_INVALID_PARAM');
+});
+
+test('createRoom: what canonical JSON cannot hold is 400 M_BAD_JSON', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bodies = [
+    '{"creation_content":{"a":1.5}}',
+    '{"initial_state":[{"type":"test","content":{"a":9007199254740993}}]}',
+    '{"power_level_content_override":{"x":0.5}}',
+  ];
+  for (const body of bodies) {
+    const answer = await request(server, 'POST', '/_matrix/client/v3/createRoom', {
+      body,
+      token: alice.accessToken,
+    });
+    assert.equal(`${answer.status} ${answer.body.errcode}`, '400 M_BAD_JSON', body);
+  }
 });

@@ -89,3 +89,14 @@ test('state: world-readable rooms are read by everybody, others are not', async 
     assert.equal(answer.body.errcode, 'M_FORBIDDEN');
   }
 });
+
+test('state: of many aliases at once none is asked for', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  const aliases = Array.from({ length: 21 }, (_, number) => `#room${number}:other.test`);
+  const answer = await alice.try('PUT', path(roomId, 'state/m.room.canonical_alias'), {
+    alt_aliases: aliases,
+  });
+  assert.equal(`${answer.status} ${answer.body.errcode}`, '400 M_INVALID_PARAM');
+});
