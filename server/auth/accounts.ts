@@ -106,7 +106,10 @@ export async function signIn(
   user: { userId: UserId; deviceId: string | undefined; displayName: string | undefined },
 ): Promise<{ accessToken: string; deviceId: string }> {
   const { userId, deviceId = newDeviceId() } = user;
-  const displayName = user.displayName?.slice(0, MAX_DEVICE_NAME_CHARACTERS);
+  const displayName = user.displayName
+    ?.replaceAll('\0', '')
+    .slice(0, MAX_DEVICE_NAME_CHARACTERS)
+    .toWellFormed();
   const accessToken = newToken('kat');
   const isNew = await ctx.db.write('accounts.signIn', async (tx) => {
     const now = ctx.clock.now();

@@ -8,7 +8,7 @@ import * as deviceLists from '#storage/device-lists.ts';
 import type { DeviceRef, UploadedKey } from '#storage/e2ee-keys.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bodyObject } from '../body.ts';
+import { bodyObject, optionalObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { parseToken } from '../sync/token.ts';
 
@@ -58,7 +58,7 @@ interface Upload {
 }
 
 function parseUpload(body: JsonObject, device: DeviceRef): Upload {
-  const deviceKeys = objectAt(body, 'device_keys');
+  const deviceKeys = optionalObject(body, 'device_keys');
   if (deviceKeys !== undefined) {
     if (stringAt(deviceKeys, 'user_id') !== device.userId) throw invalidParam('device_keys: wrong user_id');
     if (stringAt(deviceKeys, 'device_id') !== device.deviceId)
