@@ -75,7 +75,7 @@ async function storedAuthEvents(
 }
 
 /** The events in an order in which each comes after its auth events. Create events, which all need, come first. */
-function inAuthOrder(told: ReadonlyMap<EventId, VerifiedEvent>): VerifiedEvent[] {
+export function inAuthOrder(told: ReadonlyMap<EventId, VerifiedEvent>): VerifiedEvent[] {
   const ordered = new Set<VerifiedEvent>();
   const begun = new Set<EventId>();
   const creates = [...told.values()].filter((event) => event.type === 'm.room.create');

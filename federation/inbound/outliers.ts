@@ -3,6 +3,7 @@
 import type { EventId, ServerName } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { inAuthOrder } from '#rooms/judge-told.ts';
 import { receive } from '#rooms/receive.ts';
 import type { Room } from '#rooms/room.ts';
 import * as events from '#storage/events.ts';
@@ -101,36 +102,32 @@ export async function fetchOutliers(
     for (const eventId of toAsk) asked.add(eventId);
     complete &&= fetched.complete;
     for (const event of fetched.events) waiting.set(event.eventId, event);
-    const needed = await storeOutliers(ctx, room, waiting);
+    const needed = await storeOutliers(ctx, room, waiting, source.signal);
     wanted = [...needed].filter((eventId) => !asked.has(eventId));
     if (wanted.length === 0 || source.signal.aborted) break;
   }
   return complete && !source.signal.aborted;
 }
 
-/** Stores all whose auth events are stored; answers which auth events the rest waits for that are not among it. */
+/**
+ * Stores all whose auth events are stored; answers which auth events the rest waits for that are not among it. In one
+ * pass, whatever the events say of their depth.
+ */
 async function storeOutliers(
   ctx: PullContext,
   room: Room,
   waiting: Map<EventId, VerifiedEvent>,
+  signal: AbortSignal,
 ): Promise<Set<EventId>> {
-  for (;;) {
-    const needed = new Set<EventId>();
-    let progress = false;
-    // Auth events are less deep than what cites them, unless somebody lies; then more passes are needed.
-    const inOrder = [...waiting.values()].sort((a, b) => a.depth - b.depth);
-    for (const event of inOrder) {
-      // One after the other: each may be an auth event of the next.
-      const received = await receive(ctx, room, event, { as: 'outlier' });
-      if (received.kind === 'missing') {
-        for (const eventId of received.auth) if (!waiting.has(eventId)) needed.add(eventId);
-        continue;
-      }
-      waiting.delete(event.eventId);
-      progress = true;
-    }
-    if (!progress || waiting.size === 0) return needed;
+  const needed = new Set<EventId>();
+  for (const event of inAuthOrder(waiting)) {
+    if (signal.aborted) break;
+    // One after the other: each may be an auth event of the next.
+    const received = await receive(ctx, room, event, { as: 'outlier' });
+    if (received.kind !== 'missing') waiting.delete(event.eventId);
+    else for (const eventId of received.auth) if (!waiting.has(eventId)) needed.add(eventId);
   }
+  return needed;
 }
 
 /** `complete` is false where a server did not answer, or the budget is spent. */

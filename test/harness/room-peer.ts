@@ -25,6 +25,8 @@ export interface PeerResponse {
 /** Gives an answer in place of the usual one; undefined for the usual one. */
 export type Script = (request: PeerRequest) => PeerAnswer | undefined | Promise<PeerAnswer | undefined>;
 
+class NoSuchEvent extends Error {}
+
 export class RoomPeer {
   readonly #authority: TestAuthority;
   #peer: Peer | undefined;
@@ -131,7 +133,14 @@ export class RoomPeer {
   }
 
   async #answer(request: PeerRequest): Promise<PeerAnswer> {
-    return (await this.script(request)) ?? this.usual(request);
+    const scripted = await this.script(request);
+    if (scripted !== undefined) return scripted;
+    try {
+      return this.usual(request);
+    } catch (error) {
+      if (!(error instanceof NoSuchEvent)) throw error;
+      return { status: 404, json: { errcode: 'M_NOT_FOUND', error: error.message } };
+    }
   }
 
   /** What a good server answers. */
@@ -282,7 +291,7 @@ export class RoomPeer {
 
   #find(eventId: EventId): Event {
     const event = this.room.events.get(eventId);
-    if (event === undefined) throw new Error(`the peer has no event ${eventId}`);
+    if (event === undefined) throw new NoSuchEvent(`the peer has no event ${eventId}`);
     return event;
   }
 }
