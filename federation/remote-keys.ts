@@ -24,6 +24,8 @@ export interface RemoteKeysOptions {
   readonly reportError?: (error: unknown) => void;
 }
 
+/** Of a server's own document: as many keys as we take (`MAX_KEYS`) need less. It is stored as it is. */
+const MAX_DOCUMENT_BYTES = 64 * 1024;
 const MAX_BYTES = 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
@@ -57,7 +59,7 @@ export async function fetchPublishedKeys(
 ): Promise<ServerKeys | undefined> {
   const document = await requestObject(
     client,
-    { server, method: 'GET', path: '/_matrix/key/v2/server' },
+    { server, method: 'GET', path: '/_matrix/key/v2/server', maxBytes: MAX_DOCUMENT_BYTES },
     signal,
   );
   return document === undefined ? undefined : verifyServerKeyDocument(document, server);
@@ -108,10 +110,10 @@ async function requestObject(
   signal: AbortSignal | undefined,
 ): Promise<JsonObject | undefined> {
   const answer = await client.request({
+    maxBytes: MAX_BYTES,
     ...request,
     unsigned: true,
     backoff: 'ignore',
-    maxBytes: MAX_BYTES,
     timeoutMs: TIMEOUT_MS,
     ...(signal !== undefined && { signal }),
   });
