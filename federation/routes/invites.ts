@@ -42,11 +42,16 @@ interface Invitation {
   readonly state: readonly string[];
 }
 
+export interface InvitesContext extends FederationContext {
+  /** `take` throws where a server has invited a user too often of late. */
+  readonly limits: { take(kind: 'invite_user', key: string): void };
+}
+
 const KEYS_DEADLINE_MS = 20_000;
 const MOST_STATE = 50;
 
 /** `PUT v2/invite/{roomId}/{eventId}`, and v1 of it, which is for room versions 1 and 2. */
-export function invitesRoutes(app: FastifyInstance, ctx: FederationContext): void {
+export function invitesRoutes(app: FastifyInstance, ctx: InvitesContext): void {
   const preHandler = authenticateOrigin(ctx);
 
   app.put<InviteParams>(
@@ -90,11 +95,13 @@ export function invitesRoutes(app: FastifyInstance, ctx: FederationContext): voi
 }
 
 /** Signs the invitation and tells it to the user; answers it with our signature. */
-async function accept(ctx: FederationContext, invitation: Invitation): Promise<JsonObject> {
+async function accept(ctx: InvitesContext, invitation: Invitation): Promise<JsonObject> {
   const { origin, roomId, eventId, rules, pdu, state } = invitation;
   const expected = { rules, roomId, eventId, origin, membership: 'invite' } as const;
   const event = await verifiedMembership(ctx, pdu, expected);
   await checkTarget(ctx, event);
+  // For each server by itself: one that floods a user must not keep the others from inviting.
+  ctx.limits.take('invite_user', `${origin} ${event.stateKey}`);
   const room = await roomWeAreIn(ctx, roomId);
   if (room !== undefined && !(await isAllowedByAcl(ctx, room, origin))) {
     throw forbidden('The server is denied access to the room');
