@@ -32,3 +32,6 @@ export interface RoomsContext {
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** What reading takes. */
+export type RoomsReader = Pick<RoomsContext, 'db' | 'rooms'>;

@@ -2,18 +2,18 @@
 
 import type { EventId } from '#keys/ids.ts';
 import * as events from '#storage/events.ts';
-import type { RoomsContext } from './context.ts';
+import type { RoomsReader } from './context.ts';
 import { getRoomByNid } from './room.ts';
 import { type StoredEvent, storedEventFrom } from './stored-event.ts';
 
 /** The event of an id, whatever its status; undefined where it is not stored. */
-export async function loadEvent(ctx: RoomsContext, eventId: EventId): Promise<StoredEvent | undefined> {
+export async function loadEvent(ctx: RoomsReader, eventId: EventId): Promise<StoredEvent | undefined> {
   return ctx.rooms.eventById(eventId) ?? (await loadEvents(ctx, [eventId])).get(eventId);
 }
 
 /** The events of many ids, whatever their status; those that are not stored are absent. */
 export async function loadEvents(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   eventIds: Iterable<EventId>,
 ): Promise<Map<EventId, StoredEvent>> {
   const found = new Map<EventId, StoredEvent>();
@@ -31,12 +31,12 @@ export async function loadEvents(
 }
 
 /** The event of a numeric id. */
-export async function loadNid(ctx: RoomsContext, nid: number): Promise<StoredEvent | undefined> {
+export async function loadNid(ctx: RoomsReader, nid: number): Promise<StoredEvent | undefined> {
   return ctx.rooms.event(nid) ?? (await loadNids(ctx, [nid])).get(nid);
 }
 
 /** The events of many numeric ids, by numeric id. */
-export async function loadNids(ctx: RoomsContext, nids: Iterable<number>): Promise<Map<number, StoredEvent>> {
+export async function loadNids(ctx: RoomsReader, nids: Iterable<number>): Promise<Map<number, StoredEvent>> {
   const found = new Map<number, StoredEvent>();
   const missing = new Set<number>();
   for (const nid of nids) {
@@ -56,7 +56,7 @@ export async function loadNids(ctx: RoomsContext, nids: Iterable<number>): Promi
  * `changes` is `ctx.rooms.changes` from before the query.
  */
 export async function decode(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   rows: readonly events.EventRow[],
   changes: number,
 ): Promise<StoredEvent[]> {

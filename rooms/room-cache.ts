@@ -97,9 +97,9 @@ export class RoomCache {
 
   /** Where what is stored of the room has changed. */
   forgetRoom(roomId: RoomId): void {
+    this.#changes += 1;
     const known = this.#rooms.get(roomId);
     if (known === undefined) return;
-    this.#changes += 1;
     this.#rooms.delete(roomId);
     this.#roomsByNid.delete(known.roomNid);
   }

@@ -1,7 +1,7 @@
 import type { RoomId, ServerName } from '#keys/ids.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as rooms from '#storage/rooms.ts';
-import type { RoomsContext } from './context.ts';
+import type { RoomsContext, RoomsReader } from './context.ts';
 import { type RoomVersionRules, rulesOf } from './versions.ts';
 
 /** A room that the server knows; nothing of it changes once it has events. */
@@ -12,13 +12,15 @@ export interface Room {
 }
 
 /** The room of an id; undefined where the server knows nothing of it. */
-export async function getRoom(ctx: RoomsContext, roomId: RoomId): Promise<Room | undefined> {
-  return ctx.rooms.room(roomId) ?? keep(ctx, await rooms.byId(ctx.db, roomId));
+export async function getRoom(ctx: RoomsReader, roomId: RoomId): Promise<Room | undefined> {
+  const { changes } = ctx.rooms;
+  return ctx.rooms.room(roomId) ?? keep(ctx, await rooms.byId(ctx.db, roomId), changes);
 }
 
 /** The room of a numeric id. */
-export async function getRoomByNid(ctx: RoomsContext, roomNid: number): Promise<Room | undefined> {
-  return ctx.rooms.roomByNid(roomNid) ?? keep(ctx, await rooms.byNid(ctx.db, roomNid));
+export async function getRoomByNid(ctx: RoomsReader, roomNid: number): Promise<Room | undefined> {
+  const { changes } = ctx.rooms;
+  return ctx.rooms.roomByNid(roomNid) ?? keep(ctx, await rooms.byNid(ctx.db, roomNid), changes);
 }
 
 /** The servers with a user joined to the room, our own among them, in alphabetical order. */
@@ -53,10 +55,11 @@ export async function isInRoom(ctx: RoomsContext, room: Room): Promise<boolean> 
   return (await joinedServers(ctx, room.roomNid)).includes(ctx.serverName);
 }
 
-function keep(ctx: RoomsContext, row: rooms.RoomRow | undefined): Room | undefined {
+/** `changes` is `ctx.rooms.changes` from before the row was read. */
+function keep(ctx: RoomsReader, row: rooms.RoomRow | undefined, changes: number): Room | undefined {
   const rules = row === undefined ? undefined : rulesOf(row.version);
   if (row === undefined || rules === undefined) return undefined;
   const room = Object.freeze({ roomNid: row.roomNid, roomId: row.roomId, rules });
-  ctx.rooms.keepRoom(room);
+  if (ctx.rooms.changes === changes) ctx.rooms.keepRoom(room);
   return room;
 }

@@ -1,8 +1,15 @@
-import { CONTENT_RULES, contentFindings, fileFindings } from '#storage/check.ts';
+import { checkRooms } from '#rooms/db-check.ts';
+import { RoomCache } from '#rooms/room-cache.ts';
+import { CONTENT_RULES, contentFindings, type Finding, fileFindings } from '#storage/check.ts';
+import type { Database } from '#storage/database.ts';
+import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
 import type { Config } from '../config.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
+
+/** As many as an operator reads: a database that breaks more is no less damaged. */
+const MOST_ROOM_FINDINGS = 20;
 
 /** Checks the database, whether a server uses it or not. Changes nothing. */
 export async function checkDatabase(config: Config): Promise<Outcome> {
@@ -10,7 +17,7 @@ export async function checkDatabase(config: Config): Promise<Outcome> {
   await using db = await openSqliteReadOnly(path);
   const broken = await fileFindings(db);
   // What a broken file holds is not worth judging.
-  const findings = broken.length > 0 ? broken : await contentFindings(db);
+  const findings = broken.length > 0 ? broken : [...(await contentFindings(db)), ...(await roomFindings(db))];
   if (findings.length === 0) {
     return {
       kind: 'done',
@@ -22,4 +29,17 @@ export async function checkDatabase(config: Config): Promise<Outcome> {
     kind: 'refused',
     problem: [`${path} is damaged. Stop the server and restore a backup.`, ...lines].join('\n'),
   };
+}
+
+/** What the rows of the rooms say of each other: states, ids, memberships, extremities. */
+async function roomFindings(db: Database): Promise<Finding[]> {
+  const serverName = await serverIdentity.read(db);
+  // A database that no server has used yet has no rooms.
+  if (serverName === undefined) return [];
+  const findings: Finding[] = [];
+  for await (const example of checkRooms({ db, rooms: new RoomCache(), serverName })) {
+    findings.push({ rule: 'a room is as its events make it', example });
+    if (findings.length === MOST_ROOM_FINDINGS) break;
+  }
+  return findings;
 }
