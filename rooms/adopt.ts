@@ -15,7 +15,7 @@ import { pendingRedactionOf } from './redaction.ts';
 import { groupRef, refTo, type StateRef } from './resolve-state.ts';
 import { isInRoom, makeKnown, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
-import { isPlaced } from './stored-event.ts';
+import { isPlaced, type StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import type { RoomVersionRules } from './versions.ts';
 
@@ -93,6 +93,7 @@ async function storeOutliers(
     ctx,
     accepted.map((event) => event.eventId),
   );
+  await restoreRejected(ctx, [...stored.values()]);
   const missing = accepted.filter((event) => !stored.has(event.eventId));
   const receivedTs = ctx.clock.now();
   for (let from = 0; from < missing.length; from += ROWS_AT_ONCE) {
@@ -110,6 +111,14 @@ async function storeOutliers(
     );
     await ctx.db.write('rooms.storeOutliers', (tx) => events.insertOutliers(tx, rows));
   }
+}
+
+/** What we had rejected by the state that we knew in an earlier stay counts again: it is in the state told now. */
+async function restoreRejected(ctx: RoomsContext, stored: readonly StoredEvent[]): Promise<void> {
+  const nids = stored.filter(({ status }) => status === 'rejected').map(({ nid }) => nid);
+  if (nids.length === 0) return;
+  await ctx.db.write('rooms.restoreRejected', (tx) => events.restore(tx, nids));
+  for (const nid of nids) ctx.rooms.dropEvent(nid);
 }
 
 /** Undefined where another writer was faster. */

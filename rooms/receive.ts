@@ -120,6 +120,10 @@ async function attemptReceive(
   const before = await stateToCheck(event, (keys) => stateOfRef(ctx, stateBefore, keys));
   const gap = missing.length > 0 ? stateBefore : undefined;
   const verdict = await verdictOn(ctx, event, { refused, before, how, current: { room, head, gap } });
+  if (verdict.status === 'rejected' && refused === undefined && missing.length > 0 && stored !== undefined) {
+    // A part of some state that we go by: a server that tells us another state before it does not take it away.
+    return received('rejected', verdict.reason);
+  }
   const arrival: Arrival = { event, ...verdict, stateBefore, prevEvents, isLive: how.as === 'live' };
   const placement = await placementOf(ctx, room, event, { verdict, before, how, stateBefore, stored });
   const extremities = await extremitiesAfter(ctx, room, head, arrival);

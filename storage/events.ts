@@ -127,6 +127,11 @@ const REDACT = sql<[string, string, number]>(
   'events.redact',
   'UPDATE events SET json = ?, redacted_by = ? WHERE event_nid = ? AND redacted_by IS NULL',
 );
+const RESTORE = sql<[string]>(
+  'events.restore',
+  `UPDATE events SET status = CASE WHEN state_after IS NULL THEN 'outlier' ELSE 'soft_failed' END, reason = NULL
+   WHERE event_nid {anyInt} AND status = 'rejected'`,
+);
 const INSERT_OUTGOING = sql<[number, number, number]>(
   'events.insertOutgoing',
   'INSERT INTO outgoing_events (position, room_nid, event_nid) VALUES (?, ?, ?)',
@@ -208,6 +213,11 @@ export async function place(tx: Tx, nid: number, placing: Placing): Promise<void
 /** Sets the state after a state event, which holds the numeric id that its insertion gave it. */
 export async function setStateAfter(tx: Tx, nid: number, group: StateGroup): Promise<void> {
   await tx.run(SET_STATE_AFTER, group, nid);
+}
+
+/** Makes rejected events such that may be part of a state, without letting clients see them. */
+export async function restore(tx: Tx, nids: Iterable<number>): Promise<void> {
+  await tx.run(RESTORE, anyOf(nids));
 }
 
 /** Replaces the event's text by its redacted form. True where it was not redacted before. */

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { UserId } from '#keys/ids.ts';
 import { type Adoption, adoptRoom } from '#rooms/adopt.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import { checkRooms } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
 import { adoptInvite, recordOutOfBandLeave } from '#rooms/out-of-band.ts';
@@ -153,6 +154,37 @@ test('back in a room that we had left: the state is the new one, and the old lin
   const ids = (await currentState(ctx, room.roomNid)).map(({ event }) => event.eventId).sort();
   assert.deepEqual(ids, [...built.stateMap.values()].map(({ eventId }) => eventId).sort());
   assert.equal((await memberships.of(ctx.db, room.roomNid, mallory))?.membership, 'join');
+});
+
+test('back in a room: what we had rejected and the state now holds is part of it, and authorises other events', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { members: [mallory], join_rule: 'public' });
+  await adoptRoom(ctx, await adoptionOf(ctx, built, alice));
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const raised = built.state(eve, 'm.room.power_levels', '', { users: { [mallory]: 50 } });
+  await receiveFrom(ctx, room, raised);
+  const lowered = built.state(eve, 'm.room.power_levels', '', { users: {} });
+  await receiveFrom(ctx, room, lowered);
+  const joined = built.get('m.room.member', mallory);
+  const topic = built.send(mallory, {
+    type: 'm.room.topic',
+    state_key: '',
+    content: { topic: 'late' },
+    auth_events: [raised.eventId, joined?.eventId ?? '$'],
+  });
+  assert.equal((await receiveFrom(ctx, room, topic)).kind, 'rejected');
+  const next = built.message(eve, 'next');
+  await receiveFrom(ctx, room, next);
+  await sendState(ctx, room, alice, {
+    type: 'm.room.member',
+    stateKey: alice,
+    content: { membership: 'leave' },
+  });
+  assert.equal((await adoptRoom(ctx, await adoptionOf(ctx, built, alice))).kind, 'joined');
+  assert.equal((await loadEvent(ctx, topic.eventId))?.status, 'soft_failed');
+  assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
 });
 
 test('two of our users joining by two servers at once are both in the room', async () => {

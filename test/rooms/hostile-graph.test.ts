@@ -130,3 +130,21 @@ test('the same event received by two at once has one place', async () => {
   const received = await Promise.all([1, 2, 3].map(() => receive(ctx, room, event, { as: 'live' })));
   assert.deepEqual(received.map(({ kind }) => kind).sort(), ['accepted', 'known', 'known']);
 });
+
+test('an event that a state is built upon is not rejected because a server tells another state before it', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { members: [alice] });
+  const room = await importRoom(ctx, built);
+  built.message(eve, 'not here');
+  const powerLevels = built.state(eve, 'm.room.power_levels', '', { state_default: 60 });
+  const stateBefore = [...built.stateMap.values()].map(({ eventId }) => eventId);
+  assert.equal((await receiveFrom(ctx, room, powerLevels, { as: 'outlier' })).kind, 'accepted');
+  const next = built.message(eve, 'next');
+  assert.equal((await receiveFrom(ctx, room, next, { as: 'live', stateBefore })).kind, 'accepted');
+  const lie = { as: 'history', stateBefore: [built.create.eventId] } as const;
+  assert.equal((await receiveFrom(ctx, room, powerLevels, lie)).kind, 'rejected');
+  assert.equal((await loadEvent(ctx, powerLevels.eventId))?.status, 'outlier');
+  const later = built.message(eve, 'authorised by it');
+  assert.equal((await receiveFrom(ctx, room, later)).kind, 'accepted');
+});
