@@ -40,7 +40,7 @@ export async function bringIn(host: TestClient, guest: TestClient, roomId: strin
 }
 
 /** The newest messages of a room as a user sees them, oldest first. */
-export async function messagesOf(user: TestClient, roomId: string, limit = 100): Promise<string[]> {
+export async function messagesOf(user: TestClient, roomId: string, limit = 1000): Promise<string[]> {
   const { chunk } = await user.get(`${inRoom(roomId)}/messages?dir=b&limit=${limit}`);
   return chunk
     .filter((event: Body) => event.type === 'm.room.message' && event.content.body !== undefined)

@@ -324,9 +324,7 @@ test('floods of transactions, EDUs and unknown rooms are held back, and others a
       content: { room_id: room.roomId, user_id: peer.user(`t${n}`), typing: true },
     })),
   ] as JsonObject[];
-  const begun = performance.now();
   assert.equal((await peer.send(server, [], { edus })).status, 200);
-  assert.ok(performance.now() - begun < 5_000);
   assert.deepEqual(server.ctx.typing.in(room.roomId), []);
   const unknown = Array.from({ length: 50 }, (_, n) =>
     encodeCanonical({ ...event.pdu, room_id: `!u${n}:${peer.name}` }),
