@@ -6,7 +6,8 @@ import type { RoomVersionRules } from '../versions.ts';
 import { differenceOfConflicted } from './auth-difference.ts';
 import type { AuthGraph } from './auth-graph.ts';
 import { conflictsOf, type StateIds } from './conflicts.ts';
-import { type Algorithm, fullConflictedSetOf, resolveV2 } from './v2.ts';
+import { type ConflictsV1, conflictsOfV1, resolveV1 } from './v1.ts';
+import { fullConflictedSetOf, resolveV2 } from './v2.ts';
 
 export type { AuthGraph } from './auth-graph.ts';
 export type { StateIds } from './conflicts.ts';
@@ -17,9 +18,10 @@ export type { StateIds } from './conflicts.ts';
  * an event was not loaded.
  */
 export function resolve(rules: RoomVersionRules, stateSets: readonly StateIds[], graph: AuthGraph): StateIds {
+  if (rules.stateResolution === 'v1') return resolveV1(graph, conflictsOfV1(stateSets));
   const conflicts = conflictsOf(stateSets);
   if (conflicts.conflicted.size === 0) return conflicts.unconflicted;
-  return resolveV2(algorithmOf(rules), graph, { stateSets, conflicts });
+  return resolveV2(rules.stateResolution, graph, { stateSets, conflicts });
 }
 
 /**
@@ -34,6 +36,7 @@ export function missingFor(
   stateSets: readonly StateIds[],
   graph: AuthGraph,
 ): EventId[] {
+  if (rules.stateResolution === 'v1') return missingForV1(graph, conflictsOfV1(stateSets));
   const conflicts = conflictsOf(stateSets);
   if (conflicts.conflicted.size === 0) return [];
   const missing = notLoaded(graph, conflicts.conflicted);
@@ -49,7 +52,7 @@ export function missingFor(
     if (missing.length > 0) return missing;
   }
 
-  const algorithm = algorithmOf(rules);
+  const algorithm = rules.stateResolution;
   // 2.1 checks against what it builds from nothing, never against the unconflicted state.
   if (algorithm === 'v2.1') return [];
   const keys = new Set([stateMapKey('m.room.power_levels', '')]);
@@ -63,9 +66,16 @@ export function missingFor(
   );
 }
 
-function algorithmOf({ version, stateResolution }: RoomVersionRules): Algorithm {
-  if (stateResolution === 'v1') throw new Error(`state resolution for room version ${version} is not served`);
-  return stateResolution;
+/** Version 1 looks at the events in conflict, and at what authorises them where all agree; at no auth chains. */
+function missingForV1(graph: AuthGraph, { unconflicted, conflicting }: ConflictsV1): EventId[] {
+  const inConflict = [...conflicting.values()].flatMap((eventIds) => [...eventIds]);
+  const missing = inConflict.filter((eventId) => graph.event(eventId) === undefined);
+  if (missing.length > 0) return missing;
+  const keys = new Set(inConflict.flatMap((eventId) => authKeysOf(graph.event(eventId))));
+  const authorising = [...keys].map((key) => unconflicted.get(key));
+  return authorising
+    .filter((eventId) => eventId !== undefined)
+    .filter((eventId) => graph.event(eventId) === undefined);
 }
 
 function authKeysOf(event: Event | undefined): string[] {

@@ -18,7 +18,12 @@ export interface GraphEvent {
   readonly content: JsonObject;
   readonly auth: readonly string[];
   readonly ts: number;
+  /** Looked at in room version 1 only. */
+  readonly depth?: number;
 }
+
+/** An event that gets its place in the graph later. */
+export type Draft = Omit<GraphEvent, 'id' | 'auth' | 'ts' | 'depth'>;
 
 export const CREATE = stateMapKey('m.room.create', '');
 
@@ -51,7 +56,7 @@ export class EventGraph implements AuthGraph {
   }
 
   /** Adds an event; where the version implies the create event, its auth events do not name it. */
-  add({ id, type, state_key, sender, content, auth, ts }: GraphEvent): Event {
+  add({ id, type, state_key, sender, content, auth, ts, depth = 1 }: GraphEvent): Event {
     const isCreate = type === 'm.room.create';
     const roomId: RoomId = '!create';
     const named = this.rules.createInAuthEvents ? auth : auth.filter((name) => name !== 'create');
@@ -60,7 +65,7 @@ export class EventGraph implements AuthGraph {
       state_key,
       sender,
       content: this.#contentFor(type, sender, content),
-      depth: 1,
+      depth,
       origin_server_ts: ts,
       prev_events: isCreate ? [] : [auth.every((name) => name === 'create') ? '$create' : '$before'],
       auth_events: named.map(idOf),
@@ -90,7 +95,7 @@ export class EventGraph implements AuthGraph {
   }
 
   /** The names of the events that authorise an event to be made in a state. */
-  authFor(draft: Omit<GraphEvent, 'id' | 'auth' | 'ts'>, state: StateIds): string[] {
+  authFor(draft: Draft, state: StateIds): string[] {
     const keys = authEventKeys({ ...draft, stateKey: draft.state_key }, this.rules);
     const ids = keys.map(({ type, stateKey }) => state.get(stateMapKey(type, stateKey)));
     return ids.filter((id) => id !== undefined).map((id) => id.slice(1));

@@ -7,7 +7,7 @@ import { missingFor, resolve } from '#rooms/state-res/resolve.ts';
 import { EventGraph } from './event-graph.ts';
 import { randomRoom } from './random-room.ts';
 
-const VERSIONS = ['10', '11', '12'];
+const VERSIONS = ['1', '2', '10', '11', '12'];
 
 function sorted(state: StateIds): [string, EventId][] {
   return [...state].sort(([a], [b]) => (a < b ? -1 : 1));

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import type { EventId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { stateMapKey } from '#rooms/event.ts';
-import { CREATOR, EventGraph, type GraphEvent } from './event-graph.ts';
+import { CREATOR, type Draft, EventGraph, type GraphEvent } from './event-graph.ts';
 
 const KINDS = [
   'join',
@@ -59,35 +59,42 @@ export function randomRoom(version: string, maxLength = 60): fc.Arbitrary<Random
 function play(version: string, moves: readonly Move[]): RandomRoom {
   const graph = new EventGraph(version);
   const made: GraphEvent[] = [];
+  const depths: number[] = [0];
   const states: Map<string, EventId>[] = [new Map()];
-  const send = (branch: number, draft: Omit<GraphEvent, 'id' | 'auth' | 'ts'>, skew: number): void => {
+  const send = (branch: number, draft: Draft, skew: number): void => {
     const state = states[branch % states.length] ?? new Map<string, EventId>();
     // Ids in an order of their own, so that ties are broken otherwise than by age.
     const id = made.length === 0 ? 'create' : `e${(made.length * 37) % 101}-${made.length}`;
-    const event = { ...draft, id, auth: graph.authFor(draft, state), ts: made.length + skew };
+    const at = branch % states.length;
+    const depth = (depths[at] ?? 0) + 1;
+    const event = { ...draft, id, auth: graph.authFor(draft, state), ts: made.length + skew, depth };
     const added = graph.add(event);
     if (graph.refusal(added, state) !== undefined) {
       graph.events.delete(added.eventId);
       return;
     }
     made.push(event);
+    depths[at] = depth;
     state.set(stateMapKey(draft.type, draft.state_key), added.eventId);
   };
   for (const draft of opening()) send(0, draft, 0);
   for (const { kind, branch, actor, target, level, skew } of moves) {
     const at = branch % states.length;
     if (kind === 'fork') {
-      if (states.length < 4) states.push(new Map(states[at]));
+      if (states.length >= 4) continue;
+      states.push(new Map(states[at]));
+      depths.push(depths[at] ?? 0);
     } else if (kind === 'merge') {
       const other = target % states.length;
       const merged = graph.resolve([states[at] ?? new Map(), states[other] ?? new Map()]);
       states[at] = new Map(merged);
+      depths[at] = Math.max(depths[at] ?? 0, depths[other] ?? 0);
     } else send(at, draftOf(kind, { actor, target, level }), skew);
   }
   return { graph, made, states };
 }
 
-function opening(): Omit<GraphEvent, 'id' | 'auth' | 'ts'>[] {
+function opening(): Draft[] {
   return [
     { type: 'm.room.create', state_key: '', sender: CREATOR, content: {} },
     { type: 'm.room.member', state_key: CREATOR, sender: CREATOR, content: { membership: 'join' } },
@@ -108,14 +115,14 @@ function opening(): Omit<GraphEvent, 'id' | 'auth' | 'ts'>[] {
   ];
 }
 
-function power(sender: UserId, users: JsonObject): Omit<GraphEvent, 'id' | 'auth' | 'ts'> {
+function power(sender: UserId, users: JsonObject): Draft {
   return { type: 'm.room.power_levels', state_key: '', sender, content: { users } };
 }
 
 function draftOf(
   kind: Exclude<Move['kind'], 'fork' | 'merge'>,
   { actor, target, level }: Pick<Move, 'actor' | 'target' | 'level'>,
-): Omit<GraphEvent, 'id' | 'auth' | 'ts'> {
+): Draft {
   const sender = USERS[actor] ?? CREATOR;
   const other = USERS[target] ?? CREATOR;
   const member = (state_key: UserId, membership: string) => ({

@@ -1,0 +1,144 @@
+/**
+ * State resolution, version 1 (room version 1): https://spec.matrix.org/v1.19/rooms/v1/#state-resolution
+ *
+ * "The resolved state is built up in a number of passes; here we use R to refer to the results of the resolution
+ * so far."
+ *
+ * 1. "Start by setting R to the union of the states to be resolved, excluding any conflicting events."
+ * 2. "First we resolve conflicts between m.room.power_levels events. If there is no conflict, this step is skipped,
+ *    otherwise:"
+ *    a. "Assemble all the m.room.power_levels events from the states to be resolved into a list."
+ *    b. "Sort the list by ascending depth then descending sha1(event_id)."
+ *    c. "Add the first event in the list to R."
+ *    d. "For each subsequent event in the list, check that the event would be allowed by the authorisation rules for
+ *       a room in state R. If the event would be allowed, then update R with the event and continue with the next
+ *       event in the list. If it would not be allowed, stop and continue below with m.room.join_rules events."
+ * 3. "Repeat the above process for conflicts between m.room.join_rules events."
+ * 4. "Repeat the above process for conflicts between m.room.member events."
+ * 5. "No other events affect the authorisation rules, so for all other conflicts, just pick the event with the
+ *    highest depth and lowest sha1(event_id) that passes authentication in R and add it to R."
+ *
+ * The algorithm looks at no auth chains. It is known to set state back; room version 2 replaced it.
+ */
+import { createHash } from 'node:crypto';
+import type { EventId } from '#keys/ids.ts';
+import { checkStateDependent } from '../auth/check.ts';
+import { type Event, splitStateMapKey, stateMapKey } from '../event.ts';
+import { type AuthGraph, loadedEvent } from './auth-graph.ts';
+import type { StateIds } from './conflicts.ts';
+
+/** What a set of states agree and disagree on, as version 1 has it. */
+export interface ConflictsV1 {
+  readonly unconflicted: StateIds;
+  /** By `stateMapKey`, the events that stand there, two at least. */
+  readonly conflicting: ReadonlyMap<string, ReadonlySet<EventId>>;
+}
+
+const POWER_LEVELS = stateMapKey('m.room.power_levels', '');
+
+/** The resolution of states that differ in `conflicts`. Every event that it looks at is in `graph`. */
+export function resolveV1(graph: AuthGraph, { unconflicted, conflicting }: ConflictsV1): StateIds {
+  // Step 1.
+  const state = new Map(unconflicted);
+  // Steps 2 to 4.
+  for (const pass of [isPowerLevels, isJoinRules, isMember]) {
+    const resolved = new Map<string, EventId>();
+    for (const [key, eventIds] of conflicting) {
+      if (pass(key)) resolved.set(key, lastAllowed(graph, eventIds, state));
+    }
+    // All of a pass are checked against the same R: else the result would depend on which user comes first.
+    for (const [key, eventId] of resolved) state.set(key, eventId);
+  }
+  // Step 5.
+  const others = new Map<string, EventId>();
+  for (const [key, eventIds] of conflicting) {
+    if (!state.has(key)) others.set(key, highestAllowed(graph, eventIds, state));
+  }
+  for (const [key, eventId] of others) state.set(key, eventId);
+  return state;
+}
+
+/**
+ * "A conflict occurs between states where those states have different event_ids for the same (event_type,
+ * state_key)": unlike in version 2, a state that lacks a key is in conflict with none.
+ */
+export function conflictsOfV1(stateSets: readonly StateIds[]): ConflictsV1 {
+  const unconflicted = new Map<string, EventId>();
+  const conflicting = new Map<string, Set<EventId>>();
+  for (const state of stateSets) {
+    for (const [key, eventId] of state) {
+      const known = unconflicted.get(key);
+      const others = conflicting.get(key);
+      if (others !== undefined) others.add(eventId);
+      else if (known === undefined) unconflicted.set(key, eventId);
+      else if (known !== eventId) {
+        unconflicted.delete(key);
+        conflicting.set(key, new Set([known, eventId]));
+      }
+    }
+  }
+  return { unconflicted, conflicting };
+}
+
+/** Step 2, a to d, for the events under one key. */
+function lastAllowed(graph: AuthGraph, eventIds: ReadonlySet<EventId>, state: StateIds): EventId {
+  const [first, ...others] = sortedByDepth(graph, eventIds);
+  if (first === undefined) throw new Error('there is no conflict without events');
+  let last = first;
+  for (const event of others) {
+    if (!isAllowed(graph, event, state, last)) break;
+    last = event;
+  }
+  return last.eventId;
+}
+
+/**
+ * Step 5 for the events under one key. "Just pick the event [...] that passes authentication in R" leaves open what
+ * to pick where none does. The servers of the network then take the event with the lowest depth and highest sha1,
+ * and so must we: else the state would differ between us and them.
+ */
+function highestAllowed(graph: AuthGraph, eventIds: ReadonlySet<EventId>, state: StateIds): EventId {
+  const sorted = sortedByDepth(graph, eventIds);
+  const picked = sorted.findLast((event) => isAllowed(graph, event, state)) ?? sorted[0];
+  if (picked === undefined) throw new Error('there is no conflict without events');
+  return picked.eventId;
+}
+
+/** "Sort the list by ascending depth then descending sha1(event_id)." */
+function sortedByDepth(graph: AuthGraph, eventIds: ReadonlySet<EventId>): Event[] {
+  const hashed = [...eventIds].map((eventId) => ({
+    event: loadedEvent(graph, eventId),
+    sha1: sha1(eventId),
+  }));
+  hashed.sort((x, y) => x.event.depth - y.event.depth || (x.sha1 < y.sha1 ? 1 : -1));
+  return hashed.map(({ event }) => event);
+}
+
+/** "Check that the event would be allowed by the authorisation rules for a room in state R", with one event in it. */
+function isAllowed(graph: AuthGraph, event: Event, state: StateIds, put?: Event): boolean {
+  const reason = checkStateDependent(event, {
+    get(type, stateKey) {
+      if (put !== undefined && put.type === type && put.stateKey === stateKey) return put;
+      const eventId = state.get(stateMapKey(type, stateKey));
+      return eventId === undefined ? undefined : loadedEvent(graph, eventId);
+    },
+  });
+  return reason === undefined;
+}
+
+/** Only with an empty state key do they say anything. */
+function isPowerLevels(key: string): boolean {
+  return key === POWER_LEVELS;
+}
+
+function isJoinRules(key: string): boolean {
+  return splitStateMapKey(key).type === 'm.room.join_rules';
+}
+
+function isMember(key: string): boolean {
+  return splitStateMapKey(key).type === 'm.room.member';
+}
+
+function sha1(eventId: EventId): string {
+  return createHash('sha1').update(eventId).digest('hex');
+}
