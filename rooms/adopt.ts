@@ -80,7 +80,8 @@ function stateOf(state: readonly VerifiedEvent[], judged: Judged): Map<string, V
 /** Why the join cannot be: by its auth events, or by the state before it. */
 function refusal(join: Event, judged: Judged, state: ReadonlyMap<string, Event>): string | undefined {
   if (!state.has(stateMapKey('m.room.create', ''))) return 'The state has no valid create event';
-  return judge(join, judged.byId) ?? checkStateDependent(join, authStateOf(state.values()));
+  const refused = judge(join, judged.byId) ?? checkStateDependent(join, authStateOf(state.values()));
+  return refused?.reason;
 }
 
 /** In portions: nothing refers to these events yet, so that it is no harm if the join ends here. */

@@ -26,8 +26,8 @@ export async function buildTemplate(ctx: RoomsContext, room: Room, draft: Draft)
   if (line.cited.length === 0) return { kind: 'forbidden', reason: 'The server is not in the room' };
   const state = await stateFor(ctx, line, draft);
   const template = bareEvent(partsUpon(ctx, line, draft, state));
-  const reason = checkStateDependent(eventFrom(template, room.rules), state);
-  return reason === undefined ? { kind: 'ok', template } : { kind: 'forbidden', reason };
+  const refusal = checkStateDependent(eventFrom(template, room.rules), state);
+  return refusal === undefined ? { kind: 'ok', template } : { kind: 'forbidden', reason: refusal.reason };
 }
 
 /**

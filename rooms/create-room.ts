@@ -67,7 +67,8 @@ function planOf(ctx: RoomsContext, room: NewRoom): Plan | Extract<RoomCreation, 
     return refused('M_INVALID_PARAM', 'room_alias_name is not the localpart of a room alias');
   }
   const malformed = checkPowerLevelsContent(room.powerLevelContentOverride ?? {}, rules);
-  if (malformed !== undefined) return refused('M_BAD_JSON', `power_level_content_override: ${malformed}`);
+  if (malformed !== undefined)
+    return refused('M_BAD_JSON', `power_level_content_override: ${malformed.reason}`);
   const initial = initialEvents(room, { rules, serverName: ctx.serverName, alias });
   if (initial.kind === 'invalid') return refused('M_BAD_JSON', initial.reason);
   if (room.creationContent?.['m.federate'] === false && remoteInvites(ctx, room).length > 0) {

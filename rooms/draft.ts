@@ -2,7 +2,7 @@
 
 import { belongsTo, type EventId } from '#keys/ids.ts';
 import type { TransactionKey } from '#storage/client-transactions.ts';
-import { type AuthState, checkStateDependent, checkStateIndependent } from './auth/check.ts';
+import { type AuthState, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
 import { authEventKeys, type StateKey } from './auth/select.ts';
 import { type Built, buildEvent, MAX_EVENT_DEPTH } from './build-event.ts';
 import type { RoomsContext } from './context.ts';
@@ -78,8 +78,8 @@ export async function tryDraft(
   const built = buildUpon(ctx, line, draft, state);
   if (built.kind === 'invalid') return built;
   const { event } = built;
-  const reason = checkIndependent(event, state) ?? checkStateDependent(event, state);
-  if (reason !== undefined) return { kind: 'forbidden', reason };
+  const refusal = checkIndependent(event, state) ?? checkStateDependent(event, state);
+  if (refusal !== undefined) return { kind: 'forbidden', reason: refusal.reason };
   const redacter = {
     event,
     create: state.get('m.room.create', ''),
@@ -175,7 +175,7 @@ function buildUpon(ctx: RoomsContext, line: Line, draft: Draft, state: AuthState
 }
 
 /** Messages cite what we chose ourselves; state events, and who tries a second create event, are checked whole. */
-function checkIndependent(event: Event, state: AuthState): string | undefined {
+function checkIndependent(event: Event, state: AuthState): Refusal | undefined {
   if (event.stateKey === undefined && event.type !== 'm.room.create') return undefined;
   const cited = new Map<EventId, Event>();
   for (const { type, stateKey } of authEventKeys(event, event.rules)) {

@@ -2,7 +2,7 @@
 
 import { setImmediate } from 'node:timers/promises';
 import type { EventId } from '#keys/ids.ts';
-import { authStateOf, checkStateDependent, checkStateIndependent } from './auth/check.ts';
+import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
 import { createEventIdOf } from './hashes.ts';
@@ -35,7 +35,7 @@ export async function judgeTold(
   const rejected = new Map<EventId, string>();
   for (const [index, event] of inAuthOrder(unique).entries()) {
     if (index % AT_ONCE === AT_ONCE - 1) await setImmediate();
-    const reason = event.roomId === roomId ? judge(event, byId) : 'The event is of another room';
+    const reason = event.roomId === roomId ? judge(event, byId)?.reason : 'The event is of another room';
     byId.set(event.eventId, reason === undefined ? event : 'rejected');
     if (reason === undefined) accepted.push(event);
     else rejected.set(event.eventId, reason);
@@ -44,7 +44,7 @@ export async function judgeTold(
 }
 
 /** Why an event does not stand by its auth events, which are in `byId`; or undefined. */
-export function judge(event: Event, byId: ReadonlyMap<EventId, Event | 'rejected'>): string | undefined {
+export function judge(event: Event, byId: ReadonlyMap<EventId, Event | 'rejected'>): Refusal | undefined {
   const createId = event.rules.roomIdIsCreateHash ? createEventIdOf(event.roomId) : undefined;
   const implied = createId === undefined || event.type === 'm.room.create' ? undefined : byId.get(createId);
   const create = implied === 'rejected' ? undefined : implied;
@@ -53,8 +53,8 @@ export function judge(event: Event, byId: ReadonlyMap<EventId, Event | 'rejected
     const authEvent = byId.get(eventId);
     if (authEvent !== undefined) named.set(eventId, authEvent);
   }
-  const reason = checkStateIndependent(event, named, create);
-  if (reason !== undefined) return reason;
+  const refusal = checkStateIndependent(event, named, create);
+  if (refusal !== undefined) return refusal;
   const state = [...named.values()].filter((authEvent) => authEvent !== 'rejected');
   return checkStateDependent(event, authStateOf(create === undefined ? state : [create, ...state]));
 }

@@ -100,7 +100,7 @@ async function attemptReceive(
   const authEvents = await loadAuthEvents(ctx, event);
   if (authEvents.missing.length > 0) return { kind: 'missing', auth: authEvents.missing, prev: [] };
   // Check 4.
-  const refused = judge(event, authEvents.byId) ?? (await checkOnlyCreate(ctx, room, event));
+  const refused = judge(event, authEvents.byId)?.reason ?? (await checkOnlyCreate(ctx, room, event));
   if (how.as === 'outlier') return storeUnplaced(ctx, room, event, refused);
 
   const prevEvents = await loadEvents(ctx, event.prevEvents);
@@ -211,13 +211,13 @@ async function verdictOn(
     readonly current: Parameters<typeof currentStateFor>[2];
   },
 ): Promise<Verdict> {
-  const rejected = on.refused ?? checkStateDependent(event, on.before);
+  const rejected = on.refused ?? checkStateDependent(event, on.before)?.reason;
   if (rejected !== undefined) return { status: 'rejected', reason: rejected };
   // History is judged by its own time alone.
   if (on.how.as !== 'live') return { status: 'accepted', reason: undefined };
   // A room whose state we do not know yet has nothing to soft-fail by.
   if (on.current.head.stateGroup === 0) return { status: 'accepted', reason: undefined };
-  const reason = checkStateDependent(event, await currentStateFor(ctx, event, on.current));
+  const reason = checkStateDependent(event, await currentStateFor(ctx, event, on.current))?.reason;
   return reason === undefined ? { status: 'accepted', reason } : { status: 'soft_failed', reason };
 }
 

@@ -2,19 +2,22 @@
 import { serverNameOf } from '#keys/ids.ts';
 import type { Event } from '../event.ts';
 import type { PowerLevels } from '../power.ts';
+import { type Refusal, refuse } from './refusal.ts';
 
 /** v1-v5 rule 4: `m.room.aliases`. */
-export function checkAliases(event: Event): string | undefined {
+export function checkAliases(event: Event): Refusal | undefined {
   // v1 4.1: If event has no `state_key`, reject.
-  if (event.stateKey === undefined) return 'An aliases event has a state key';
+  if (event.stateKey === undefined) return refuse('v1 4.1', 'An aliases event has a state key');
   // v1 4.2: If sender's domain doesn't match `state_key`, reject.
-  if (serverNameOf(event.sender) !== event.stateKey) return 'The state key is not the server of the sender';
+  if (serverNameOf(event.sender) !== event.stateKey) {
+    return refuse('v1 4.2', 'The state key is not the server of the sender');
+  }
   // v1 4.3: Otherwise, allow.
   return undefined;
 }
 
 /** v1-v2 rule 11: `m.room.redaction`. */
-export function checkRedaction(event: Event, power: PowerLevels): string | undefined {
+export function checkRedaction(event: Event, power: PowerLevels): Refusal | undefined {
   // v1 11.1: If the `sender`'s power level is greater than or equal to the *redact level*, allow.
   if (power.of(event.sender) >= power.redact) return undefined;
   // v1 11.2: If the domain of the `event_id` of the event being redacted is the same as the domain of the
@@ -24,5 +27,5 @@ export function checkRedaction(event: Event, power: PowerLevels): string | undef
     return undefined;
   }
   // v1 11.3: Otherwise, reject.
-  return 'The sender may not redact the event of another server';
+  return refuse('v1 11.3', 'The sender may not redact the event of another server');
 }

@@ -8,12 +8,13 @@ import { type JsonObject, objectAt, own } from '#keys/json.ts';
 import type { Event } from '../event.ts';
 import { creatorsOf, levelOf, levelsOf, powerOf } from '../power.ts';
 import type { RoomVersionRules } from '../versions.ts';
+import { type Refusal, refuse } from './refusal.ts';
 import type { AuthState } from './state.ts';
 
 const LEVELS = ['users_default', 'events_default', 'state_default', 'ban', 'redact', 'kick', 'invite'];
 
 /** Why a power levels event is not allowed in a state, or undefined where it is. */
-export function checkPowerLevels(event: Event, state: AuthState): string | undefined {
+export function checkPowerLevels(event: Event, state: AuthState): Refusal | undefined {
   const create = state.get('m.room.create', '');
   const malformed = checkPowerLevelsContent(event.content, event.rules) ?? checkCreatorsAbsent(event, create);
   if (malformed !== undefined) return malformed;
@@ -29,21 +30,23 @@ export function checkPowerLevels(event: Event, state: AuthState): string | undef
   );
 }
 
-/** Whether the content is written as the room version has it, whatever the state: a reason, or undefined. */
-export function checkPowerLevelsContent(content: JsonObject, rules: RoomVersionRules): string | undefined {
+/** Why the content is not as the room version writes it, whatever the state; or undefined. */
+export function checkPowerLevelsContent(content: JsonObject, rules: RoomVersionRules): Refusal | undefined {
   if (rules.powerLevels === 'integers') {
     // v10 9.1: If any of the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`,
     // `kick`, or `invite` in `content` are present and not an integer, reject.
     for (const key of LEVELS) {
       const value = own(content, key);
-      if (value !== undefined && levelOf(value, rules) === undefined) return `${key} is not an integer`;
+      if (value !== undefined && levelOf(value, rules) === undefined) {
+        return refuse('v10 9.1', `${key} is not an integer`);
+      }
     }
     // v10 9.2: If either of the properties `events` or `notifications` in `content` are present and not an object
     // with values that are integers, reject.
     for (const key of ['events', 'notifications']) {
       const value = own(content, key);
       if (value !== undefined && levelsOf(value, rules) === undefined) {
-        return `${key} is not an object of integers`;
+        return refuse('v10 9.2', `${key} is not an object of integers`);
       }
     }
   }
@@ -52,11 +55,12 @@ export function checkPowerLevelsContent(content: JsonObject, rules: RoomVersionR
   const users = own(content, 'users');
   if (users === undefined) return undefined;
   const levels = levelsOf(users, rules);
-  if (levels === undefined) return 'users is not an object of integers';
-  return levels.keys().every(isUserId) ? undefined : 'users has a key that is not a user id';
+  if (levels === undefined) return refuse('v10 9.3', 'users is not an object of integers');
+  if (levels.keys().every(isUserId)) return undefined;
+  return refuse('v10 9.3', 'users has a key that is not a user id');
 }
 
-function checkCreatorsAbsent(event: Event, create: Event | undefined): string | undefined {
+function checkCreatorsAbsent(event: Event, create: Event | undefined): Refusal | undefined {
   if (!event.rules.privilegedCreators || create === undefined) return undefined;
   const users = objectAt(event.content, 'users') ?? {};
   // v12 10.4: If the `users` property in `content` contains the `sender` of the `m.room.create` event or any of
@@ -64,52 +68,56 @@ function checkCreatorsAbsent(event: Event, create: Event | undefined): string | 
   const named = creatorsOf(create)
     .values()
     .some((creator) => own(users, creator) !== undefined);
-  return named ? 'users names a creator of the room' : undefined;
+  return named ? refuse('v12 10.4', 'users names a creator of the room') : undefined;
 }
 
 /**
  * v10 9.5: For the properties `users_default`, `events_default`, `state_default`, `ban`, `redact`, `kick`,
  * `invite` check if they were added, changed or removed.
  */
-function checkChangedLevels(previous: JsonObject, event: Event, level: number): string | undefined {
+function checkChangedLevels(previous: JsonObject, event: Event, level: number): Refusal | undefined {
   for (const key of LEVELS) {
     const before = levelOf(own(previous, key), event.rules);
     const after = levelOf(own(event.content, key), event.rules);
     if (before === after) continue;
+    const reason = `${key} is above the power of the sender`;
     // v10 9.5.1: If the current value is higher than the `sender`'s current power level, reject.
+    if (isAbove(before, level)) return refuse('v10 9.5.1', reason);
     // v10 9.5.2: If the new value is higher than the `sender`'s current power level, reject.
-    if (isAbove(before, level) || isAbove(after, level)) return `${key} is above the power of the sender`;
+    if (isAbove(after, level)) return refuse('v10 9.5.2', reason);
   }
   return undefined;
 }
 
 /** v10 9.6 and 9.7: the entries of `events` and, from v6, of `notifications`. */
-function checkChangedEntries(previous: JsonObject, event: Event, level: number): string | undefined {
+function checkChangedEntries(previous: JsonObject, event: Event, level: number): Refusal | undefined {
   for (const property of event.rules.notificationLevelsChecked ? ['events', 'notifications'] : ['events']) {
     for (const [key, before, after] of changesOf(property, previous, event)) {
+      const reason = `${property} changes ${JSON.stringify(key)}, which is above the power of the sender`;
       // v10 9.6.1: For each entry being changed in, or removed from: if the current value is greater than the
       // `sender`'s current power level, reject.
+      if (isAbove(before, level)) return refuse('v10 9.6.1', reason);
       // v10 9.7.1: For each entry being added to, or changed in: if the new value is greater than the `sender`'s
       // current power level, reject.
-      if (isAbove(before, level) || isAbove(after, level)) {
-        return `${property} changes ${JSON.stringify(key)}, which is above the power of the sender`;
-      }
+      if (isAbove(after, level)) return refuse('v10 9.7.1', reason);
     }
   }
   return undefined;
 }
 
 /** v10 9.8 and 9.9: the entries of `users`. */
-function checkChangedUsers(previous: JsonObject, event: Event, level: number): string | undefined {
+function checkChangedUsers(previous: JsonObject, event: Event, level: number): Refusal | undefined {
   for (const [userId, before, after] of changesOf('users', previous, event)) {
     // v10 9.8.1: For each entry being changed in, or removed from, the `users` property, other than the `sender`'s
     // own entry: if the current value is greater than or equal to the `sender`'s current power level, reject.
     if (userId !== event.sender && before !== undefined && before >= level) {
-      return `users changes ${userId}, who is not below the power of the sender`;
+      return refuse('v10 9.8.1', `users changes ${userId}, who is not below the power of the sender`);
     }
     // v10 9.9.1: For each entry being added to, or changed in, the `users` property: if the new value is greater
     // than the `sender`'s current power level, reject.
-    if (isAbove(after, level)) return `users lifts ${userId} above the power of the sender`;
+    if (isAbove(after, level)) {
+      return refuse('v10 9.9.1', `users lifts ${userId} above the power of the sender`);
+    }
   }
   return undefined;
 }

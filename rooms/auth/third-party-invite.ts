@@ -3,6 +3,7 @@ import { type PublicKey, publicKeyFrom, verifySync } from '#keys/ed25519.ts';
 import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import { signableBytes } from '#keys/sign-json.ts';
 import type { Event } from '../event.ts';
+import { type Refusal, refuse } from './refusal.ts';
 import type { AuthState } from './state.ts';
 
 /**
@@ -16,28 +17,33 @@ export function checkThirdPartyInvite(
   event: Event,
   state: AuthState,
   targetMembership: string | undefined,
-): string | undefined {
+): Refusal | undefined {
   // v10 4.4.1.1: If *target user* is banned, reject.
-  if (targetMembership === 'ban') return 'The user is banned from the room';
+  if (targetMembership === 'ban') return refuse('v10 4.4.1.1', 'The user is banned from the room');
   // v10 4.4.1.2: If `content.third_party_invite` does not have a `signed` property, reject.
   const signed = objectAt(objectAt(event.content, 'third_party_invite') ?? {}, 'signed');
-  if (signed === undefined) return 'The third-party invite is not signed';
+  if (signed === undefined) return refuse('v10 4.4.1.2', 'The third-party invite is not signed');
   // v10 4.4.1.3: If `signed` does not have `mxid` and `token` properties, reject.
   const mxid = stringAt(signed, 'mxid');
   const token = stringAt(signed, 'token');
-  if (mxid === undefined || token === undefined) return 'The third-party invite lacks mxid or token';
+  if (mxid === undefined || token === undefined) {
+    return refuse('v10 4.4.1.3', 'The third-party invite lacks mxid or token');
+  }
   // v10 4.4.1.4: If `mxid` does not match `state_key`, reject.
-  if (mxid !== event.stateKey) return 'The third-party invite is for another user';
+  if (mxid !== event.stateKey) return refuse('v10 4.4.1.4', 'The third-party invite is for another user');
   // v10 4.4.1.5: If there is no `m.room.third_party_invite` event in the current room state with `state_key`
   // matching `token`, reject.
   const invite = state.get('m.room.third_party_invite', token);
-  if (invite === undefined) return 'There is no third-party invite with this token';
+  if (invite === undefined) return refuse('v10 4.4.1.5', 'There is no third-party invite with this token');
   // v10 4.4.1.6: If `sender` does not match `sender` of the `m.room.third_party_invite`, reject.
-  if (event.sender !== invite.sender) return 'The third-party invite was sent by another user';
+  if (event.sender !== invite.sender) {
+    return refuse('v10 4.4.1.6', 'The third-party invite was sent by another user');
+  }
   // v10 4.4.1.7: If any signature in `signed` matches any public key in the `m.room.third_party_invite` event,
   // allow.
   // v10 4.4.1.8: Otherwise, reject.
-  return isSignedByAny(signed, publicKeysOf(invite.content)) ? undefined : 'The third-party invite is forged';
+  const isGenuine = isSignedByAny(signed, publicKeysOf(invite.content));
+  return isGenuine ? undefined : refuse('v10 4.4.1.8', 'The third-party invite is forged');
 }
 
 function isSignedByAny(signed: JsonObject, publicKeys: readonly PublicKey[]): boolean {

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { keyPairFromSeed, type SigningKeyPair } from '#keys/ed25519.ts';
 import { type EventId, type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
-import { authStateOf, checkStateDependent, checkStateIndependent } from '#rooms/auth/check.ts';
+import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from '#rooms/auth/check.ts';
 import { authEventKeys } from '#rooms/auth/select.ts';
 import { type Event, eventFrom, stateMapKey } from '#rooms/event.ts';
 import { signEvent } from '#rooms/sign-event.ts';
@@ -181,6 +181,11 @@ export class TestRoom {
 
   /** Why an event is not allowed: by its auth events, and by the state of this line. */
   check(event: Event): string | undefined {
+    return this.refusal(event)?.reason;
+  }
+
+  /** As `check`, with the rule. */
+  refusal(event: Event): Refusal | undefined {
     const authEvents = new Map(
       event.authEvents.flatMap((id): [EventId, Event][] => {
         const authEvent = this.events.get(id);

@@ -31,7 +31,9 @@ function createWith(version: string, change: Record<string, JsonObject[string] |
 }
 
 function checkCreate(event: Event): string | undefined {
-  return checkStateIndependent(event, none, undefined) ?? checkStateDependent(event, authStateOf([]));
+  const refusal =
+    checkStateIndependent(event, none, undefined) ?? checkStateDependent(event, authStateOf([]));
+  return refusal?.reason;
 }
 
 for (const version of VERSIONS) {
@@ -117,10 +119,10 @@ test('v12 2: an event whose room id is not that of an accepted create event is r
   const message = room.draft(ALICE, { type: 'm.room.message' });
   const authEvents = new Map(room.events);
   assert.equal(checkStateIndependent(message, authEvents, room.create), undefined);
-  assert.match(checkStateIndependent(message, authEvents, undefined) ?? '', /create event/);
-  assert.match(checkStateIndependent(message, authEvents, other.create) ?? '', /create event/);
+  assert.match(checkStateIndependent(message, authEvents, undefined)?.reason ?? '', /create event/);
+  assert.match(checkStateIndependent(message, authEvents, other.create)?.reason ?? '', /create event/);
   const notCreate = { ...room.last, eventId: room.create.eventId };
-  assert.match(checkStateIndependent(message, authEvents, notCreate) ?? '', /create event/);
+  assert.match(checkStateIndependent(message, authEvents, notCreate)?.reason ?? '', /create event/);
 });
 
 for (const version of VERSIONS) {
@@ -165,10 +167,10 @@ for (const version of VERSIONS) {
     const [id] = usual;
     assert.ok(id);
     const rejected = new Map<EventId, Event | 'rejected'>([...room.events, [id, 'rejected']]);
-    assert.match(checkStateIndependent(event, rejected, room.create) ?? '', /was rejected/);
+    assert.match(checkStateIndependent(event, rejected, room.create)?.reason ?? '', /was rejected/);
     const unknown = new Map(room.events);
     unknown.delete(id);
-    assert.match(checkStateIndependent(event, unknown, room.create) ?? '', /not known/);
+    assert.match(checkStateIndependent(event, unknown, room.create)?.reason ?? '', /not known/);
   });
 
   test(`v${version} ${first}.5: an auth event of another room is rejected`, () => {
@@ -177,7 +179,7 @@ for (const version of VERSIONS) {
     const ids = usual.filter((id) => id !== room.get('m.room.member', ALICE)?.eventId);
     const event = withAuth([...ids, foreign.eventId]);
     const known = new Map([...room.events, ...other.events]);
-    assert.match(checkStateIndependent(event, known, room.create) ?? '', /another room/);
+    assert.match(checkStateIndependent(event, known, room.create)?.reason ?? '', /another room/);
   });
 }
 
@@ -268,7 +270,7 @@ for (const version of VERSIONS) {
     const room = roomOf(ALICE, { version });
     const message = room.draft(ALICE, { type: 'm.room.message' });
     const state = authStateOf([...room.stateMap.values()].filter(({ type }) => type !== 'm.room.create'));
-    assert.match(checkStateDependent(message, state) ?? '', /no create event/);
+    assert.match(checkStateDependent(message, state)?.reason ?? '', /no create event/);
   });
 }
 

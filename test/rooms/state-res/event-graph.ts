@@ -91,7 +91,7 @@ export class EventGraph implements AuthGraph {
     const events = [...state.values()]
       .map((id) => this.events.get(id))
       .filter((found) => found !== undefined);
-    return checkStateDependent(event, authStateOf(events));
+    return checkStateDependent(event, authStateOf(events))?.reason;
   }
 
   /** The names of the events that authorise an event to be made in a state. */
