@@ -10,6 +10,7 @@ import { type Event, splitStateMapKey, stateMapKey } from './event.ts';
 import { type Judged, judge, judgeTold } from './judge-told.ts';
 import { loadEvents } from './load.ts';
 import { groupOf, newEvent, persist } from './persist.ts';
+import { restore } from './provisional.ts';
 import { receiveLocked } from './receive.ts';
 import { pendingRedactionOf } from './redaction.ts';
 import { groupRef, refTo, type StateRef } from './resolve-state.ts';
@@ -118,7 +119,7 @@ async function storeOutliers(
 async function restoreRejected(ctx: RoomsContext, stored: readonly StoredEvent[]): Promise<void> {
   const nids = stored.filter(({ status }) => status === 'rejected').map(({ nid }) => nid);
   if (nids.length === 0) return;
-  await ctx.db.write('rooms.restoreRejected', (tx) => events.restore(tx, nids));
+  await ctx.db.write('rooms.restoreRejected', (tx) => restore(tx, nids));
   for (const nid of nids) ctx.rooms.dropEvent(nid);
 }
 

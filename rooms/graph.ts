@@ -123,7 +123,10 @@ function inRoom(room: Room, events: ReadonlyMap<EventId, StoredEvent>): StoredEv
   return [...events.values()].filter((stored) => stored.roomNid === room.roomNid && isPlaced(stored));
 }
 
-/** "rejected events [...] should not be relayed". */
+/**
+ * Rejected events are not relayed. "Soft failed events are returned in `/backfill` and `/get_missing_events` responses
+ * only if the requests include events referencing the soft failed events", from where alone a walk comes to them.
+ */
 function isServed(stored: StoredEvent): boolean {
-  return stored.status === 'accepted';
+  return stored.status !== 'rejected';
 }

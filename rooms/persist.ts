@@ -16,6 +16,7 @@ import type { Tx } from '#storage/database.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as events from '#storage/events.ts';
 import * as memberships from '#storage/memberships.ts';
+import * as provisionalRejections from '#storage/provisional-rejections.ts';
 import * as rooms from '#storage/rooms.ts';
 import { apply, type StateGroup } from '#storage/state-groups.ts';
 import { nidOf, nidsOf } from '#storage/state-keys.ts';
@@ -150,7 +151,10 @@ async function writeEvent(
     receivedTs: ctx.clock.now(),
   };
   const nid = outlier?.nid ?? (await events.insert(tx, newEvent(room, event, fields)));
-  if (outlier !== undefined) await events.place(tx, nid, { ...fields, json: event.json });
+  if (outlier !== undefined) {
+    await events.place(tx, nid, { ...fields, json: event.json });
+    if (outlier.status === 'rejected') await provisionalRejections.drop(tx, [nid]);
+  }
   let stateAfter = stateBefore;
   if (changesState && event.stateKey !== undefined) {
     const key = await nidOf(tx, event.type, event.stateKey);

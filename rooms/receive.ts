@@ -10,7 +10,6 @@
  */
 
 import type { EventId } from '#keys/ids.ts';
-import * as events from '#storage/events.ts';
 import { type AuthState, checkStateDependent } from './auth/check.ts';
 import { authEventKeys, type StateKey } from './auth/select.ts';
 import type { RoomsContext } from './context.ts';
@@ -19,8 +18,9 @@ import { type Arrival, extremitiesAfter } from './extremities.ts';
 import { createEventIdOf } from './hashes.ts';
 import { judge } from './judge-told.ts';
 import { loadEvent, loadEvents } from './load.ts';
-import { newEvent, type Placement, persist } from './persist.ts';
-import { effectOf, pendingRedactionOf, REDACTER_KEYS, redactedEvent } from './redaction.ts';
+import { type Placement, persist } from './persist.ts';
+import { awaitedAmong, type Standing, storeUnplaced, waitingFor } from './provisional.ts';
+import { effectOf, pendingRedactionOf, REDACTER_KEYS } from './redaction.ts';
 import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './resolve-state.ts';
 import { joinedServers, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
@@ -30,7 +30,12 @@ import { isPlaced, type StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 
 export type Received =
-  | { readonly kind: 'accepted' | 'soft_failed' | 'rejected' | 'known'; readonly reason?: string }
+  | {
+      readonly kind: 'accepted' | 'soft_failed' | 'rejected' | 'known';
+      readonly reason?: string;
+      /** Rejected as far as is known: it is judged anew when it, or what it waits for, arrives (`provisional.ts`). */
+      readonly provisional?: true;
+    }
   /** Fetch these, have them received, oldest first, and then this event again. */
   | { readonly kind: 'missing'; readonly auth: readonly EventId[]; readonly prev: readonly EventId[] };
 
@@ -52,6 +57,8 @@ export interface ReceiveOptions {
 }
 
 const ATTEMPTS = 5;
+/** How many events one arrival lets be judged anew; the others wait for their own. */
+const MOST_AGAIN = 100;
 const FOREIGN_PREV_EVENT = 'A prev event is of another room';
 
 /** Receives one event, under the room's lock. Never throws for what the event says. */
@@ -71,11 +78,51 @@ export async function receiveLocked(
   event: VerifiedEvent,
   how: ReceiveOptions,
 ): Promise<Received> {
+  const received = await receiveOne(ctx, room, event, how);
+  if (isSettled(received)) await judgeWaiting(ctx, room, event.eventId, how.as);
+  return received;
+}
+
+async function receiveOne(
+  ctx: RoomsContext,
+  room: Room,
+  event: VerifiedEvent,
+  how: ReceiveOptions,
+): Promise<Received> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const received = await attemptReceive(ctx, room, event, how);
     if (received !== undefined) return received;
   }
   throw new Error(`the room was written by others ${ATTEMPTS} times while an event was received`);
+}
+
+/** True where the event is here now, and the verdict on it final. */
+function isSettled(received: Received): boolean {
+  return received.kind !== 'missing' && received.kind !== 'known' && received.provisional !== true;
+}
+
+/** Judges anew what was rejected for lack of an event that is here now, and then what waited for that. */
+async function judgeWaiting(
+  ctx: RoomsContext,
+  room: Room,
+  arrived: EventId,
+  as: ReceiveOptions['as'],
+): Promise<void> {
+  const settled = new Set([arrived]);
+  let left = MOST_AGAIN;
+  // A set hands out what is added to it while it is walked.
+  for (const eventId of settled) {
+    if (left <= 0) return;
+    for (const event of await waitingFor(ctx, room, eventId, left)) {
+      left -= 1;
+      // One after the other: each may be what the next waits for.
+      let received: Received = { kind: 'missing', auth: [], prev: [] };
+      if (event.authEvents.includes(eventId))
+        received = await receiveOne(ctx, room, event, { as: 'outlier' });
+      const placed = await receiveOne(ctx, room, event, { as: as === 'history' ? 'history' : 'live' });
+      if (isSettled(received) || isSettled(placed)) settled.add(event.eventId);
+    }
+  }
 }
 
 /** Positions for `count` events of history, the first for the oldest. They lie below all that were there. */
@@ -95,24 +142,27 @@ async function attemptReceive(
 ): Promise<Received | undefined> {
   if (event.roomId !== room.roomId) return { kind: 'rejected', reason: 'The event is of another room' };
   const stored = await loadEvent(ctx, event.eventId);
-  if (stored !== undefined && (isPlaced(stored) || how.as === 'outlier')) return known(stored);
+  if (stored !== undefined && !isOpen(stored, how)) return known(stored);
 
   const authEvents = await loadAuthEvents(ctx, event);
   if (authEvents.missing.length > 0) return { kind: 'missing', auth: authEvents.missing, prev: [] };
-  // Check 4.
-  const refused = judge(event, authEvents.byId)?.reason ?? (await checkOnlyCreate(ctx, room, event));
-  if (how.as === 'outlier') return storeUnplaced(ctx, room, event, refused);
+  const standing = await standingOf(ctx, room, event, authEvents);
+  const refused = standing.reason;
+  const unplaced = { ...standing, stored };
+  if (how.as === 'outlier') return storedUnplaced(ctx, room, event, unplaced);
 
   const prevEvents = await loadEvents(ctx, event.prevEvents);
   if (prevEvents.values().some((prevEvent) => prevEvent.roomNid !== room.roomNid)) {
     // The state after it is that of another room: there is none to judge the event by.
-    return stored === undefined ? storeUnplaced(ctx, room, event, FOREIGN_PREV_EVENT) : known(stored);
+    if (stored !== undefined) return known(stored);
+    return storedUnplaced(ctx, room, event, { ...unplaced, reason: FOREIGN_PREV_EVENT, waitsFor: [] });
   }
+  if (standing.waitsFor.length > 0) return storedUnplaced(ctx, room, event, unplaced);
   const missing = event.prevEvents.filter((eventId) => !isPlaced(prevEvents.get(eventId)));
   if (missing.length > 0 && how.stateBefore === undefined) {
     // Without a state there is no place for it, and what is rejected anyhow is not worth fetching one.
     if (refused === undefined) return { kind: 'missing', auth: [], prev: missing };
-    return stored === undefined ? storeUnplaced(ctx, room, event, refused) : known(stored);
+    return stored === undefined ? storedUnplaced(ctx, room, event, unplaced) : known(stored);
   }
 
   const head = await headOf(ctx, room.roomNid);
@@ -120,9 +170,10 @@ async function attemptReceive(
   const before = await stateToCheck(event, (keys) => stateOfRef(ctx, stateBefore, keys));
   const gap = missing.length > 0 ? stateBefore : undefined;
   const verdict = await verdictOn(ctx, event, { refused, before, how, current: { room, head, gap } });
-  if (verdict.status === 'rejected' && refused === undefined && missing.length > 0 && stored !== undefined) {
-    // A part of some state that we go by: a server that tells us another state before it does not take it away.
-    return received('rejected', verdict.reason);
+  if (verdict.status === 'rejected' && refused === undefined && missing.length > 0) {
+    // What is a part of some state that we go by is not taken away by who tells us another state before it.
+    if (stored?.status === 'outlier') return received('rejected', verdict.reason);
+    return storedUnplaced(ctx, room, event, { reason: verdict.reason, waitsFor: missing, stored });
   }
   const arrival: Arrival = { event, ...verdict, stateBefore, prevEvents, isLive: how.as === 'live' };
   const placement = await placementOf(ctx, room, event, { verdict, before, how, stateBefore, stored });
@@ -132,9 +183,40 @@ async function attemptReceive(
   return received(verdict.status, verdict.reason);
 }
 
+/** False where the last word on a stored event has been said, as far as `how` may say one. */
+function isOpen(stored: StoredEvent, how: ReceiveOptions): boolean {
+  return !isPlaced(stored) && (how.as !== 'outlier' || stored.status === 'rejected');
+}
+
+/** Check 4. */
+async function standingOf(
+  ctx: RoomsContext,
+  room: Room,
+  event: Event,
+  authEvents: AuthEvents,
+): Promise<Standing> {
+  const refusal = judge(event, authEvents.byId);
+  if (refusal === undefined) return { reason: await checkOnlyCreate(ctx, room, event), waitsFor: [] };
+  const waitsFor = refusal.rule === 'v10 2.3' ? await awaitedAmong(ctx, authEvents.stored) : [];
+  return { reason: refusal.reason, waitsFor };
+}
+
+async function storedUnplaced(
+  ctx: RoomsContext,
+  room: Room,
+  event: VerifiedEvent,
+  unplaced: Standing & { readonly stored: StoredEvent | undefined },
+): Promise<Received> {
+  await storeUnplaced(ctx, room, event, unplaced);
+  const { reason, waitsFor } = unplaced;
+  const verdict = received(reason === undefined ? 'accepted' : 'rejected', reason);
+  return waitsFor.length === 0 ? verdict : { ...verdict, provisional: true };
+}
+
 /** The events in `auth_events`, and the create event, which they do not name in every version. */
 interface AuthEvents {
   readonly byId: ReadonlyMap<EventId, Event | 'rejected'>;
+  readonly stored: readonly StoredEvent[];
   readonly missing: readonly EventId[];
 }
 
@@ -148,7 +230,7 @@ async function loadAuthEvents(ctx: RoomsContext, event: Event): Promise<AuthEven
   const byId = new Map<EventId, Event | 'rejected'>();
   for (const [eventId, { status, event }] of stored)
     byId.set(eventId, status === 'rejected' ? 'rejected' : event);
-  return { byId, missing };
+  return { byId, stored: [...stored.values()], missing };
 }
 
 /** A room begins once: a second create event would have the state of the room begin anew. */
@@ -274,29 +356,6 @@ async function placementOf(
   };
 }
 
-/** Stores an event without a place in the graph: an outlier, or rejected. */
-async function storeUnplaced(
-  ctx: RoomsContext,
-  room: Room,
-  event: VerifiedEvent,
-  refused: string | undefined,
-): Promise<Received> {
-  const status = refused === undefined ? 'outlier' : 'rejected';
-  const redactedBy = await pendingRedactionOf(ctx, event);
-  const row = newEvent(room, redactedBy === undefined ? event : redactedEvent(event), {
-    position: undefined,
-    status,
-    reason: refused,
-    stateBefore: undefined,
-    stateAfter: undefined,
-    redactedBy,
-    txn: undefined,
-    receivedTs: ctx.clock.now(),
-  });
-  await ctx.db.write('rooms.storeUnplaced', (tx) => events.insertOutliers(tx, [row]));
-  return received(refused === undefined ? 'accepted' : 'rejected', refused);
-}
-
 function known(stored: StoredEvent): Received {
   return received('known', stored.reason);
 }
@@ -304,6 +363,6 @@ function known(stored: StoredEvent): Received {
 function received(
   kind: 'accepted' | 'soft_failed' | 'rejected' | 'known',
   reason: string | undefined,
-): Received {
+): Exclude<Received, { kind: 'missing' }> {
   return reason === undefined ? { kind } : { kind, reason };
 }
