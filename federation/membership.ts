@@ -11,6 +11,7 @@ import {
 } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { canonicalContent } from '#rooms/build-event.ts';
+import { carrySettingsOnJoin } from '#rooms/carry-settings.ts';
 import { loadNid } from '#rooms/load.ts';
 import { changeMembership } from '#rooms/membership-local.ts';
 import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
@@ -46,6 +47,12 @@ export interface Join {
 
 /** Joins one of our users to a room. To join again changes nothing. */
 export async function join(ctx: FederationContext, wanted: Join): Promise<MembershipResult> {
+  const result = await joinAnywhere(ctx, wanted);
+  if (result.kind === 'ok') await carrySettingsOnJoin(ctx, wanted.userId, result.roomId);
+  return result;
+}
+
+async function joinAnywhere(ctx: FederationContext, wanted: Join): Promise<MembershipResult> {
   const { userId, roomIdOrAlias, via = [], content = {} } = wanted;
   if (!fits(content)) return invalid;
   const resolved = isRoomAlias(roomIdOrAlias)

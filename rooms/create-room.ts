@@ -4,6 +4,7 @@ import { belongsTo, isRoomAlias, type RoomAlias, type RoomId, type UserId } from
 import * as aliases from '#storage/aliases.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
 import { checkPowerLevelsContent } from './auth/power-levels.ts';
+import { carrySettings, predecessorOf } from './carry-settings.ts';
 import type { RoomsContext } from './context.ts';
 import { type InitialEvent, initialEvents, invited, type NewRoom } from './initial-events.ts';
 import { getRoom } from './room.ts';
@@ -93,14 +94,16 @@ async function start(ctx: RoomsContext, room: NewRoom, plan: Plan): Promise<Room
   return { kind: 'created', roomId: started.roomId, invites: remoteInvites(ctx, room) };
 }
 
-/** Makes the room known by its alias and in the directory. */
+/** Makes the room known by its alias and in the directory, and takes over what its creator had set in another one. */
 async function announce(ctx: RoomsContext, room: NewRoom, { alias }: Plan, roomId: RoomId): Promise<void> {
-  if (alias === undefined && room.visibility !== 'public') return;
+  const from = predecessorOf(room.creationContent ?? {});
+  if (alias === undefined && room.visibility !== 'public' && from === undefined) return;
   const made = await getRoom(ctx, roomId);
   if (made === undefined) throw new Error(`the room ${roomId} was made and is not there`);
   await ctx.db.write('rooms.announce', async (tx) => {
     if (alias !== undefined) await aliases.assign(tx, alias, room.creator, roomId);
     if (room.visibility === 'public') await roomDirectory.publish(tx, made.roomNid, ctx.clock.now());
+    if (from !== undefined) await carrySettings(ctx, tx, room.creator, { from, to: roomId });
   });
 }
 
@@ -113,8 +116,8 @@ function remoteInvites(ctx: RoomsContext, room: NewRoom): UserId[] {
   return invited(room).filter((userId) => !belongsTo(userId, ctx.serverName));
 }
 
-/** The id of a room whose version does not derive it from the create event; otherwise it does not count. */
-function newRoomId(ctx: RoomsContext): RoomId {
+/** An id for a room whose version does not derive it from the create event; otherwise it does not count. */
+export function newRoomId(ctx: RoomsContext): RoomId {
   const letters = Array.from({ length: OPAQUE_ID_LENGTH }, () => LETTERS[randomInt(LETTERS.length)]);
   return `!${letters.join('')}:${ctx.serverName}`;
 }

@@ -1,10 +1,10 @@
 /** The published room directory: https://spec.matrix.org/v1.19/client-server-api/#published-room-directory */
-import type { RoomId } from '#keys/ids.ts';
 import { isRoomId } from '#keys/ids.ts';
-import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
 import type { RoomsContext } from './context.ts';
 import { loadNids } from './load.ts';
+import { aliasIn, nameIn, type PublicRoom, publicRoom, STATE_TYPES, topicIn } from './room-entry.ts';
 
 export interface PublicRoomsQuery {
   /** At most this many rooms; 100 unless given, 500 at most. */
@@ -23,14 +23,6 @@ export interface PublicRoomsFilter {
   readonly roomTypes?: readonly (string | null)[] | undefined;
 }
 
-/** `PublishedRoomsChunk` of the specification. */
-export interface PublicRoom extends JsonObject {
-  readonly room_id: RoomId;
-  readonly num_joined_members: number;
-  readonly world_readable: boolean;
-  readonly guest_can_join: boolean;
-}
-
 /** The body of an answer to `/publicRooms`. */
 export interface PublicRooms extends JsonObject {
   readonly chunk: readonly PublicRoom[];
@@ -42,17 +34,6 @@ const MAX_LIMIT = 500;
 const BATCH = 100;
 /** Rooms that one query looks at; it answers with what it has found by then, and a token to go on. */
 const MOST_SEEN = 5_000;
-
-const STATE_TYPES = [
-  'm.room.avatar',
-  'm.room.canonical_alias',
-  'm.room.create',
-  'm.room.guest_access',
-  'm.room.history_visibility',
-  'm.room.join_rules',
-  'm.room.name',
-  'm.room.topic',
-];
 
 type Direction = 'after' | 'before';
 
@@ -152,52 +133,6 @@ function isListed(state: ReadonlyMap<string, JsonObject>, query: PublicRoomsQuer
   if (genericSearchTerm === undefined || genericSearchTerm === '') return true;
   const term = genericSearchTerm.toLowerCase();
   return [nameIn(state), topicIn(state), aliasIn(state)].some((text) => text?.toLowerCase().includes(term));
-}
-
-function publicRoom(room: roomDirectory.PublishedRoom, state: ReadonlyMap<string, JsonObject>): PublicRoom {
-  const text = (type: string, key: string) => nonEmpty(stringAt(state.get(type) ?? {}, key));
-  const optional = {
-    name: nameIn(state),
-    topic: topicIn(state),
-    canonical_alias: aliasIn(state),
-    avatar_url: text('m.room.avatar', 'url'),
-    join_rule: text('m.room.join_rules', 'join_rule'),
-    room_type: text('m.room.create', 'type'),
-  };
-  const present = Object.entries(optional).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined,
-  );
-  return {
-    room_id: room.roomId,
-    num_joined_members: room.joinedMembers,
-    world_readable: text('m.room.history_visibility', 'history_visibility') === 'world_readable',
-    guest_can_join: text('m.room.guest_access', 'guest_access') === 'can_join',
-    ...Object.fromEntries(present),
-  };
-}
-
-function nameIn(state: ReadonlyMap<string, JsonObject>): string | undefined {
-  return nonEmpty(stringAt(state.get('m.room.name') ?? {}, 'name'));
-}
-
-function aliasIn(state: ReadonlyMap<string, JsonObject>): string | undefined {
-  return nonEmpty(stringAt(state.get('m.room.canonical_alias') ?? {}, 'alias'));
-}
-
-/** "The plain text topic of the room. Omitted if no `text/plain` mimetype exists in `m.room.topic`." */
-function topicIn(state: ReadonlyMap<string, JsonObject>): string | undefined {
-  const content = state.get('m.room.topic') ?? {};
-  const block = objectAt(content, 'm.topic');
-  if (block === undefined) return nonEmpty(stringAt(content, 'topic'));
-  const texts: Json = own(block, 'm.text') ?? [];
-  const plain = (Array.isArray(texts) ? texts : []).find(
-    (text: Json) => isObject(text) && (stringAt(text, 'mimetype') ?? 'text/plain') === 'text/plain',
-  );
-  return isObject(plain) ? nonEmpty(stringAt(plain, 'body')) : undefined;
-}
-
-function nonEmpty(text: string | undefined): string | undefined {
-  return text === '' ? undefined : text;
 }
 
 /** Tokens for the pages behind and before this one. */

@@ -9,6 +9,7 @@ import type { Event } from './event.ts';
 import { powerOf } from './power.ts';
 import { getRoom, isInRoom, type Room } from './room.ts';
 import { currentStateEvents } from './state.ts';
+import type { Viewer } from './visibility.ts';
 
 /** Whether a user may join a room for being in another one, and who of ours says so. */
 export type RestrictedJoin =
@@ -39,7 +40,7 @@ export async function authoriseRestrictedJoin(
   const current = await memberships.of(ctx.db, room.roomNid, userId);
   if (current?.membership === 'join' || current?.membership === 'invite') return { kind: 'not_needed' };
 
-  const verdict = await meetsCondition(ctx, state.get('m.room.join_rules', ''), userId);
+  const verdict = await meetsCondition(ctx, state.get('m.room.join_rules', ''), { userId });
   if (verdict === 'no') return { kind: 'refused' };
   if (verdict === 'unknown') return { kind: 'unable_to_authorise' };
 
@@ -49,11 +50,14 @@ export async function authoriseRestrictedJoin(
   return by === undefined ? { kind: 'unable_to_grant' } : { kind: 'authorised', by };
 }
 
-/** "A joining server [must satisfy] at least one of the conditions specified by `m.room.join_rules`." */
-async function meetsCondition(
+/**
+ * Whether one of the rooms whose members may join has this user, or a user of this server; `unknown` where only other
+ * servers can tell. "A joining server [must satisfy] at least one of the conditions specified by `m.room.join_rules`."
+ */
+export async function meetsCondition(
   ctx: RoomsContext,
   joinRules: Event | undefined,
-  userId: UserId,
+  viewer: Viewer,
 ): Promise<'yes' | 'no' | 'unknown'> {
   let verdict: 'no' | 'unknown' = 'no';
   for (const roomId of allowedRooms(joinRules)) {
@@ -63,13 +67,18 @@ async function meetsCondition(
       verdict = 'unknown';
       continue;
     }
-    if ((await memberships.of(ctx.db, room.roomNid, userId))?.membership === 'join') return 'yes';
+    if (await isJoined(ctx, room.roomNid, viewer)) return 'yes';
   }
   return verdict;
 }
 
+async function isJoined(ctx: RoomsContext, roomNid: number, viewer: Viewer): Promise<boolean> {
+  if ('server' in viewer) return memberships.serverIsIn(ctx.db, roomNid, viewer.server);
+  return (await memberships.of(ctx.db, roomNid, viewer.userId))?.membership === 'join';
+}
+
 /** The rooms whose members may join: the `m.room_membership` conditions. Malformed ones count as not met. */
-function allowedRooms(joinRules: Event | undefined): Set<RoomId> {
+export function allowedRooms(joinRules: Event | undefined): Set<RoomId> {
   const allow: Json = (joinRules === undefined ? undefined : own(joinRules.content, 'allow')) ?? [];
   const rooms = new Set<RoomId>();
   for (const condition of Array.isArray(allow) ? allow : []) {

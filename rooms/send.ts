@@ -173,7 +173,8 @@ async function draftOnce(
   return { eventId: drafted.eventId };
 }
 
-async function planFor(ctx: RoomsContext, room: Room, line: Line): Promise<PersistPlan> {
+/** What the line writes, to be sent to the other servers of the room where there are any. */
+export async function planFor(ctx: RoomsContext, room: Room, line: Line): Promise<PersistPlan> {
   const servers = await joinedServers(ctx, room.roomNid);
   const concernsOthers =
     servers.some((server) => server !== ctx.serverName) ||

@@ -1,9 +1,11 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type EventId, isRoomId, type RoomId } from '#keys/ids.ts';
+import type { Tx } from '#storage/database.ts';
 import * as rooms from '#storage/rooms.ts';
 import type { RoomsContext } from './context.ts';
 import { type Line, planOf, tryDraft } from './draft.ts';
 import { roomIdOfCreate } from './hashes.ts';
-import { writePlan } from './persist.ts';
+import { type Persisted, type PersistPlan, writePlan } from './persist.ts';
 import { groupRef } from './resolve-state.ts';
 import { getRoom, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
@@ -27,6 +29,7 @@ export type Started =
 /** Not a place in the database yet: events are built and checked before the room has a row. */
 const NO_ROW = 0;
 const ATTEMPTS = 10;
+const DRAFTS_AT_ONCE = 100;
 
 /** Starts a room with its first events, all in one transaction. */
 export async function startRoom(ctx: RoomsContext, start: RoomStart): Promise<Started> {
@@ -40,9 +43,32 @@ export async function startRoom(ctx: RoomsContext, start: RoomStart): Promise<St
 /** Undefined where there is such a room already: with the next millisecond the id would be another. */
 async function attemptStart(
   ctx: RoomsContext,
-  { rules, drafts }: RoomStart,
+  start: RoomStart,
   laterMs: number,
 ): Promise<Started | undefined> {
+  const drafted = await draftStart(ctx, start, laterMs);
+  if (drafted === undefined || drafted.kind === 'refused') return drafted;
+  const { line } = drafted;
+  const plan = await planOf(ctx, line, false);
+  const persisted = await ctx.db.write('rooms.start', (tx) => writeStart(ctx, tx, line, plan));
+  if (persisted.kind === 'conflict') return undefined;
+  const { roomId } = line.room;
+  return { kind: 'started', roomId, eventIds: line.drafted.map(({ event }) => event.eventId) };
+}
+
+export type DraftedStart =
+  | { readonly kind: 'drafted'; readonly line: Line }
+  | Extract<Started, { kind: 'refused' }>;
+
+/**
+ * The first events of a room, built, signed and checked; nothing is written. The create event is dated `laterMs`
+ * milliseconds later than it would be. Undefined where there is such a room already.
+ */
+export async function draftStart(
+  ctx: RoomsContext,
+  { rules, drafts }: RoomStart,
+  laterMs: number,
+): Promise<DraftedStart | undefined> {
   const [first, ...others] = drafts;
   if (first?.type !== 'm.room.create') throw new Error('a room starts with its create event');
   const originServerTs = (first.originServerTs ?? ctx.clock.now()) + laterMs;
@@ -58,20 +84,22 @@ async function attemptStart(
   for (const [index, draft] of others.entries()) {
     const drafted = await tryDraft(ctx, inRoom, { ...draft, roomId });
     if (drafted.kind !== 'ok') return { kind: 'refused', index: index + 1, reason: drafted.reason };
+    // A long list must not hold up everybody else.
+    if (index % DRAFTS_AT_ONCE === DRAFTS_AT_ONCE - 1) await nextTurn();
   }
-  if (!(await write(ctx, inRoom))) return undefined;
-  return { kind: 'started', roomId, eventIds: inRoom.drafted.map(({ event }) => event.eventId) };
+  return { kind: 'drafted', line: inRoom };
 }
 
-/** False where somebody else has made the same room meanwhile. */
-async function write(ctx: RoomsContext, line: Line): Promise<boolean> {
+/** Writes a drafted room. `conflict` where somebody else has made the same room meanwhile. */
+export async function writeStart(
+  ctx: RoomsContext,
+  tx: Tx,
+  line: Line,
+  plan: PersistPlan,
+): Promise<Persisted> {
   const { roomId, rules } = line.room;
-  const plan = await planOf(ctx, line, false);
-  const persisted = await ctx.db.write('rooms.start', async (tx) => {
-    const room: Room = { roomNid: await rooms.insert(tx, roomId, rules.version), roomId, rules };
-    return writePlan(ctx, tx, room, plan);
-  });
-  return persisted.kind === 'persisted';
+  const room: Room = { roomNid: await rooms.insert(tx, roomId, rules.version), roomId, rules };
+  return writePlan(ctx, tx, room, plan);
 }
 
 function emptyLine(room: Room): Line {

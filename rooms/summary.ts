@@ -1,6 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync: the RoomSummary */
 import type { UserId } from '#keys/ids.ts';
-import { stringAt } from '#keys/json.ts';
+import { isStringArray, own, stringAt } from '#keys/json.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as roomMembers from '#storage/room-members.ts';
 import type { RoomsContext } from './context.ts';
@@ -17,6 +17,9 @@ export interface RoomSummary {
 
 /** "This should be the first 5 members of the room" */
 const HEROES = 5;
+/** The name in use, and that of the proposal. */
+const SERVICE_MEMBERS = ['io.element.functional_members', 'm.member_hints'];
+const MOST_SERVICE_MEMBERS = 100;
 
 /** The summary of a room's current state for one user. */
 export async function summaryFor(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<RoomSummary> {
@@ -32,13 +35,26 @@ export async function summaryFor(ctx: RoomsContext, roomNid: number, userId: Use
 /**
  * "The first 5 members of the room, ordered by stream ordering, which are joined or invited. The list must never
  * include the client's own user ID. When no joined or invited members are available, this should consist of the
- * banned and left users."
+ * banned and left users." Nor are users among them who serve the others, such as bots: a conversation of two
+ * with a bot is named after the other one (MSC4171).
  */
 async function heroesOf(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<readonly UserId[]> {
-  const which = { besides: userId, limit: HEROES };
+  const which = { besides: [userId, ...(await serviceMembers(ctx, roomNid))], limit: HEROES };
   const present = await roomMembers.first(ctx.db, roomNid, { ...which, memberships: ['join', 'invite'] });
   if (present.length > 0) return present;
   return roomMembers.first(ctx.db, roomNid, { ...which, memberships: ['leave', 'ban'] });
+}
+
+async function serviceMembers(ctx: RoomsContext, roomNid: number): Promise<readonly string[]> {
+  const events = await currentStateEvents(
+    ctx,
+    roomNid,
+    SERVICE_MEMBERS.map((type) => ({ type, stateKey: '' })),
+  );
+  return events.flatMap(({ event }) => {
+    const named = own(event.content, 'service_members');
+    return isStringArray(named) ? named.slice(0, MOST_SERVICE_MEMBERS) : [];
+  });
 }
 
 /** "Required if the room's m.room.name or m.room.canonical_alias state events are unset or empty." */

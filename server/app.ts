@@ -42,11 +42,15 @@ import { receiptsRoutes } from './routes/receipts.ts';
 import { redactionRoutes } from './routes/redaction.ts';
 import { registrationRoutes } from './routes/registration.ts';
 import { registrationPageRoutes } from './routes/registration-page.ts';
+import { roomEventByTimestampRoutes } from './routes/room-event-by-timestamp.ts';
 import { roomSendRoutes } from './routes/room-send.ts';
 import { roomStateRoutes } from './routes/room-state.ts';
+import { roomSummaryRoutes } from './routes/room-summary.ts';
+import { roomUpgradesRoutes } from './routes/room-upgrades.ts';
 import { roomsRoutes } from './routes/rooms.ts';
 import { rootPageRoutes } from './routes/root-page.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
+import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { syncRoutes } from './routes/sync.ts';
 import { tagsRoutes } from './routes/tags.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
@@ -78,9 +82,13 @@ const clientRoutes: readonly Routes[] = [
   readMarkersRoutes,
   receiptsRoutes,
   redactionRoutes,
+  roomEventByTimestampRoutes,
   roomSendRoutes,
   roomStateRoutes,
+  roomSummaryRoutes,
+  roomUpgradesRoutes,
   roomsRoutes,
+  spaceHierarchyRoutes,
   syncRoutes,
   tagsRoutes,
   typingRoutes,

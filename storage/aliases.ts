@@ -47,6 +47,8 @@ const RELEASE = sql<[string, string]>(
   "DELETE FROM aliases WHERE alias = ? AND creator = ? AND room_id = ''",
 );
 const REMOVE = sql<[string]>('aliases.remove', "DELETE FROM aliases WHERE alias = ? AND room_id <> ''");
+const MOVE = sql<[string, string]>('aliases.move', 'UPDATE aliases SET room_id = ? WHERE room_id = ?');
+const REMOVE_OF_ROOM = sql<[string]>('aliases.removeOfRoom', 'DELETE FROM aliases WHERE room_id = ?');
 
 /** A reservation that a crash has left behind is free after this time. */
 const RESERVED_MS = 10 * 60 * 1000;
@@ -87,6 +89,16 @@ export async function release(tx: Tx, alias: RoomAlias, creator: UserId): Promis
 /** Removes an alias. False where there was none. */
 export async function remove(tx: Tx, alias: RoomAlias): Promise<boolean> {
   return (await tx.run(REMOVE, alias)) === 1;
+}
+
+/** Points all aliases of one room to another. */
+export async function move(tx: Tx, from: RoomId, to: RoomId): Promise<void> {
+  await tx.run(MOVE, to, from);
+}
+
+/** Removes all aliases of a room; answers how many there were. */
+export function removeOfRoom(tx: Tx, roomId: RoomId): Promise<number> {
+  return tx.run(REMOVE_OF_ROOM, roomId);
 }
 
 function fromRow(row: Row): AliasRow {

@@ -12,7 +12,7 @@ interface Row {
 const FIRST = sql<[number, string, string, number], Row>(
   'roomMembers.first',
   `SELECT user_id FROM memberships
-   WHERE room_nid = ? AND membership {anyOf} AND user_id <> ? ORDER BY position, user_id LIMIT ?`,
+   WHERE room_nid = ? AND membership {anyOf} AND NOT (user_id {anyOf}) ORDER BY position, user_id LIMIT ?`,
 );
 
 /** Names every membership, so that the index on (room_nid, membership, server_name) serves. */
@@ -23,17 +23,32 @@ const OF_SERVER = sql<[number, string], Row>(
    ORDER BY CASE membership WHEN 'join' THEN 0 ELSE 1 END, position, user_id`,
 );
 
-/** The first users with some memberships, in the order of their last change, without one user. */
+const INVITED_OF_SERVER = sql<[number, string], Row>(
+  'roomMembers.invitedOfServer',
+  `SELECT user_id FROM memberships
+   WHERE room_nid = ? AND membership = 'invite' AND server_name = ? ORDER BY server_name LIMIT 1`,
+);
+
+/** The first users with some memberships, in the order of their last change, without some users. */
 export async function first(
   reader: Reader,
   roomNid: number,
-  which: { readonly memberships: readonly Membership[]; readonly besides: UserId; readonly limit: number },
+  which: {
+    readonly memberships: readonly Membership[];
+    readonly besides: readonly string[];
+    readonly limit: number;
+  },
 ): Promise<UserId[]> {
-  const rows = await reader.all(FIRST, roomNid, anyOf(which.memberships), which.besides, which.limit);
+  const rows = await reader.all(FIRST, roomNid, anyOf(which.memberships), anyOf(which.besides), which.limit);
   return rows.map((row) => row.user_id);
 }
 
 /** Every user of a server who is or ever was a member in any way, those joined first, the oldest before others. */
 export async function ofServer(reader: Reader, roomNid: number, server: ServerName): Promise<UserId[]> {
   return (await reader.all(OF_SERVER, roomNid, server)).map((row) => row.user_id);
+}
+
+/** True where a user of the server is invited. */
+export async function serverIsInvited(reader: Reader, roomNid: number, server: ServerName): Promise<boolean> {
+  return (await reader.get(INVITED_OF_SERVER, roomNid, server)) !== undefined;
 }

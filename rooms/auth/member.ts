@@ -176,9 +176,8 @@ function checkKnock({ event, rules, target, senderMembership, joinRule }: Change
   // Before v7 the membership is unknown.
   if (!rules.knocking) return refuse('v10 4.8', 'The membership is not a known one');
   // v10 4.7.1: If the `join_rule` is anything other than `knock` or `knock_restricted`, reject.
-  const allowsKnocks =
-    joinRule === 'knock' || (joinRule === 'knock_restricted' && rules.knockRestrictedJoins);
-  if (!allowsKnocks) return refuse('v10 4.7.1', 'The join rule of the room does not let users knock');
+  if (!allowsKnocks(joinRule, rules))
+    return refuse('v10 4.7.1', 'The join rule of the room does not let users knock');
   // v10 4.7.2: If `sender` does not match `state_key`, reject.
   if (event.sender !== target) return refuse('v10 4.7.2', 'A user knocks for themselves only');
   // v10 4.7.3: If the `sender`'s current membership is not `ban`, `invite`, or `join`, allow.
@@ -191,6 +190,12 @@ function checkKnock({ event, rules, target, senderMembership, joinRule }: Change
 /** True for the join rules that let a member with the power to invite authorise a join. */
 export function allowsRestrictedJoins(joinRule: string, rules: RoomVersionRules): boolean {
   if (joinRule === 'restricted') return rules.restrictedJoins;
+  return joinRule === 'knock_restricted' && rules.knockRestrictedJoins;
+}
+
+/** True for the join rules by which users may ask to be let in. */
+export function allowsKnocks(joinRule: string, rules: RoomVersionRules): boolean {
+  if (joinRule === 'knock') return rules.knocking;
   return joinRule === 'knock_restricted' && rules.knockRestrictedJoins;
 }
 

@@ -1,0 +1,41 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidupgrade */
+
+import type { FastifyInstance } from 'fastify';
+import { forbidden, invalidParam, invalidRoomState, unsupportedRoomVersion } from '#federation/errors.ts';
+import { isUserId } from '#keys/ids.ts';
+import { upgradeRoom } from '#rooms/upgrade-room.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject, requiredString, stringList } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { joinedRoom } from '../room-params.ts';
+
+const MOST_CREATORS = 100;
+
+/** Replacing of a room by one of another version. */
+export function roomUpgradesRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.post<{ Params: { roomId: string } }>('/_matrix/client/v3/rooms/:roomId/upgrade', async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('room_creation', userId);
+    const body = bodyObject(request);
+    const newVersion = requiredString(body, 'new_version');
+    const additionalCreators = stringList(body, 'additional_creators');
+    if (!additionalCreators.every(isUserId)) {
+      throw invalidParam('additional_creators is not a list of user IDs');
+    }
+    if (additionalCreators.length > MOST_CREATORS) {
+      throw invalidParam(`additional_creators names more than ${MOST_CREATORS} users`);
+    }
+    const { roomId } = await joinedRoom(ctx, userId, request.params.roomId);
+    const upgraded = await upgradeRoom(ctx, { roomId, sender: userId, newVersion, additionalCreators });
+    switch (upgraded.kind) {
+      case 'upgraded':
+        return { replacement_room: upgraded.roomId };
+      case 'unsupported_version':
+        throw unsupportedRoomVersion(newVersion);
+      case 'forbidden':
+        throw forbidden(upgraded.reason);
+      case 'invalid':
+        throw invalidRoomState(upgraded.reason);
+    }
+  });
+}
