@@ -62,3 +62,15 @@ test('a room with a name or an alias has no heroes; an empty name is none', asyn
   await arrive(ctx, room, built.state(ALICE, 'm.room.name', '', { name: 'The room' }));
   assert.equal((await summaryFor(ctx, room.roomNid, ALICE)).heroes, undefined);
 });
+
+test('users who serve the others, such as bots, are no heroes', async () => {
+  await using rooms = await localRooms();
+  const { ctx } = rooms;
+  const built = roomOf(ALICE, { join_rule: 'public' });
+  const room = await importRoom(ctx, built);
+  const [bot = ALICE, other = ALICE] = USERS;
+  for (const user of [bot, other]) await arrive(ctx, room, built.join(user));
+  const content = { service_members: [bot] };
+  await arrive(ctx, room, built.state(ALICE, 'io.element.functional_members', '', content));
+  assert.deepEqual((await summaryFor(ctx, room.roomNid, ALICE)).heroes, [other]);
+});

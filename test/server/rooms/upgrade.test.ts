@@ -110,7 +110,7 @@ test('the recommended state goes along, and bans, and what else the create event
   assert.equal(await stateOf(alice, made, 'org.example.other'), undefined);
 });
 
-test('a restricted join rule goes along; one that the new version lacks becomes invite', async () => {
+test('a restricted join rule goes along; who may join may come into the new room', async () => {
   const space = await alice.createRoom({ creation_content: { type: 'm.space' } });
   const rules = { join_rule: 'restricted', allow: [{ type: 'm.room_membership', room_id: space }] };
   const roomId = await alice.createRoom({ room_version: '10' });
