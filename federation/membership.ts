@@ -12,6 +12,7 @@ import {
 import type { JsonObject } from '#keys/json.ts';
 import { canonicalContent } from '#rooms/build-event.ts';
 import { carrySettingsOnJoin } from '#rooms/carry-settings.ts';
+import { closedBecause } from '#rooms/closed-room.ts';
 import { loadNid } from '#rooms/load.ts';
 import { changeMembership } from '#rooms/membership-local.ts';
 import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
@@ -60,6 +61,8 @@ async function joinAnywhere(ctx: FederationContext, wanted: Join): Promise<Membe
     : { roomId: roomIdOrAlias, servers: [] };
   if (resolved === undefined) return { kind: 'not_found', reason: 'The alias points to no room' };
   const { roomId } = resolved;
+  const closed = await closedBecause(ctx, roomId);
+  if (closed !== undefined) return { kind: 'forbidden', reason: closed };
   const room = await roomWeAreIn(ctx, roomId);
   if (room !== undefined && (await canLetIn(ctx, room, userId))) {
     return joinLocally(ctx, { roomId, userId, content });
@@ -138,6 +141,8 @@ export async function invite(
 ): Promise<MembershipResult> {
   const { sender, target, roomId, content = {} } = wanted;
   if (!fits(content)) return invalid;
+  const closed = await closedBecause(ctx, roomId);
+  if (closed !== undefined) return { kind: 'forbidden', reason: closed };
   if (belongsTo(target, ctx.serverName)) {
     const profile = await profiles.of(ctx.db, target);
     const change = { roomId, sender, target, membership: 'invite', content, profile } as const;

@@ -5,6 +5,7 @@ import * as events from '#storage/events.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
 import { nidsOf } from '#storage/state-keys.ts';
 import { authStateOf, checkStateDependent } from './auth/check.ts';
+import { closedBecause } from './closed-room.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, splitStateMapKey, stateMapKey } from './event.ts';
 import { type Judged, judge, judgeTold } from './judge-told.ts';
@@ -50,6 +51,9 @@ export function adoptRoom(ctx: RoomsContext, adoption: Adoption): Promise<Adopte
 }
 
 async function adopt(ctx: RoomsContext, { rules, join, state, authChain }: Adoption): Promise<Adopted> {
+  // Asked under the lock: it may have begun since the join was sent.
+  const closed = await closedBecause(ctx, join.roomId);
+  if (closed !== undefined) return { kind: 'refused', reason: closed };
   const judged = await judgeTold(ctx, join.roomId, [...authChain, ...state]);
   const before = stateOf(state, judged);
   const reason = refusal(join, judged, before);

@@ -9,6 +9,7 @@ import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
+import { closedBecause } from './closed-room.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
 import { newEvent } from './persist.ts';
@@ -39,6 +40,8 @@ export function adoptInvite(
   return ctx.roomLocks.run(invite.roomId, async () => {
     const target = ourUser(ctx, invite);
     if (target === undefined) return refused('The invited user is not of this server');
+    const closed = await closedBecause(ctx, invite.roomId);
+    if (closed !== undefined) return refused(closed);
     await makeKnown(ctx, invite.roomId, rules);
     const state = [...strippedState.filter((event) => !isMemberOf(event, target)), stripped(invite)];
     return record(ctx, rules, invite, (tx, room) => invites.set(tx, room.roomNid, target, state));

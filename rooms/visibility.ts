@@ -59,15 +59,19 @@ async function visibleToUser(
   const isOwn = (stored: StoredEvent) => stored.event.stateKey === userId;
   const groups = groupsOf(events, isOwn);
   const visibilities = await visibilitiesAt(ctx, groups);
-  const memberships = await membershipsAt(ctx, groups, [userId]);
-  const joinedUpto = await lastJoined(ctx, roomNid, userId);
+  const membershipsThere = await membershipsAt(ctx, groups, [userId]);
+  const member = await memberships.of(ctx.db, roomNid, userId);
+  // "After this API is called, however, a user will no longer be able to retrieve history for this room."
+  const hasForgotten = member?.forgotten === true;
+  const joinedUpto = await lastJoined(ctx, member);
   return new Set(
     events.filter((stored) =>
       judgedGroups(stored, isOwn).some((group) => {
         const visibility = visibilities.get(group) ?? 'shared';
-        const membership = memberships.get(group)?.get(userId);
+        const membership = membershipsThere.get(group)?.get(userId);
         const position = stored.position ?? Number.POSITIVE_INFINITY;
         if (visibility === 'world_readable') return true;
+        if (hasForgotten) return false;
         // "After a user has left a room, they may see any events which they were allowed to see before they left
         // the room, but no events received after they left": although one may stand where they had not left.
         if (membership === 'join') return position <= joinedUpto;
@@ -217,11 +221,10 @@ const MOST_CHANGES = 50;
  * The position up to which a user counts as having been in the room: infinite for one who is in it, that of the
  * event that ended the last time they were, minus infinity for one who never was.
  */
-async function lastJoined(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<number> {
-  const member = await memberships.of(ctx.db, roomNid, userId);
+async function lastJoined(ctx: RoomsContext, member: memberships.MembershipRow | undefined): Promise<number> {
   if (member === undefined) return Number.NEGATIVE_INFINITY;
   if (member.membership === 'join') return Number.POSITIVE_INFINITY;
-  const [keyNid] = await findNids(ctx.db, [{ type: 'm.room.member', stateKey: userId }]);
+  const [keyNid] = await findNids(ctx.db, [{ type: 'm.room.member', stateKey: member.userId }]);
   let end = member.position;
   let stored = await loadNid(ctx, member.eventNid);
   // One after the other: each event leads to the one before it. Mostly the first step ends it.

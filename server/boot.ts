@@ -25,6 +25,7 @@ import { Housekeeping } from './housekeeping.ts';
 import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
+import { RoomPurges } from './room-purges.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
 
 export interface RunningServer {
@@ -63,10 +64,11 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const interactiveAuth = new InteractiveAuth(clock);
   const shutdown = stopping.signal;
   const background = opening.use(new Background(log));
+  const purges = opening.use(new RoomPurges(federation));
   const housekeeping = opening.use(new Housekeeping({ db, clock, log }));
   const ctx: ServerContext = {
     ...federation,
-    ...{ config, limits, sessions, interactiveAuth, background, shutdown },
+    ...{ config, limits, sessions, interactiveAuth, background, purges, shutdown },
   };
 
   opening.use(await ControlSocket.listen(ctx));
@@ -79,6 +81,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const federationUrl = await start(federationApp, config.federationListen, 'https');
   begin();
   housekeeping.start();
+  purges.start();
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
 
   const closing = opening.move();

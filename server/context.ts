@@ -4,6 +4,7 @@ import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
 import type { Config } from './config.ts';
 import type { RateLimits } from './limits.ts';
+import type { RoomPurges } from './room-purges.ts';
 
 /** What the functions of `server/` take first; made by `boot.ts`. */
 export interface ServerContext extends FederationContext {
@@ -12,6 +13,7 @@ export interface ServerContext extends FederationContext {
   readonly sessions: Sessions;
   readonly interactiveAuth: InteractiveAuth;
   readonly background: Background;
+  readonly purges: RoomPurges;
   /** Aborted when the server begins to stop: whoever waits answers at once. */
   readonly shutdown: AbortSignal;
 }

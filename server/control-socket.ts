@@ -6,9 +6,12 @@ import { isObject } from '#keys/json.ts';
 import { leaveRooms } from './auth/leave-rooms.ts';
 import { readLine, socketPath } from './cli/control-line.ts';
 import { type Outcome, perform } from './cli/operations.ts';
+import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
 import type { ServerContext } from './context.ts';
+import { shutDownRoom } from './room-shutdown.ts';
 
 const TIMEOUT_MS = 30_000;
+const ANSWER_WITHIN_MS = 10_000;
 
 /** The server's end of the control socket (see `cli/control-line.ts`). */
 export class ControlSocket {
@@ -57,10 +60,34 @@ async function answer(ctx: ServerContext, socket: Socket): Promise<void> {
   const operation = parseLoose(line);
   const outcome: Outcome =
     operation.kind === 'ok' && isObject(operation.value)
-      ? await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation.value)
+      ? ((await performOnRooms(roomOperations(ctx), operation.value)) ??
+        (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation.value)))
       : { kind: 'refused', problem: 'the command is not understood' };
   socket.end(`${JSON.stringify(outcome)}\n`);
   await closed;
+}
+
+function roomOperations(ctx: ServerContext): RoomOperationContext {
+  return {
+    ...ctx,
+    runPurge: (roomNid) => inTime(ctx.purges.run(roomNid)),
+    shutDown: (shutdown) => {
+      const work = shutDownRoom(ctx, shutdown);
+      ctx.background.run(
+        work.then(() => undefined),
+        'a room was not shut down',
+      );
+      return inTime(work);
+    },
+  };
+}
+
+/** The operator is not kept waiting for what takes long: it goes on by itself. */
+function inTime<T>(work: Promise<T>): Promise<T | 'running'> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve('running'), ANSWER_WITHIN_MS);
+    work.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 function leaveRoomsLater(ctx: ServerContext): (userId: UserId) => void {

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import type { Outcome } from './cli/operations.ts';
+import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
 import { addUser, deactivateUser, listUsers } from './cli/user-commands.ts';
 import { type Config, loadConfig } from './config.ts';
@@ -15,6 +16,9 @@ const flags = {
   password: { type: 'string' },
   'password-stdin': { type: 'boolean' },
   admin: { type: 'boolean' },
+  before: { type: 'string' },
+  purge: { type: 'boolean' },
+  'move-to': { type: 'string' },
 } as const;
 
 process.exitCode = await main(process.argv.slice(2)).catch(report);
@@ -63,6 +67,18 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
       return listUsers(config);
     case 'user deactivate':
       return deactivateUser(config, one(rest, 'the name of the user'));
+    case 'room list':
+      none(rest);
+      return listRooms(config);
+    case 'room purge':
+      return purgeRoom(config, one(rest, 'the room'), values.before);
+    case 'room shutdown':
+      return shutDownRoom(config, one(rest, 'the room'), {
+        purge: values.purge === true,
+        moveTo: values['move-to'],
+      });
+    case 'room unblock':
+      return unblockRoom(config, one(rest, 'the room'));
     case 'config check':
       none(rest);
       return checkConfig(config);

@@ -120,6 +120,12 @@ const SET_FORGOTTEN = sql<[number, number, string]>(
   'UPDATE memberships SET forgotten = ? WHERE room_nid = ? AND user_id = ?',
 );
 
+const FORGET_ALL = sql<[number, string]>(
+  'memberships.forgetAll',
+  `UPDATE memberships SET forgotten = 1
+   WHERE room_nid = ? AND membership IN ('leave', 'ban') AND server_name = ?`,
+);
+
 /** A user's membership of a room, if they ever had one. */
 export async function of(
   reader: Reader,
@@ -225,6 +231,11 @@ export async function redact(tx: Tx, roomNid: number, userId: UserId, eventNid: 
 /** The user does not want to see this room again. True where there was a membership. */
 export function forget(tx: Tx, roomNid: number, userId: UserId): Promise<boolean> {
   return setForgotten(tx, roomNid, userId, true);
+}
+
+/** No user of a server who has left the room wants to see it again. */
+export async function forgetAll(tx: Tx, roomNid: number, server: ServerName): Promise<void> {
+  await tx.run(FORGET_ALL, roomNid, server);
 }
 
 /** Sets whether the user has forgotten the room. True where there was a membership. */

@@ -46,13 +46,19 @@ const INSERT = sql<[Uint8Array], { node_nid: number }>(
   'INSERT INTO state_nodes (bytes) VALUES (?) RETURNING node_nid',
 );
 
+const DELETE = sql<[string]>(
+  'stateNodes.delete',
+  `DELETE FROM state_nodes
+   WHERE node_nid {anyInt} AND node_nid < (SELECT MAX(n.node_nid) FROM state_nodes n)`,
+);
+
 /** Of decoded nodes, in bytes of memory, roughly: the states of some 500 rooms of 1,000 members. */
 const CACHE_BYTES = 16 * 1024 * 1024;
 const CACHED_NODES = 100_000;
 
 /**
- * Decoded nodes read outside transactions, for each database. Nodes never change and are not deleted, so an entry
- * stays true: SQLite would give the id of the newest node again if that were deleted.
+ * Decoded nodes read outside transactions, for each database. Nodes never change, and their ids are never given to
+ * others, so an entry stays true: SQLite would give the id of the newest node again, which is therefore not deleted.
  */
 const caches = new WeakMap<Reader, Lru<number, TrieNode>>();
 
@@ -122,6 +128,40 @@ export async function difference(reader: Reader, a: StateGroup, b: StateGroup): 
     pairs = below;
   }
   return found.sort((x, y) => x.key - y.key);
+}
+
+/**
+ * Deletes the nodes of some states, at most `most` of them: all that they share with other states too, which must be
+ * such as are deleted as well. Children go before their parents, so that what a missing node led to is gone with it.
+ * Answers how many were deleted, and whether that is all.
+ */
+export async function free(
+  tx: Tx,
+  groups: readonly StateGroup[],
+  most: number,
+): Promise<{ readonly deleted: number; readonly done: boolean }> {
+  const deleted = await freeUnder(tx, groups, most);
+  return { deleted, done: deleted < most };
+}
+
+/** Deletes the nodes, and what is below each before it; less than `most` where that was all. */
+async function freeUnder(tx: Tx, nids: readonly number[], most: number): Promise<number> {
+  let deleted = 0;
+  const empty: number[] = [];
+  for (const row of await rowsOf(tx, new Set(nids))) {
+    const node = unpack(row.bytes);
+    // One after the other, so as not to hold more than one path.
+    if (isBranch(node))
+      deleted += await freeUnder(
+        tx,
+        node.children.filter((child) => child !== 0),
+        most - deleted - empty.length,
+      );
+    if (deleted + empty.length >= most) break;
+    empty.push(row.node_nid);
+  }
+  if (empty.length > 0) await tx.run(DELETE, anyOf(empty));
+  return deleted + empty.length;
 }
 
 /** Either the node_nid of a subtrie, 0 where it is empty, or the part of a leaf that stands in its place. */

@@ -12,7 +12,8 @@ import {
 } from '../auth/accounts.ts';
 
 export type Outcome =
-  | { readonly kind: 'done'; readonly lines: readonly string[] }
+  /** `next`: where a list goes on. */
+  | { readonly kind: 'done'; readonly lines: readonly string[]; readonly next?: number }
   | { readonly kind: 'refused'; readonly problem: string };
 
 /** What operations need: of a running server, or of a database that was opened for one command. */

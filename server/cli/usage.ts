@@ -11,6 +11,10 @@ export const usage = `The operator's command of Kurir:
   user list          list all accounts
   user deactivate NAME
                      end an account for good
+  room list          list all rooms
+  room purge ROOM    delete the older history of a room
+  room shutdown ROOM close a room for all users of this server
+  room unblock ROOM  let users into a room again that was shut down
   config check       check the configuration, without starting
   config docs        print the reference page of all options
   db check           check the database, without changing it
@@ -33,6 +37,26 @@ Lists all accounts: user id, day of creation, and whether it is an administrator
   'user deactivate': `user deactivate NAME
 
 Ends the account NAME for good: it is signed out everywhere, leaves all rooms, and its name stays taken.`,
+  'room list': `room list
+
+Lists all rooms: room id, room version, how many of their members are of this server, the name, and whether a room is
+published, blocked, or being purged.`,
+  'room purge': `room purge ROOM --before WHEN
+
+Deletes the history of ROOM (a room id, or an alias of this server) before WHEN, which is a day (2026-01-31), a time
+(2026-01-31T12:00Z) or the id of an event. Messages go for good. State events (names, members, settings) leave the
+timeline, and stay in the database, as states of the room name them. Other servers keep what they have.`,
+  'room shutdown': `room shutdown ROOM [--purge] [--move-to ROOM]
+
+Closes ROOM (a room id, or an alias of this server) while the server runs: its users of this server leave, its aliases
+and its entry in the directory go, and nobody of this server can join it or be invited again. Users of other servers
+stay among themselves.
+
+  --purge         deletes all that the server has of the room
+  --move-to ROOM  brings the users who were in it to another room`,
+  'room unblock': `room unblock ROOM
+
+Lets users join ROOM again, and be invited to it, after "room shutdown".`,
   'config check': `config check
 
 Reads the configuration as the server would, and prints it without secrets.`,

@@ -55,12 +55,14 @@ async function leftRoom(
 ): Promise<string | undefined> {
   const { request } = answer;
   const { since, filter } = request;
-  if (since === undefined && !filter.includeLeave) return undefined;
+  if (since === undefined && (row.forgotten || !filter.includeLeave)) return undefined;
   const leaving = await loadNid(sync.server, row.eventNid);
   const wasIn = since !== undefined && (await membershipAt(sync, row, since)) === 'join';
   const hasLeft = leaving !== undefined && (await membershipBefore(sync, leaving)) === 'join';
-  // Who was only invited, or had left before, is told of no more than that.
-  if (!wasIn && !hasLeft) return leftSection(request, await bareTimeline(sync, request, leaving), []);
+  // Who was only invited, or had left before, is told of no more than that. So is who has forgotten the room since:
+  // their other devices must learn that they left.
+  if ((!wasIn && !hasLeft) || row.forgotten)
+    return leftSection(request, await bareTimeline(sync, request, leaving), []);
 
   const { roomNid, roomId, position: upto } = row;
   const room = { roomNid, roomId, joinedAt: undefined };

@@ -23,7 +23,7 @@ export interface SyncUser {
   /** The key of the streams for what concerns the user. */
   readonly key: string;
   readonly joined: readonly JoinedRoom[];
-  /** Rooms that the user is not in, but was, is invited to or asks to be let into; without forgotten ones. */
+  /** Rooms that the user is not in, but was, is invited to or asks to be let into; forgotten ones among them. */
   readonly others: readonly memberships.MembershipRow[];
   /** Whose messages and invitations the user does not want to see. */
   readonly ignored: ReadonlySet<string>;
@@ -101,7 +101,7 @@ function syncUserOf(
     userId,
     key,
     joined,
-    others: rows.filter((row) => row.membership !== 'join' && !row.forgotten),
+    others: rows.filter((row) => row.membership !== 'join'),
     ignored,
     keys: [key, ...joined.map(({ keys }) => keys.any)],
   };

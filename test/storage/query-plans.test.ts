@@ -11,7 +11,15 @@ const storage = new URL('../../storage/', import.meta.url);
 /** Tables of a few rows, and statements that an operator asks for or that run on a thread of their own. */
 const SMALL =
   /^SCAN (schema_migrations|stream_reserve|registration_tokens|users|p|s|servers|json_each|CONSTANT)\b/;
-const RARE: ReadonlySet<string> = new Set(['destinations.sharingRooms']);
+const RARE: ReadonlySet<string> = new Set([
+  'destinations.sharingRooms',
+  'purge.pending',
+  'purge.unsent',
+  // Once for a room that is deleted.
+  'purge.outgoing',
+  'purge.outbox',
+  'purge.pendingRedactions',
+]);
 
 let plans: ReadonlyMap<string, readonly string[]>;
 
