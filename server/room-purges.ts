@@ -5,6 +5,7 @@ import { KeyedQueue } from '#storage/locks.ts';
 import * as purges from '#storage/purges.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
+const WAITING_MS = 60_000;
 const AT_ONCE = 100;
 
 /**
@@ -16,6 +17,8 @@ export class RoomPurges {
   readonly #stopping = new AbortController();
   readonly #runs = new KeyedQueue();
   #timer: NodeJS.Timeout | undefined;
+  /** Where something waits for other servers. */
+  #soon: NodeJS.Timeout | undefined;
   #daily: Promise<void> = Promise.resolve();
   #asked = new Set<Promise<unknown>>();
 
@@ -58,12 +61,15 @@ export class RoomPurges {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#soon);
     this.#stopping.abort();
     await this.#daily;
     await Promise.all(this.#asked);
   }
 
   #begin(): void {
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
     this.#daily = this.#daily
       .then(() => this.runAll())
       .catch((error: unknown) => this.#ctx.log.error({ err: error }, 'rooms could not be purged'));
@@ -71,6 +77,9 @@ export class RoomPurges {
 
   async #run(roomNid: number): Promise<PurgeResult | undefined> {
     const result = await runPurge(this.#ctx, roomNid, this.#stopping.signal);
+    if (result?.kind === 'waiting' && !this.#stopping.signal.aborted) {
+      this.#soon ??= setTimeout(() => this.#begin(), WAITING_MS).unref();
+    }
     if (result?.kind === 'done') this.#ctx.log.info({ roomNid, ...result }, 'a room was purged');
     return result;
   }

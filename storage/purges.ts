@@ -51,8 +51,10 @@ const LEFT_BY_ALL = sql<[number, string, string, number], { room_nid: number }>(
   'purges.leftByAll',
   `SELECT r.room_nid FROM rooms r
    WHERE r.room_nid > ?
-     AND EXISTS (SELECT 1 FROM memberships m
-       WHERE m.room_nid = r.room_nid AND m.membership IN ('leave', 'ban') AND m.server_name = ?)
+     AND (EXISTS (SELECT 1 FROM memberships m
+         WHERE m.room_nid = r.room_nid AND m.membership IN ('leave', 'ban') AND m.server_name = ?)
+       OR (NOT EXISTS (SELECT 1 FROM memberships m WHERE m.room_nid = r.room_nid)
+         AND r.room_nid < (SELECT MAX(n.room_nid) FROM rooms n)))
      AND NOT EXISTS (SELECT 1 FROM memberships m LEFT JOIN users u ON u.user_id = m.user_id
        WHERE m.room_nid = r.room_nid AND m.membership IN ('join', 'invite', 'leave', 'ban', 'knock')
          AND m.server_name = ?
@@ -94,7 +96,7 @@ export async function end(tx: Tx, roomNid: number): Promise<void> {
 
 /**
  * Rooms that every user of our server who was ever in them has left and forgotten, or has left with an account that
- * is no more. Those after a numeric id.
+ * is no more; and what an earlier deletion left, which was then the newest of all. Those after a numeric id.
  */
 export async function leftByAll(
   reader: Reader,

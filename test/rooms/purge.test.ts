@@ -214,6 +214,11 @@ test('the newest room of all goes too, but for its row, and the newest event', a
   assert.deepEqual(await rowsOf(ctx.db, room), { rooms: 1, events: 1 });
   assert.deepEqual(await bodies(ctx, room), []);
   assert.deepEqual(await contentFindings(ctx.db), []);
+  assert.equal(await beginForgettingLeft(ctx, never), 0);
+  await startedRoom(ctx, ALICE);
+  assert.equal(await beginForgettingLeft(ctx, never), 1);
+  await run(ctx, room);
+  assert.deepEqual(await rowsOf(ctx.db, room), {}, 'these go once there is something newer');
 });
 
 test('killed at any write, the deletion of a room goes on to its end', async () => {

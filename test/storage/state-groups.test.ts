@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type { Database } from '#storage/database.ts';
 import { sql } from '#storage/sql.ts';
-import { apply, difference, get, getMany, load, type StateGroup } from '#storage/state-groups.ts';
+import { apply, difference, free, get, getMany, load, type StateGroup } from '#storage/state-groups.ts';
 import { findNids, keysOf, nidsOf } from '#storage/state-keys.ts';
 import { pack, type TrieNode, unpack } from '#storage/state-trie.ts';
 import { drivers, temporarySqlite } from '#test/harness/databases.ts';
@@ -238,3 +238,33 @@ for (const { name: driver, open } of drivers) {
     assert.deepEqual(await findNids(db, [key]), [undefined]);
   });
 }
+
+test('states of one room are freed a few nodes at a time; those of another stay, and no id comes twice', async () => {
+  for (const driver of drivers) {
+    await using opened = await driver.open();
+    const { db } = opened;
+    const build = (from: StateGroup, keys: number[], value: number) =>
+      db.write('test', (tx) => apply(tx, from, new Map(keys.map((key) => [key, value]))));
+    const keys = Array.from({ length: 600 }, (_, index) => index + 1);
+    const doomed: StateGroup[] = [await build(0, keys, 5)];
+    for (let count = 0; count < 20; count++)
+      doomed.push(await build(doomed.at(-1) ?? 0, [count * 7 + 1], 6 + count));
+    const kept = await build(0, keys, 7);
+    const before = (await db.get(SIZES))?.nodes ?? 0;
+    let [deleted, runs] = [0, 0];
+    for (let done = false; !done; runs++) {
+      const freed = await db.write('test', (tx) => free(tx, doomed, 7));
+      assert.ok(freed.deleted <= 7);
+      deleted += freed.deleted;
+      done = freed.done;
+    }
+    assert.ok(runs > 5);
+    assert.equal((await db.get(SIZES))?.nodes, before - deleted);
+    assert.equal((await load(db, kept)).size, 600);
+    const nodesOfKept = before - deleted;
+    assert.ok(await db.write('test', (tx) => free(tx, [kept], 10_000)).then(({ done }) => done));
+    // The newest node of all stays: its id would be given again.
+    assert.equal((await db.get(SIZES))?.nodes, 1, `of ${nodesOfKept}`);
+    assert.ok((await build(0, [1], 1)) > kept);
+  }
+});
