@@ -7,7 +7,7 @@ import { inRoom } from '#test/harness/conversation.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
 
-const ROUNDS = 3;
+const ROUNDS = 2;
 const ROOMS = 6;
 
 interface Replaced {
