@@ -7,14 +7,25 @@ const PIECE_LENGTH = 64 * 1024;
 
 /**
  * Answers with a JSON object of some members and some lists of events. The events are written as they are stored,
- * piece by piece as the other side reads: the state of a large room is not put together in memory.
+ * piece by piece as the other side reads: the state of a large room is not put together in memory. With `asPair` it
+ * is the second item of an array behind 200, as the first version of some endpoints has it.
  */
 export function sendEventLists(
   reply: FastifyReply,
   members: JsonObject,
   lists: { readonly [name: string]: readonly string[] },
+  options: { readonly asPair?: boolean } = {},
 ): FastifyReply {
-  return reply.type('application/json').send(Readable.from(piecesOf(members, lists)));
+  const pieces = piecesOf(members, lists);
+  return reply
+    .type('application/json')
+    .send(Readable.from(options.asPair === true ? paired(pieces) : pieces));
+}
+
+function* paired(pieces: Iterable<string>): Generator<string> {
+  yield '[200,';
+  yield* pieces;
+  yield ']';
 }
 
 function* piecesOf(

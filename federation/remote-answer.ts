@@ -1,8 +1,8 @@
 /** Reading what other servers answer. */
 
 import { isUtf8 } from 'node:buffer';
-import { parseLoose, RELAYED_MAX_DEPTH, splitArrayAt } from '#keys/canonical-json.ts';
-import { type EventId, isEventId } from '#keys/ids.ts';
+import { encodeCanonical, parseLoose, RELAYED_MAX_DEPTH, splitArrayAt } from '#keys/canonical-json.ts';
+import { type EventId, isEventId, isServerName, type ServerName } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject } from '#keys/json.ts';
 import { membersOf } from '#keys/json-scan.ts';
 import { type FederationAnswer, type FederationFailure, failure } from './client.ts';
@@ -16,6 +16,14 @@ export interface RoomStateTexts {
   readonly authChain: readonly string[];
 }
 
+export interface SendJoinAnswer extends RoomStateTexts {
+  /** The join event, signed by the resident server too where the room is restricted; undefined where not sent. */
+  readonly event: string | undefined;
+  readonly membersOmitted: boolean;
+  readonly serversInRoom: readonly ServerName[];
+}
+
+const MAX_SERVERS = 10_000;
 export const MAX_STATE_EVENTS = 250_000;
 const MAX_NODES = 2_000_000;
 
@@ -42,10 +50,20 @@ export function readObject<T>(
   answer: FederationAnswer,
   take: (body: JsonObject) => T | undefined,
 ): Remote<T> {
-  return read(answer, (text) => {
-    const body = parseLoose(text, { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_NODES });
-    return body.kind === 'ok' && isObject(body.value) ? take(body.value) : undefined;
-  });
+  return read(answer, (text) => objectFrom(text, take));
+}
+
+/** As `readObject`, for the second item of a pair. */
+export function readSecond<T>(
+  answer: FederationAnswer,
+  take: (body: JsonObject) => T | undefined,
+): Remote<T> {
+  return read(answer, (text) => objectFrom(secondOf(text) ?? '', take));
+}
+
+function objectFrom<T>(text: string, take: (body: JsonObject) => T | undefined): T | undefined {
+  const body = parseLoose(text, { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_NODES });
+  return body.kind === 'ok' && isObject(body.value) ? take(body.value) : undefined;
 }
 
 /** The two lists of a room's state; undefined where one is missing, or they are too long. */
@@ -54,6 +72,33 @@ export function stateTexts(text: string, key: 'state' | 'pdus'): RoomStateTexts 
   const authChain = splitArrayAt(text, 'auth_chain');
   if (state === undefined || authChain === undefined) return undefined;
   return state.length + authChain.length > MAX_STATE_EVENTS ? undefined : { state, authChain };
+}
+
+/** The answer to send_join; undefined where its shape is wrong. */
+export function joinAnswerOf(text: string): SendJoinAnswer | undefined {
+  const texts = stateTexts(text, 'state');
+  if (texts === undefined) return undefined;
+  const event = memberOf(text, 'event');
+  return {
+    ...texts,
+    event: isObject(event) ? encodeCanonical(event) : undefined,
+    membersOmitted: memberOf(text, 'members_omitted') === true,
+    serversInRoom: (splitArrayAt(text, 'servers_in_room') ?? [])
+      .slice(0, MAX_SERVERS)
+      .map((item): unknown => JSON.parse(item))
+      .filter(isServerName),
+  };
+}
+
+/** What the first version of a membership endpoint answers with: "an array of two items, 200 and an object". */
+export function secondOf(text: string): string | undefined {
+  return splitArrayAt(`{"pair":${text}}`, 'pair')?.[1];
+}
+
+/** True where the server does not serve the second version of an endpoint: the first one is to be asked. */
+export function isUnrecognized({ status, errcode }: FederationFailure): boolean {
+  if (errcode !== undefined) return errcode === 'M_UNRECOGNIZED';
+  return status === 404 || status === 405;
 }
 
 /** One member of a large answer, without parsing the others. */

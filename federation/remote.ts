@@ -21,16 +21,20 @@ import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#
 import type { FederationClient, FederationRequest } from './client.ts';
 import {
   eventIdsOf,
+  isUnrecognized,
+  joinAnswerOf,
   MAX_STATE_EVENTS,
-  memberOf,
   type Remote,
   type RoomStateTexts,
   read,
   readObject,
+  readSecond,
+  type SendJoinAnswer,
+  secondOf,
   stateTexts,
 } from './remote-answer.ts';
 
-export type { Remote, RoomStateTexts } from './remote-answer.ts';
+export type { Remote, RoomStateTexts, SendJoinAnswer } from './remote-answer.ts';
 
 export interface RemoteOptions {
   readonly signal?: AbortSignal;
@@ -46,13 +50,6 @@ interface RemoteContext {
 export interface Template {
   readonly roomVersion: string | undefined;
   readonly event: JsonObject;
-}
-
-export interface SendJoinAnswer extends RoomStateTexts {
-  /** The join event, signed by the resident server too where the room is restricted; undefined where not sent. */
-  readonly event: string | undefined;
-  readonly membersOmitted: boolean;
-  readonly serversInRoom: readonly ServerName[];
 }
 
 const FEDERATION = '/_matrix/federation';
@@ -80,38 +77,21 @@ export function makeJoin(
   return template(ctx, { server, method: 'GET', path, query, ...WAITED_FOR, ...options });
 }
 
-/** `PUT v2/send_join`, with our signed join event. */
+/** `PUT v2/send_join`, with our signed join event; v1 where the server has no v2. */
 export async function sendJoin(
   ctx: RemoteContext,
   server: ServerName,
   join: { roomId: RoomId; eventId: EventId; pdu: JsonObject },
   options: RemoteOptions = {},
 ): Promise<Remote<SendJoinAnswer>> {
-  const path = `${FEDERATION}/v2/send_join/${encode(join.roomId)}/${encode(join.eventId)}`;
+  const request = { server, method: 'PUT', body: join.pdu, ...WAITED_FOR, ...stateLimits(options) } as const;
+  const path = `send_join/${encode(join.roomId)}/${encode(join.eventId)}`;
   const query = { omit_members: 'false' };
-  const request = {
-    server,
-    method: 'PUT',
-    path,
-    query,
-    body: join.pdu,
-    ...WAITED_FOR,
-    ...stateLimits(options),
-  } as const;
-  return read(await ctx.client.request(request), (text) => {
-    const texts = stateTexts(text, 'state');
-    if (texts === undefined) return undefined;
-    const event = memberOf(text, 'event');
-    return {
-      ...texts,
-      event: isObject(event) ? encodeCanonical(event) : undefined,
-      membersOmitted: memberOf(text, 'members_omitted') === true,
-      serversInRoom: (splitArrayAt(text, 'servers_in_room') ?? [])
-        .slice(0, MAX_SERVERS)
-        .map((item): unknown => JSON.parse(item))
-        .filter(isServerName),
-    };
-  });
+  const answer = await ctx.client.request({ ...request, path: `${FEDERATION}/v2/${path}`, query });
+  if (answer.kind === 'ok' || !isUnrecognized(answer)) return read(answer, joinAnswerOf);
+  return read(await ctx.client.request({ ...request, path: `${FEDERATION}/v1/${path}` }), (text) =>
+    joinAnswerOf(secondOf(text) ?? '{}'),
+  );
 }
 
 /** `GET v1/make_leave` */
@@ -125,20 +105,26 @@ export function makeLeave(
   return template(ctx, { server, method: 'GET', path, ...WAITED_FOR, ...options });
 }
 
-/** `PUT v2/send_leave`, with our signed leave event. */
+/** `PUT v2/send_leave`, with our signed leave event; v1 where the server has no v2. */
 export async function sendLeave(
   ctx: RemoteContext,
   server: ServerName,
   leave: { roomId: RoomId; eventId: EventId; pdu: JsonObject },
   options: RemoteOptions = {},
 ): Promise<Remote<undefined>> {
-  const path = `${FEDERATION}/v2/send_leave/${encode(leave.roomId)}/${encode(leave.eventId)}`;
-  const request = { server, method: 'PUT', path, body: leave.pdu, ...WAITED_FOR, ...options } as const;
-  const answer = await ctx.client.request(request);
+  const request = { server, method: 'PUT', body: leave.pdu, ...WAITED_FOR, ...options } as const;
+  const path = `send_leave/${encode(leave.roomId)}/${encode(leave.eventId)}`;
+  let answer = await ctx.client.request({ ...request, path: `${FEDERATION}/v2/${path}` });
+  if (answer.kind === 'failed' && isUnrecognized(answer)) {
+    answer = await ctx.client.request({ ...request, path: `${FEDERATION}/v1/${path}` });
+  }
   return answer.kind === 'failed' ? answer : { kind: 'ok', value: undefined };
 }
 
-/** `PUT v2/invite`: gives the text of the event with the invited user's server's signature. */
+/**
+ * `PUT v2/invite`: gives the text of the event with the invited user's server's signature. Where the server has no
+ * v2, v1 is asked, if the room is of a version that v1 is for.
+ */
 export async function invite(
   ctx: RemoteContext,
   server: ServerName,
@@ -152,21 +138,24 @@ export async function invite(
   options: RemoteOptions = {},
 ): Promise<Remote<string>> {
   const { roomId, eventId, roomVersion, pdu, inviteRoomState } = invitation;
-  const path = `${FEDERATION}/v2/invite/${encode(roomId)}/${encode(eventId)}`;
-  const body = { event: pdu, invite_room_state: inviteRoomState, room_version: roomVersion };
   const request = {
     server,
     method: 'PUT',
-    path,
-    body,
     timeoutMs: HANDSHAKE_TIMEOUT_MS,
     ...WAITED_FOR,
     ...options,
   } as const;
-  return readObject(await ctx.client.request(request), (answer) => {
-    const event = objectAt(answer, 'event');
-    return event === undefined ? undefined : encodeCanonical(event);
-  });
+  const path = `invite/${encode(roomId)}/${encode(eventId)}`;
+  const body = { event: pdu, invite_room_state: inviteRoomState, room_version: roomVersion };
+  const answer = await ctx.client.request({ ...request, path: `${FEDERATION}/v2/${path}`, body });
+  // "Servers which receive a v1 invite request must assume that the room version is either "1" or "2"."
+  const mayAskV1 = roomVersion === '1' || roomVersion === '2';
+  if (answer.kind === 'ok' || !mayAskV1 || !isUnrecognized(answer)) {
+    return readObject(answer, signedEventOf);
+  }
+  const older = { ...request, path: `${FEDERATION}/v1/${path}` };
+  const bodyV1 = { ...pdu, unsigned: { invite_room_state: inviteRoomState } };
+  return readSecond(await ctx.client.request({ ...older, body: bodyV1 }), signedEventOf);
 }
 
 /** `PUT v1/send`: `body` is the canonical JSON of the transaction. Neither consults nor moves the back-off. */
@@ -368,6 +357,11 @@ function smallQuery(
 
 function stateLimits(options: RemoteOptions): RemoteOptions & { maxBytes: number } {
   return { maxBytes: STATE_MAX_BYTES, timeoutMs: STATE_TIMEOUT_MS, ...options };
+}
+
+function signedEventOf(answer: JsonObject): string | undefined {
+  const event = objectAt(answer, 'event');
+  return event === undefined ? undefined : encodeCanonical(event);
 }
 
 function errorsOf(results: JsonObject): ReadonlyMap<EventId, string> {

@@ -5,6 +5,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { isObject, type Json, type JsonObject } from './json.ts';
+import { isRawNumber, keepNumber } from './json-number.ts';
 import { itemsOf, membersOf, type ScanRules, scan } from './json-scan.ts';
 
 export type Parsed =
@@ -38,13 +39,17 @@ export function encodeCanonical(value: Json): string {
  * Reads one PDU from what was sent. Refuses what canonical JSON cannot hold, because the sender and we would
  * hash different texts: invalid UTF-8, a byte order mark, duplicate keys, lone surrogates, numbers other than
  * integers in +-(2^53-1) (so `1.0`, `1e3` and `-0` too), and depth over `maxDepth`, which is 100 unless given.
+ *
+ * With `anyNumbers`, as room versions 1 to 5 are read, numbers may be written in any way, and are kept such that
+ * they are hashed as other servers hash them (`json-number.ts`).
  */
 export function parseStrict(
   input: Uint8Array | string,
-  options: { readonly maxDepth?: number } = {},
+  options: { readonly maxDepth?: number; readonly anyNumbers?: boolean } = {},
 ): Parsed {
   const maxDepth = options.maxDepth ?? MAX_DEPTH;
-  const read = parse(input, { maxDepth, maxNodes: Number.POSITIVE_INFINITY, canonicalNumbers: true });
+  const numbers = options.anyNumbers === true ? 'kept' : 'canonical';
+  const read = parse(input, { maxDepth, maxNodes: Number.POSITIVE_INFINITY, numbers });
   if (read.kind === 'invalid') return read;
   if (countMembers(read.value) !== read.members) return { kind: 'invalid', reason: 'duplicate keys' };
   if (read.mayHaveLoneSurrogates && !isWellFormed(read.value)) return loneSurrogate;
@@ -67,7 +72,7 @@ export interface LooseOptions {
  */
 export function parseLoose(input: Uint8Array | string, options: LooseOptions = {}): Parsed {
   const maxDepth = options.maxDepth ?? MAX_DEPTH;
-  const read = parse(input, { maxDepth, maxNodes: options.maxNodes ?? MAX_NODES, canonicalNumbers: false });
+  const read = parse(input, { maxDepth, maxNodes: options.maxNodes ?? MAX_NODES, numbers: 'finite' });
   if (read.kind === 'invalid') return read;
   const suspicious = options.refuseLoneSurrogates === true && read.mayHaveLoneSurrogates;
   return suspicious && !isWellFormed(read.value) ? loneSurrogate : { kind: 'ok', value: read.value };
@@ -102,7 +107,7 @@ function parse(input: Uint8Array | string, rules: ScanRules): Read {
   if (text === undefined) return { kind: 'invalid', reason: 'not UTF-8' };
   const scanned = scan(text, rules);
   if (scanned.kind === 'invalid') return scanned;
-  const value = parsedValue(text);
+  const value = parsedValue(text, rules.numbers === 'kept' && !scanned.hasCanonicalNumbers);
   if (value === undefined) return { kind: 'invalid', reason: 'not JSON' };
   const escaped = SURROGATE_ESCAPE.test(text);
   const mayHaveLoneSurrogates = escaped || (typeof input === 'string' && !text.isWellFormed());
@@ -115,9 +120,9 @@ function decodeUtf8(bytes: Uint8Array): string | undefined {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
-function parsedValue(text: string): Json | undefined {
+function parsedValue(text: string, keepsNumbers: boolean): Json | undefined {
   try {
-    const value: Json = JSON.parse(text);
+    const value: Json = keepsNumbers ? JSON.parse(text, keepNumber) : JSON.parse(text);
     return value;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
@@ -127,6 +132,7 @@ function parsedValue(text: string): Json | undefined {
 
 function countMembers(value: Json): number {
   if (typeof value !== 'object' || value === null) return 0;
+  if (isRawNumber(value)) return 0;
   const inner = Object.values(value);
   return inner.reduce(
     (sum: number, item: Json) => sum + countMembers(item),
@@ -136,14 +142,14 @@ function countMembers(value: Json): number {
 
 function isWellFormed(value: Json): boolean {
   if (typeof value === 'string') return value.isWellFormed();
-  if (typeof value !== 'object' || value === null) return true;
+  if (typeof value !== 'object' || value === null || isRawNumber(value)) return true;
   if (!isObject(value)) return value.every(isWellFormed);
   return Object.entries(value).every(([key, item]) => key.isWellFormed() && isWellFormed(item));
 }
 
 /** The value with all keys in order, for `JSON.stringify`; undefined where a plain object cannot hold them so. */
 function inKeyOrder(value: Json): Json | undefined {
-  if (typeof value !== 'object' || value === null) return value;
+  if (typeof value !== 'object' || value === null || isRawNumber(value)) return value;
   return isObject(value) ? objectInKeyOrder(value) : arrayInKeyOrder(value);
 }
 
@@ -173,7 +179,7 @@ function arrayInKeyOrder(array: readonly Json[]): Json[] | undefined {
 
 /** Writes member by member: slower, and right for every key. */
 function write(value: Json): string {
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  if (typeof value !== 'object' || value === null || isRawNumber(value)) return JSON.stringify(value);
   if (!isObject(value)) return `[${value.map(write).join(',')}]`;
   const members: string[] = [];
   for (const key of Object.keys(value).sort(byCodePoint)) {

@@ -3,17 +3,28 @@
  * its numbers were written. It does not judge the grammar: `JSON.parse` runs afterwards and does.
  */
 
+import { numberText } from './json-number.ts';
+
 export interface ScanRules {
   /** How many arrays and objects may stand inside each other. */
   readonly maxDepth: number;
   /** How many arrays, objects and separating commas there may be. */
   readonly maxNodes: number;
-  /** Only integers in +-(2^53-1), written without fraction, exponent or negative zero. */
-  readonly canonicalNumbers: boolean;
+  /**
+   * `canonical`: only integers in +-(2^53-1), written without fraction, exponent or negative zero. `finite`: what a
+   * double can hold, if not exactly. `kept`: that, and integers of any size.
+   */
+  readonly numbers: 'canonical' | 'finite' | 'kept';
 }
 
 export type Scan =
-  | { readonly kind: 'ok' /** Members of all objects, duplicates counted. */; readonly members: number }
+  | {
+      readonly kind: 'ok';
+      /** Members of all objects, duplicates counted. */
+      readonly members: number;
+      /** All numbers are integers in +-(2^53-1), written without fraction, exponent or negative zero. */
+      readonly hasCanonicalNumbers: boolean;
+    }
   | { readonly kind: 'invalid'; readonly reason: string };
 
 const QUOTE = 0x22;
@@ -33,6 +44,7 @@ export function scan(text: string, rules: ScanRules): Scan {
   let depth = 0;
   let nodes = 0;
   let members = 0;
+  let hasCanonicalNumbers = true;
   let at = 0;
   while (at < text.length) {
     const unit = text.charCodeAt(at);
@@ -42,8 +54,10 @@ export function scan(text: string, rules: ScanRules): Scan {
     }
     if (unit === MINUS || (unit >= ZERO && unit <= NINE)) {
       const end = numberEnd(text, at);
-      const reason = faultOfNumber(text.slice(at, end), rules.canonicalNumbers);
+      const token = text.slice(at, end);
+      const reason = faultOfNumber(token, rules.numbers);
       if (reason !== undefined) return { kind: 'invalid', reason };
+      if (rules.numbers === 'kept') hasCanonicalNumbers &&= faultOfNumber(token, 'canonical') === undefined;
       at = end;
       continue;
     }
@@ -61,7 +75,7 @@ export function scan(text: string, rules: ScanRules): Scan {
     if (nodes > rules.maxNodes) return { kind: 'invalid', reason: 'too many values' };
     at += 1;
   }
-  return { kind: 'ok', members };
+  return { kind: 'ok', members, hasCanonicalNumbers };
 }
 
 /** The members of a top-level object, in order: each one's name and where its value starts and ends. */
@@ -151,10 +165,12 @@ function isNumberUnit(unit: number): boolean {
   );
 }
 
-function faultOfNumber(token: string, canonical: boolean): string | undefined {
+function faultOfNumber(token: string, allowed: ScanRules['numbers']): string | undefined {
   const value = Number(token);
   if (Number.isNaN(value)) return undefined;
-  if (!canonical) return Number.isFinite(value) ? undefined : 'a number is too large';
+  if (allowed === 'finite') return Number.isFinite(value) ? undefined : 'a number is too large';
+  // Such as `01` and `1.` are left to `JSON.parse`.
+  if (allowed === 'kept') return numberText(token) === undefined ? 'a number is too large' : undefined;
   if (/[.eE]/.test(token)) return 'a number has a fraction or an exponent';
   if (!Number.isSafeInteger(value)) return 'a number is outside of the range of integers';
   return Object.is(value, -0) ? 'a number is negative zero' : undefined;

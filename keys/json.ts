@@ -1,4 +1,5 @@
 /** JSON as it arrives from the wire, and the few narrowings that the rest of Kurir needs. */
+import { isRawNumber } from './json-number.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 
@@ -6,9 +7,9 @@ export interface JsonObject {
   readonly [key: string]: Json;
 }
 
-/** True for a JSON object: not null, not an array. */
+/** True for a JSON object: not null, not an array, not a number that is kept as text (`json-number.ts`). */
 export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isRawNumber(value);
 }
 
 /** True for an array of strings. */

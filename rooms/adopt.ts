@@ -72,10 +72,11 @@ async function adopt(ctx: RoomsContext, { rules, join, state, authChain }: Adopt
 }
 
 /** The state by its keys. Of two events with the same key the first counts: there should not be a second. */
-function stateOf(state: readonly VerifiedEvent[], judged: Judged): Map<string, VerifiedEvent> {
-  const map = new Map<string, VerifiedEvent>();
-  for (const event of state) {
-    if (event.stateKey === undefined || judged.byId.get(event.eventId) === 'rejected') continue;
+function stateOf(state: readonly VerifiedEvent[], judged: Judged): Map<string, Event> {
+  const map = new Map<string, Event>();
+  for (const { eventId } of state) {
+    const event = judged.byId.get(eventId);
+    if (event === undefined || event === 'rejected' || event.stateKey === undefined) continue;
     const key = stateMapKey(event.type, event.stateKey);
     if (!map.has(key)) map.set(key, event);
   }

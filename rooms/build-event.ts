@@ -10,7 +10,9 @@ import { isObject, type JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from './context.ts';
 import { eventFrom } from './event.ts';
 import { checkFormat, MAX_KEY_BYTES, MAX_PDU_BYTES } from './format.ts';
+import { opaqueId } from './opaque-id.ts';
 import { redact } from './redact.ts';
+import { type ReferenceHashes, writeReferences } from './references.ts';
 import { signEvent } from './sign-event.ts';
 import { markVerified, type VerifiedEvent } from './verified-event.ts';
 import type { RoomVersionRules } from './versions.ts';
@@ -28,6 +30,8 @@ export interface EventParts {
   readonly originServerTs: number;
   readonly prevEvents: readonly EventId[];
   readonly authEvents: readonly EventId[];
+  /** Of those two, where the version cites events by their hashes. */
+  readonly referenceHashes?: ReferenceHashes | undefined;
   readonly depth: number;
 }
 
@@ -35,12 +39,12 @@ export type Built =
   | { readonly kind: 'ok'; readonly event: VerifiedEvent }
   | { readonly kind: 'invalid'; readonly reason: string };
 
-/** "The depth of the event [...] MUST be no more than 2^53 - 1": deeper events all have this depth. */
-export const MAX_EVENT_DEPTH = Number.MAX_SAFE_INTEGER;
-
 const URL_SAFE_IDS = 'urlSafeBase64';
 
-/** Makes and signs an event of ours. Invalid: content that is not canonical JSON, or an event that is too large. */
+/**
+ * Makes and signs an event of ours. Invalid: content that is not canonical JSON, or an event that is too large.
+ * Versions 1 to 5 would allow other numbers; servers do not all hash those alike, so that ours hold none.
+ */
 export function buildEvent(ctx: RoomsContext, parts: EventParts): Built {
   const content = canonicalContent(parts.content);
   if (content === undefined)
@@ -51,17 +55,18 @@ export function buildEvent(ctx: RoomsContext, parts: EventParts): Built {
   return buildByTemplate(ctx, { ...parts, roomId: parts.roomId }, content);
 }
 
-/** The PDU of an event without hashes and signatures. */
-export function bareEvent(parts: EventParts): JsonObject {
-  const { roomId, stateKey, redacts, rules } = parts;
+/** The PDU of an event without hashes and signatures. In versions 1 and 2 it gets a new id of this server. */
+export function bareEvent(ctx: Pick<RoomsContext, 'serverName'>, parts: EventParts): JsonObject {
+  const { roomId, stateKey, redacts, rules, referenceHashes } = parts;
   const content =
     redacts !== undefined && rules.redactsInContent ? { ...parts.content, redacts } : parts.content;
   return {
-    auth_events: [...parts.authEvents],
+    auth_events: writeReferences(parts.authEvents, rules, referenceHashes),
     content,
     depth: parts.depth,
     origin_server_ts: parts.originServerTs,
-    prev_events: [...parts.prevEvents],
+    ...(rules.eventIds === 'chosen' && { event_id: `$${opaqueId()}:${ctx.serverName}` }),
+    prev_events: writeReferences(parts.prevEvents, rules, referenceHashes),
     ...(roomId !== undefined && { room_id: roomId }),
     ...(redacts !== undefined && !rules.redactsInContent && { redacts }),
     sender: parts.sender,
@@ -73,7 +78,7 @@ export function bareEvent(parts: EventParts): JsonObject {
 /** Builds any event by the general algorithms. */
 export function buildGenerically(ctx: RoomsContext, parts: EventParts): Built {
   const { rules } = parts;
-  const pdu = signEvent(bareEvent(parts), rules, ctx.serverName, ctx.signingKey.keyPair);
+  const pdu = signEvent(bareEvent(ctx, parts), rules, ctx.serverName, ctx.signingKey.keyPair);
   const reason = checkFormat(pdu, rules);
   if (reason !== undefined) return invalid(reason);
   return verifiedOk(pdu, rules, {});
@@ -109,7 +114,7 @@ export function buildByTemplate(
   if (Buffer.byteLength(json) > MAX_PDU_BYTES)
     return invalid(`The event is more than ${MAX_PDU_BYTES} bytes`);
   const pdu = {
-    ...bareEvent({ ...parts, content: content.value }),
+    ...bareEvent(ctx, { ...parts, content: content.value }),
     hashes: { sha256: contentHash },
     signatures,
   };

@@ -3,8 +3,9 @@
 import { isEventId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { checkStateDependent } from './auth/check.ts';
-import { bareEvent, buildEvent, type EventParts, MAX_EVENT_DEPTH } from './build-event.ts';
+import { bareEvent, buildEvent, type EventParts } from './build-event.ts';
 import type { RoomsContext } from './context.ts';
+import { MAX_EVENT_DEPTH } from './depth.ts';
 import { lineFrom, partsUpon, stateFor } from './draft.ts';
 import { eventFrom } from './event.ts';
 import { MAX_AUTH_EVENTS, MAX_PREV_EVENTS } from './format.ts';
@@ -25,9 +26,12 @@ export async function buildTemplate(ctx: RoomsContext, room: Room, draft: Draft)
   const line = await lineFrom(ctx, room, await headOf(ctx, room.roomNid));
   if (line.cited.length === 0) return { kind: 'forbidden', reason: 'The server is not in the room' };
   const state = await stateFor(ctx, line, draft);
-  const template = bareEvent(partsUpon(ctx, line, draft, state));
-  const refusal = checkStateDependent(eventFrom(template, room.rules), state);
-  return refusal === undefined ? { kind: 'ok', template } : { kind: 'forbidden', reason: refusal.reason };
+  const bare = bareEvent(ctx, await partsUpon(ctx, line, draft, state));
+  const refusal = checkStateDependent(eventFrom(bare, room.rules), state);
+  if (refusal !== undefined) return { kind: 'forbidden', reason: refusal.reason };
+  // v1, v2: who completes the event chooses its id.
+  const { event_id: _, ...template } = bare;
+  return { kind: 'ok', template };
 }
 
 /**

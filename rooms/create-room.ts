@@ -1,5 +1,4 @@
 /** Making a room: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom */
-import { randomInt } from 'node:crypto';
 import { belongsTo, isRoomAlias, type RoomAlias, type RoomId, type UserId } from '#keys/ids.ts';
 import * as aliases from '#storage/aliases.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
@@ -7,6 +6,7 @@ import { checkPowerLevelsContent } from './auth/power-levels.ts';
 import { carrySettings, predecessorOf } from './carry-settings.ts';
 import type { RoomsContext } from './context.ts';
 import { type InitialEvent, initialEvents, invited, type NewRoom } from './initial-events.ts';
+import { opaqueId } from './opaque-id.ts';
 import { getRoom } from './room.ts';
 import type { Draft } from './send.ts';
 import { startRoom } from './start-room.ts';
@@ -36,9 +36,6 @@ interface Plan {
   readonly alias: RoomAlias | undefined;
   readonly events: readonly InitialEvent[];
 }
-
-const OPAQUE_ID_LENGTH = 18;
-const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 
 /**
  * Makes a room with its first state, in one transaction, and invites the users of this server. Nothing is left of
@@ -118,8 +115,7 @@ function remoteInvites(ctx: RoomsContext, room: NewRoom): UserId[] {
 
 /** An id for a room whose version does not derive it from the create event; otherwise it does not count. */
 export function newRoomId(ctx: RoomsContext): RoomId {
-  const letters = Array.from({ length: OPAQUE_ID_LENGTH }, () => LETTERS[randomInt(LETTERS.length)]);
-  return `!${letters.join('')}:${ctx.serverName}`;
+  return `!${opaqueId()}:${ctx.serverName}`;
 }
 
 function refused(errcode: CreationErrcode, reason: string): Extract<RoomCreation, { kind: 'refused' }> {

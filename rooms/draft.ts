@@ -4,13 +4,15 @@ import { belongsTo, type EventId } from '#keys/ids.ts';
 import type { TransactionKey } from '#storage/client-transactions.ts';
 import { type AuthState, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
 import { authEventKeys, type StateKey } from './auth/select.ts';
-import { type Built, buildEvent, MAX_EVENT_DEPTH } from './build-event.ts';
+import { buildEvent, type EventParts } from './build-event.ts';
 import type { RoomsContext } from './context.ts';
+import { MAX_EVENT_DEPTH } from './depth.ts';
 import { type Event, stateMapKey } from './event.ts';
 import { MAX_PREV_EVENTS } from './format.ts';
-import { loadEvent } from './load.ts';
+import { loadEvent, loadEvents } from './load.ts';
 import type { PersistPlan, Placement } from './persist.ts';
 import { checkOwnRedaction, effectOf, type Redacter, type RedactionEffect } from './redaction.ts';
+import { type ReferenceHashes, referenceHashesOf } from './references.ts';
 import {
   groupRef,
   resolveGroups,
@@ -24,6 +26,7 @@ import type { ForwardExtremity, RoomHead } from './room-cache.ts';
 import { headState } from './room-head.ts';
 import type { Draft } from './send.ts';
 import type { VerifiedEvent } from './verified-event.ts';
+import type { RoomVersionRules } from './versions.ts';
 
 /** New events upon a room's head, each upon the one before. */
 export interface Line {
@@ -75,7 +78,7 @@ export async function tryDraft(
 ): Promise<Drafted> {
   if (!belongsTo(draft.sender, ctx.serverName)) throw new Error('only our own users send events from here');
   const state = await stateFor(ctx, line, draft);
-  const built = buildUpon(ctx, line, draft, state);
+  const built = buildEvent(ctx, await partsUpon(ctx, line, draft, state));
   if (built.kind === 'invalid') return built;
   const { event } = built;
   const refusal = checkIndependent(event, state) ?? checkStateDependent(event, state);
@@ -129,11 +132,20 @@ async function currentStateAfter(ctx: RoomsContext, line: Line): Promise<StateRe
 }
 
 /** What an event would be, if it were sent now: for the templates that other servers ask for. */
-export function partsUpon(ctx: RoomsContext, line: Line, draft: Draft, state: AuthState) {
+export async function partsUpon(
+  ctx: RoomsContext,
+  line: Line,
+  draft: Draft,
+  state: AuthState,
+): Promise<EventParts> {
   const last = line.drafted.at(-1)?.event;
   const deepest = last?.depth ?? line.cited.reduce((depth, extremity) => Math.max(depth, extremity.depth), 0);
   const { rules } = line.room;
   const isCreate = draft.type === 'm.room.create';
+  const prevEvents = last === undefined ? line.cited.map(({ eventId }) => eventId) : [last.eventId];
+  const authEvents = authEventKeys(draft, rules)
+    .map(({ type, stateKey }) => state.get(type, stateKey))
+    .filter((event) => event !== undefined);
   return {
     rules,
     roomId: isCreate && rules.roomIdIsCreateHash ? undefined : line.room.roomId,
@@ -143,12 +155,28 @@ export function partsUpon(ctx: RoomsContext, line: Line, draft: Draft, state: Au
     content: draft.content,
     redacts: draft.redacts,
     originServerTs: draft.originServerTs ?? ctx.clock.now(),
-    prevEvents: last === undefined ? line.cited.map(({ eventId }) => eventId) : [last.eventId],
-    authEvents: authEventKeys(draft, rules)
-      .map(({ type, stateKey }) => state.get(type, stateKey)?.eventId)
-      .filter((eventId) => eventId !== undefined),
+    prevEvents,
+    authEvents: authEvents.map(({ eventId }) => eventId),
+    referenceHashes: await hashesFor(ctx, rules, { last, prevEvents, authEvents }),
     depth: Math.min(deepest + 1, MAX_EVENT_DEPTH),
   };
+}
+
+/** v1, v2: the hashes of what the event cites. */
+async function hashesFor(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  cited: {
+    readonly last: Event | undefined;
+    readonly prevEvents: readonly EventId[];
+    readonly authEvents: readonly Event[];
+  },
+): Promise<ReferenceHashes | undefined> {
+  if (rules.eventReferences === 'ids') return undefined;
+  const { last, prevEvents, authEvents } = cited;
+  if (last !== undefined) return referenceHashesOf([last, ...authEvents], rules);
+  const stored = await loadEvents(ctx, prevEvents);
+  return referenceHashesOf([...[...stored.values()].map(({ event }) => event), ...authEvents], rules);
 }
 
 /** What the rules look at for this draft, of the state before it. */
@@ -168,10 +196,6 @@ export async function stateFor(ctx: RoomsContext, line: Line, draft: Draft): Pro
       return line.changed.get(key) ?? read.get(key)?.event;
     },
   };
-}
-
-function buildUpon(ctx: RoomsContext, line: Line, draft: Draft, state: AuthState): Built {
-  return buildEvent(ctx, partsUpon(ctx, line, draft, state));
 }
 
 /** Messages cite what we chose ourselves; state events, and who tries a second create event, are checked whole. */

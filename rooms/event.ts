@@ -1,6 +1,7 @@
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { type EventId, isEventId, type RoomId, type UserId } from '#keys/ids.ts';
 import { integerAt, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { depthOf } from './depth.ts';
 import { eventIdOf, roomIdOfCreate } from './hashes.ts';
 import type { RoomVersionRules } from './versions.ts';
 
@@ -14,6 +15,7 @@ export interface Event {
   /** Undefined for a message event; state events have one, if only ''. */
   readonly stateKey: string | undefined;
   readonly content: JsonObject;
+  /** At most `MAX_EVENT_DEPTH`, whatever the PDU says. */
   readonly depth: number;
   readonly originServerTs: number;
   readonly prevEvents: readonly EventId[];
@@ -50,7 +52,7 @@ export function eventFrom(
     sender: present(stringAt(bare, 'sender'), 'sender') as UserId,
     stateKey: stringAt(bare, 'state_key'),
     content,
-    depth: present(integerAt(bare, 'depth'), 'depth'),
+    depth: present(depthOf(bare, rules), 'depth'),
     originServerTs: present(integerAt(bare, 'origin_server_ts'), 'origin_server_ts'),
     prevEvents: referencesOf(own(bare, 'prev_events')),
     authEvents: referencesOf(own(bare, 'auth_events')),

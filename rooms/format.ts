@@ -4,8 +4,9 @@
  * https://spec.matrix.org/v1.19/client-server-api/#size-limits
  */
 import { encodeCanonical } from '#keys/canonical-json.ts';
-import { isEventId, isRoomId, isUserId } from '#keys/ids.ts';
+import { isEventId, isRoomId, isUserId, serverNameOf } from '#keys/ids.ts';
 import { integerAt, isObject, type Json, type JsonObject, own, stringAt } from '#keys/json.ts';
+import { depthOf } from './depth.ts';
 import type { RoomVersionRules } from './versions.ts';
 
 /** "The complete event MUST NOT be larger than 65536 bytes", as canonical JSON with its signatures. */
@@ -40,8 +41,13 @@ function checkIds(pdu: JsonObject, rules: RoomVersionRules): string | undefined 
   // v12: "Room identifier. Omitted from m.room.create events." One that is there is for the authorisation rules.
   const mayBeAbsent = rules.roomIdIsCreateHash && stringAt(pdu, 'type') === 'm.room.create';
   if (!(isRoomId(roomId) || (mayBeAbsent && roomId === undefined))) return 'room_id is not a room id';
-  if (rules.eventIds === 'chosen' && !isEventId(own(pdu, 'event_id'))) return 'event_id is not an event id';
-  return undefined;
+  return rules.eventIds === 'chosen' ? checkChosenId(own(pdu, 'event_id')) : undefined;
+}
+
+/** v1: `$opaque:server`. Its server must sign, so that nobody can take the id of an event of another. */
+function checkChosenId(id: Json | undefined): string | undefined {
+  if (!isEventId(id)) return 'event_id is not an event id';
+  return serverNameOf(id) === undefined ? 'event_id names no server' : undefined;
 }
 
 function checkFields(pdu: JsonObject, rules: RoomVersionRules): string | undefined {
@@ -55,8 +61,7 @@ function checkFields(pdu: JsonObject, rules: RoomVersionRules): string | undefin
   }
   if (!isObject(own(pdu, 'content'))) return 'content is not an object';
   if (integerAt(pdu, 'origin_server_ts') === undefined) return 'origin_server_ts is not an integer';
-  const depth = integerAt(pdu, 'depth');
-  if (depth === undefined || depth < 0) return 'depth is not an integer of 0 or more';
+  if (depthOf(pdu, rules) === undefined) return 'depth is not an integer of 0 or more';
   const redacts = own(pdu, 'redacts');
   if (!rules.redactsInContent && redacts !== undefined && typeof redacts !== 'string') {
     return 'redacts is not a string';

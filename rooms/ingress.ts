@@ -64,7 +64,7 @@ export async function checkIngress(
 
 /** Check 1: the format, of the text as it was sent. */
 function readValid(text: string, rules: RoomVersionRules): Read | { readonly reason: string } {
-  const parsed = parseStrict(text);
+  const parsed = parseStrict(text, { anyNumbers: !rules.strictJson });
   if (parsed.kind === 'invalid') return { reason: `The event is not canonical JSON: ${parsed.reason}` };
   if (!isObject(parsed.value)) return { reason: 'The event is not an object' };
   // "unsigned" is what the sending server says beside the event, for nobody but itself.

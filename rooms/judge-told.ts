@@ -5,15 +5,16 @@ import type { EventId } from '#keys/ids.ts';
 import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
-import { createEventIdOf } from './hashes.ts';
+import { createEventIdOf, referenceHash } from './hashes.ts';
 import { loadEvents } from './load.ts';
+import type { StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 
 export interface Judged {
   /** Each after those that authorise it. */
   readonly accepted: readonly VerifiedEvent[];
   readonly rejected: ReadonlyMap<EventId, string>;
-  /** Told and stored events by id, or `rejected`. */
+  /** Told and stored events by id, or `rejected`. Where two have one id, the stored one. */
   readonly byId: ReadonlyMap<EventId, Event | 'rejected'>;
 }
 
@@ -31,11 +32,18 @@ export async function judgeTold(
 ): Promise<Judged> {
   const unique = new Map(told.map((event) => [event.eventId, event]));
   const byId = await storedAuthEvents(ctx, unique);
+  const taken = await takenIds(ctx, unique);
   const accepted: VerifiedEvent[] = [];
   const rejected = new Map<EventId, string>();
   for (const [index, event] of inAuthOrder(unique).entries()) {
     if (index % AT_ONCE === AT_ONCE - 1) await setImmediate();
-    const reason = event.roomId === roomId ? judge(event, byId)?.reason : 'The event is of another room';
+    const other = taken.get(event.eventId);
+    if (other !== undefined && other.event.roomId === roomId) {
+      byId.set(event.eventId, other.status === 'rejected' ? 'rejected' : other.event);
+      continue;
+    }
+    const isHere = event.roomId === roomId && other === undefined;
+    const reason = isHere ? judge(event, byId)?.reason : 'The event is of another room';
     byId.set(event.eventId, reason === undefined ? event : 'rejected');
     if (reason === undefined) accepted.push(event);
     else rejected.set(event.eventId, reason);
@@ -57,6 +65,30 @@ export function judge(event: Event, byId: ReadonlyMap<EventId, Event | 'rejected
   if (refusal !== undefined) return refusal;
   const state = [...named.values()].filter((authEvent) => authEvent !== 'rejected');
   return checkStateDependent(event, authStateOf(create === undefined ? state : [create, ...state]));
+}
+
+/**
+ * v1, v2: servers choose the ids of their events, so that two events may have the same one. The first that came
+ * here counts: the stored events that have the id of another that is told.
+ */
+async function takenIds(
+  ctx: RoomsContext,
+  told: ReadonlyMap<EventId, VerifiedEvent>,
+): Promise<Map<EventId, StoredEvent>> {
+  const taken = new Map<EventId, StoredEvent>();
+  const [some] = told.values();
+  if (some?.rules.eventIds !== 'chosen') return taken;
+  for (const [eventId, stored] of await loadEvents(ctx, told.keys())) {
+    const event = told.get(eventId);
+    if (event !== undefined && !isSameEvent(stored.event, event)) taken.set(eventId, stored);
+  }
+  return taken;
+}
+
+/** Redacted or not: the reference hash is that of the redacted form. */
+function isSameEvent(a: Event, b: Event): boolean {
+  if (a.roomId !== b.roomId || a.rules !== b.rules) return false;
+  return referenceHash(a.pdu, a.rules).equals(referenceHash(b.pdu, b.rules));
 }
 
 /** What the events cite and we have already, because we were in the room before. */

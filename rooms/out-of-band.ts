@@ -12,8 +12,10 @@ import * as memberships from '#storage/memberships.ts';
 import { closedBecause } from './closed-room.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
+import { loadEvent } from './load.ts';
 import { newEvent } from './persist.ts';
 import { membershipRowOf } from './persist-state.ts';
+import { ID_TAKEN } from './receive.ts';
 import { getRoom, isInRoom, makeKnown, type Room } from './room.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import type { RoomVersionRules } from './versions.ts';
@@ -75,6 +77,8 @@ async function record(
   const room = await getRoom(ctx, event.roomId);
   if (room?.rules.version !== rules.version) return refused('The room is known by another room version');
   if (await isInRoom(ctx, room)) return { kind: 'in_room' };
+  const stored = await loadEvent(ctx, event.eventId);
+  if (stored !== undefined && stored.roomNid !== room.roomNid) return refused(ID_TAKEN);
   const row = newEvent(room, event, {
     position: undefined,
     status: 'outlier',

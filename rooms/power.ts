@@ -1,6 +1,7 @@
 /** Power levels: https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels */
 import { isUserId, type UserId } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
+import { numberOf } from '#keys/json-number.ts';
 import type { Event } from './event.ts';
 import type { RoomVersionRules } from './versions.ts';
 
@@ -71,11 +72,13 @@ export function additionalCreatorsOf(content: JsonObject): readonly UserId[] | u
 
 /** One level as the room version lets it be written; undefined for anything else. */
 export function levelOf(value: Json | undefined, rules: RoomVersionRules): number | undefined {
-  if (typeof value === 'number') {
-    if (Number.isSafeInteger(value)) return value;
-    // v1-v5: "the value is truncated at the decimal point"
+  const number = numberOf(value);
+  if (number !== undefined) {
+    if (Number.isSafeInteger(number) && typeof value === 'number') return number;
+    // v1-v5: "the value is truncated at the decimal point", and "values outside the range represented by IEEE754
+    // binary64 (a "double")" are none.
     const floats = rules.powerLevels === 'integersStringsAndFloats';
-    return floats && Number.isFinite(value) ? Math.trunc(value) : undefined;
+    return floats && Number.isFinite(number) ? Math.trunc(number) : undefined;
   }
   if (typeof value !== 'string' || rules.powerLevels === 'integers') return undefined;
   // v1-v9: leading and trailing whitespace, one sign, leading zeroes.

@@ -59,6 +59,8 @@ export interface ReceiveOptions {
 const ATTEMPTS = 5;
 /** How many events one arrival lets be judged anew; the others wait for their own. */
 const MOST_AGAIN = 100;
+/** Why an event is refused that has the id of one of another room. */
+export const ID_TAKEN = 'An event of another room has this id';
 const FOREIGN_PREV_EVENT = 'A prev event is of another room';
 
 /** Receives one event, under the room's lock. Never throws for what the event says. */
@@ -142,6 +144,8 @@ async function attemptReceive(
 ): Promise<Received | undefined> {
   if (event.roomId !== room.roomId) return { kind: 'rejected', reason: 'The event is of another room' };
   const stored = await loadEvent(ctx, event.eventId);
+  // v1, v2: servers choose the ids of their events. The first one counts, in whatever room it is.
+  if (stored !== undefined && stored.roomNid !== room.roomNid) return received('rejected', ID_TAKEN);
   if (stored !== undefined && !isOpen(stored, how)) return known(stored);
 
   const authEvents = await loadAuthEvents(ctx, event);

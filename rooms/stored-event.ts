@@ -1,3 +1,4 @@
+import { parseStrict } from '#keys/canonical-json.ts';
 import type { EventId } from '#keys/ids.ts';
 import { isObject } from '#keys/json.ts';
 import type { EventRow, EventStatus } from '#storage/events.ts';
@@ -39,8 +40,7 @@ export function isAccepted(stored: StoredEvent | undefined): boolean {
 
 /** The event of a database row. */
 export function storedEventFrom(row: EventRow, rules: RoomVersionRules): StoredEvent {
-  // Checked when it came in; what is stored is its canonical form.
-  const pdu: unknown = JSON.parse(row.json);
+  const pdu = pduOf(row.json, rules);
   if (!isObject(pdu)) throw new TypeError(`event ${row.event_nid} is stored as something else`);
   return {
     nid: row.event_nid,
@@ -55,6 +55,13 @@ export function storedEventFrom(row: EventRow, rules: RoomVersionRules): StoredE
     txn: txnOf(row),
     receivedTs: row.received_ts,
   };
+}
+
+/** Checked when it came in; what is stored is its canonical form, in which numbers may need to be kept. */
+function pduOf(json: string, rules: RoomVersionRules): unknown {
+  if (rules.strictJson) return JSON.parse(json);
+  const parsed = parseStrict(json, { anyNumbers: true });
+  return parsed.kind === 'ok' ? parsed.value : undefined;
 }
 
 function txnOf(row: EventRow): StoredEvent['txn'] {

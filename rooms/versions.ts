@@ -62,7 +62,9 @@ export type KeptContent = 'all' | readonly (string | readonly [string, string])[
 export const DEFAULT_ROOM_VERSION = '12';
 
 /** The versions in which this server takes part in rooms. */
-export const SUPPORTED_VERSIONS: readonly string[] = Object.freeze(['10', '11', '12']);
+export const SUPPORTED_VERSIONS: readonly string[] = Object.freeze(
+  Array.from({ length: 12 }, (_, index) => String(index + 1)),
+);
 
 const V1_KEYS = [
   'event_id',

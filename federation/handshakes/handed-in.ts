@@ -17,9 +17,9 @@ import { eventIdParam } from '../room-params.ts';
 
 const KEYS_DEADLINE_MS = 20_000;
 
-/** Reads a PDU from what was sent, by the rules for PDUs. */
-export function pduOf(text: string): JsonObject {
-  const parsed = parseStrict(text);
+/** Reads a PDU from what was sent, by the rules of its room version. */
+export function pduOf(text: string, rules: RoomVersionRules): JsonObject {
+  const parsed = parseStrict(text, { anyNumbers: !rules.strictJson });
   if (parsed.kind === 'invalid') throw badJson(`The event is not canonical JSON: ${parsed.reason}`);
   if (!isObject(parsed.value)) throw badJson('The event is not an object');
   return parsed.value;
@@ -69,7 +69,9 @@ export async function takeIntoRoom(
   const received = await receive(ctx, room, event, { as: 'live', relay: true });
   if (received.kind === 'missing') throw invalidParam('The event refers to events that are not known');
   const stored = await loadEvent(ctx, event.eventId);
-  // One that is handed in again is known, and may have been refused.
-  if (stored?.status !== 'accepted') throw forbidden(received.reason ?? 'The room does not allow it');
+  // One that is handed in again is known, and may have been refused; or it has the id of another (v1, v2).
+  if (stored?.status !== 'accepted' || stored.roomNid !== room.roomNid) {
+    throw forbidden(received.reason ?? 'The room does not allow it');
+  }
   return stored;
 }

@@ -13,12 +13,13 @@ import { buildTemplate, eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { receive } from '#rooms/receive.ts';
 import { redact } from '#rooms/redact.ts';
+import { readReferences } from '#rooms/references.ts';
 import type { Room } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import { invite as sendInvite } from '../remote.ts';
-import { eventIdsAt, type HandshakeFailure, handshakeFailure, withSignatureOf } from './template.ts';
+import { type HandshakeFailure, handshakeFailure, withSignatureOf } from './template.ts';
 
 export interface RemoteInvite {
   readonly room: Room;
@@ -90,8 +91,7 @@ async function buildInvite(
   const { template } = built;
   const event = eventFromTemplate(ctx, {
     ...{ rules, roomId, sender, type: draft.type, stateKey: target, content: draft.content },
-    prevEvents: eventIdsAt(template, 'prev_events'),
-    authEvents: eventIdsAt(template, 'auth_events'),
+    ...readReferences(template, rules),
     depth: integerAt(template, 'depth') ?? 0,
   });
   return { kind: 'ok', event };

@@ -82,7 +82,7 @@ async function joinThrough(
 
 /** Step 2. */
 function buildJoin(ctx: FederationContext, join: RemoteJoin, parts: TemplateParts): VerifiedEvent {
-  const { rules, prevEvents, authEvents, depth, authoriser } = parts;
+  const { rules, references, depth, authoriser } = parts;
   const { join_authorised_via_users_server: _, ...given } = join.content;
   const content = {
     ...given,
@@ -90,7 +90,7 @@ function buildJoin(ctx: FederationContext, join: RemoteJoin, parts: TemplatePart
     ...(authoriser !== undefined && { join_authorised_via_users_server: authoriser }),
   };
   return eventFromTemplate(ctx, {
-    ...{ rules, prevEvents, authEvents, depth, content },
+    ...{ rules, ...references, depth, content },
     roomId: join.roomId,
     sender: join.userId,
     type: 'm.room.member',

@@ -8,6 +8,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
+import { referenceHashesOf } from '#rooms/references.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
@@ -61,10 +62,10 @@ async function leaveThrough(
   const template = await makeLeave(ctx, server, { roomId, userId }, { signal });
   if (template.kind === 'failed') return undefined;
   const read = readTemplate(template.value, { roomId, userId, membership: 'leave' });
-  if (read.kind !== 'ok' || read.parts.rules.version !== known.version) return undefined;
-  const { rules, prevEvents, authEvents, depth } = read.parts;
+  if (read.kind !== 'ok' || !areAlike(read.parts.rules, known)) return undefined;
+  const { references, depth } = read.parts;
   const event = eventFromTemplate(ctx, {
-    ...{ rules, roomId, prevEvents, authEvents, depth },
+    ...{ rules: known, roomId, ...references, depth },
     sender: userId,
     type: 'm.room.member',
     stateKey: userId,
@@ -72,6 +73,11 @@ async function leaveThrough(
   });
   const sent = await sendLeave(ctx, server, { roomId, eventId: event.eventId, pdu: event.pdu }, { signal });
   return sent.kind === 'ok' ? event : undefined;
+}
+
+/** "If not provided, the room version is assumed to be either 1 or 2", whose events are made alike. */
+function areAlike(told: RoomVersionRules, known: RoomVersionRules): boolean {
+  return told.version === known.version || (told.eventIds === 'chosen' && known.eventIds === 'chosen');
 }
 
 /** Where nobody can be told: an event for our own user's eyes, upon the invitation. */
@@ -82,6 +88,7 @@ function leaveAfter(ctx: FederationContext, { userId, content, rules, invite }: 
     content: { ...content, membership: 'leave' },
     prevEvents: [eventId],
     authEvents: [eventId],
+    referenceHashes: referenceHashesOf([invite.event], rules),
     depth: Math.min(depth + 1, Number.MAX_SAFE_INTEGER),
   });
 }

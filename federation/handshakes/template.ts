@@ -1,15 +1,9 @@
 /** What we take of a template that another server gives, and what of an answer to the finished event: next to nothing. */
 
-import {
-  type EventId,
-  isEventId,
-  isUserId,
-  type RoomId,
-  type ServerName,
-  serverNameOf,
-  type UserId,
-} from '#keys/ids.ts';
-import { integerAt, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { isUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
+import { type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { depthOf } from '#rooms/depth.ts';
+import { type References, readReferences } from '#rooms/references.ts';
 import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
 import type { FederationFailure } from '../client.ts';
 import type { Template } from '../remote.ts';
@@ -27,8 +21,7 @@ export type HandshakeFailure =
 /** What is the other server's to say. */
 export interface TemplateParts {
   readonly rules: RoomVersionRules;
-  readonly prevEvents: readonly EventId[];
-  readonly authEvents: readonly EventId[];
+  readonly references: References;
   readonly depth: number;
   /** Only for joins: who lets the user into a restricted room. */
   readonly authoriser: UserId | undefined;
@@ -57,15 +50,14 @@ export function readTemplate(
     stringAt(event, 'sender') === expected.userId &&
     stringAt(event, 'state_key') === expected.userId &&
     stringAt(content, 'membership') === expected.membership;
-  const prevEvents = eventIdsAt(event, 'prev_events');
-  const authEvents = eventIdsAt(event, 'auth_events');
-  const depth = integerAt(event, 'depth');
-  if (!isOurs || prevEvents.length === 0 || depth === undefined) {
+  const references = readReferences(event, rules);
+  const depth = depthOf(event, rules);
+  if (!isOurs || references.prevEvents.length === 0 || depth === undefined) {
     return { kind: 'unreachable', reason: 'The server gave a template of another event' };
   }
   const named = own(content, 'join_authorised_via_users_server');
   const authoriser = rules.restrictedJoins && isUserId(named) ? named : undefined;
-  return { kind: 'ok', parts: { rules, prevEvents, authEvents, depth, authoriser } };
+  return { kind: 'ok', parts: { rules, references, depth, authoriser } };
 }
 
 /** What a refusal of another server means for the user who waits. */
@@ -115,10 +107,4 @@ const MOST_CANDIDATES = 10;
 function incompatible(roomVersion: string): HandshakeFailure {
   const reason = `This server does not support room version ${roomVersion}`;
   return { kind: 'incompatible', roomVersion, reason };
-}
-
-/** The event ids in a list of a template. */
-export function eventIdsAt(event: JsonObject, key: string): EventId[] {
-  const list = own(event, key);
-  return Array.isArray(list) ? list.filter(isEventId) : [];
 }

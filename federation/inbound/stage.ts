@@ -179,7 +179,8 @@ export class Stage implements Inbound {
     signal: AbortSignal,
   ): Promise<VerifiedEvent | undefined> {
     const known = this.#verified.get(eventId);
-    if (known !== undefined) return known;
+    // v1, v2: another event may have come under the same id since.
+    if (known?.json === json) return known;
     const verdict = await verifyPdu(this.#ctx, room.rules, json, signal);
     if (verdict.kind === 'verified') return verdict.event;
     this.#log.warn({ roomId: room.roomId, eventId, reason: verdict.reason }, 'staged event dropped');

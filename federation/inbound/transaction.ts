@@ -28,6 +28,7 @@ import { eventIdOf } from '#rooms/hashes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvent, loadNid } from '#rooms/load.ts';
 import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
+import { ID_TAKEN } from '#rooms/receive.ts';
 import { getRoom, isInRoom, type Room } from '#rooms/room.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
 import { DEFAULT_ROOM_VERSION, type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
@@ -115,7 +116,9 @@ async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): P
   }
   const { event } = verdict;
   // Resent, or sent by several servers: it has its place.
-  if (isPlaced(await loadEvent(ctx, event.eventId))) return { kind: 'done', eventId: event.eventId };
+  const stored = await loadEvent(ctx, event.eventId);
+  if (stored !== undefined && stored.roomNid !== room.room.roomNid) return refused(event.eventId, ID_TAKEN);
+  if (isPlaced(stored)) return { kind: 'done', eventId: event.eventId };
   return { kind: 'admitted', eventId: event.eventId, event };
 }
 
@@ -158,7 +161,8 @@ function claimedId(pdu: JsonObject, known: RoomVersionRules | undefined): EventI
   const named = own(pdu, 'event_id');
   if (isEventId(named)) return named;
   const rules = known ?? rulesOf(DEFAULT_ROOM_VERSION);
-  return rules === undefined ? undefined : eventIdOf(pdu, rules);
+  // v1, v2: without `event_id` there is none.
+  return rules === undefined || rules.eventIds === 'chosen' ? undefined : eventIdOf(pdu, rules);
 }
 
 function refused(eventId: EventId | undefined, reason: string): Admission {

@@ -10,6 +10,7 @@ import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#
 import { membersOf } from '#keys/json-scan.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { adoptInvite } from '#rooms/out-of-band.ts';
+import { getRoom } from '#rooms/room.ts';
 import { countersign } from '#rooms/sign-event.ts';
 import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
 import * as users from '#storage/users.ts';
@@ -65,13 +66,8 @@ export function invitesRoutes(app: FastifyInstance, ctx: InvitesContext): void {
       const pdu = memberText(text, 'event');
       if (pdu === undefined) throw missingParam('event');
       const roomId = roomIdParam(params.roomId);
-      const invitation = {
-        origin,
-        roomId,
-        eventId: params.eventId,
-        rules: rulesFor(version),
-        pdu: pduOf(pdu),
-      };
+      const rules = rulesFor(version);
+      const invitation = { origin, roomId, eventId: params.eventId, rules, pdu: pduOf(pdu, rules) };
       const state = splitArrayAt(text, 'invite_room_state') ?? [];
       return { event: await accept(ctx, { ...invitation, state }) };
     },
@@ -82,10 +78,11 @@ export function invitesRoutes(app: FastifyInstance, ctx: InvitesContext): void {
     { preHandler },
     async ({ origin, params, rawBody }) => {
       const text = rawBody.toString();
-      const pdu = pduOf(text);
-      // "Servers which receive a v1 invite request must assume that the room version is either "1" or "2"."
-      const rules = rulesFor('1');
       const roomId = roomIdParam(params.roomId);
+      // "Servers which receive a v1 invite request must assume that the room version is either "1" or "2"."
+      const known = await getRoom(ctx, roomId);
+      const rules = known?.rules.eventIds === 'chosen' ? known.rules : rulesFor('1');
+      const pdu = pduOf(text, rules);
       const unsigned = memberText(text, 'unsigned') ?? '{}';
       const state = splitArrayAt(unsigned, 'invite_room_state') ?? [];
       const { eventId } = params;

@@ -16,7 +16,7 @@ import { sendEventLists } from '../event-lists.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
 import { residentRoom, userIdParam } from '../room-params.ts';
 
-/** `GET make_join/{roomId}/{userId}` and `PUT v2/send_join/{roomId}/{eventId}`. */
+/** `GET make_join/{roomId}/{userId}`, and `PUT send_join/{roomId}/{eventId}` of v2 and of v1. */
 export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void {
   const preHandler = authenticateOrigin(ctx);
 
@@ -33,33 +33,46 @@ export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void 
     },
   );
 
-  app.put<{ Params: { roomId: string; eventId: string } }>(
-    '/_matrix/federation/v2/send_join/:roomId/:eventId',
-    { preHandler },
-    async (request, reply) => {
-      const { origin, params } = request;
-      const room = await residentRoom(ctx, origin, params.roomId);
-      const pdu = await authorised(ctx, room, pduOf(request.rawBody.toString()), origin);
-      const { rules, roomId } = room;
-      const { eventId } = params;
-      const expected = { rules, roomId, eventId, origin, membership: 'join' } as const;
-      const servers = await joinedServers(ctx, room.roomNid);
-      const join = await verifiedMembership(ctx, pdu, expected);
-      const stored = await takeIntoRoom(ctx, room, join);
-      const state = await stateAt(ctx, stored, 'before');
-      const chain = await authChain(ctx, [join.eventId, ...state.map(({ event }) => event.eventId)]);
-      const members = {
-        origin: ctx.serverName,
-        event: stored.event.pdu,
-        members_omitted: false,
-        servers_in_room: servers,
-      };
-      return sendEventLists(reply, members, {
-        state: state.map(({ event }) => event.json),
-        auth_chain: chain.map(({ event }) => event.json),
-      });
+  for (const version of ['v1', 'v2']) {
+    app.put<{ Params: { roomId: string; eventId: string } }>(
+      `/_matrix/federation/${version}/send_join/:roomId/:eventId`,
+      { preHandler },
+      async (request, reply) => {
+        const { members, lists } = await letIn(ctx, request);
+        return sendEventLists(reply, members, lists, { asPair: version === 'v1' });
+      },
+    );
+  }
+}
+
+/** Takes the join into the room; answers what there was before it. */
+async function letIn(
+  ctx: FederationContext,
+  request: { origin: ServerName; params: { roomId: string; eventId: string }; rawBody: Buffer },
+): Promise<{ members: JsonObject; lists: { state: string[]; auth_chain: string[] } }> {
+  const { origin, params } = request;
+  const room = await residentRoom(ctx, origin, params.roomId);
+  const { rules, roomId } = room;
+  const pdu = await authorised(ctx, room, pduOf(request.rawBody.toString(), rules), origin);
+  const { eventId } = params;
+  const expected = { rules, roomId, eventId, origin, membership: 'join' } as const;
+  const servers = await joinedServers(ctx, room.roomNid);
+  const join = await verifiedMembership(ctx, pdu, expected);
+  const stored = await takeIntoRoom(ctx, room, join);
+  const state = await stateAt(ctx, stored, 'before');
+  const chain = await authChain(ctx, [join.eventId, ...state.map(({ event }) => event.eventId)]);
+  return {
+    members: {
+      origin: ctx.serverName,
+      event: stored.event.pdu,
+      members_omitted: false,
+      servers_in_room: servers,
     },
-  );
+    lists: {
+      state: state.map(({ event }) => event.json),
+      auth_chain: chain.map(({ event }) => event.json),
+    },
+  };
 }
 
 /** "The room versions the sending server has support for. Defaults to [1]." */

@@ -9,7 +9,7 @@ import { forbidden } from '../errors.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
 import { residentRoom, userIdParam } from '../room-params.ts';
 
-/** `GET make_leave/{roomId}/{userId}` and `PUT v2/send_leave/{roomId}/{eventId}`. */
+/** `GET make_leave/{roomId}/{userId}`, and `PUT send_leave/{roomId}/{eventId}` of v2 and of v1. */
 export function leavingRoutes(app: FastifyInstance, ctx: FederationContext): void {
   const preHandler = authenticateOrigin(ctx);
 
@@ -32,16 +32,19 @@ export function leavingRoutes(app: FastifyInstance, ctx: FederationContext): voi
     },
   );
 
-  app.put<{ Params: { roomId: string; eventId: string } }>(
-    '/_matrix/federation/v2/send_leave/:roomId/:eventId',
-    { preHandler },
-    async (request) => {
-      const { origin, params } = request;
-      const { rules, roomId, ...room } = await residentRoom(ctx, origin, params.roomId);
-      const expected = { rules, roomId, eventId: params.eventId, origin, membership: 'leave' } as const;
-      const leave = await verifiedMembership(ctx, pduOf(request.rawBody.toString()), expected);
-      await takeIntoRoom(ctx, { rules, roomId, ...room }, leave);
-      return {};
-    },
-  );
+  for (const version of ['v1', 'v2']) {
+    app.put<{ Params: { roomId: string; eventId: string } }>(
+      `/_matrix/federation/${version}/send_leave/:roomId/:eventId`,
+      { preHandler },
+      async (request) => {
+        const { origin, params } = request;
+        const { rules, roomId, ...room } = await residentRoom(ctx, origin, params.roomId);
+        const expected = { rules, roomId, eventId: params.eventId, origin, membership: 'leave' } as const;
+        const pdu = pduOf(request.rawBody.toString(), rules);
+        const leave = await verifiedMembership(ctx, pdu, expected);
+        await takeIntoRoom(ctx, { rules, roomId, ...room }, leave);
+        return version === 'v1' ? [200, {}] : {};
+      },
+    );
+  }
 }

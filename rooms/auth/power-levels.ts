@@ -5,6 +5,7 @@
  */
 import { isUserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, own } from '#keys/json.ts';
+import { numberOf } from '#keys/json-number.ts';
 import type { Event } from '../event.ts';
 import { creatorsOf, levelOf, levelsOf, powerOf } from '../power.ts';
 import type { RoomVersionRules } from '../versions.ts';
@@ -49,6 +50,14 @@ export function checkPowerLevelsContent(content: JsonObject, rules: RoomVersionR
         return refuse('v10 9.2', `${key} is not an object of integers`);
       }
     }
+  }
+  // v1-v5: "Values outside the range represented by IEEE754 binary64 (a "double") cause the powerlevel event to be
+  // rejected".
+  if (rules.powerLevels === 'integersStringsAndFloats') {
+    const entries = ['events', 'notifications'].map((key) => objectAt(content, key) ?? {});
+    const all = [content, ...entries].flatMap((object) => Object.values(object));
+    const isTooLarge = all.some((value) => Math.abs(numberOf(value) ?? 0) === Number.POSITIVE_INFINITY);
+    if (isTooLarge) return 'a level is outside of the range of numbers';
   }
   // v10 9.3: If the `users` property in `content` is not an object with keys that are valid user IDs with values
   // that are integers, reject. (v1-v9: "or a string that is an integer".)

@@ -3,12 +3,14 @@
  * Pure: no database, no clock, no randomness, so that the same calls give the same event ids.
  */
 import { createHash } from 'node:crypto';
+import { encodeCanonical } from '#keys/canonical-json.ts';
 import { keyPairFromSeed, type SigningKeyPair } from '#keys/ed25519.ts';
 import { type EventId, type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from '#rooms/auth/check.ts';
 import { authEventKeys } from '#rooms/auth/select.ts';
 import { type Event, eventFrom, stateMapKey } from '#rooms/event.ts';
+import { referenceHashesOf, writeReferences } from '#rooms/references.ts';
 import { signEvent } from '#rooms/sign-event.ts';
 import { type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
 
@@ -123,8 +125,8 @@ export class TestRoom {
       content: options.content ?? {},
       depth: options.depth ?? Math.max(...this.heads.map(({ depth }) => depth)) + 1,
       origin_server_ts: options.origin_server_ts ?? this.#nextTs(),
-      prev_events: options.prev_events ?? this.heads.map(({ eventId }) => eventId),
-      auth_events: options.auth_events ?? this.#authEventsFor(sender, options),
+      prev_events: this.#cite(options.prev_events ?? this.heads.map(({ eventId }) => eventId)),
+      auth_events: this.#cite(options.auth_events ?? this.#authEventsFor(sender, options)),
       ...options.pdu,
     };
     return signed(bare, this.rules);
@@ -228,6 +230,19 @@ export class TestRoom {
     return create;
   }
 
+  /** The references as the version writes them; those to events that nobody has made with a made-up hash. */
+  #cite(eventIds: readonly EventId[]): JsonObject[string] {
+    const made = [...new Set(eventIds)].map((eventId) => this.events.get(eventId));
+    const hashes = new Map(eventIds.map((eventId) => [eventId, 'bm9ib2R5IGhhcyBtYWRlIGl0']));
+    for (const [eventId, hash] of referenceHashesOf(
+      made.filter((event) => event !== undefined),
+      this.rules,
+    )) {
+      hashes.set(eventId, hash);
+    }
+    return writeReferences(eventIds, this.rules, hashes);
+  }
+
   #append(event: Event): void {
     this.events.set(event.eventId, event);
     this.heads = [event];
@@ -247,13 +262,20 @@ export class TestRoom {
 }
 
 function signed(
-  parts: Readonly<Record<string, JsonObject[string] | undefined>>,
+  changed: Readonly<Record<string, JsonObject[string] | undefined>>,
   rules: RoomVersionRules,
 ): Event {
-  const entries = Object.entries(parts).filter(
+  const entries = Object.entries(changed).filter(
     (entry): entry is [string, JsonObject[string]] => entry[1] !== undefined,
   );
-  const pdu = Object.fromEntries(entries);
-  const server = serverNameOf(String(pdu.sender)) ?? 'nowhere.test';
+  const parts = Object.fromEntries(entries);
+  const server = serverNameOf(String(parts.sender)) ?? 'nowhere.test';
+  const isChosen = rules.eventIds === 'chosen' && !Object.hasOwn(changed, 'event_id');
+  const pdu = isChosen ? { ...parts, event_id: chosenId(parts, server) } : parts;
   return eventFrom(signEvent(pdu, rules, server, keyPairOf(server)), rules);
+}
+
+/** v1, v2: the same for the same event, another for another. */
+function chosenId(pdu: JsonObject, server: ServerName): EventId {
+  return `$${createHash('sha256').update(encodeCanonical(pdu)).digest('hex').slice(0, 18)}:${server}`;
 }
