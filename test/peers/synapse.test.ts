@@ -71,6 +71,29 @@ for (const { home, host, guest } of pairs) {
     });
   }
 
+  for (const version of ['1', '2', '3', '4', '5', '6', '7', '8', '9']) {
+    test(`v${version}, a room of ${home}: invite, join, messages, a redaction and a state change of each`, async () => {
+      const roomId = await host.createRoom({ preset: 'private_chat', room_version: version, topic: '' });
+      await bringIn(host, guest, roomId);
+      await untilMember(host, roomId, guest.userId, 'join');
+      await letChangeState(host, guest, roomId);
+      for (const [one, other] of [
+        [host, guest],
+        [guest, host],
+      ] as const) {
+        const body = `of ${one.userId}`;
+        const eventId = await one.send(roomId, body);
+        await untilMessages(other, roomId, [body]);
+        await redactSeenBy(one, other, roomId, eventId);
+        await one.put(`${inRoom(roomId)}/state/m.room.topic/`, { topic: body });
+        const seesTopic = async () =>
+          (await other.get(`${inRoom(roomId)}/state/m.room.topic/`)).topic === body;
+        await until(seesTopic, `that ${other.userId} sees the topic ${body}`);
+      }
+      await untilSameState(host, guest, roomId);
+    });
+  }
+
   test(`a public room of ${home} is joined by its alias`, async () => {
     const name = `open-${home.toLowerCase()}`;
     const roomId = await host.createRoom({ room_alias_name: name });
@@ -183,6 +206,23 @@ for (const { home, host, guest } of pairs) {
     assert.equal((await guest.get(path)).displayname, `Host of ${home}`);
   });
 }
+
+test('v5: numbers that are no integers reach Kurir with a hash and a signature that hold, and others by it', async () => {
+  const roomId = await bob.createRoom({ preset: 'private_chat', room_version: '5' });
+  for (const guest of [alice, carol]) {
+    await bringIn(bob, guest, roomId);
+    await untilMember(bob, roomId, guest.userId, 'join');
+  }
+  // JavaScript and Python write the last two in different ways.
+  const content = { numbers: [0.5, -1.25, 1e22, 1.5e-7, 0.00001] };
+  const eventId = await bob.sendEvent(roomId, 'org.example.measured', content);
+  for (const reader of [alice, carol]) {
+    await until(
+      async () => JSON.stringify(await contentOf(reader, roomId, eventId)) === JSON.stringify(content),
+      `that ${reader.userId} sees the numbers`,
+    );
+  }
+});
 
 test('what Synapse misses while it is stopped reaches it afterwards, once and in order', async () => {
   const roomId = await alice.createRoom({ preset: 'private_chat' });
@@ -383,13 +423,20 @@ async function editAndRedact(one: TestClient, other: TestClient, roomId: string)
     'a reaction',
   );
 
-  for (const unwanted of [reaction, eventId]) {
-    const path = `${inRoom(roomId)}/redact/${encodeURIComponent(unwanted)}/redact${unwanted.slice(1)}`;
-    await one.put(path, { reason: 'a test' });
-    const isGone = async () =>
-      Object.keys((await contentOf(other, roomId, unwanted)) ?? { a: 1 }).length === 0;
-    await until(isGone, `that ${other.userId} sees ${unwanted} redacted`);
-  }
+  for (const unwanted of [reaction, eventId]) await redactSeenBy(one, other, roomId, unwanted);
+}
+
+/** One takes an event back; the other sees that. */
+async function redactSeenBy(
+  one: TestClient,
+  other: TestClient,
+  roomId: string,
+  eventId: string,
+): Promise<void> {
+  const event = encodeURIComponent(eventId);
+  await one.put(`${inRoom(roomId)}/redact/${event}/redact${event}`, { reason: 'a test' });
+  const isGone = async () => Object.keys((await contentOf(other, roomId, eventId)) ?? { a: 1 }).length === 0;
+  await until(isGone, `that ${other.userId} sees ${eventId} redacted`);
 }
 
 async function contentOf(user: TestClient, roomId: string, eventId: string): Promise<Body> {
