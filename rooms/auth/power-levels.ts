@@ -55,9 +55,9 @@ export function checkPowerLevelsContent(content: JsonObject, rules: RoomVersionR
   // rejected".
   if (rules.powerLevels === 'integersStringsAndFloats') {
     const entries = ['events', 'notifications'].map((key) => objectAt(content, key) ?? {});
-    const all = [content, ...entries].flatMap((object) => Object.values(object));
+    const all = [...LEVELS.map((key) => own(content, key)), ...entries.flatMap((object) => Object.values(object))];
     const isTooLarge = all.some((value) => Math.abs(numberOf(value) ?? 0) === Number.POSITIVE_INFINITY);
-    if (isTooLarge) return 'a level is outside of the range of numbers';
+    if (isTooLarge) return refuse(undefined, 'A level is outside of the range of numbers');
   }
   // v10 9.3: If the `users` property in `content` is not an object with keys that are valid user IDs with values
   // that are integers, reject. (v1-v9: "or a string that is an integer".)

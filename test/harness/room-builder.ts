@@ -205,6 +205,11 @@ export class TestRoom {
     return this.check(this.draft(sender, options));
   }
 
+  /** As `verdict`, with the rule. */
+  refusalOf(sender: UserId, options: EventOptions): Refusal | undefined {
+    return this.refusal(this.draft(sender, options));
+  }
+
   #createEvent(extra: JsonObject): Event {
     const { rules, creator } = this;
     const content = {

@@ -1,6 +1,7 @@
 /** Create events, the events that an event is authorised by, and who may be in the room at all. */
 import type { EventId } from '#keys/ids.ts';
 import { checkStateIndependent } from '#rooms/auth/check.ts';
+import type { Event } from '#rooms/event.ts';
 import { createEventIdOf } from '#rooms/hashes.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 import { rule } from './rule.ts';
@@ -87,7 +88,7 @@ rule([AUTH_EVENTS, /duplicate entries for a given `type` and `state_key` pair, r
   const room = roomOf(ADMIN, { version });
   const { authEvents } = room.draft(ADMIN, { type: 'm.x' });
   const again = room.join(ADMIN, { displayname: 'another join of the same user' });
-  const verdict = (auth_events: readonly EventId[]) => room.verdict(ADMIN, { type: 'm.x', auth_events });
+  const verdict = (auth_events: readonly EventId[]) => room.refusalOf(ADMIN, { type: 'm.x', auth_events });
   refused(verdict([...authEvents, again.eventId]), /duplicate/);
   refused(verdict([...authEvents, ...authEvents.slice(-1)]), /duplicate/);
   allowed(verdict(authEvents));
@@ -100,12 +101,12 @@ rule([AUTH_EVENTS, /don't match those specified by the auth events selection alg
   const others = [room.get('m.room.join_rules'), room.get('m.room.member', SENDER)];
   for (const other of others) {
     const auth_events = [...authEvents, other?.eventId ?? '$'];
-    refused(room.verdict(ADMIN, { type: 'm.x', auth_events }), /not one that authorises/);
+    refused(room.refusalOf(ADMIN, { type: 'm.x', auth_events }), /not one that authorises/);
   }
   const auth_events = [...authEvents, message.eventId];
-  refused(room.verdict(ADMIN, { type: 'm.x', auth_events }), /not a state event/);
+  refused(room.refusalOf(ADMIN, { type: 'm.x', auth_events }), /not a state event/);
   const create = [...new Set([...authEvents, room.create.eventId])];
-  const verdict = room.verdict(ADMIN, { type: 'm.x', auth_events: create });
+  const verdict = room.refusalOf(ADMIN, { type: 'm.x', auth_events: create });
   // v12: the create event is not selected.
   if (version === '12') refused(verdict, /not one that authorises/);
   else allowed(verdict);
@@ -115,7 +116,7 @@ rule([AUTH_EVENTS, /entries which were themselves rejected/], (version) => {
   const room = roomOf(ADMIN, { version });
   const event = room.draft(ADMIN, { type: 'm.x' });
   for (const eventId of event.authEvents) {
-    const events = new Map([...room.events, [eventId, 'rejected'] as const]);
+    const events = new Map<EventId, Event | 'rejected'>([...room.events, [eventId, 'rejected']]);
     refused(checkStateIndependent(event, events, room.create), /was rejected/);
   }
   allowed(checkStateIndependent(event, room.events, room.create));
@@ -125,8 +126,8 @@ rule([AUTH_EVENTS, /no `m.room.create` event among the entries, reject/], (versi
   const room = roomOf(ADMIN, { version });
   const { authEvents } = room.draft(ADMIN, { type: 'm.x' });
   const auth_events = authEvents.filter((eventId) => eventId !== room.create.eventId);
-  refused(room.verdict(ADMIN, { type: 'm.x', auth_events }), /create event is not among/);
-  allowed(room.verdict(ADMIN, { type: 'm.x', auth_events: authEvents }));
+  refused(room.refusalOf(ADMIN, { type: 'm.x', auth_events }), /create event is not among/);
+  allowed(room.refusalOf(ADMIN, { type: 'm.x', auth_events: authEvents }));
 });
 
 rule([AUTH_EVENTS, /has a `room_id` which does not match that of the event being authorised/], (version) => {
@@ -142,7 +143,7 @@ rule([AUTH_EVENTS, /has a `room_id` which does not match that of the event being
   if (version === '12') {
     // The create event of another room is not even one that may be cited.
     const { roomId } = other;
-    refused(room.verdict(ADMIN, { type: 'm.x', auth_events: [createEventIdOf(roomId)] }), /not known/);
+    refused(room.refusalOf(ADMIN, { type: 'm.x', auth_events: [createEventIdOf(roomId)] }), /not known/);
   }
 });
 

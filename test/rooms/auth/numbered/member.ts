@@ -31,11 +31,11 @@ const SENDER_NOT_JOINED = /^If the `sender`'s current membership state is not `j
 rule([MEMBER, /no `state_key` property, or no `membership` property in `content`, reject/], (version) => {
   const room = roomWith(version, { join_rule: 'public' });
   const event = { type: 'm.room.member', content: { membership: 'join' } };
-  refused(room.verdict(TARGET, event), /has a state key/);
+  refused(room.refusalOf(TARGET, event), /has a state key/);
   for (const content of [{}, { membership: 1 }, { membership: null }]) {
-    refused(room.verdict(TARGET, { ...event, state_key: TARGET, content }), /has a membership/);
+    refused(room.refusalOf(TARGET, { ...event, state_key: TARGET, content }), /has a membership/);
   }
-  allowed(room.verdict(TARGET, { ...event, state_key: TARGET }));
+  allowed(room.refusalOf(TARGET, { ...event, state_key: TARGET }));
 });
 
 rule(
@@ -49,9 +49,9 @@ rule(
     // What lacks a signature of one of these is dropped on receipt.
     assert.deepEqual(requiredSigners(join(SENDER).pdu, rules(version)), ['t.test', 's.test']);
     for (const nobody of ['s.test', '', 5, null, '@nobody']) {
-      refused(room.check(join(nobody)), /not a user id/, JSON.stringify(nobody));
+      refused(room.refusal(join(nobody)), /not a user id/, JSON.stringify(nobody));
     }
-    allowed(room.check(join(ADMIN)));
+    allowed(room.refusal(join(ADMIN)));
   },
 );
 
@@ -62,7 +62,7 @@ rule([MEMBER, JOIN, /only previous event is an `m.room.create`/], (version) => {
   room.stateMap.set('m.room.create\0', create);
   const auth_events = version === '12' ? [] : [create.eventId];
   const join = (user: UserId, prev_events = [create.eventId]) =>
-    room.verdict(user, {
+    room.refusalOf(user, {
       ...{ type: 'm.room.member', state_key: user, content: { membership: 'join' } },
       ...{ prev_events, auth_events },
     });
@@ -76,7 +76,7 @@ rule([MEMBER, JOIN, /only previous event is an `m.room.create`/], (version) => {
     made.stateMap.clear();
     made.stateMap.set('m.room.create\0', made.create);
     const first = (user: UserId) =>
-      made.verdict(user, {
+      made.refusalOf(user, {
         ...{ type: 'm.room.member', state_key: user, content: { membership: 'join' } },
         ...{ prev_events: [made.create.eventId], auth_events: [made.create.eventId] },
       });

@@ -1,6 +1,8 @@
 /** Power levels events. */
+
 import type { Json, JsonObject } from '#keys/json.ts';
 import { keepNumber } from '#keys/json-number.ts';
+import type { Refusal } from '#rooms/auth/check.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 import { rule } from './rule.ts';
 import { ADMIN, admins, allowed, refused, rules, SENDER, TARGET } from './setting.ts';
@@ -10,20 +12,20 @@ const LEVELS = ['users_default', 'events_default', 'state_default', 'ban', 'reda
 const NO_INTEGERS: readonly Json[] = ['50', '', 50.5, null, true, [50], { x: 50 }];
 
 /** The creator writes the first power levels of a room. */
-function first(version: string, content: JsonObject): string | undefined {
+function first(version: string, content: JsonObject): Refusal | undefined {
   const room = roomOf(ADMIN, { version, power_levels: null });
-  return room.verdict(ADMIN, { type: 'm.room.power_levels', state_key: '', content });
+  return room.refusalOf(ADMIN, { type: 'm.room.power_levels', state_key: '', content });
 }
 
 /** The sender, at level 50, changes the power levels from one content to another. */
-function changes(version: string, before: JsonObject, after: JsonObject): string | undefined {
+function changes(version: string, before: JsonObject, after: JsonObject): Refusal | undefined {
   const whole = (content: JsonObject): JsonObject => ({
     ...content,
     events: { 'm.room.power_levels': 50, ...(content.events as JsonObject) },
     users: { ...admins(version), [SENDER]: 50, ...(content.users as JsonObject) },
   });
   const room = roomOf(ADMIN, { version, members: [SENDER, TARGET], power_levels: whole(before) });
-  return room.verdict(SENDER, { type: 'm.room.power_levels', state_key: '', content: whole(after) });
+  return room.refusalOf(SENDER, { type: 'm.room.power_levels', state_key: '', content: whole(after) });
 }
 
 rule(
@@ -89,7 +91,7 @@ rule(
   (version) => {
     const room = roomOf(ADMIN, { version, create: { additional_creators: [TARGET] }, members: [TARGET] });
     const verdict = (users: JsonObject) =>
-      room.verdict(ADMIN, { type: 'm.room.power_levels', state_key: '', content: { users } });
+      room.refusalOf(ADMIN, { type: 'm.room.power_levels', state_key: '', content: { users } });
     allowed(verdict({ [SENDER]: 100 }));
     refused(verdict({ [ADMIN]: 100 }), /names a creator/);
     refused(verdict({ [TARGET]: 0 }), /names a creator/);

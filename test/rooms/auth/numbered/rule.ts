@@ -2,11 +2,15 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { type Refusal, type Rule, ruleNumber } from '#rooms/auth/refusal.ts';
+import { rulesOf } from '#rooms/versions.ts';
 
 type Rules = Readonly<Record<string, string>>;
 
 /** The sentences of the specification by number, for each version. */
 const RULES = rulesByVersion();
+/** Of the test that runs. */
+const refusals = new Set<Rule>();
 const tested = new Map<string, Set<string>>();
 
 /**
@@ -23,8 +27,24 @@ export function rule(path: readonly RegExp[], run: (version: string) => void): v
     const numbers = tested.get(version) ?? new Set();
     assert.ok(!numbers.has(number), `v${version} ${number} is tested twice`);
     tested.set(version, numbers.add(number));
-    test(`v${version} ${number}: ${sentence}`, () => run(version));
+    test(`v${version} ${number}: ${sentence}`, () => {
+      refusals.clear();
+      run(version);
+      // Refused for this very reason, and not for another that holds as well.
+      if (/reject\.$/i.test(sentence ?? '')) assert.ok(refusedBy(version).has(number), [...refusals].join());
+    });
   }
+}
+
+/** Takes down by which rule something was refused. */
+export function noteRefusal(refusal: Refusal | undefined): void {
+  if (refusal?.rule !== undefined) refusals.add(refusal.rule);
+}
+
+function refusedBy(version: string): Set<string> {
+  const rules = rulesOf(version);
+  assert.ok(rules);
+  return new Set([...refusals].map((rule) => ruleNumber(rule, rules)));
 }
 
 /** The rules that have no test. What only introduces others needs none. */

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import type { EventId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
-import { authStateOf, checkStateDependent, checkStateIndependent } from '#rooms/auth/check.ts';
+import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from '#rooms/auth/check.ts';
 import { type Event, eventFrom } from '#rooms/event.ts';
 import { type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
 import { roomOf, type TestRoom } from '#test/harness/room-builder.ts';
+import { noteRefusal } from './rule.ts';
 
 export const ADMIN = '@admin:a.test';
 export const SENDER = '@sender:s.test';
@@ -51,25 +52,27 @@ export function membership(
   users: readonly [UserId, UserId],
   value: JsonObject[string],
   more: JsonObject = {},
-): string | undefined {
+): Refusal | undefined {
   const [sender, target] = users;
   const content = { membership: value, ...more };
-  return room.verdict(sender, { type: 'm.room.member', state_key: target, content });
+  return room.refusalOf(sender, { type: 'm.room.member', state_key: target, content });
 }
 
-export function allowed(reason: string | undefined, about = ''): void {
-  assert.equal(reason, undefined, about);
+export function allowed(refusal: Refusal | undefined, about = ''): void {
+  assert.equal(refusal?.reason, undefined, about);
 }
 
-export function refused(reason: string | undefined, says: RegExp, about = ''): void {
-  assert.match(reason ?? 'allowed', says, about);
+/** Checks that it is refused, with these words. */
+export function refused(refusal: Refusal | undefined, says: RegExp, about = ''): void {
+  assert.match(refusal?.reason ?? 'allowed', says, about);
+  noteRefusal(refusal);
 }
 
 /** Checks that exactly these memberships allow it, and that the others are refused with these words. */
 export function allowedOnlyTo(
   members: readonly Membership[],
   says: RegExp,
-  verdict: (membership: Membership) => string | undefined,
+  verdict: (membership: Membership) => Refusal | undefined,
 ): void {
   for (const member of MEMBERSHIPS) {
     if (members.includes(member)) allowed(verdict(member), String(member));
@@ -92,6 +95,6 @@ export function createWith(version: string, change: Record<string, JsonObject[st
   return eventFrom(parts, rules(version));
 }
 
-export function checkCreate(event: Event): string | undefined {
+export function checkCreate(event: Event): Refusal | undefined {
   return checkStateIndependent(event, new Map(), undefined) ?? checkStateDependent(event, authStateOf([]));
 }
