@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { type Body, register } from '#test/harness/client.ts';
 import { bringIn, inRoom, membershipOf, untilInvited, untilMember } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
@@ -11,7 +12,7 @@ const alice = await register(fleet.at(0), 'alice');
 const bob = await register(fleet.at(1), 'bob');
 const carol = await register(fleet.at(2), 'carol');
 
-for (const version of ['10', '11', '12']) {
+for (const version of SUPPORTED_VERSIONS) {
   for (const [host, guest] of [
     [alice, bob],
     [bob, alice],

@@ -10,6 +10,7 @@ import { adoptInvite, recordOutOfBandLeave } from '#rooms/out-of-band.ts';
 import { getRoom, isInRoom } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { currentState, stateAt } from '#rooms/state.ts';
+import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -45,7 +46,7 @@ async function adoptionOf(
   };
 }
 
-for (const version of ['10', '11', '12']) {
+for (const version of SUPPORTED_VERSIONS) {
   test(`v${version}: a room is adopted whole: state, memberships, both rims, and our user can speak`, async () => {
     await using server = await openRooms();
     const { ctx } = server;

@@ -52,7 +52,7 @@ const eventId = fc
   .uint8Array({ minLength: 32, maxLength: 32 })
   .map((bytes): EventId => `$${Buffer.from(bytes).toString('base64url')}`);
 const parts = fc.record({
-  version: fc.constantFrom('10', '11', '12'),
+  version: fc.constantFrom('4', '5', '6', '7', '8', '9', '10', '11', '12'),
   type: fc.constantFrom(...types),
   stateKey: fc.option(fc.oneof(fc.constant(''), fc.string({ unit: 'grapheme', maxLength: 20 })), {
     nil: undefined,

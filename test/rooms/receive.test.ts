@@ -10,6 +10,7 @@ import { headOf } from '#rooms/room-head.ts';
 import { sendEvent } from '#rooms/send.ts';
 import { currentState, currentStateEvent, stateIdsAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
+import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as events from '#storage/events.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -47,7 +48,7 @@ function sorted(map: ReadonlyMap<string, string>): [string, string][] {
   return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-for (const version of ['10', '11', '12']) {
+for (const version of SUPPORTED_VERSIONS) {
   test(`v${version}: events in order are accepted, and the current state follows them`, async () => {
     await using server = await openRooms();
     const { ctx } = server;

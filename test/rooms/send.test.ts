@@ -6,7 +6,7 @@ import { headOf } from '#rooms/room-head.ts';
 import { type Draft, sendEvent, sendEvents } from '#rooms/send.ts';
 import { startRoom } from '#rooms/start-room.ts';
 import { currentState, currentStateEvent } from '#rooms/state.ts';
-import { rulesOf } from '#rooms/versions.ts';
+import { rulesOf, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import * as currentStateTable from '#storage/current-state.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -16,7 +16,7 @@ const alice = '@alice:here.test';
 const bob = '@bob:here.test';
 const carol = '@carol:here.test';
 
-for (const version of ['10', '11', '12']) {
+for (const version of SUPPORTED_VERSIONS) {
   test(`v${version}: an event is sent, and is the same when it is read back after a restart`, async () => {
     await using server = await openRooms();
     const room = await startedRoom(server.ctx, alice, { version });
