@@ -53,8 +53,8 @@ export function numberOf(value: unknown): number | undefined {
 
 /** The value of an integer, plain or raw, of any size; undefined for what is no integer or not written as one. */
 export function bigIntOf(value: unknown): bigint | undefined {
-  if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value) : undefined;
-  return isRawNumber(value) && /^-?\d+$/.test(value.rawJSON) ? BigInt(value.rawJSON) : undefined;
+  const text = typeof value === 'number' ? String(value) : isRawNumber(value) ? value.rawJSON : '';
+  return /^-?\d+$/.test(text) ? BigInt(text) : undefined;
 }
 
 function numberFrom(token: string): number | RawNumber {

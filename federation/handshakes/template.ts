@@ -2,7 +2,7 @@
 
 import { isUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
-import { depthOf } from '#rooms/depth.ts';
+import { MAX_EVENT_DEPTH } from '#rooms/depth.ts';
 import { type References, readReferences } from '#rooms/references.ts';
 import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
 import type { FederationFailure } from '../client.ts';
@@ -51,13 +51,20 @@ export function readTemplate(
     stringAt(event, 'state_key') === expected.userId &&
     stringAt(content, 'membership') === expected.membership;
   const references = readReferences(event, rules);
-  const depth = depthOf(event, rules);
+  const depth = depthIn(event);
   if (!isOurs || references.prevEvents.length === 0 || depth === undefined) {
     return { kind: 'unreachable', reason: 'The server gave a template of another event' };
   }
   const named = own(content, 'join_authorised_via_users_server');
   const authoriser = rules.restrictedJoins && isUserId(named) ? named : undefined;
   return { kind: 'ok', parts: { rules, references, depth, authoriser } };
+}
+
+/** A depth beyond 2^53 - 1, as versions 1 to 5 allow it, was read as the nearest double. */
+function depthIn(template: JsonObject): number | undefined {
+  const depth = own(template, 'depth');
+  const isDepth = typeof depth === 'number' && Number.isInteger(depth) && depth >= 0;
+  return isDepth ? Math.min(depth, MAX_EVENT_DEPTH) : undefined;
 }
 
 /** What a refusal of another server means for the user who waits. */
