@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
 import { checkFormat, MAX_PDU_BYTES } from '#rooms/format.ts';
-import { type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
+import { type RoomVersionRules, rulesOf, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 
 function rules(version: string): RoomVersionRules {
   const found = rulesOf(version);
@@ -33,11 +33,21 @@ function verdict(change: Record<string, Json>, version = '12'): string | undefin
   return checkFormat({ ...MESSAGE, ...change }, rules(version));
 }
 
-for (const version of ['10', '11', '12']) {
-  test(`v${version}: a well-formed message passes`, () => {
-    const room = version === '12' ? V12_ROOM : '!r:a.test';
-    assert.equal(verdict({ room_id: room }, version), undefined);
-    assert.equal(verdict({ room_id: room, state_key: '', unsigned: { age: 5 } }, version), undefined);
+for (const version of SUPPORTED_VERSIONS) {
+  test(`v${version}: a well-formed message passes, and one with references of the other kind does not`, () => {
+    const references = {
+      ids: { prev_events: ['$p'], auth_events: ['$a'] },
+      pairs: {
+        prev_events: [['$p:a.test', { sha256: 'aGFzaA' }]],
+        auth_events: [['$a:a.test', { sha256: 'aGFzaA' }]],
+      },
+    };
+    const room_id = version === '12' ? V12_ROOM : '!r:a.test';
+    const [own, other] = Number(version) < 3 ? (['pairs', 'ids'] as const) : (['ids', 'pairs'] as const);
+    const message = { room_id, event_id: '$x:a.test', ...references[own] };
+    assert.equal(verdict(message, version), undefined);
+    assert.equal(verdict({ ...message, state_key: '', unsigned: { age: 5 } }, version), undefined);
+    assert.match(verdict({ ...message, ...references[other] }, version) ?? '', /list of event references/);
   });
 }
 

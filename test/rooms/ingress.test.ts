@@ -4,7 +4,7 @@ import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { checkIngress, type Ingress } from '#rooms/ingress.ts';
 import { signEvent } from '#rooms/sign-event.ts';
-import { rulesOf } from '#rooms/versions.ts';
+import { rulesOf, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { keyPairOf, roomOf } from '#test/harness/room-builder.ts';
 import { openRooms } from '#test/harness/rooms.ts';
 
@@ -152,4 +152,18 @@ function deep(levels: number): JsonObject {
 
 function without(pdu: JsonObject, key: string): JsonObject {
   return Object.fromEntries(Object.entries(pdu).filter(([name]) => name !== key));
+}
+
+for (const version of SUPPORTED_VERSIONS) {
+  const counts = Number(version) < 5;
+  const title = counts ? 'counts all the same' : 'does not count';
+  test(`v${version}: a signature by a key that was not valid at the time of the event ${title}`, async () => {
+    const room = roomOf(eve, { version });
+    const event = (origin_server_ts: number) => room.draft(eve, { type: 'm.x', origin_server_ts }).json;
+    const inTime = 1_700_000_500_000;
+    assert.equal((await judged(event(inTime), version)).kind, 'verified');
+    // The keys of this test are valid for a day.
+    const late = await judged(event(inTime + 48 * 60 * 60_000), version);
+    assert.equal(late.kind, counts ? 'verified' : 'missing_keys');
+  });
 }
