@@ -55,7 +55,10 @@ export function checkPowerLevelsContent(content: JsonObject, rules: RoomVersionR
   // rejected".
   if (rules.powerLevels === 'integersStringsAndFloats') {
     const entries = ['events', 'notifications'].map((key) => objectAt(content, key) ?? {});
-    const all = [...LEVELS.map((key) => own(content, key)), ...entries.flatMap((object) => Object.values(object))];
+    const all = [
+      ...LEVELS.map((key) => own(content, key)),
+      ...entries.flatMap((object) => Object.values(object)),
+    ];
     const isTooLarge = all.some((value) => Math.abs(numberOf(value) ?? 0) === Number.POSITIVE_INFINITY);
     if (isTooLarge) return refuse(undefined, 'A level is outside of the range of numbers');
   }

@@ -1,7 +1,8 @@
 /** What power levels say. The rules for their changes are in `numbered/power-levels.ts`. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Json, JsonObject } from '#keys/json.ts';
+import { parseStrict } from '#keys/canonical-json.ts';
+import { isObject, type Json, type JsonObject } from '#keys/json.ts';
 import { powerOf } from '#rooms/power.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 
@@ -86,4 +87,24 @@ test('v9: levels may be integers in strings, with white space, a sign and leadin
   }
   assert.equal(first('9', { users: { [BOB]: '50' } }), undefined);
   assert.equal(first('9', { ban: 'not a level' }), undefined);
+});
+
+test('v5: a level outside of the range of doubles makes the event invalid; an integer beyond 2^53 is a level', () => {
+  const verdict = (content: string) => {
+    const parsed = parseStrict(content, { anyNumbers: true });
+    assert.ok(parsed.kind === 'ok' && isObject(parsed.value), content);
+    return first('5', parsed.value);
+  };
+  const huge = '9'.repeat(400);
+  for (const content of [
+    `{"ban":${huge}}`,
+    `{"events":{"x":-${huge}}}`,
+    `{"notifications":{"room":${huge}}}`,
+  ]) {
+    assert.match(verdict(content) ?? '', /range of numbers/);
+  }
+  assert.match(verdict(`{"users":{"${BOB}":${huge}}}`) ?? '', /users is not/);
+  for (const level of ['9007199254740993', '1e22', '50.0']) {
+    assert.equal(verdict(`{"ban":${level},"users":{"${BOB}":${level}}}`), undefined);
+  }
 });
