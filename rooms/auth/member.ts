@@ -20,7 +20,6 @@ interface Change {
   readonly target: string;
   readonly senderMembership: string | undefined;
   readonly targetMembership: string | undefined;
-  readonly joinRule: string;
   readonly power: PowerLevels;
 }
 
@@ -44,7 +43,6 @@ export function checkMember(event: Event, state: AuthState): Refusal | undefined
     target,
     senderMembership: membershipIn(state, sender),
     targetMembership: membershipIn(state, target),
-    joinRule: joinRuleOf(state),
     power: powerOf(state.get('m.room.create', ''), state.get('m.room.power_levels', '')),
   };
   switch (membership) {
@@ -66,13 +64,14 @@ export function checkMember(event: Event, state: AuthState): Refusal | undefined
 
 /** v10 4.3: If `membership` is `join`. */
 function checkJoin(change: Change): Refusal | undefined {
-  const { event, rules, target, senderMembership, targetMembership, joinRule } = change;
+  const { event, rules, target, senderMembership, targetMembership } = change;
   // v10 4.3.1: If the only previous event is an `m.room.create` and the `state_key` is the creator, allow.
   if (isFirstJoin(change)) return undefined;
   // v10 4.3.2: If the `sender` does not match `state_key`, reject.
   if (event.sender !== target) return refuse('v10 4.3.2', 'A user joins for themselves only');
   // v10 4.3.3: If the `sender` is banned, reject.
   if (senderMembership === 'ban') return refuse('v10 4.3.3', 'The user is banned from the room');
+  const joinRule = joinRuleOf(change.state);
   const isMemberOrInvited = targetMembership === 'join' || targetMembership === 'invite';
   // v10 4.3.4: If the `join_rule` is `invite` or `knock` then allow if membership state is `invite` or `join`.
   if (joinRule === 'invite' || (joinRule === 'knock' && rules.knocking)) {
@@ -172,9 +171,10 @@ function checkBan({ event, target, senderMembership, power }: Change): Refusal |
 }
 
 /** v10 4.7: If `membership` is `knock`. */
-function checkKnock({ event, rules, target, senderMembership, joinRule }: Change): Refusal | undefined {
+function checkKnock({ event, rules, target, senderMembership, state }: Change): Refusal | undefined {
   // Before v7 the membership is unknown.
   if (!rules.knocking) return refuse('v10 4.8', 'The membership is not a known one');
+  const joinRule = joinRuleOf(state);
   // v10 4.7.1: If the `join_rule` is anything other than `knock` or `knock_restricted`, reject.
   if (!allowsKnocks(joinRule, rules))
     return refuse('v10 4.7.1', 'The join rule of the room does not let users knock');

@@ -5,8 +5,8 @@ import type { EventId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { authStateOf, checkStateDependent, checkStateIndependent } from '#rooms/auth/check.ts';
 import { authEventKeys } from '#rooms/auth/select.ts';
-import { type Event, eventFrom } from '#rooms/event.ts';
-import { type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
+import { type Event, eventFrom, stateMapKey } from '#rooms/event.ts';
+import { type RoomVersionRules, rulesOf, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 
 const ALICE = '@alice:a.test';
@@ -74,6 +74,44 @@ for (const version of VERSIONS) {
     assert.match(checkStateIndependent(event, known, room.create)?.reason ?? '', /not known/);
   });
 }
+
+test('the rules look at nothing of the state but the create event and what the selection names', () => {
+  // State resolution loads just that.
+  const member = (membership: string, more: JsonObject = {}) => ({
+    ...{ type: 'm.room.member', state_key: BOB, content: { membership, ...more } },
+  });
+  const thirdParty = { third_party_invite: { signed: { mxid: BOB, token: 'tok' } } };
+  const authorised = { join_authorised_via_users_server: ALICE };
+  const kinds = [
+    ...['join', 'invite', 'leave', 'ban', 'knock', 'unknown'].map((membership) => member(membership)),
+    ...[member('invite', thirdParty), member('join', authorised)],
+    ...[{ type: 'm.x' }, { type: 'm.room.redaction' }, { type: 'm.room.aliases', state_key: 'a.test' }],
+    ...[
+      { type: 'm.room.power_levels', state_key: '' },
+      { type: 'm.room.third_party_invite', state_key: 'x' },
+    ],
+  ];
+  for (const version of SUPPORTED_VERSIONS) {
+    for (const join_rule of ['public', 'restricted', 'knock']) {
+      const room = roomOf(ALICE, { version, members: [BOB], join_rule });
+      for (const kind of kinds) {
+        for (const sender of [ALICE, BOB] as const) {
+          const event = room.draft(sender, kind);
+          const names = authEventKeys(event, event.rules).map((key) => stateMapKey(key.type, key.stateKey));
+          const selected = new Set([stateMapKey('m.room.create', ''), ...names]);
+          const look = (type: string, stateKey: string) => {
+            assert.ok(
+              selected.has(stateMapKey(type, stateKey)),
+              `v${version} ${event.json}: ${type} ${stateKey}`,
+            );
+            return room.get(type, stateKey);
+          };
+          checkStateDependent(event, { get: look });
+        }
+      }
+    }
+  }
+});
 
 test('auth event selection: what each kind of event names', () => {
   const names = (event: Parameters<typeof authEventKeys>[0], version: string) =>
