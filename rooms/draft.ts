@@ -123,9 +123,9 @@ async function currentStateAfter(ctx: RoomsContext, line: Line): Promise<StateRe
   const cited = new Set(line.cited.map(({ nid }) => nid));
   const besides = line.head.forwardExtremities.filter(({ nid }) => !cited.has(nid));
   if (besides.length === 0) return 'last';
-  const fresh = [...line.changed.values()];
+  const fresh = line.drafted.map(({ event }) => event);
   const states = [
-    withEvents(line.stateBefore, fresh),
+    withEvents(line.stateBefore, line.changed.values()),
     ...besides.map(({ stateAfter }) => groupRef(stateAfter)),
   ];
   return resolveStates(ctx, line.room, states, fresh);

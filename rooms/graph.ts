@@ -4,6 +4,7 @@ import type { EventId } from '#keys/ids.ts';
 import type { RoomsContext } from './context.ts';
 import { loadEvents } from './load.ts';
 import type { Room } from './room.ts';
+import { portionsOf, Slices } from './slices.ts';
 import { isPlaced, type StoredEvent } from './stored-event.ts';
 
 /** No room comes near; a graph that does is made by somebody. */
@@ -16,31 +17,43 @@ const LONGEST_WALK = 256;
  * unless another's chain holds them. Rejected events are in it; ones that are not stored are left out.
  */
 export async function authChain(ctx: RoomsContext, eventIds: Iterable<EventId>): Promise<StoredEvent[]> {
+  const begun = new Set(eventIds);
   const chain = new Map<EventId, StoredEvent>();
-  let level = await loadEvents(ctx, eventIds);
-  while (level.size > 0) {
-    const next = new Set<EventId>();
-    for (const { event } of level.values()) {
-      for (const authEventId of event.authEvents) if (!chain.has(authEventId)) next.add(authEventId);
-    }
-    level = await loadEvents(ctx, next);
-    for (const [eventId, stored] of level) chain.set(eventId, stored);
-    if (chain.size > LONGEST_AUTH_CHAIN)
-      throw new Error(`an auth chain has more than ${LONGEST_AUTH_CHAIN} events`);
+  await loadAuthChains(ctx, begun, chain);
+  const slices = new Slices();
+  for (const portion of portionsOf(chain.values())) {
+    for (const { event } of portion) for (const authEventId of event.authEvents) begun.delete(authEventId);
+    await slices.rest();
   }
+  // Those are left that no other cites.
+  for (const eventId of begun) chain.delete(eventId);
   return [...chain.values()];
 }
 
-/** The auth chains of some events of one room, by event id. */
+/** Loads events with their auth chains, level by level. What `loaded` holds is there with its chain already. */
 export async function loadAuthChains(
   ctx: RoomsContext,
-  roomNid: number,
   eventIds: Iterable<EventId>,
-): Promise<ReadonlyMap<EventId, StoredEvent>> {
-  const chain = await authChain(ctx, eventIds);
-  return new Map(
-    chain.filter((stored) => stored.roomNid === roomNid).map((stored) => [stored.event.eventId, stored]),
-  );
+  loaded: Map<EventId, StoredEvent>,
+): Promise<void> {
+  const slices = new Slices();
+  const seen = new Set<EventId>();
+  let level = eventIds;
+  for (;;) {
+    const next: EventId[] = [];
+    for (const eventId of level) {
+      if (loaded.has(eventId) || seen.has(eventId)) continue;
+      seen.add(eventId);
+      next.push(eventId);
+    }
+    if (next.length === 0) return;
+    const events = await loadEvents(ctx, next);
+    for (const [eventId, stored] of events) loaded.set(eventId, stored);
+    if (loaded.size > LONGEST_AUTH_CHAIN)
+      throw new Error(`an auth chain has more than ${LONGEST_AUTH_CHAIN} events`);
+    level = events.values().flatMap(({ event }) => event.authEvents);
+    await slices.rest();
+  }
 }
 
 export interface MissingEventsQuery {

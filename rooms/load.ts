@@ -1,9 +1,10 @@
-/** Events from memory or from the database, in bulk. */
+/** Events from memory or from the database, in bulk; however many they are, others get their turn in between. */
 
 import type { EventId } from '#keys/ids.ts';
 import * as events from '#storage/events.ts';
 import type { RoomsReader } from './context.ts';
 import { getRoomByNid } from './room.ts';
+import { portionsOf, Slices } from './slices.ts';
 import { type StoredEvent, storedEventFrom } from './stored-event.ts';
 
 /** The event of an id, whatever its status; undefined where it is not stored. */
@@ -23,10 +24,13 @@ export async function loadEvents(
     if (stored === undefined) missing.add(eventId);
     else found.set(eventId, stored);
   }
-  if (missing.size === 0) return found;
-  const { changes } = ctx.rooms;
-  const rows = await events.byIds(ctx.db, missing);
-  for (const stored of await decode(ctx, rows, changes)) found.set(stored.event.eventId, stored);
+  const slices = new Slices();
+  for (const portion of portionsOf(missing)) {
+    const { changes } = ctx.rooms;
+    const rows = await events.byIds(ctx.db, portion);
+    for (const stored of await decode(ctx, rows, changes)) found.set(stored.event.eventId, stored);
+    await slices.rest();
+  }
   return found;
 }
 
@@ -44,10 +48,13 @@ export async function loadNids(ctx: RoomsReader, nids: Iterable<number>): Promis
     if (stored === undefined) missing.add(nid);
     else found.set(nid, stored);
   }
-  if (missing.size === 0) return found;
-  const { changes } = ctx.rooms;
-  const rows = await events.byNids(ctx.db, missing);
-  for (const stored of await decode(ctx, rows, changes)) found.set(stored.nid, stored);
+  const slices = new Slices();
+  for (const portion of portionsOf(missing)) {
+    const { changes } = ctx.rooms;
+    const rows = await events.byNids(ctx.db, portion);
+    for (const stored of await decode(ctx, rows, changes)) found.set(stored.nid, stored);
+    await slices.rest();
+  }
   return found;
 }
 

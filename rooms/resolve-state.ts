@@ -6,11 +6,12 @@ import { load, type StateGroup } from '#storage/state-groups.ts';
 import { keysOf, type StateKey } from '#storage/state-keys.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
-import { loadAuthChains } from './graph.ts';
 import { loadEvents } from './load.ts';
 import type { Room } from './room.ts';
 import { stateOfGroup } from './room-head.ts';
-import { type AuthGraph, missingFor, resolve } from './state-res/resolve.ts';
+import { portionsOf, Slices } from './slices.ts';
+import { StateConflicts } from './state-conflicts.ts';
+import { resolution } from './state-res/resolve.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** A state: a stored one, and what differs from it, by `stateMapKey`; undefined where a key goes. */
@@ -20,8 +21,6 @@ export interface StateRef {
 }
 
 const UNCHANGED: ReadonlyMap<string, EventId | undefined> = new Map();
-/** `missingFor` says: at most four times. */
-const LOADING_ROUNDS = 6;
 
 /** The stored state itself. */
 export function groupRef(group: StateGroup): StateRef {
@@ -39,14 +38,23 @@ export function withEvents(state: StateRef, events: Iterable<Event>): StateRef {
 
 /** The ids of the events in a state, by `stateMapKey`. */
 export async function stateIds(ctx: RoomsContext, state: StateRef): Promise<Map<string, EventId>> {
-  const nids = await load(ctx.db, state.base);
-  const keys = await keysOf(ctx.db, nids.keys());
-  const ids = await events.idsOf(ctx.db, nids.values());
+  const slices = new Slices();
   const map = new Map<string, EventId>();
-  for (const [keyNid, eventNid] of nids) {
-    const key = keys.get(keyNid);
-    const eventId = ids.get(eventNid);
-    if (key !== undefined && eventId !== undefined) map.set(stateMapKey(key.type, key.stateKey), eventId);
+  for (const portion of portionsOf(await load(ctx.db, state.base, slices.rest))) {
+    const keys = await keysOf(
+      ctx.db,
+      portion.map(([keyNid]) => keyNid),
+    );
+    const ids = await events.idsOf(
+      ctx.db,
+      portion.map(([, eventNid]) => eventNid),
+    );
+    for (const [keyNid, eventNid] of portion) {
+      const key = keys.get(keyNid);
+      const eventId = ids.get(eventNid);
+      if (key !== undefined && eventId !== undefined) map.set(stateMapKey(key.type, key.stateKey), eventId);
+    }
+    await slices.rest();
   }
   for (const [key, eventId] of state.changes) {
     if (eventId === undefined) map.delete(key);
@@ -82,7 +90,11 @@ export async function refTo(
   base: StateGroup,
   wanted: ReadonlyMap<string, EventId>,
 ): Promise<StateRef> {
-  return differing(base, await stateIds(ctx, groupRef(base)), wanted);
+  const baseIds = await stateIds(ctx, groupRef(base));
+  const changes = new Map<string, EventId | undefined>();
+  for (const [key, eventId] of wanted) if (baseIds.get(key) !== eventId) changes.set(key, eventId);
+  for (const key of baseIds.keys()) if (!wanted.has(key)) changes.set(key, undefined);
+  return { base, changes };
 }
 
 /** The resolution of the states of several stored groups. */
@@ -91,12 +103,13 @@ export function resolveGroups(
   room: Room,
   groups: Iterable<StateGroup>,
 ): Promise<StateRef> {
-  return resolveStates(ctx, room, [...new Set(groups)].map(groupRef));
+  return resolveStates(ctx, room, [...groups].map(groupRef));
 }
 
 /**
  * The resolution of several states of a room. `fresh` are events that they may hold and that are not stored yet.
- * Of one state, or of states that are the same, it is that state.
+ * Of one state, or of states that are the same, it is that state. Takes as long as the states differ much, in slices;
+ * a set of stored states that was resolved lately is not resolved again.
  */
 export async function resolveStates(
   ctx: RoomsContext,
@@ -104,60 +117,45 @@ export async function resolveStates(
   states: readonly StateRef[],
   fresh: readonly Event[] = [],
 ): Promise<StateRef> {
-  const [first, ...others] = withoutRepeated(states);
+  const distinct = withoutRepeated(states);
+  const [first, ...others] = distinct;
   if (first === undefined) throw new Error('there is no state to resolve');
   if (others.length === 0) return first;
-  // One after the other: a state may hold thousands of keys, and they share what is in memory.
-  const sets: ReadonlyMap<string, EventId>[] = [];
-  for (const state of [first, ...others]) sets.push(await stateIds(ctx, state));
-  const graph = await graphFor(ctx, room, sets, fresh);
-  const resolved = resolve(room.rules, sets, graph);
-  const base = first.changes.size === 0 ? sets[0] : await stateIds(ctx, groupRef(first.base));
-  return differing(first.base, base ?? new Map(), resolved);
+  const groups = distinct.every(({ changes }) => changes.size === 0)
+    ? distinct.map(({ base }) => base)
+    : undefined;
+  const known = groups === undefined ? undefined : ctx.rooms.resolved(groups);
+  if (known !== undefined) return known;
+  const { resolvedAnew } = ctx.rooms;
+  const resolved = await resolveInSlices(ctx, room, distinct, fresh);
+  if (groups !== undefined) ctx.rooms.keepResolved(groups, resolved, resolvedAnew);
+  return resolved;
 }
 
-/** Loads what the resolution looks at: the events that it asks for, and their whole auth chains. */
-async function graphFor(
+async function resolveInSlices(
   ctx: RoomsContext,
   room: Room,
-  sets: readonly ReadonlyMap<string, EventId>[],
+  states: readonly StateRef[],
   fresh: readonly Event[],
-): Promise<AuthGraph> {
-  const loaded = new Map(fresh.map((event) => [event.eventId, event]));
-  const rejected = new Set<EventId>();
-  const graph: AuthGraph = {
-    event: (eventId) => loaded.get(eventId),
-    isRejected: (eventId) => rejected.has(eventId),
-  };
-  for (let round = 0; round < LOADING_ROUNDS; round++) {
-    const missing = missingFor(room.rules, sets, graph);
-    if (missing.length === 0) return graph;
-    const chains = await loadAuthChains(ctx, room.roomNid, missing);
-    for (const stored of [...(await loadEvents(ctx, missing)).values(), ...chains.values()]) {
-      loaded.set(stored.event.eventId, stored.event);
-      if (stored.status === 'rejected') rejected.add(stored.event.eventId);
-    }
+): Promise<StateRef> {
+  const slices = new Slices();
+  const conflicts = await StateConflicts.between(ctx, room, states, { fresh, rest: slices.rest });
+  const steps = resolution(room.rules, conflicts, conflicts);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return conflicts.refTo(step.value);
+    if (step.value !== undefined) await conflicts.supply(step.value);
+    await slices.rest();
   }
-  throw new Error('a state cannot be resolved: some of its auth chains are not stored');
 }
 
+/** Each stored state once. */
 function withoutRepeated(states: readonly StateRef[]): StateRef[] {
-  const seen = new Set<string>();
+  const seen = new Set<StateGroup>();
   return states.filter(({ base, changes }) => {
-    const text = JSON.stringify([base, [...changes]]);
-    if (seen.has(text)) return false;
-    seen.add(text);
+    if (changes.size > 0) return true;
+    if (seen.has(base)) return false;
+    seen.add(base);
     return true;
   });
-}
-
-function differing(
-  base: StateGroup,
-  baseIds: ReadonlyMap<string, EventId>,
-  wanted: ReadonlyMap<string, EventId>,
-): StateRef {
-  const changes = new Map<string, EventId | undefined>();
-  for (const [key, eventId] of wanted) if (baseIds.get(key) !== eventId) changes.set(key, eventId);
-  for (const key of baseIds.keys()) if (!wanted.has(key)) changes.set(key, undefined);
-  return { base, changes };
 }

@@ -1,6 +1,7 @@
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import { Lru } from '#storage/lru.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
+import type { StateRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
 import type { StoredEvent } from './stored-event.ts';
 
@@ -35,6 +36,8 @@ const weighEvent = (stored: StoredEvent) => 3 * stored.event.json.length + 500;
 const ROOMS = 20_000;
 const HEADS = 5_000;
 const HEAD_KEYS = 200;
+const RESOLVED = 1_000;
+const RESOLVED_KEYS = 200_000;
 
 /** What rooms keep in memory, each part of it bounded. */
 export class RoomCache {
@@ -48,8 +51,15 @@ export class RoomCache {
   readonly #rooms = new Lru<RoomId, Room>({ maxEntries: ROOMS });
   readonly #roomsByNid = new Lru<number, Room>({ maxEntries: ROOMS });
   readonly #heads = new Lru<number, RoomHead>({ maxEntries: HEADS });
+  /** What sets of stored states resolve to, by their sorted groups. */
+  readonly #resolved = new Lru<string, StateRef>({
+    maxEntries: RESOLVED,
+    maxWeight: RESOLVED_KEYS,
+    weigh: (state) => 1 + state.changes.size,
+  });
   readonly #servers = new Lru<number, readonly ServerName[]>({ maxEntries: HEADS });
   #changes = 0;
+  #resolvedAnew = 0;
 
   /**
    * Goes up whenever something stored has changed. Who reads from the database notes it before, and keeps the
@@ -76,6 +86,9 @@ export class RoomCache {
   /** After an event that was stored before has changed: it was redacted, or has got its place. */
   dropEvent(nid: number): void {
     this.#changes += 1;
+    // It may authorise otherwise now.
+    this.#resolved.clear();
+    this.#resolvedAnew += 1;
     const stored = this.#events.get(nid);
     if (stored === undefined) return;
     this.#events.delete(nid);
@@ -127,6 +140,20 @@ export class RoomCache {
     head.state.set(key, nid);
   }
 
+  /** What a set of stored states was resolved to. */
+  resolved(groups: readonly StateGroup[]): StateRef | undefined {
+    return this.#resolved.get(keyOf(groups));
+  }
+
+  /** Goes up whenever what was resolved may resolve otherwise: noted before, and told to `keepResolved`. */
+  get resolvedAnew(): number {
+    return this.#resolvedAnew;
+  }
+
+  keepResolved(groups: readonly StateGroup[], state: StateRef, resolvedAnew: number): void {
+    if (resolvedAnew === this.#resolvedAnew) this.#resolved.set(keyOf(groups), state);
+  }
+
   joinedServers(roomNid: number): readonly ServerName[] | undefined {
     return this.#servers.get(roomNid);
   }
@@ -139,6 +166,10 @@ export class RoomCache {
     this.#changes += 1;
     this.#servers.delete(roomNid);
   }
+}
+
+function keyOf(groups: readonly StateGroup[]): string {
+  return [...groups].sort((a, b) => a - b).join();
 }
 
 /** A new, empty cache. */

@@ -55,6 +55,8 @@ const DELETE = sql<[string]>(
 /** Of decoded nodes, in bytes of memory, roughly: the states of some 500 rooms of 1,000 members. */
 const CACHE_BYTES = 16 * 1024 * 1024;
 const CACHED_NODES = 100_000;
+/** How many nodes of a level to read and walk before others may have a turn. */
+const NODES_AT_ONCE = 256;
 
 /**
  * Decoded nodes read outside transactions, for each database. Nodes never change, and their ids are never given to
@@ -76,17 +78,28 @@ export async function apply(
   return write(tx, withChanges(nodes, base, changes));
 }
 
-/** The whole state: state_key_nid to event_nid. One query for each level of the trie. */
-export async function load(reader: Reader, group: StateGroup): Promise<ReadonlyMap<number, number>> {
+/**
+ * The whole state: state_key_nid to event_nid. Reads the trie level by level, and `rest`s after each few
+ * milliseconds of work.
+ */
+export async function load(
+  reader: Reader,
+  group: StateGroup,
+  rest?: () => Promise<void>,
+): Promise<ReadonlyMap<number, number>> {
   const state = new Map<number, number>();
   let level = group === 0 ? [] : [group];
   while (level.length > 0) {
-    const nodes = await read(reader, level);
-    level = [];
-    for (const node of nodes.values()) {
-      if (isBranch(node)) level.push(...node.children.filter((child) => child !== 0));
-      else for (const [index, key] of node.keys.entries()) state.set(key, node.values[index] ?? 0);
+    const below: number[] = [];
+    for (let from = 0; from < level.length; from += NODES_AT_ONCE) {
+      const nodes = await read(reader, level.slice(from, from + NODES_AT_ONCE));
+      for (const node of nodes.values()) {
+        if (isBranch(node)) below.push(...node.children.filter((child) => child !== 0));
+        else for (const [index, key] of node.keys.entries()) state.set(key, node.values[index] ?? 0);
+      }
+      await rest?.();
     }
+    level = below;
   }
   return state;
 }
@@ -113,18 +126,30 @@ export async function getMany(
 
 /**
  * The keys under which two states differ, in ascending order. Skips what the two share, so that the cost goes
- * with the difference and not with the size of the states.
+ * with the difference and not with the size of the states. `rest`s after each few milliseconds of work.
  */
-export async function difference(reader: Reader, a: StateGroup, b: StateGroup): Promise<StateDifference[]> {
+export async function difference(
+  reader: Reader,
+  a: StateGroup,
+  b: StateGroup,
+  rest?: () => Promise<void>,
+): Promise<StateDifference[]> {
   const found: StateDifference[] = [];
   let pairs: Pair[] = a === b ? [] : [{ a, b }];
   for (let depth = 0; pairs.length > 0; depth++) {
-    const nodes = await read(
-      reader,
-      pairs.flatMap((pair) => [pair.a, pair.b]).filter((side) => typeof side === 'number'),
-    );
     const below: Pair[] = [];
-    for (const pair of pairs) compare(nodeOf(nodes, pair.a), nodeOf(nodes, pair.b), { depth, below, found });
+    for (let from = 0; from < pairs.length; from += NODES_AT_ONCE) {
+      const portion = pairs.slice(from, from + NODES_AT_ONCE);
+      const sides = portion.flatMap((pair) => [pair.a, pair.b]);
+      const nodes = await read(
+        reader,
+        sides.filter((side) => typeof side === 'number'),
+      );
+      for (const pair of portion) {
+        compare(nodeOf(nodes, pair.a), nodeOf(nodes, pair.b), { depth, below, found });
+      }
+      await rest?.();
+    }
     pairs = below;
   }
   return found.sort((x, y) => x.key - y.key);

@@ -1,8 +1,9 @@
 import type { EventId } from '#keys/ids.ts';
 import type { Event } from '../event.ts';
 import { createEventIdOf } from '../hashes.ts';
+import { forEach, type Steps } from './steps.ts';
 
-/** The events that a resolution may look at, loaded beforehand: see `missingFor`. */
+/** The events that a resolution may look at: those that it has wanted. */
 export interface AuthGraph {
   event(eventId: EventId): Event | undefined;
   /** True for an event that was rejected on receipt. Without this function, none was. */
@@ -20,16 +21,18 @@ export function loadedEvent(graph: AuthGraph, eventId: EventId): Event {
  * The events given and their auth chains: "the events reachable by walking the graph induced by an event's
  * auth_events links".
  */
-export function withAuthChains(graph: AuthGraph, eventIds: Iterable<EventId>): Set<EventId> {
+export function* withAuthChains(graph: AuthGraph, eventIds: Iterable<EventId>): Steps<Set<EventId>> {
   const reached = new Set(eventIds);
-  // A set hands out what is added to it while it is walked.
-  for (const eventId of reached) {
+  yield* forEach(reached, (eventId) => {
     for (const authEventId of loadedEvent(graph, eventId).authEvents) reached.add(authEventId);
-  }
+  });
   return reached;
 }
 
-/** The event of a type and state key that an event names in its `auth_events`, unless that was rejected. */
+/**
+ * The event of a type and state key that an event names in its `auth_events`, also where it was rejected: rejected
+ * events "are handled as usual by the algorithm, unless otherwise specified".
+ */
 export function namedAuthEvent(
   graph: AuthGraph,
   event: Event,
@@ -37,8 +40,7 @@ export function namedAuthEvent(
 ): Event | undefined {
   for (const authEventId of event.authEvents) {
     const authEvent = loadedEvent(graph, authEventId);
-    if (authEvent.type !== key.type || authEvent.stateKey !== key.stateKey) continue;
-    return graph.isRejected?.(authEventId) ? undefined : authEvent;
+    if (authEvent.type === key.type && authEvent.stateKey === key.stateKey) return authEvent;
   }
   return undefined;
 }
@@ -49,8 +51,6 @@ export function namedAuthEvent(
  */
 export function createEventOf(graph: AuthGraph, event: Event): Event | undefined {
   if (event.type === 'm.room.create') return event;
-  if (!event.rules.roomIdIsCreateHash)
-    return namedAuthEvent(graph, event, { type: 'm.room.create', stateKey: '' });
-  const createId = createEventIdOf(event.roomId);
-  return graph.isRejected?.(createId) ? undefined : loadedEvent(graph, createId);
+  if (event.rules.roomIdIsCreateHash) return loadedEvent(graph, createEventIdOf(event.roomId));
+  return namedAuthEvent(graph, event, { type: 'm.room.create', stateKey: '' });
 }

@@ -1,42 +1,59 @@
 import type { EventId } from '#keys/ids.ts';
 import type { Event } from '../event.ts';
 import { type AuthGraph, loadedEvent, namedAuthEvent } from './auth-graph.ts';
+import { Heap } from './heap.ts';
 import { compareAge } from './power-sort.ts';
+import { forEach, PORTION, type Steps } from './steps.ts';
+
+interface Placed {
+  readonly event: Event;
+  /** "The mainline position", infinite for an event beside the mainline. */
+  readonly position: number;
+}
 
 /**
- * The mainline ordering of events based on the power levels event of a state, undefined where it has none:
+ * The mainline ordering of events based on the power levels event of a state, undefined where it has none, from the
+ * smallest to the largest.
+ */
+export function* mainlineSort(
+  graph: AuthGraph,
+  eventIds: Iterable<EventId>,
+  powerLevels: Event | undefined,
+): Steps<Event[]> {
+  const positions = yield* mainlineOf(graph, powerLevels);
+  const sorting = new Heap(compareMainline);
+  let placed = 0;
+  for (const eventId of eventIds) {
+    const event = loadedEvent(graph, eventId);
+    sorting.push({ event, position: yield* mainlinePosition(graph, event, positions) });
+    placed += 1;
+    if (placed % PORTION === 0) yield;
+  }
+  const sorted: Event[] = [];
+  yield* forEach(sorting.drain(), ({ event }) => sorted.push(event));
+  return sorted;
+}
+
+/**
  * "x < y if the mainline position of x is greater than the mainline position of y (i.e. the auth chain of x is
  * based on an earlier event in the mainline than y); or the mainline positions of the events are the same, but
  * x's origin_server_ts is less than y's origin_server_ts; or [...] x's event_id is less than y's event_id."
  */
-export function mainlineSort(
-  graph: AuthGraph,
-  eventIds: Iterable<EventId>,
-  powerLevels: Event | undefined,
-): Event[] {
-  const positions = mainlineOf(graph, powerLevels);
-  const placed: { readonly event: Event; readonly position: number }[] = [];
-  for (const eventId of eventIds) {
-    const event = loadedEvent(graph, eventId);
-    placed.push({ event, position: mainlinePosition(graph, event, positions) });
-  }
-  placed.sort((x, y) => {
-    // Not a subtraction: two positions may both be infinite.
-    if (x.position !== y.position) return x.position > y.position ? -1 : 1;
-    return compareAge(x.event, y.event);
-  });
-  return placed.map(({ event }) => event);
+function compareMainline(x: Placed, y: Placed): number {
+  // Not a subtraction: two positions may both be infinite.
+  if (x.position !== y.position) return x.position > y.position ? -1 : 1;
+  return compareAge(x.event, y.event);
 }
 
 /**
  * "Let P = P_0 be an m.room.power_levels event. Starting with i = 0, repeatedly fetch P_{i+1}, the
  * m.room.power_levels event in the auth_events of P_i." The index of each event of the mainline.
  */
-function mainlineOf(graph: AuthGraph, powerLevels: Event | undefined): Map<EventId, number> {
+function* mainlineOf(graph: AuthGraph, powerLevels: Event | undefined): Steps<Map<EventId, number>> {
   const positions = new Map<EventId, number>();
-  for (let event = powerLevels; event !== undefined; event = powerLevelsBefore(graph, event)) {
-    positions.set(event.eventId, positions.size);
-  }
+  yield* forEach(powerLevelsFrom(graph, powerLevels), ({ eventId }) => {
+    positions.set(eventId, positions.size);
+  });
   return positions;
 }
 
@@ -46,19 +63,25 @@ function mainlineOf(graph: AuthGraph, powerLevels: Event | undefined): Map<Event
  *
  * Notes in `positions` what it finds for the power levels events on the way, so that no chain is walked twice.
  */
-function mainlinePosition(graph: AuthGraph, event: Event, positions: Map<EventId, number>): number {
+function* mainlinePosition(graph: AuthGraph, event: Event, positions: Map<EventId, number>): Steps<number> {
   const walked: EventId[] = [];
   let position = Number.POSITIVE_INFINITY;
-  for (let at = powerLevelsBefore(graph, event); at !== undefined; at = powerLevelsBefore(graph, at)) {
-    const known = positions.get(at.eventId);
+  for (const { eventId } of powerLevelsFrom(graph, powerLevelsBefore(graph, event))) {
+    const known = positions.get(eventId);
     if (known !== undefined) {
       position = known;
       break;
     }
-    walked.push(at.eventId);
+    walked.push(eventId);
+    if (walked.length % PORTION === 0) yield;
   }
   for (const eventId of walked) positions.set(eventId, position);
   return position;
+}
+
+/** A power levels event, the one that it names in its `auth_events`, and so on. */
+function* powerLevelsFrom(graph: AuthGraph, powerLevels: Event | undefined): Generator<Event, void, void> {
+  for (let event = powerLevels; event !== undefined; event = powerLevelsBefore(graph, event)) yield event;
 }
 
 function powerLevelsBefore(graph: AuthGraph, event: Event): Event | undefined {

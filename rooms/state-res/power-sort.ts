@@ -2,6 +2,8 @@ import type { EventId } from '#keys/ids.ts';
 import type { Event } from '../event.ts';
 import { powerOf } from '../power.ts';
 import { type AuthGraph, createEventOf, loadedEvent, namedAuthEvent } from './auth-graph.ts';
+import { Heap } from './heap.ts';
+import { forEach, type Steps } from './steps.ts';
 
 interface Vertex {
   readonly event: Event;
@@ -19,34 +21,37 @@ interface Vertex {
  * ordering can be found by sorting the events using Kahn's algorithm for topological sorting, and at each step
  * selecting, among all the candidate vertices, the smallest vertex using the above comparison relation."
  */
-export function powerSort(graph: AuthGraph, eventIds: ReadonlySet<EventId>): Event[] {
+export function* powerSort(graph: AuthGraph, eventIds: ReadonlySet<EventId>): Steps<Event[]> {
   const candidates = new Heap(comparePower);
-  for (const vertex of verticesOf(graph, eventIds)) if (vertex.waitsFor === 0) candidates.push(vertex);
+  const vertices = yield* verticesOf(graph, eventIds);
+  yield* forEach(vertices, (vertex) => {
+    if (vertex.waitsFor === 0) candidates.push(vertex);
+  });
   const ordered: Event[] = [];
-  for (let next = candidates.pop(); next !== undefined; next = candidates.pop()) {
+  yield* forEach(candidates.drain(), (next) => {
     ordered.push(next.event);
     for (const citing of next.citedBy) {
       citing.waitsFor -= 1;
       if (citing.waitsFor === 0) candidates.push(citing);
     }
-  }
+  });
   return ordered;
 }
 
-function verticesOf(graph: AuthGraph, eventIds: ReadonlySet<EventId>): Iterable<Vertex> {
+function* verticesOf(graph: AuthGraph, eventIds: ReadonlySet<EventId>): Steps<Iterable<Vertex>> {
   const vertices = new Map<EventId, Vertex>();
-  for (const eventId of eventIds) {
+  yield* forEach(eventIds, (eventId) => {
     const event = loadedEvent(graph, eventId);
     vertices.set(eventId, { event, power: senderPower(graph, event), citedBy: [], waitsFor: 0 });
-  }
-  for (const vertex of vertices.values()) {
+  });
+  yield* forEach(vertices.values(), (vertex) => {
     for (const authEventId of new Set(vertex.event.authEvents)) {
       const cited = vertices.get(authEventId);
       if (cited === undefined) continue;
       cited.citedBy.push(vertex);
       vertex.waitsFor += 1;
     }
-  }
+  });
   return vertices.values();
 }
 
@@ -70,53 +75,4 @@ function comparePower(x: Vertex, y: Vertex): number {
 export function compareAge(x: Event, y: Event): number {
   if (x.originServerTs !== y.originServerTs) return x.originServerTs - y.originServerTs;
   return x.eventId < y.eventId ? -1 : x.eventId > y.eventId ? 1 : 0;
-}
-
-/** A binary heap that hands out the smallest item first. */
-class Heap<T> {
-  readonly #compare: (x: T, y: T) => number;
-  readonly #items: T[] = [];
-
-  constructor(compare: (x: T, y: T) => number) {
-    this.#compare = compare;
-  }
-
-  push(item: T): void {
-    let at = this.#items.length;
-    this.#items.push(item);
-    while (at > 0) {
-      const parentAt = (at - 1) >> 1;
-      const parent = this.#items[parentAt];
-      if (parent === undefined || this.#compare(parent, item) <= 0) break;
-      this.#items[at] = parent;
-      at = parentAt;
-    }
-    this.#items[at] = item;
-  }
-
-  pop(): T | undefined {
-    const smallest = this.#items[0];
-    const last = this.#items.pop();
-    if (last !== undefined && this.#items.length > 0) this.#sink(last);
-    return smallest;
-  }
-
-  /** Puts an item in at the top, and moves it down to its place. */
-  #sink(item: T): void {
-    let at = 0;
-    for (;;) {
-      const childAt = this.#smallerChild(2 * at + 1);
-      const child = this.#items[childAt];
-      if (child === undefined || this.#compare(item, child) <= 0) break;
-      this.#items[at] = child;
-      at = childAt;
-    }
-    this.#items[at] = item;
-  }
-
-  #smallerChild(leftAt: number): number {
-    const left = this.#items[leftAt];
-    const right = this.#items[leftAt + 1];
-    return left !== undefined && right !== undefined && this.#compare(right, left) < 0 ? leftAt + 1 : leftAt;
-  }
 }

@@ -23,65 +23,91 @@
 import { createHash } from 'node:crypto';
 import type { EventId } from '#keys/ids.ts';
 import { checkStateDependent } from '../auth/check.ts';
+import { authEventKeys } from '../auth/select.ts';
 import { type Event, splitStateMapKey, stateMapKey } from '../event.ts';
 import { type AuthGraph, loadedEvent } from './auth-graph.ts';
-import type { StateIds } from './conflicts.ts';
-
-/** What a set of states agree and disagree on, as version 1 has it. */
-export interface ConflictsV1 {
-  readonly unconflicted: StateIds;
-  /** By `stateMapKey`, the events that stand there, two at least. */
-  readonly conflicting: ReadonlyMap<string, ReadonlySet<EventId>>;
-}
+import { type Conflicts, conflictedSet, type StateIds } from './conflicts.ts';
+import { forEach, type Steps } from './steps.ts';
 
 const POWER_LEVELS = stateMapKey('m.room.power_levels', '');
+const CREATE = stateMapKey('m.room.create', '');
+/** A key has as many events as there are states, each of them to be checked. */
+const KEYS_AT_ONCE = 16;
 
-/** The resolution of states that differ in `conflicts`. Every event that it looks at is in `graph`. */
-export function resolveV1(graph: AuthGraph, { unconflicted, conflicting }: ConflictsV1): StateIds {
+/** What the resolved state has beside the unconflicted state map. */
+export function* resolveV1(graph: AuthGraph, conflicts: Conflicts): Steps<StateIds> {
+  yield* wantAuthorising(graph, conflicts);
+  const conflicting = yield* conflictingByKey(conflicts);
   // Step 1.
-  const state = new Map(unconflicted);
-  // Steps 2 to 4.
-  for (const pass of [isPowerLevels, isJoinRules, isMember]) {
-    const resolved = new Map<string, EventId>();
-    for (const [key, eventIds] of conflicting) {
-      if (pass(key)) resolved.set(key, lastAllowed(graph, eventIds, state));
-    }
+  const resolved = new Map<string, EventId>();
+  yield* forEach(conflicting, ([key, events]) => {
+    const [eventId, another] = events;
+    if (eventId === undefined || another !== undefined) return;
+    resolved.set(key, eventId);
+    conflicting.delete(key);
+  });
+  const state = { get: (key: string) => resolved.get(key) ?? conflicts.unconflicted.get(key) };
+  // Steps 2 to 5.
+  for (const [isOfPass, pick] of [
+    [isPowerLevels, lastAllowed],
+    [isJoinRules, lastAllowed],
+    [isMember, lastAllowed],
+    [isAny, highestAllowed],
+  ] as const) {
+    const picked = new Map<string, EventId>();
+    yield* forEach(
+      conflicting,
+      ([key, events]) => {
+        if (!isOfPass(key)) return;
+        picked.set(key, pick(graph, events, state));
+        conflicting.delete(key);
+      },
+      KEYS_AT_ONCE,
+    );
     // All of a pass are checked against the same R: else the result would depend on which user comes first.
-    for (const [key, eventId] of resolved) state.set(key, eventId);
+    for (const [key, eventId] of picked) resolved.set(key, eventId);
   }
-  // Step 5.
-  const others = new Map<string, EventId>();
-  for (const [key, eventIds] of conflicting) {
-    if (!state.has(key)) others.set(key, highestAllowed(graph, eventIds, state));
-  }
-  for (const [key, eventId] of others) state.set(key, eventId);
-  return state;
+  return resolved;
+}
+
+/** Wants the events in question, and what authorises them where all agree. No auth chains. */
+function* wantAuthorising(graph: AuthGraph, conflicts: Conflicts): Steps<void> {
+  const conflicted = conflictedSet(conflicts);
+  yield { kind: 'events', eventIds: conflicted, chains: false };
+  const keys = new Set([CREATE]);
+  yield* forEach(conflicted, (eventId) => {
+    const event = loadedEvent(graph, eventId);
+    for (const { type, stateKey } of authEventKeys(event, event.rules)) keys.add(stateMapKey(type, stateKey));
+  });
+  yield { kind: 'agreed', keys };
+  const agreed = [...keys].map((key) => conflicts.unconflicted.get(key));
+  yield { kind: 'events', eventIds: agreed.filter((eventId) => eventId !== undefined), chains: false };
 }
 
 /**
- * "A conflict occurs between states where those states have different event_ids for the same (event_type,
- * state_key)": unlike in version 2, a state that lacks a key is in conflict with none.
+ * By key, the events that the states have there. "A conflict occurs between states where those states have different
+ * event_ids for the same (event_type, state_key)": unlike in version 2, a state that lacks a key is in conflict with
+ * none, so that an event that stands alone is not conflicting.
  */
-export function conflictsOfV1(stateSets: readonly StateIds[]): ConflictsV1 {
-  const unconflicted = new Map<string, EventId>();
-  const conflicting = new Map<string, Set<EventId>>();
-  for (const state of stateSets) {
-    for (const [key, eventId] of state) {
-      const known = unconflicted.get(key);
-      const others = conflicting.get(key);
-      if (others !== undefined) others.add(eventId);
-      else if (known === undefined) unconflicted.set(key, eventId);
-      else if (known !== eventId) {
-        unconflicted.delete(key);
-        conflicting.set(key, new Set([known, eventId]));
-      }
-    }
+function* conflictingByKey({ differing }: Conflicts): Steps<Map<string, Set<EventId>>> {
+  const byKey = new Map<string, Set<EventId>>();
+  for (const state of differing) {
+    yield* forEach(state, ([key, eventId]) => {
+      const events = byKey.get(key);
+      if (events === undefined) byKey.set(key, new Set([eventId]));
+      else events.add(eventId);
+    });
   }
-  return { unconflicted, conflicting };
+  return byKey;
+}
+
+/** R, as far as it is resolved. */
+interface Resolved {
+  get(key: string): EventId | undefined;
 }
 
 /** Step 2, a to d, for the events under one key. */
-function lastAllowed(graph: AuthGraph, eventIds: ReadonlySet<EventId>, state: StateIds): EventId {
+function lastAllowed(graph: AuthGraph, eventIds: ReadonlySet<EventId>, state: Resolved): EventId {
   const [first, ...others] = sortedByDepth(graph, eventIds);
   if (first === undefined) throw new Error('there is no conflict without events');
   let last = first;
@@ -97,7 +123,7 @@ function lastAllowed(graph: AuthGraph, eventIds: ReadonlySet<EventId>, state: St
  * to pick where none does. The servers of the network then take the event with the lowest depth and highest sha1,
  * and so must we: else the state would differ between us and them.
  */
-function highestAllowed(graph: AuthGraph, eventIds: ReadonlySet<EventId>, state: StateIds): EventId {
+function highestAllowed(graph: AuthGraph, eventIds: ReadonlySet<EventId>, state: Resolved): EventId {
   const sorted = sortedByDepth(graph, eventIds);
   const picked = sorted.findLast((event) => isAllowed(graph, event, state)) ?? sorted[0];
   if (picked === undefined) throw new Error('there is no conflict without events');
@@ -115,7 +141,7 @@ function sortedByDepth(graph: AuthGraph, eventIds: ReadonlySet<EventId>): Event[
 }
 
 /** "Check that the event would be allowed by the authorisation rules for a room in state R", with one event in it. */
-function isAllowed(graph: AuthGraph, event: Event, state: StateIds, put?: Event): boolean {
+function isAllowed(graph: AuthGraph, event: Event, state: Resolved, put?: Event): boolean {
   const reason = checkStateDependent(event, {
     get(type, stateKey) {
       if (put !== undefined && put.type === type && put.stateKey === stateKey) return put;
@@ -137,6 +163,10 @@ function isJoinRules(key: string): boolean {
 
 function isMember(key: string): boolean {
   return splitStateMapKey(key).type === 'm.room.member';
+}
+
+function isAny(): boolean {
+  return true;
 }
 
 function sha1(eventId: EventId): string {

@@ -16,54 +16,99 @@
  */
 import type { EventId } from '#keys/ids.ts';
 import { type AuthState, checkStateDependent } from '../auth/check.ts';
+import { authEventKeys } from '../auth/select.ts';
 import { type Event, membershipOf, stateMapKey } from '../event.ts';
+import { createEventIdOf } from '../hashes.ts';
 import { authDifference } from './auth-difference.ts';
 import { type AuthGraph, createEventOf, loadedEvent, namedAuthEvent } from './auth-graph.ts';
-import type { Conflicts, StateIds } from './conflicts.ts';
+import { type Conflicts, conflictedSet, type StateIds } from './conflicts.ts';
 import { mainlineSort } from './mainline.ts';
 import { powerSort } from './power-sort.ts';
+import { forEach, type Steps } from './steps.ts';
 import { conflictedSubgraph } from './subgraph.ts';
 
 export type Algorithm = 'v2' | 'v2.1';
 
-/** The resolution of states that differ in `conflicts`. Every event it looks at is in `graph`. */
-export function resolveV2(
-  algorithm: Algorithm,
-  graph: AuthGraph,
-  { stateSets, conflicts }: { readonly stateSets: readonly StateIds[]; readonly conflicts: Conflicts },
-): StateIds {
-  const fullConflictedSet = fullConflictedSetOf(algorithm, graph, { stateSets, conflicts });
+const POWER_LEVELS = stateMapKey('m.room.power_levels', '');
+/** The auth checks of one event may take as long as its power levels are many: few at once. */
+const CHECKS_AT_ONCE = 16;
+
+/** What the resolved state has beside the unconflicted state map. */
+export function* resolveV2(algorithm: Algorithm, graph: AuthGraph, conflicts: Conflicts): Steps<StateIds> {
+  const fullConflictedSet = yield* fullConflictedSetOf(algorithm, graph, conflicts);
+  yield* wantAgreed(algorithm, graph, conflicts, fullConflictedSet);
   // Step 1.
-  const powerEvents = withConflictedAuthChains(graph, fullConflictedSet);
-  const sortedPowerEvents = powerSort(graph, powerEvents);
+  const powerEvents = yield* withConflictedAuthChains(graph, fullConflictedSet);
+  const sortedPowerEvents = yield* powerSort(graph, powerEvents);
   // Step 2.
-  const state = new Map(algorithm === 'v2' ? conflicts.unconflicted : []);
-  applyAllowed(graph, sortedPowerEvents, state);
+  const state = new ResolvedState(algorithm === 'v2' ? conflicts.unconflicted : new Map());
+  yield* applyAllowed(graph, sortedPowerEvents, state);
   // Step 3.
-  const powerLevels = state.get(stateMapKey('m.room.power_levels', ''));
-  const others = mainlineSort(
+  const powerLevels = state.get(POWER_LEVELS);
+  const others = yield* mainlineSort(
     graph,
-    fullConflictedSet.difference(powerEvents),
+    fullConflictedSet.values().filter((eventId) => !powerEvents.has(eventId)),
     powerLevels === undefined ? undefined : loadedEvent(graph, powerLevels),
   );
   // Step 4.
-  applyAllowed(graph, others, state);
+  yield* applyAllowed(graph, others, state);
   // Step 5.
-  for (const [key, eventId] of conflicts.unconflicted) state.set(key, eventId);
-  return state;
+  for (const key of state.applied.keys()) if (conflicts.unconflicted.has(key)) state.applied.delete(key);
+  return state.applied;
 }
 
 /**
  * "The full conflicted set is the union of the conflicted state set [2.1: , the conflicted state subgraph] and
  * the auth difference."
  */
-export function fullConflictedSetOf(
+function* fullConflictedSetOf(
   algorithm: Algorithm,
   graph: AuthGraph,
-  { stateSets, conflicts }: { readonly stateSets: readonly StateIds[]; readonly conflicts: Conflicts },
-): Set<EventId> {
-  const set = authDifference(graph, stateSets, conflicts).union(conflicts.conflicted);
-  return algorithm === 'v2' ? set : set.union(conflictedSubgraph(graph, conflicts.conflicted));
+  conflicts: Conflicts,
+): Steps<ReadonlySet<EventId>> {
+  const conflicted = conflictedSet(conflicts);
+  yield { kind: 'events', eventIds: conflicted, chains: true };
+  yield* wantImpliedCreate(graph, conflicted);
+  const full = algorithm === 'v2' ? new Set(conflicted) : yield* conflictedSubgraph(graph, conflicted);
+  yield* forEach(yield* authDifference(graph, conflicts), (eventId) => full.add(eventId));
+  return full;
+}
+
+/** v12: the create event, which no `auth_events` name. */
+function* wantImpliedCreate(graph: AuthGraph, conflicted: ReadonlySet<EventId>): Steps<void> {
+  const [some] = conflicted;
+  if (some === undefined) return;
+  const { rules, roomId } = loadedEvent(graph, some);
+  if (rules.roomIdIsCreateHash) {
+    yield { kind: 'events', eventIds: [createEventIdOf(roomId)], chains: false };
+  }
+}
+
+/**
+ * Wants what the states agree on under the keys of the full conflicted set, for step 5; and, for the checks of
+ * version 2, which start from it, what authorises these events. Those of 2.1 look only at what they build from nothing.
+ */
+function* wantAgreed(
+  algorithm: Algorithm,
+  graph: AuthGraph,
+  { unconflicted }: Conflicts,
+  fullConflictedSet: ReadonlySet<EventId>,
+): Steps<void> {
+  const keys = new Set<string>();
+  yield* forEach(fullConflictedSet, (eventId) => {
+    const event = loadedEvent(graph, eventId);
+    if (event.stateKey !== undefined) keys.add(stateMapKey(event.type, event.stateKey));
+    if (algorithm !== 'v2') return;
+    for (const { type, stateKey } of authEventKeys(event, event.rules)) keys.add(stateMapKey(type, stateKey));
+  });
+  if (algorithm === 'v2') keys.add(stateMapKey('m.room.create', '')).add(POWER_LEVELS);
+  yield { kind: 'agreed', keys };
+  if (algorithm !== 'v2') return;
+  const agreed = [...keys].map((key) => unconflicted.get(key)).filter((eventId) => eventId !== undefined);
+  yield { kind: 'events', eventIds: agreed, chains: false };
+  // The mainline of the partially resolved state may begin there.
+  const powerLevels = unconflicted.get(POWER_LEVELS);
+  if (powerLevels !== undefined) yield { kind: 'events', eventIds: [powerLevels], chains: true };
 }
 
 /**
@@ -79,22 +124,42 @@ export function isPowerEvent(event: Event): boolean {
 }
 
 /**
- * The power events of the full conflicted set, and what of it is in their auth chains.
+ * The power events of the full conflicted set, and "the events in the auth chain of P which also belong to the full
+ * conflicted set".
  *
- * The chains are walked within the full conflicted set, as the servers of the network do: in version 2 a chain
- * may leave the set and come back to it, and what lies beyond is then left to step 3. In version 2.1 the
- * conflicted state subgraph closes such gaps.
+ * The chains are walked within the full conflicted set, as the servers of the network do. In version 2 a chain may
+ * leave the set and come back to it; what lies beyond would to the letter belong to X, and is left to step 3. A server
+ * that did otherwise would have another state than all others. In version 2.1 there are no such gaps: the conflicted
+ * state subgraph closes them.
  */
-function withConflictedAuthChains(graph: AuthGraph, fullConflictedSet: ReadonlySet<EventId>): Set<EventId> {
+function* withConflictedAuthChains(
+  graph: AuthGraph,
+  fullConflictedSet: ReadonlySet<EventId>,
+): Steps<Set<EventId>> {
   const picked = new Set<EventId>();
-  for (const eventId of fullConflictedSet) if (isPowerEvent(loadedEvent(graph, eventId))) picked.add(eventId);
-  // A set hands out what is added to it while it is walked.
-  for (const eventId of picked) {
+  yield* forEach(fullConflictedSet, (eventId) => {
+    if (isPowerEvent(loadedEvent(graph, eventId))) picked.add(eventId);
+  });
+  yield* forEach(picked, (eventId) => {
     for (const authEventId of loadedEvent(graph, eventId).authEvents) {
       if (fullConflictedSet.has(authEventId)) picked.add(authEventId);
     }
-  }
+  });
   return picked;
+}
+
+/** The state that is built: what was applied to it, upon that which it started from. */
+class ResolvedState {
+  readonly #start: StateIds;
+  readonly applied = new Map<string, EventId>();
+
+  constructor(start: StateIds) {
+    this.#start = start;
+  }
+
+  get(key: string): EventId | undefined {
+    return this.applied.get(key) ?? this.#start.get(key);
+  }
 }
 
 /**
@@ -102,12 +167,16 @@ function withConflictedAuthChains(graph: AuthGraph, fullConflictedSet: ReadonlyS
  * state event to the room state if the state event is allowed by the authorisation rules. If the state event is
  * not allowed by the authorisation rules, then the event is ignored."
  */
-function applyAllowed(graph: AuthGraph, events: readonly Event[], state: Map<string, EventId>): void {
-  for (const event of events) {
-    if (event.stateKey === undefined) continue;
-    if (checkStateDependent(event, authStateFor(graph, event, state)) !== undefined) continue;
-    state.set(stateMapKey(event.type, event.stateKey), event.eventId);
-  }
+function* applyAllowed(graph: AuthGraph, events: readonly Event[], state: ResolvedState): Steps<void> {
+  yield* forEach(
+    events,
+    (event) => {
+      if (event.stateKey === undefined) return;
+      if (checkStateDependent(event, authStateFor(graph, event, state)) !== undefined) return;
+      state.applied.set(stateMapKey(event.type, event.stateKey), event.eventId);
+    },
+    CHECKS_AT_ONCE,
+  );
 }
 
 /**
@@ -115,13 +184,16 @@ function applyAllowed(graph: AuthGraph, events: readonly Event[], state: Map<str
  * state, then the appropriate state event from the event's auth_events is used if the auth event is not
  * rejected."
  */
-function authStateFor(graph: AuthGraph, event: Event, state: ReadonlyMap<string, EventId>): AuthState {
+function authStateFor(graph: AuthGraph, event: Event, state: ResolvedState): AuthState {
   return {
     get(type, stateKey) {
       const eventId = state.get(stateMapKey(type, stateKey));
       if (eventId !== undefined) return loadedEvent(graph, eventId);
-      if (type === 'm.room.create') return createEventOf(graph, event);
-      return namedAuthEvent(graph, event, { type, stateKey });
+      const named =
+        type === 'm.room.create'
+          ? createEventOf(graph, event)
+          : namedAuthEvent(graph, event, { type, stateKey });
+      return named !== undefined && graph.isRejected?.(named.eventId) ? undefined : named;
     },
   };
 }
