@@ -10,8 +10,9 @@ import { sendLocal } from '#bench/send-local.ts';
 import { kurir } from '#bench/servers/kurir.ts';
 import type { ServerKind } from '#bench/servers/server.ts';
 import { synapse } from '#bench/servers/synapse.ts';
+import { stateRes } from '#bench/state-res.ts';
 
-const scenarios: readonly Scenario[] = [sendLocal, idle, coldStart];
+const scenarios: readonly Scenario[] = [sendLocal, stateRes, idle, coldStart];
 const servers = new Map<string, readonly ServerKind[]>([
   ['kurir', [kurir]],
   ['synapse', [synapse]],

@@ -30,29 +30,41 @@ export async function authChain(ctx: RoomsContext, eventIds: Iterable<EventId>):
   return [...chain.values()];
 }
 
-/** Loads events with their auth chains, level by level. What `loaded` holds is there with its chain already. */
+/**
+ * Loads events with their auth chains, level by level, into `loaded`. What that holds is there with its chain already;
+ * of what `known` holds only the chain is loaded.
+ */
 export async function loadAuthChains(
   ctx: RoomsContext,
   eventIds: Iterable<EventId>,
   loaded: Map<EventId, StoredEvent>,
+  known: ReadonlyMap<EventId, StoredEvent> = new Map(),
 ): Promise<void> {
   const slices = new Slices();
-  const seen = new Set<EventId>();
-  let level = eventIds;
-  for (;;) {
-    const next: EventId[] = [];
-    for (const eventId of level) {
-      if (loaded.has(eventId) || seen.has(eventId)) continue;
-      seen.add(eventId);
-      next.push(eventId);
+  // Of all that is reached, once; those that are not stored too.
+  const reached = new Set<EventId>();
+  let level: Iterable<EventId> = eventIds;
+  for (let found = 1; found > 0; ) {
+    const next: StoredEvent[] = [];
+    for (const portion of portionsOf(level)) {
+      const fresh = portion.filter((eventId) => !loaded.has(eventId) && !reached.has(eventId));
+      for (const eventId of fresh) reached.add(eventId);
+      const read = await loadEvents(
+        ctx,
+        fresh.filter((eventId) => !known.has(eventId)),
+      );
+      for (const eventId of fresh) {
+        const stored = known.get(eventId) ?? read.get(eventId);
+        if (stored === undefined) continue;
+        loaded.set(eventId, stored);
+        next.push(stored);
+      }
+      await slices.rest();
     }
-    if (next.length === 0) return;
-    const events = await loadEvents(ctx, next);
-    for (const [eventId, stored] of events) loaded.set(eventId, stored);
     if (loaded.size > LONGEST_AUTH_CHAIN)
       throw new Error(`an auth chain has more than ${LONGEST_AUTH_CHAIN} events`);
-    level = events.values().flatMap(({ event }) => event.authEvents);
-    await slices.rest();
+    found = next.length;
+    level = next.values().flatMap(({ event }) => event.authEvents);
   }
 }
 

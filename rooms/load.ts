@@ -18,17 +18,19 @@ export async function loadEvents(
   eventIds: Iterable<EventId>,
 ): Promise<Map<EventId, StoredEvent>> {
   const found = new Map<EventId, StoredEvent>();
-  const missing = new Set<EventId>();
-  for (const eventId of eventIds) {
-    const stored = ctx.rooms.eventById(eventId);
-    if (stored === undefined) missing.add(eventId);
-    else found.set(eventId, stored);
-  }
   const slices = new Slices();
-  for (const portion of portionsOf(missing)) {
-    const { changes } = ctx.rooms;
-    const rows = await events.byIds(ctx.db, portion);
-    for (const stored of await decode(ctx, rows, changes)) found.set(stored.event.eventId, stored);
+  for (const portion of portionsOf(eventIds)) {
+    const missing = new Set<EventId>();
+    for (const eventId of portion) {
+      const stored = ctx.rooms.eventById(eventId);
+      if (stored !== undefined) found.set(eventId, stored);
+      else if (!found.has(eventId)) missing.add(eventId);
+    }
+    if (missing.size > 0) {
+      const { changes } = ctx.rooms;
+      const rows = await events.byIds(ctx.db, missing);
+      for (const stored of await decode(ctx, rows, changes)) found.set(stored.event.eventId, stored);
+    }
     await slices.rest();
   }
   return found;
@@ -42,17 +44,19 @@ export async function loadNid(ctx: RoomsReader, nid: number): Promise<StoredEven
 /** The events of many numeric ids, by numeric id. */
 export async function loadNids(ctx: RoomsReader, nids: Iterable<number>): Promise<Map<number, StoredEvent>> {
   const found = new Map<number, StoredEvent>();
-  const missing = new Set<number>();
-  for (const nid of nids) {
-    const stored = ctx.rooms.event(nid);
-    if (stored === undefined) missing.add(nid);
-    else found.set(nid, stored);
-  }
   const slices = new Slices();
-  for (const portion of portionsOf(missing)) {
-    const { changes } = ctx.rooms;
-    const rows = await events.byNids(ctx.db, portion);
-    for (const stored of await decode(ctx, rows, changes)) found.set(stored.nid, stored);
+  for (const portion of portionsOf(nids)) {
+    const missing = new Set<number>();
+    for (const nid of portion) {
+      const stored = ctx.rooms.event(nid);
+      if (stored !== undefined) found.set(nid, stored);
+      else if (!found.has(nid)) missing.add(nid);
+    }
+    if (missing.size > 0) {
+      const { changes } = ctx.rooms;
+      const rows = await events.byNids(ctx.db, missing);
+      for (const stored of await decode(ctx, rows, changes)) found.set(stored.nid, stored);
+    }
     await slices.rest();
   }
   return found;

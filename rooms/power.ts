@@ -54,8 +54,19 @@ export function powerOf(create: Event | undefined, powerLevels: Event | undefine
   };
 }
 
+/** Of a create event: each check of an event asks for them, and a hostile room may name thousands. */
+const knownCreators = new WeakMap<Event, ReadonlySet<string>>();
+
 /** The creators of a room: the sender of its create event and, from version 12, its `additional_creators`. */
 export function creatorsOf(create: Event): ReadonlySet<string> {
+  const known = knownCreators.get(create);
+  if (known !== undefined) return known;
+  const creators = readCreators(create);
+  knownCreators.set(create, creators);
+  return creators;
+}
+
+function readCreators(create: Event): ReadonlySet<string> {
   const creator = create.rules.creatorInContent ? own(create.content, 'creator') : create.sender;
   const creators = new Set<string>(typeof creator === 'string' ? [creator] : []);
   if (!create.rules.privilegedCreators) return creators;

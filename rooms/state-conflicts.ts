@@ -160,7 +160,7 @@ export class StateConflicts implements Conflicts, AuthGraph {
       if (fresh === undefined) wanted.push(eventId);
       else for (const authEventId of fresh.authEvents) reached.add(authEventId);
     }
-    if (chains) return loadAuthChains(this.#ctx, wanted, this.#chained);
+    if (chains) return loadAuthChains(this.#ctx, wanted, this.#chained, this.#events);
     const missing = wanted.filter((eventId) => this.event(eventId) === undefined);
     for (const [eventId, stored] of await loadEvents(this.#ctx, missing)) this.#events.set(eventId, stored);
   }
