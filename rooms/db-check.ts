@@ -11,6 +11,7 @@ import type { RoomsContext, RoomsReader } from './context.ts';
 import { membershipOf, stateMapKey } from './event.ts';
 import { eventIdOf } from './hashes.ts';
 import { loadNids } from './load.ts';
+import { DUMMY_EVENT } from './persist.ts';
 import { getRoom, type Room } from './room.ts';
 import type { StoredEvent } from './stored-event.ts';
 
@@ -134,7 +135,9 @@ async function checkExtremities(ctx: CheckContext, room: Room): Promise<string[]
   const cited = new Set<EventId>([...extremities.values()].flatMap(({ event }) => event.prevEvents));
   const wrong = [...extremities.values()].filter(
     ({ event, status, position }) =>
-      status !== 'accepted' || position === undefined || cited.has(event.eventId),
+      status !== 'accepted' ||
+      (position === undefined && event.type !== DUMMY_EVENT) ||
+      cited.has(event.eventId),
   );
   return wrong.map(({ event }) => `${event.eventId} is no forward extremity`);
 }

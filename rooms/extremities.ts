@@ -29,6 +29,20 @@ export interface Arrival {
 /** How many unaccepted events to look through for the accepted ones behind them. */
 const LONGEST_LOOK = 1_000;
 
+/** From so many on, what follows none of them does not become one more: see `merge-extremities.ts`. */
+const MOST_FORWARD = 40;
+
+/** Why an event that happens now has to wait for another that follows it; or undefined. */
+export async function crowdedOut(
+  ctx: RoomsContext,
+  head: RoomHead,
+  arriving: Pick<Arrival, 'event' | 'prevEvents'>,
+): Promise<string | undefined> {
+  if (head.forwardExtremities.length < MOST_FORWARD) return undefined;
+  const followed = await replacedBy(ctx, head, arriving);
+  return followed.length > 0 ? undefined : 'The room has too many lines already, and this begins another';
+}
+
 /** What an arrival changes of both rims, and of the current state that follows from the forward one. */
 export async function extremitiesAfter(
   ctx: RoomsContext,
@@ -89,7 +103,7 @@ async function currentStateOf(
 async function replacedBy(
   ctx: RoomsContext,
   head: RoomHead,
-  { event, prevEvents }: Arrival,
+  { event, prevEvents }: Pick<Arrival, 'event' | 'prevEvents'>,
 ): Promise<ForwardExtremity[]> {
   const followed = new Set(event.prevEvents);
   let level = [...prevEvents.values()].filter(isPassedThrough);

@@ -50,6 +50,9 @@ export interface Placement {
   readonly outgoing: boolean;
 }
 
+/** What ties lines of the graph together and says nothing. Other servers send such events too. */
+export const DUMMY_EVENT = 'org.matrix.dummy_event';
+
 export interface PersistPlan {
   /** What the plan rests on. */
   readonly head: RoomHead;
@@ -184,6 +187,8 @@ export function newEvent(
 function positionFor(ctx: RoomsContext, tx: Tx, placement: Placement): number | undefined {
   const { event, status, order, outgoing } = placement;
   if (status !== 'accepted') return undefined;
+  // Clients have nothing to see.
+  if (event.type === DUMMY_EVENT && event.stateKey === undefined) return undefined;
   if (order !== 'live') return order.historyPosition ?? ctx.streams.allocateHistory(tx);
   const hint = [`room:${event.roomId}`];
   if (outgoing) hint.push('outgoing');

@@ -14,10 +14,11 @@ import { type AuthState, checkStateDependent } from './auth/check.ts';
 import { authEventKeys, type StateKey } from './auth/select.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
-import { type Arrival, extremitiesAfter } from './extremities.ts';
+import { type Arrival, crowdedOut, extremitiesAfter } from './extremities.ts';
 import { createEventIdOf } from './hashes.ts';
 import { judge } from './judge-told.ts';
 import { loadEvent, loadEvents } from './load.ts';
+import { mergeExtremities } from './merge-extremities.ts';
 import { type Placement, persist } from './persist.ts';
 import { awaitedAmong, type Standing, storeUnplaced, waitingFor } from './provisional.ts';
 import { effectOf, pendingRedactionOf, REDACTER_KEYS } from './redaction.ts';
@@ -82,6 +83,7 @@ export async function receiveLocked(
 ): Promise<Received> {
   const received = await receiveOne(ctx, room, event, how);
   if (isSettled(received)) await judgeWaiting(ctx, room, event.eventId, how.as);
+  if (received.kind === 'accepted' && how.as === 'live') await mergeExtremities(ctx, room);
   return received;
 }
 
@@ -173,7 +175,8 @@ async function attemptReceive(
   const stateBefore = await stateBeforeOf(ctx, room, { head, prevEvents, told: how.stateBefore, missing });
   const before = await stateToCheck(event, (keys) => stateOfRef(ctx, stateBefore, keys));
   const gap = missing.length > 0 ? stateBefore : undefined;
-  const verdict = await verdictOn(ctx, event, { refused, before, how, current: { room, head, gap } });
+  const judged = await verdictOn(ctx, event, { refused, before, how, current: { room, head, gap } });
+  const verdict = await unlessCrowded(ctx, head, judged, { event, prevEvents, how });
   if (verdict.status === 'rejected' && refused === undefined && missing.length > 0) {
     // What is a part of some state that we go by is not taken away by who tells us another state before it.
     if (stored?.status === 'outlier') return received('rejected', verdict.reason);
@@ -305,6 +308,18 @@ async function verdictOn(
   if (on.current.head.stateGroup === 0) return { status: 'accepted', reason: undefined };
   const reason = checkStateDependent(event, await currentStateFor(ctx, event, on.current))?.reason;
   return reason === undefined ? { status: 'accepted', reason } : { status: 'soft_failed', reason };
+}
+
+/** Not a check of the specification: soft-fails what would be one line too many. */
+async function unlessCrowded(
+  ctx: RoomsContext,
+  head: RoomHead,
+  verdict: Verdict,
+  arriving: Pick<Arrival, 'event' | 'prevEvents'> & { readonly how: ReceiveOptions },
+): Promise<Verdict> {
+  if (verdict.status !== 'accepted' || arriving.how.as !== 'live') return verdict;
+  const reason = await crowdedOut(ctx, head, arriving);
+  return reason === undefined ? verdict : { status: 'soft_failed', reason };
 }
 
 /**

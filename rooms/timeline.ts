@@ -3,7 +3,8 @@
  *
  * A position here is a point between events: the one just after the event that has it. Going back from a
  * position gives events at or before it, going forward events after it, so that one token serves both ways.
- * Only accepted events have a position: no outlier, rejected or soft-failed event appears. That of history
+ * Only accepted events have a position: no outlier, rejected or soft-failed event appears, nor one that says
+ * nothing. That of history
  * which was fetched later is negative.
  */
 import * as timeline from '#storage/timeline.ts';

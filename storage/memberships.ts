@@ -73,8 +73,8 @@ const JOINED_SERVERS = sql<[number, number], { server_name: ServerName }>(
    SELECT server_name FROM servers WHERE server_name IS NOT NULL ORDER BY server_name`,
 );
 // These two order by what is equal anyhow: by user_id SQLite would walk over all members in that order.
-const SERVER_IS_IN = sql<[number, string], { user_id: UserId }>(
-  'memberships.serverIsIn',
+const SOME_OF_SERVER = sql<[number, string], { user_id: UserId }>(
+  'memberships.someOfServer',
   `SELECT user_id FROM memberships WHERE room_nid = ? AND membership = 'join' AND server_name = ?
    ORDER BY server_name LIMIT 1`,
 );
@@ -180,7 +180,16 @@ export async function joinedServers(reader: Reader, roomNid: number): Promise<Se
 
 /** True where the server has a joined user in the room. */
 export async function serverIsIn(reader: Reader, roomNid: number, server: ServerName): Promise<boolean> {
-  return (await reader.get(SERVER_IS_IN, roomNid, server)) !== undefined;
+  return (await someJoinedUser(reader, roomNid, server)) !== undefined;
+}
+
+/** One of the server's joined users, if there is one. */
+export async function someJoinedUser(
+  reader: Reader,
+  roomNid: number,
+  server: ServerName,
+): Promise<UserId | undefined> {
+  return (await reader.get(SOME_OF_SERVER, roomNid, server))?.user_id;
 }
 
 /** The joined users of our own server, whose name is `serverName`, in alphabetical order. */
