@@ -29,6 +29,7 @@ import { haveSameStates, headOf, headState } from './room-head.ts';
 import { currentStateEvent } from './state.ts';
 import { isPlaced, type StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
+import { watchState } from './watch-state.ts';
 
 export type Received =
   | {
@@ -187,7 +188,15 @@ async function attemptReceive(
   const extremities = await extremitiesAfter(ctx, room, head, arrival);
   const persisted = await persist(ctx, room, { head, placements: [placement], ...extremities });
   if (persisted.kind === 'conflict') return undefined;
+  if (!followsHead(head, stateBefore)) {
+    await watchState(ctx, room, { from: head.stateGroup, to: (await headOf(ctx, room.roomNid)).stateGroup });
+  }
   return received(verdict.status, verdict.reason);
+}
+
+/** True where an event only adds to the current state. */
+function followsHead(head: RoomHead, { base, changes }: StateRef): boolean {
+  return head.forwardExtremities.length === 1 && base === head.stateGroup && changes.size === 0;
 }
 
 /** False where the last word on a stored event has been said, as far as `how` may say one. */

@@ -1,6 +1,7 @@
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import { Lru } from '#storage/lru.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
+import { Alarms } from './alarms.ts';
 import type { StateRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
 import type { StoredEvent } from './stored-event.ts';
@@ -57,6 +58,7 @@ export class RoomCache {
     maxWeight: RESOLVED_KEYS,
     weigh: (state) => 1 + state.changes.size,
   });
+  readonly alarms = new Alarms();
   readonly #servers = new Lru<number, readonly ServerName[]>({ maxEntries: HEADS });
   #changes = 0;
   #resolvedAnew = 0;
