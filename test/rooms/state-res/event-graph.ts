@@ -43,8 +43,12 @@ export class EventGraph implements AuthGraph {
   readonly events = new Map<EventId, Event>();
   readonly rejected = new Set<EventId>();
 
-  constructor(version: string) {
+  /** The name of the create event, after which the room is named. */
+  readonly #create: string;
+
+  constructor(version: string, create = 'create') {
     this.rules = rulesFor(version);
+    this.#create = create;
   }
 
   event(eventId: EventId): Event | undefined {
@@ -58,8 +62,8 @@ export class EventGraph implements AuthGraph {
   /** Adds an event; where the version implies the create event, its auth events do not name it. */
   add({ id, type, state_key, sender, content, auth, ts, depth = 1 }: GraphEvent): Event {
     const isCreate = type === 'm.room.create';
-    const roomId: RoomId = '!create';
-    const named = this.rules.createInAuthEvents ? auth : auth.filter((name) => name !== 'create');
+    const roomId: RoomId = `!${this.#create}`;
+    const named = this.rules.createInAuthEvents ? auth : auth.filter((name) => name !== this.#create);
     const pdu = {
       type,
       state_key,
@@ -67,7 +71,9 @@ export class EventGraph implements AuthGraph {
       content: this.#contentFor(type, sender, content),
       depth,
       origin_server_ts: ts,
-      prev_events: isCreate ? [] : [auth.every((name) => name === 'create') ? '$create' : '$before'],
+      prev_events: isCreate
+        ? []
+        : [auth.every((name) => name === this.#create) ? idOf(this.#create) : '$before'],
       auth_events: named.map(idOf),
       ...(isCreate && this.rules.roomIdIsCreateHash ? {} : { room_id: roomId }),
     };

@@ -1,0 +1,146 @@
+/** The resolution of stored states, which reads of them only what it needs, against that of the whole states. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import type { EventId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { stateMapKey } from '#rooms/event.ts';
+import { groupOf, newEvent } from '#rooms/persist.ts';
+import { groupRef, resolveGroups, resolveStates, type StateRef, stateIds } from '#rooms/resolve-state.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
+import { createRoomCache } from '#rooms/room-cache.ts';
+import * as events from '#storage/events.ts';
+import * as rooms from '#storage/rooms.ts';
+import type { StateGroup } from '#storage/state-groups.ts';
+import { openRooms } from '#test/harness/rooms.ts';
+import { EventGraph, idOf } from './state-res/event-graph.ts';
+import { type RandomRoom, randomRoom } from './state-res/random-room.ts';
+
+type Ids = ReadonlyMap<string, EventId>;
+
+const OUTLIER = {
+  position: undefined,
+  status: 'outlier',
+  reason: undefined,
+  stateBefore: undefined,
+  stateAfter: undefined,
+  redactedBy: undefined,
+  txn: undefined,
+  receivedTs: 1,
+} as const;
+
+/** The graph with ids that no other room has, its events stored. */
+async function store(ctx: RoomsContext, { made, graph }: RandomRoom, number: number) {
+  const own = (name: string) => `${name}-${number}`;
+  const copy = new EventGraph(graph.rules.version, `create-${number}`);
+  for (const event of made) copy.add({ ...event, id: own(event.id), auth: event.auth.map(own) });
+  const create = copy.event(idOf(own('create')));
+  assert.ok(create);
+  await ctx.db.write('test.room', (tx) => rooms.insert(tx, create.roomId, graph.rules.version));
+  const room = await getRoom(ctx, create.roomId);
+  assert.ok(room);
+  const rows = [...copy.events.values()].map((event) => ({
+    ...newEvent(room, event, OUTLIER),
+    json: encodeCanonical(event.pdu),
+  }));
+  await ctx.db.write('test.events', (tx) => events.insertOutliers(tx, rows));
+  const renamed = (state: Ids) =>
+    new Map([...state].map(([key, eventId]): [string, EventId] => [key, idOf(own(eventId.slice(1)))]));
+  return { room, copy, renamed };
+}
+
+function storedState(ctx: RoomsContext, base: StateGroup, state: Ids): Promise<StateGroup> {
+  return ctx.db.write('test.state', (tx) => groupOf(tx, { base, changes: state }));
+}
+
+/** A state as what differs from another that is stored. */
+function upon(base: StateGroup, baseIds: Ids, state: Ids): StateRef {
+  const changes = new Map<string, EventId | undefined>();
+  for (const [key, eventId] of state) if (baseIds.get(key) !== eventId) changes.set(key, eventId);
+  for (const key of baseIds.keys()) if (!state.has(key)) changes.set(key, undefined);
+  return { base, changes };
+}
+
+function sorted(state: Ids): [string, EventId][] {
+  return [...state].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+for (const version of ['1', '2', '11', '12']) {
+  test(`v${version}: stored states resolve to what the whole states resolve to, however they are told`, async () => {
+    await using server = await openRooms();
+    const { ctx } = server;
+    let number = 0;
+    await fc.assert(
+      fc.asyncProperty(randomRoom(version), fc.nat(3), async (made, told) => {
+        number += 1;
+        const { room, copy, renamed } = await store(ctx, made, number);
+        const states = made.states.map(renamed);
+        const refs: StateRef[] = [];
+        let first: { group: StateGroup; ids: Ids } | undefined;
+        for (const [index, ids] of states.entries()) {
+          if (first !== undefined && index === told) refs.push(upon(first.group, first.ids, ids));
+          else {
+            const group = await storedState(ctx, 0, ids);
+            first ??= { group, ids };
+            refs.push(groupRef(group));
+          }
+        }
+        const cold: RoomsContext = { ...ctx, rooms: createRoomCache() };
+        const expected = sorted(copy.resolve(states));
+        const resolved = await resolveStates(cold, room, refs);
+        assert.deepEqual(sorted(await stateIds(cold, resolved)), expected);
+        const reversed = await resolveStates(cold, room, refs.toReversed());
+        assert.deepEqual(sorted(await stateIds(cold, reversed)), expected);
+      }),
+      { numRuns: 40 },
+    );
+  });
+}
+
+test('a set of stored states is resolved once, and again where an event has changed', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const { room, groups, topic } = await twoTopics(ctx);
+  const resolved = await resolveGroups(ctx, room, groups);
+  assert.equal(await resolveGroups(ctx, room, groups.toReversed()), resolved);
+  const [nid] = (await events.nidsOf(ctx.db, [topic])).values();
+  ctx.rooms.dropEvent(nid ?? 0);
+  const again = await resolveGroups(ctx, room, groups);
+  assert.notEqual(again, resolved);
+  assert.deepEqual(again, resolved);
+});
+
+async function twoTopics(ctx: RoomsContext): Promise<{ room: Room; groups: StateGroup[]; topic: EventId }> {
+  const graph = new EventGraph('11');
+  const made = [
+    { id: 'create', type: 'm.room.create', state_key: '', content: {}, auth: [], ts: 1 },
+    {
+      id: 'join',
+      type: 'm.room.member',
+      state_key: '@creator:a.example',
+      content: { membership: 'join' },
+      auth: ['create'],
+      ts: 2,
+    },
+    ...['a', 'b'].map((id, ts) => ({
+      id,
+      type: 'm.room.topic',
+      state_key: '',
+      content: {},
+      auth: ['create', 'join'],
+      ts,
+    })),
+  ].map((event) => ({ ...event, sender: '@creator:a.example' as const }));
+  const { room, renamed } = await store(ctx, { graph, made, states: [] }, 1);
+  const state = (topic: string) =>
+    renamed(
+      new Map([
+        [stateMapKey('m.room.create', ''), idOf('create')],
+        [stateMapKey('m.room.member', '@creator:a.example'), idOf('join')],
+        [stateMapKey('m.room.topic', ''), idOf(topic)],
+      ]),
+    );
+  const groups = [await storedState(ctx, 0, state('a')), await storedState(ctx, 0, state('b'))];
+  return { room, groups, topic: idOf('a-1') };
+}
