@@ -109,9 +109,20 @@ async function currentGroupOf(tx: Tx, plan: PersistPlan, last: StateGroup): Prom
   return plan.currentState === 'last' ? last : groupOf(tx, plan.currentState);
 }
 
+/** Where states are stored that were computed: several events may rest on one. */
+const storedGroups = new WeakMap<StateRef, StateGroup>();
+
 /** The group of a state, stored where it was not. */
 export async function groupOf(tx: Tx, state: StateRef): Promise<StateGroup> {
   if (state.changes.size === 0) return state.base;
+  const known = storedGroups.get(state);
+  if (known !== undefined) return known;
+  const group = await apply(tx, state.base, await changesByNid(tx, state));
+  tx.afterCommit(() => storedGroups.set(state, group));
+  return group;
+}
+
+async function changesByNid(tx: Tx, state: StateRef): Promise<Map<number, number | undefined>> {
   const keys = await nidsOf(tx, [...state.changes.keys()].map(splitStateMapKey));
   const eventIds = [...state.changes.values()];
   const nids = await events.nidsOf(
@@ -126,7 +137,7 @@ export async function groupOf(tx: Tx, state: StateRef): Promise<StateGroup> {
       throw new Error(`a state holds ${eventId}, which is not stored`);
     changes.set(key, nid);
   }
-  return apply(tx, state.base, changes);
+  return changes;
 }
 
 async function writeEvent(

@@ -4,6 +4,7 @@ import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
 import { stateMapKey } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
+import { DUMMY_EVENT } from '#rooms/persist.ts';
 import { receive, reserveHistory } from '#rooms/receive.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
@@ -237,7 +238,9 @@ test('a fork is healed by the next event of ours, which cites both heads', async
 test('our next event cites 20 of more than 20 heads, and the state of all still counts', async () => {
   await using server = await openRooms();
   const { ctx } = server;
-  const built = roomOf(eve, { members: [alice], power_levels: { events: { 'org.example': 0 } } });
+  // Nobody of ours may say nothing, which would make them one before there are so many.
+  const events = { 'org.example': 0, [DUMMY_EVENT]: 50 };
+  const built = roomOf(eve, { members: [alice], power_levels: { events } });
   const room = await importRoom(ctx, built);
   for (let n = 0; n < 25; n++) {
     await receiveFrom(ctx, room, built.fork().state(eve, 'org.example', `${n}`, { n }));

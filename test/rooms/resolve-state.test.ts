@@ -6,6 +6,7 @@ import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { EventId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { stateMapKey } from '#rooms/event.ts';
+import { loadEvent } from '#rooms/load.ts';
 import { groupOf, newEvent } from '#rooms/persist.ts';
 import { groupRef, resolveGroups, resolveStates, type StateRef, stateIds } from '#rooms/resolve-state.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
@@ -13,7 +14,8 @@ import { createRoomCache } from '#rooms/room-cache.ts';
 import * as events from '#storage/events.ts';
 import * as rooms from '#storage/rooms.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
-import { openRooms } from '#test/harness/rooms.ts';
+import { roomOf } from '#test/harness/room-builder.ts';
+import { importRoom, openRooms, receiveFrom } from '#test/harness/rooms.ts';
 import { EventGraph, idOf } from './state-res/event-graph.ts';
 import { type RandomRoom, randomRoom } from './state-res/random-room.ts';
 
@@ -109,6 +111,28 @@ test('a set of stored states is resolved once, and again where an event has chan
   const again = await resolveGroups(ctx, room, groups);
   assert.notEqual(again, resolved);
   assert.deepEqual(again, resolved);
+});
+
+test('a state that several events rest on is stored once', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf('@eve:elsewhere.test', { members: ['@bob:elsewhere.test'] });
+  const room = await importRoom(ctx, built);
+  const [left, right] = [built.fork(), built.fork()];
+  const sides = [
+    left.join('@bob:elsewhere.test', { displayname: 'Bob' }),
+    right.ban('@eve:elsewhere.test', '@mallory:evil.test'),
+  ];
+  for (const event of sides) await receiveFrom(ctx, room, event);
+  left.merge([right]);
+  const groups: (StateGroup | undefined)[] = [];
+  for (const body of ['first', 'second', 'third']) {
+    const event = left.fork().message('@eve:elsewhere.test', body);
+    assert.equal((await receiveFrom(ctx, room, event)).kind, 'accepted');
+    groups.push((await loadEvent(ctx, event.eventId))?.stateBefore);
+  }
+  // The first stands upon the current state; the others upon what the two before it resolve to.
+  assert.equal(groups[1], groups[2]);
 });
 
 async function twoTopics(ctx: RoomsContext): Promise<{ room: Room; groups: StateGroup[]; topic: EventId }> {
