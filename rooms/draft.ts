@@ -128,7 +128,7 @@ async function currentStateAfter(ctx: RoomsContext, line: Line): Promise<StateRe
     withEvents(line.stateBefore, line.changed.values()),
     ...besides.map(({ stateAfter }) => groupRef(stateAfter)),
   ];
-  return resolveStates(ctx, line.room, states, fresh);
+  return resolveStates(ctx, line.room, states, { fresh, upon: line.head.stateGroup });
 }
 
 /** What an event would be, if it were sent now: for the templates that other servers ask for. */

@@ -93,7 +93,8 @@ async function currentStateOf(
   }
   const states = groups.map(groupRef);
   if (moved.isExtremity) states.push(withEvents(stateBefore, [event]));
-  return states.length === 0 ? 'unchanged' : resolveStates(ctx, room, states, [event]);
+  if (states.length === 0) return 'unchanged';
+  return resolveStates(ctx, room, states, { fresh: [event], upon: moved.head.stateGroup });
 }
 
 /**

@@ -276,7 +276,8 @@ async function stateBeforeOf(
     states.push(await toldState(ctx, room, from.head, from.told));
   }
   // Only a create event has no prev events: the state before it is empty.
-  return states.length === 0 ? groupRef(0) : resolveStates(ctx, room, states);
+  if (states.length === 0) return groupRef(0);
+  return resolveStates(ctx, room, states, { upon: from.head.stateGroup });
 }
 
 async function toldState(

@@ -106,16 +106,22 @@ export function resolveGroups(
   return resolveStates(ctx, room, [...groups].map(groupRef));
 }
 
+export interface ResolveOptions {
+  /** Events that the states may hold and that are not stored yet. */
+  readonly fresh?: readonly Event[];
+  /** A stored state near the resolution, such as the current one: what differs from it is less to store. */
+  readonly upon?: StateGroup;
+}
+
 /**
- * The resolution of several states of a room. `fresh` are events that they may hold and that are not stored yet.
- * Of one state, or of states that are the same, it is that state. Takes as long as the states differ much, in slices;
- * a set of stored states that was resolved lately is not resolved again.
+ * The resolution of several states of a room. Of one state, or of states that are the same, it is that state. Takes as
+ * long as the states differ much, in slices; a set of stored states that was resolved lately is not resolved again.
  */
 export async function resolveStates(
   ctx: RoomsContext,
   room: Room,
   states: readonly StateRef[],
-  fresh: readonly Event[] = [],
+  options: ResolveOptions = {},
 ): Promise<StateRef> {
   const distinct = withoutRepeated(states);
   const [first, ...others] = distinct;
@@ -127,7 +133,8 @@ export async function resolveStates(
   const known = groups === undefined ? undefined : ctx.rooms.resolved(groups);
   if (known !== undefined) return known;
   const { resolvedAnew } = ctx.rooms;
-  const resolved = await resolveInSlices(ctx, room, distinct, fresh);
+  const upon = options.upon === undefined || options.upon === 0 ? first.base : options.upon;
+  const resolved = await resolveInSlices(ctx, room, distinct, { fresh: options.fresh ?? [], upon });
   if (groups !== undefined) ctx.rooms.keepResolved(groups, resolved, resolvedAnew);
   return resolved;
 }
@@ -136,10 +143,10 @@ async function resolveInSlices(
   ctx: RoomsContext,
   room: Room,
   states: readonly StateRef[],
-  fresh: readonly Event[],
+  options: Required<ResolveOptions>,
 ): Promise<StateRef> {
   const slices = new Slices();
-  const conflicts = await StateConflicts.between(ctx, room, states, { fresh, rest: slices.rest });
+  const conflicts = await StateConflicts.between(ctx, room, states, { ...options, rest: slices.rest });
   const steps = resolution(room.rules, conflicts, conflicts);
   for (;;) {
     const step = steps.next();

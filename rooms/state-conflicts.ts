@@ -16,6 +16,8 @@ import type { StoredEvent } from './stored-event.ts';
 type Changes = ReadonlyMap<string, EventId | undefined>;
 
 interface Options {
+  /** The stored state that the others are compared with: best one that is near them all. */
+  readonly upon: StateGroup;
   /** Events that the states may hold and that are not stored. */
   readonly fresh: readonly Event[];
   /** Called between portions of the work, so that others get their turn. */
@@ -32,7 +34,6 @@ export class StateConflicts implements Conflicts, AuthGraph {
   readonly #ctx: RoomsContext;
   readonly #room: Room;
   readonly #options: Options;
-  /** The stored state that the others are compared with. */
   readonly #base: StateGroup;
   /** What that has under the keys where another state differs from it. */
   readonly #compared = new Map<string, EventId | undefined>();
@@ -45,7 +46,7 @@ export class StateConflicts implements Conflicts, AuthGraph {
     this.#ctx = ctx;
     this.#room = room;
     this.#options = options;
-    this.#base = states[0]?.base ?? 0;
+    this.#base = options.upon;
     this.#fresh = new Map(options.fresh.map((event) => [event.eventId, event]));
     this.differing = states.map(() => new Map());
   }

@@ -13,8 +13,9 @@ import { getRoom, type Room } from '#rooms/room.ts';
 import { createRoomCache } from '#rooms/room-cache.ts';
 import * as events from '#storage/events.ts';
 import * as rooms from '#storage/rooms.ts';
+import { sql } from '#storage/sql.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
-import { roomOf } from '#test/harness/room-builder.ts';
+import { roomOf, type TestRoom } from '#test/harness/room-builder.ts';
 import { importRoom, openRooms, receiveFrom } from '#test/harness/rooms.ts';
 import { EventGraph, idOf } from './state-res/event-graph.ts';
 import { type RandomRoom, randomRoom } from './state-res/random-room.ts';
@@ -57,7 +58,7 @@ function storedState(ctx: RoomsContext, base: StateGroup, state: Ids): Promise<S
 }
 
 /** A state as what differs from another that is stored. */
-function upon(base: StateGroup, baseIds: Ids, state: Ids): StateRef {
+function stateUpon(base: StateGroup, baseIds: Ids, state: Ids): StateRef {
   const changes = new Map<string, EventId | undefined>();
   for (const [key, eventId] of state) if (baseIds.get(key) !== eventId) changes.set(key, eventId);
   for (const key of baseIds.keys()) if (!state.has(key)) changes.set(key, undefined);
@@ -81,7 +82,7 @@ for (const version of ['1', '2', '11', '12']) {
         const refs: StateRef[] = [];
         let first: { group: StateGroup; ids: Ids } | undefined;
         for (const [index, ids] of states.entries()) {
-          if (first !== undefined && index === told) refs.push(upon(first.group, first.ids, ids));
+          if (first !== undefined && index === told) refs.push(stateUpon(first.group, first.ids, ids));
           else {
             const group = await storedState(ctx, 0, ids);
             first ??= { group, ids };
@@ -92,7 +93,11 @@ for (const version of ['1', '2', '11', '12']) {
         const expected = sorted(copy.resolve(states));
         const resolved = await resolveStates(cold, room, refs);
         assert.deepEqual(sorted(await stateIds(cold, resolved)), expected);
-        const reversed = await resolveStates(cold, room, refs.toReversed());
+        // One that is none of them.
+        const upon = await storedState(ctx, 0, new Map(expected.slice(told)));
+        const reversed = await resolveStates({ ...ctx, rooms: createRoomCache() }, room, refs.toReversed(), {
+          upon,
+        });
         assert.deepEqual(sorted(await stateIds(cold, reversed)), expected);
       }),
       { numRuns: 40 },
@@ -134,6 +139,32 @@ test('a state that several events rest on is stored once', async () => {
   // The first stands upon the current state; the others upon what the two before it resolve to.
   assert.equal(groups[1], groups[2]);
 });
+
+test('of a room of two lines the current state costs with each event what that changes, however far they are apart', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf('@eve:elsewhere.test', { version: '11' });
+  const room = await importRoom(ctx, built);
+  const [left, right] = [built.fork(), built.fork()];
+  const note = (line: TestRoom, n: number) =>
+    receiveFrom(ctx, room, line.state('@eve:elsewhere.test', 'org.example.note', `${n}`, {}));
+  for (let n = 0; n < 160; n++) await note(left, n);
+  for (let n = 0; n < 130; n++) await note(right, n);
+  const before = await nodeBytes(ctx);
+  for (let n = 130; n < 150; n++) await note(right, n);
+  const perEvent = ((await nodeBytes(ctx)) - before) / 20;
+  // The path to one key in two states: after the event, and of the room.
+  assert.ok(perEvent < 400, `${perEvent} bytes`);
+});
+
+const NODE_BYTES = sql<[], { bytes: number }>(
+  'test.resolveState.bytes',
+  'SELECT CAST(sum(length(bytes)) AS INTEGER) AS bytes FROM state_nodes',
+);
+
+async function nodeBytes(ctx: RoomsContext): Promise<number> {
+  return (await ctx.db.get(NODE_BYTES))?.bytes ?? 0;
+}
 
 async function twoTopics(ctx: RoomsContext): Promise<{ room: Room; groups: StateGroup[]; topic: EventId }> {
   const graph = new EventGraph('11');
