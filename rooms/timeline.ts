@@ -3,9 +3,8 @@
  *
  * A position here is a point between events: the one just after the event that has it. Going back from a
  * position gives events at or before it, going forward events after it, so that one token serves both ways.
- * Only accepted events have a position: no outlier, rejected or soft-failed event appears, nor one that says
- * nothing. That of history
- * which was fetched later is negative.
+ * Only accepted events have a position: no outlier, rejected or soft-failed event appears, nor one that only ties
+ * lines of the graph together. That of history which was fetched later is negative.
  */
 import * as timeline from '#storage/timeline.ts';
 import type { RoomsContext } from './context.ts';

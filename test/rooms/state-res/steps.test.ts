@@ -6,7 +6,7 @@ import { authDifference } from '#rooms/state-res/auth-difference.ts';
 import { conflictedSet, conflictsOf } from '#rooms/state-res/conflicts.ts';
 import { mainlineSort } from '#rooms/state-res/mainline.ts';
 import { powerSort } from '#rooms/state-res/power-sort.ts';
-import { resolve } from '#rooms/state-res/resolve.ts';
+import { resolution, resolve } from '#rooms/state-res/resolve.ts';
 import { atOnce } from '#rooms/state-res/steps.ts';
 import { conflictedSubgraph } from '#rooms/state-res/subgraph.ts';
 import { isPowerEvent } from '#rooms/state-res/v2.ts';
@@ -238,8 +238,14 @@ for (const version of ['11', '12']) {
       sides[side]?.push(`n${index}`);
     }
     const base = ['create', 'creator', 'rules', 'power'];
-    const resolved = graph.resolve(sides.map((side) => graph.stateOf([...base, ...side])));
+    const states = sides.map((side) => graph.stateOf([...base, ...side]));
+    const resolved = graph.resolve(states);
     assert.equal(resolved.size, 5_000 + base.length);
     assert.equal(resolved.get('org.example.note\0key 7'), '$n15');
+    // Others may have a turn after each few checks, and between the portions of all other work.
+    const steps = resolution(graph.rules, conflictsOf(states), graph);
+    let pauses = 0;
+    while (steps.next().done !== true) pauses += 1;
+    assert.ok(pauses > 10_000 / 16 + 5 * (10_000 / 256), `${pauses} pauses`);
   });
 }
