@@ -21,13 +21,13 @@ const alice = '@alice:here.test';
 const carol = '@carol:there.test';
 
 /** One version of each family of rules that forks depend on. */
-const VERSIONS = ['3', '6', '10', '12'];
+const VERSIONS = ['1', '2', '6', '10', '12'];
 
 interface Fork {
   readonly name: string;
   /** What happens on one side, and at the same time on the other. */
   readonly sides: readonly [(line: TestRoom) => void, (line: TestRoom) => void];
-  /** What holds once each side has heard of the other. */
+  /** What holds once each side has heard of the other; in version 1 it may be otherwise, the same for all. */
   readonly holds: (state: State) => void;
 }
 
@@ -153,7 +153,7 @@ async function extremities(ctx: RoomsContext, room: Room): Promise<EventId[]> {
 }
 
 for (const version of VERSIONS) {
-  test(`v${version}: what both sides of a fork did is the same state in either order, and the next event heals it`, async () => {
+  test(`v${version}: what both sides of a fork did is the same state in either order, and the next events heal it`, async () => {
     for (const { name, sides, holds } of FORKS) {
       await using here = await openRooms();
       await using there = await openRooms({ serverName: 'there.test' });
@@ -164,19 +164,23 @@ for (const version of VERSIONS) {
       const made = [since(one, sides[0]), since(other, sides[1])];
       for (const event of made.flat()) await receiveFrom(here.ctx, room, event);
       for (const event of made.toReversed().flat()) await receiveFrom(there.ctx, roomThere, event);
-      holds(await stateOf(here.ctx, room));
-      assert.deepEqual(await stateIdsOf(there.ctx, roomThere), await stateIdsOf(here.ctx, room), name);
+      if (version !== '1') {
+        holds(await stateOf(here.ctx, room));
+        assert.deepEqual(await stateIdsOf(there.ctx, roomThere), await stateIdsOf(here.ctx, room), name);
+      }
 
       // What one server soft-failed, the other may have accepted before it heard of the other side.
       const spoken = await sendText(here.ctx, room, alice, 'of what is known here');
       await deliverBehind(here.ctx, { ctx: there.ctx, room: roomThere }, spoken.eventId);
-      assert.deepEqual(await stateIdsOf(there.ctx, roomThere), await stateIdsOf(here.ctx, room), name);
+      // In version 1 what one side alone has stays, allowed or not: they agree once both have heard of all.
+      if (version !== '1')
+        assert.deepEqual(await stateIdsOf(there.ctx, roomThere), await stateIdsOf(here.ctx, room), name);
       const answered = await sendText(there.ctx, roomThere, carol, 'of what is known there');
       await deliverBehind(there.ctx, { ctx: here.ctx, room }, answered.eventId);
       assert.deepEqual(await extremities(here.ctx, room), [answered.eventId], name);
       assert.deepEqual(await extremities(there.ctx, roomThere), [answered.eventId], name);
       assert.deepEqual(await stateIdsOf(there.ctx, roomThere), await stateIdsOf(here.ctx, room), name);
-      holds(await stateOf(here.ctx, room));
+      if (version !== '1') holds(await stateOf(here.ctx, room));
       assert.deepEqual(await Array.fromAsync(checkRooms(here.ctx)), []);
     }
   });
