@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import { ed25519Backend } from '#keys/ed25519.ts';
 import { loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import type { Clock, Log } from '#rooms/context.ts';
 import type { Database } from '#storage/database.ts';
@@ -51,6 +52,12 @@ export interface BootOptions {
  */
 export async function boot(config: Config, given: BootOptions = {}): Promise<RunningServer> {
   const { log = createLog(config.logLevel), clock = { now: () => Date.now() } } = given;
+  if (ed25519Backend() === 'tweetnacl') {
+    log.warn(
+      {},
+      'OpenSSL refuses Ed25519 here, as in FIPS mode: tweetnacl signs and verifies instead, slower',
+    );
+  }
   await using opening = new AsyncDisposableStack();
   const db = opening.use(await openDatabase(config, { log, onFatal: given.onFatal }));
   const signingKey = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'));

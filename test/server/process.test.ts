@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { get } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { verifyServerKeyDocument } from '#keys/server-key-document.ts';
 import { login, register, request } from '#test/harness/client.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
@@ -129,6 +131,34 @@ test('a rejection that nobody handles is logged whole and ends the server with 1
   await using server = await startProcess({ ...serverEnvironment(folder.path), ...env });
   assert.equal(await server.stop('SIGUSR2'), 1);
   assert.match(server.output.err, /"level":"error".*provoked.*"msg":"the server must be restarted"/);
+});
+
+test('where OpenSSL refuses Ed25519, as in FIPS mode, tweetnacl stands in, and the log says so', async () => {
+  await using folder = await temporaryFolder();
+  const refuse = `
+    import crypto from 'node:crypto';
+    import { syncBuiltinESMExports } from 'node:module';
+    for (const name of ['createPrivateKey', 'createPublicKey']) {
+      const create = crypto[name];
+      crypto[name] = (...args) => {
+        const key = create(...args);
+        if (key.asymmetricKeyType === 'ed25519') throw new Error('unsupported');
+        return key;
+      };
+    }
+    syncBuiltinESMExports();`;
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(refuse)}` };
+  await using server = await startProcess({ ...serverEnvironment(folder.path), ...env });
+  assert.match(server.output.err, /"level":"warn".*Ed25519.*tweetnacl/);
+  const ca = readFileSync(join(folder.path, 'federation.crt'));
+  const text = await new Promise<string>((resolve, reject) => {
+    get(`${server.federationUrl}/_matrix/key/v2/server`, { ca }, (response) => {
+      response.setEncoding('utf8').on('data', resolve);
+    }).on('error', reject);
+  });
+  const keys = await verifyServerKeyDocument(JSON.parse(text), 'localhost');
+  assert.equal(keys?.serverName, 'localhost');
+  assert.equal(await server.stop(), 0);
 });
 
 test('a request that waits is answered when the server stops', async () => {
