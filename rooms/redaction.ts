@@ -31,6 +31,11 @@ export const REDACTER_KEYS = [
 
 /** Events that stay as they are, since the room would not be what it is: as in other servers. */
 const NEVER_REDACTED: ReadonlySet<string> = new Set(['m.room.create']);
+/**
+ * Of which our users send no redaction. A redacted access control list allows no server, which closes the room to
+ * all for good; the redactions of others count, as the room versions have it.
+ */
+const NOT_TO_REDACT: ReadonlySet<string> = new Set([...NEVER_REDACTED, 'm.room.server_acl']);
 
 /**
  * Whether an accepted redaction applies to its target: "The power level of the redaction event's sender is
@@ -55,7 +60,7 @@ export function checkOwnRedaction(
   redacter: Omit<Redacter, 'event'> & { readonly sender: string; readonly roomId: string },
 ): string | undefined {
   if (target !== undefined && target.roomId !== redacter.roomId) return 'The event is of another room';
-  if (target !== undefined && NEVER_REDACTED.has(target.type)) return `${target.type} cannot be redacted`;
+  if (target !== undefined && NOT_TO_REDACT.has(target.type)) return `${target.type} cannot be redacted`;
   if (target?.sender === redacter.sender) return undefined;
   const power = powerOf(redacter.create, redacter.powerLevels);
   if (power.of(redacter.sender) >= power.redact) return undefined;

@@ -177,3 +177,13 @@ test('a redacted member event still counts, without its names', async () => {
   assert.deepEqual(current?.event.content, { membership: 'join' });
   await sendText(ctx, room, bob, 'still here');
 });
+
+test('our users do not redact access control lists, which would then allow no server', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const room = await startedRoom(ctx, alice, { version: '12' });
+  const acl = await sendState(ctx, room, alice, { type: 'm.room.server_acl', content: { allow: ['*'] } });
+  const refused = await redactBy(ctx, room, alice, acl.eventId);
+  assert.equal(refused.kind, 'forbidden');
+  assert.deepEqual(await contentOf(ctx, acl.eventId), { allow: ['*'] });
+});
