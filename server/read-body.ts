@@ -2,6 +2,11 @@ import type { IncomingMessage } from 'node:http';
 import { notJson, tooLarge } from '#federation/errors.ts';
 
 const FIRST_BYTES = 4 * 1_024;
+/**
+ * Of a body that is too large, so much more is read and thrown away before it is refused: who is still sending when
+ * the connection is closed does not get to read the answer.
+ */
+const MOST_DISCARDED = 8 * 1_024 * 1_024;
 
 /**
  * The body of a request, of at most `maxBytes`. It takes no more memory than twice its bytes, in however small pieces
@@ -10,7 +15,7 @@ const FIRST_BYTES = 4 * 1_024;
  */
 export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
-  if (announced > maxBytes) return Promise.reject(tooLarge());
+  if (announced > maxBytes + MOST_DISCARDED) return Promise.reject(tooLarge());
   return new Promise((resolve, reject) => {
     let bytes: Buffer = Buffer.allocUnsafe(Math.min(Math.max(announced, FIRST_BYTES), 16 * FIRST_BYTES));
     let length = 0;
@@ -20,14 +25,14 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
       else reject(error);
     };
     const take = (piece: Buffer): void => {
-      if (length + piece.length > maxBytes) {
-        end(tooLarge());
-        return;
+      if (length + piece.length <= maxBytes) {
+        bytes = withRoomFor(bytes, length, piece.length);
+        piece.copy(bytes, length);
       }
-      bytes = withRoomFor(bytes, length, piece.length);
-      length += piece.copy(bytes, length);
+      length += piece.length;
+      if (length > maxBytes + MOST_DISCARDED) end(tooLarge());
     };
-    const finish = (): void => end();
+    const finish = (): void => end(length > maxBytes ? tooLarge() : undefined);
     const cutOff = (): void => end(notJson('The request ends early'));
     request.on('data', take).once('end', finish).once('error', cutOff).once('close', cutOff);
   });

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { certificatePath } from '#server/tls-certificate.ts';
 import { type Answer, register, request } from '#test/harness/client.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
@@ -114,6 +116,30 @@ test('a body over the limit is 413 M_TOO_LARGE', async () => {
   await using server = await startServer();
   const body = { type: 'm.login.password', user: 'a'.repeat(300_000) };
   assertError(await request(server, 'POST', '/_matrix/client/v3/login', { body }), 413, 'M_TOO_LARGE');
+});
+
+test('a client that sends a body over the limit to its end, and reads only then, is told as well', async () => {
+  await using server = await startServer();
+  const { hostname, port } = new URL(server.clientUrl);
+  const pieces = 32;
+  const piece = Buffer.alloc(64 * 1024, 'x');
+  for (const [length, before, after] of [
+    [`Content-Length: ${pieces * piece.length}`, '', ''],
+    ['Transfer-Encoding: chunked', `${piece.length.toString(16)}\r\n`, '\r\n'],
+  ] as const) {
+    const socket = connect(Number(port), hostname).setEncoding('utf8').pause();
+    await once(socket, 'connect');
+    socket.write(`POST /_matrix/client/v3/login HTTP/1.1\r\nHost: a\r\n${length}\r\n\r\n`);
+    for (let sent = 0; sent < pieces; sent++) {
+      // Slowly, as over a network: the server knows by the first of them that there are too many.
+      socket.write(Buffer.concat([Buffer.from(before), piece, Buffer.from(after)]));
+      await sleep(2);
+    }
+    if (after !== '') socket.write('0\r\n\r\n');
+    let answer = '';
+    for await (const text of socket) answer += text;
+    assert.match(answer, /^HTTP\/1\.1 413 .*M_TOO_LARGE/s, length);
+  }
 });
 
 test('an id of 255 bytes, each percent-encoded, is no too long path', async () => {
