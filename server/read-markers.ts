@@ -1,5 +1,6 @@
 /** Receipts and the fully-read marker: none of them ever moves back. */
 
+import { notFound } from '#federation/errors.ts';
 import type { EventId, UserId } from '#keys/ids.ts';
 import { stringAt } from '#keys/json.ts';
 import { loadEvent } from '#rooms/load.ts';
@@ -14,6 +15,15 @@ export interface NewReceipt {
   readonly eventId: EventId;
   /** `main`, a thread's root event, or '' for an unthreaded receipt. */
   readonly threadId: string;
+}
+
+/**
+ * Throws `M_NOT_FOUND` unless the event is of the room: alike for one of another room and for one that is not there.
+ * A receipt goes to all servers of the room, where the ids of other rooms' events are no one's business.
+ */
+export async function requireInRoom(ctx: ServerContext, { roomNid }: Room, eventId: EventId): Promise<void> {
+  const event = await loadEvent(ctx, eventId);
+  if (event?.roomNid !== roomNid) throw notFound('Event not found');
 }
 
 /** Sets a user's receipt, unless one of the same kind is there already for the same or a later event. */

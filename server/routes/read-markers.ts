@@ -6,8 +6,10 @@ import type { JsonObject } from '#keys/json.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { setFullyRead, setReceipt } from '../read-markers.ts';
+import { requireInRoom, setFullyRead, setReceipt } from '../read-markers.ts';
 import { eventIdParam, joinedRoom } from '../room-params.ts';
+
+const MARKERS = ['m.fully_read', 'm.read', 'm.read.private'] as const;
 
 /** The fully-read marker and unthreaded receipts, in one request. */
 export function readMarkersRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -18,11 +20,14 @@ export function readMarkersRoutes(app: FastifyInstance, ctx: ServerContext): voi
       ctx.limits.take('ephemeral', userId);
       const body = bodyObject(request);
       const room = await joinedRoom(ctx, userId, request.params.roomId);
-      const fullyRead = markerOf(body, 'm.fully_read');
-      if (fullyRead !== undefined) await setFullyRead(ctx, room, userId, fullyRead);
-      for (const type of ['m.read', 'm.read.private'] as const) {
+      const markers = MARKERS.flatMap((type) => {
         const eventId = markerOf(body, type);
-        if (eventId !== undefined) await setReceipt(ctx, room, userId, { type, eventId, threadId: '' });
+        return eventId === undefined ? [] : [{ type, eventId }];
+      });
+      for (const { eventId } of markers) await requireInRoom(ctx, room, eventId);
+      for (const { type, eventId } of markers) {
+        if (type === 'm.fully_read') await setFullyRead(ctx, room, userId, eventId);
+        else await setReceipt(ctx, room, userId, { type, eventId, threadId: '' });
       }
       return {};
     },

@@ -8,7 +8,7 @@ import type { Room } from '#rooms/room.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { setFullyRead, setReceipt } from '../read-markers.ts';
+import { requireInRoom, setFullyRead, setReceipt } from '../read-markers.ts';
 import { eventIdParam, joinedRoom } from '../room-params.ts';
 
 interface ReceiptParams {
@@ -28,6 +28,7 @@ export function receiptsRoutes(app: FastifyInstance, ctx: ServerContext): void {
       const eventId = eventIdParam(request.params.eventId);
       const threadId = threadIdOf(optionalString(bodyObject(request), 'thread_id'));
       const room = await joinedRoom(ctx, userId, request.params.roomId);
+      await requireInRoom(ctx, room, eventId);
       await requireThread(ctx, room, threadId);
       if (type === 'm.fully_read') {
         // "thread_id ... must not be specified for m.fully_read"

@@ -113,6 +113,26 @@ test('receipts: a thread_id must be of an event of the room', async () => {
   assert.equal((await alice.try('POST', path(roomId, 'receipt/m.read/%24a%00'), {})).status, 400);
 });
 
+test('receipts and markers: only of an event of the room; of another room it is as one that is not there', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const [roomId, other] = [await alice.createRoom(), await alice.createRoom()];
+  const eventId = await alice.send(roomId, 'here');
+  const elsewhere = await alice.send(other, 'elsewhere');
+  const { next_batch: since } = await alice.sync();
+  const refusals = new Set<string>();
+  for (const wrong of [elsewhere, `$${'A'.repeat(43)}`]) {
+    for (const type of ['m.read', 'm.read.private', 'm.fully_read']) {
+      const receipt = path(roomId, `receipt/${type}/${encodeURIComponent(wrong)}`);
+      refusals.add(refusal(await alice.try('POST', receipt, {})));
+      const markers = { 'm.fully_read': eventId, 'm.read': eventId, [type]: wrong };
+      refusals.add(refusal(await alice.try('POST', path(roomId, 'read_markers'), markers)));
+    }
+  }
+  assert.deepEqual([...refusals], ['404 M_NOT_FOUND Event not found']);
+  assert.equal((await alice.sync({ since })).rooms, undefined, 'nothing of a refused request is kept');
+});
+
 test('aliases: one without a name is refused', async () => {
   await using server = await startServer();
   const alice = await register(server);
