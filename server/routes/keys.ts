@@ -3,13 +3,14 @@
 import type { FastifyInstance } from 'fastify';
 import { badJson, invalidParam } from '#federation/errors.ts';
 import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
-import { isObject, isStringArray, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { isObject, isStringArray, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import type { DeviceRef, UploadedKey } from '#storage/e2ee-keys.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { checkDeviceKeys } from '../device-keys.ts';
 import { parseToken } from '../sync/token.ts';
 
 const BODY_LIMIT = 1024 * 1024;
@@ -59,11 +60,7 @@ interface Upload {
 
 function parseUpload(body: JsonObject, device: DeviceRef): Upload {
   const deviceKeys = optionalObject(body, 'device_keys');
-  if (deviceKeys !== undefined) {
-    if (stringAt(deviceKeys, 'user_id') !== device.userId) throw invalidParam('device_keys: wrong user_id');
-    if (stringAt(deviceKeys, 'device_id') !== device.deviceId)
-      throw invalidParam('device_keys: wrong device_id');
-  }
+  if (deviceKeys !== undefined) checkDeviceKeys(deviceKeys, device);
   const oneTimeKeys = parseKeys(own(body, 'one_time_keys'), 'one_time_keys');
   if (oneTimeKeys.length > MOST_ONE_TIME_KEYS) throw invalidParam('one_time_keys: too many');
   return { deviceKeys, oneTimeKeys, fallbackKeys: parseKeys(own(body, 'fallback_keys'), 'fallback_keys') };

@@ -102,3 +102,41 @@ test('devices: keys left are counted, and changes of those one shares a room wit
   const left = await alice.sync({ since: changed.next_batch });
   assert.deepEqual(left.device_lists.left, [bob.userId]);
 });
+
+test('device keys: of a wrong shape anywhere they are refused, and nothing of the upload is kept', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const id = `ed25519:${alice.deviceId}`;
+  const keys = {
+    user_id: alice.userId,
+    device_id: alice.deviceId,
+    algorithms: ['m.megolm.v1.aes-sha2'],
+    keys: { [id]: 'key' },
+    signatures: { [alice.userId]: { [id]: 'signature' } },
+  };
+  const wrong: object[] = [
+    { user_id: '@bob:kurir.test' },
+    { device_id: 'OTHER' },
+    { algorithms: 'm.megolm.v1.aes-sha2' },
+    { algorithms: [1] },
+    { keys: [] },
+    { keys: { [id]: { key: 'x' } } },
+    { signatures: 'x' },
+    { signatures: { [alice.userId]: 'x' } },
+    { signatures: { [alice.userId]: { [id]: 1 } } },
+    { unsigned: { padding: 'x'.repeat(65_536) } },
+  ];
+  for (const part of wrong) {
+    const upload = {
+      device_keys: { ...keys, ...part },
+      one_time_keys: { 'signed_curve25519:A': { key: 'x' } },
+    };
+    const { status, body } = await alice.try('POST', '/keys/upload', upload);
+    assert.deepEqual([status, body.errcode], [400, 'M_INVALID_PARAM'], JSON.stringify(part).slice(0, 100));
+  }
+  const { one_time_key_counts: counts } = await alice.post('/keys/upload', { device_keys: null });
+  assert.deepEqual(counts, { signed_curve25519: 0 });
+  await alice.post('/keys/upload', { device_keys: keys });
+  const { device_keys: found } = await alice.post('/keys/query', { device_keys: { [alice.userId]: [] } });
+  assert.deepEqual(found[alice.userId][alice.deviceId], keys);
+});
