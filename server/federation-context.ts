@@ -17,8 +17,8 @@ import type { Database } from '#storage/database.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import type { Streams } from '#storage/streams.ts';
 import { TypingUsers } from '#storage/typing.ts';
-import { type Config, options } from './config.ts';
-import { ConfigError } from './config-file.ts';
+import type { Config } from './config.ts';
+import { configuredRoots } from './tls-certificate.ts';
 
 export interface Foundation {
   readonly config: Config;
@@ -41,7 +41,7 @@ export async function openFederation(
   const { serverName } = config;
   const softwareVersion = await version();
   const guard = new AddressGuard({ allowPrivate: config.federationAllowPrivate });
-  const dialer = new Dialer({ guard, extraCa: await extraRoots(config.federationCa) });
+  const dialer = new Dialer({ guard, extraCa: await configuredRoots(config.federationCa) });
   const wellKnown = new WellKnown((hostname) => fetchDelegation(dialer, hostname), clock);
   const delegationOf = (hostname: string) => wellKnown.delegationOf(hostname);
   const resolver = new ServerResolver({ delegationOf, clock });
@@ -75,18 +75,4 @@ export async function version(): Promise<string> {
   const text = await readFile(new URL('../package.json', import.meta.url), 'utf8');
   const { version: value } = JSON.parse(text) as { version: string };
   return value;
-}
-
-async function extraRoots(paths: readonly string[]): Promise<string | undefined> {
-  if (paths.length === 0) return undefined;
-  const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8').catch(unreadable(path))));
-  return texts.join('\n');
-}
-
-function unreadable(path: string): (cause: NodeJS.ErrnoException) => never {
-  return (cause) => {
-    const { key } = options.federationCa;
-    const line = `${key}: ${path} cannot be read (${cause.code}): check the path and its rights`;
-    throw new ConfigError(line, { cause });
-  };
 }

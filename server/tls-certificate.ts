@@ -1,5 +1,5 @@
 import * as childProcess from 'node:child_process';
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,23 +30,58 @@ export function certificatePath(dataDir: string): string {
  * The certificate of the federation listener: the configured one, else a self-signed one, which is made at the
  * first start, kept in the data folder, and made anew a month before it ends.
  *
- * @throws ConfigError if a configured file cannot be read
+ * @throws ConfigError as `configuredCertificate`
  */
 export async function loadOrCreateCertificate(
   config: Pick<Config, 'serverName' | 'dataDir' | 'tlsCert' | 'tlsKey'>,
 ): Promise<Certificate> {
-  const { tlsCert, tlsKey, dataDir, serverName } = config;
-  if (tlsCert !== undefined && tlsKey !== undefined) {
-    const cert = await readConfigured(tlsCert, options.tlsCert.key);
-    return { cert, key: await readConfigured(tlsKey, options.tlsKey.key) };
-  }
+  const { dataDir, serverName } = config;
+  const configured = await configuredCertificate(config);
+  if (configured !== undefined) return configured;
   const paths = { cert: certificatePath(dataDir), key: join(dataDir, 'federation.key') };
   const kept = await readKept(paths);
-  if (kept !== undefined && covers(kept.cert, serverName)) return kept;
+  if (kept !== undefined && isSound(kept) && covers(kept.cert, serverName)) return kept;
   const made = await selfSigned(serverName);
   await writeWhole(paths.key, made.key);
   await writeWhole(paths.cert, made.cert);
   return made;
+}
+
+/**
+ * The certificate that the configuration names.
+ *
+ * @throws ConfigError if a file cannot be read, holds something else, or the key is of another certificate
+ */
+export async function configuredCertificate({
+  tlsCert,
+  tlsKey,
+}: Pick<Config, 'tlsCert' | 'tlsKey'>): Promise<Certificate | undefined> {
+  if (tlsCert === undefined || tlsKey === undefined) return undefined;
+  const cert = await readCertificates(tlsCert, options.tlsCert.key);
+  const option = options.tlsKey.key;
+  const key = await readConfigured(tlsKey, option);
+  if (attempt(() => createPrivateKey(key)) === undefined) {
+    throw new ConfigError(
+      `${option}: ${tlsKey} holds no private key that can be read: use a PEM file without passphrase`,
+    );
+  }
+  if (!isSound({ cert, key })) {
+    throw new ConfigError(
+      `${option}: ${tlsKey} is not the key of ${tlsCert}: use the two files that were made together`,
+    );
+  }
+  return { cert, key };
+}
+
+/**
+ * The certificates of `federation_ca`; undefined where there are none.
+ *
+ * @throws ConfigError if a file cannot be read or holds no certificate
+ */
+export async function configuredRoots(paths: readonly string[]): Promise<string | undefined> {
+  if (paths.length === 0) return undefined;
+  const texts = await Promise.all(paths.map((path) => readCertificates(path, options.federationCa.key)));
+  return texts.join('\n');
 }
 
 /**
@@ -92,6 +127,26 @@ async function readConfigured(path: string, key: string): Promise<string> {
       cause,
     });
   });
+}
+
+async function readCertificates(path: string, key: string): Promise<string> {
+  const text = await readConfigured(path, key);
+  if (attempt(() => new X509Certificate(text)) !== undefined) return text;
+  throw new ConfigError(`${key}: ${path} holds no certificate: use a PEM file of one or several`);
+}
+
+/** Whether it can be used, and the key is that of the first certificate. */
+function isSound({ cert, key }: Certificate): boolean {
+  return attempt(() => new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) === true;
+}
+
+/** Undefined where it throws, as the parsers of `node:crypto` do at what is none. */
+function attempt<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch {
+    return undefined;
+  }
 }
 
 /** All or nothing, also if the process is killed meanwhile. */

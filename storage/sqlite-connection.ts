@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import type { SqlValue, Statement } from './database.ts';
@@ -75,7 +75,7 @@ function open(path: string, options: Sqlite.Options, pragmas: typeof COMMON): Co
  */
 export function lockFolder(path: string): Connection {
   const folder = dirname(path);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const lock = new Sqlite(join(folder, 'kurir.lock'), { timeout: 0 });
   try {
     lock.pragma('locking_mode = EXCLUSIVE');
@@ -86,6 +86,22 @@ export function lockFolder(path: string): Connection {
     if (!isSqliteError(cause, 'SQLITE_BUSY')) throw cause;
     throw new DatabaseLocked(`${folder} is in use by another Kurir process`, { cause });
   }
+}
+
+/** As `mkdirSync` with `recursive`, which goes round for ever below a folder in which nobody can make any. */
+function makeFolder(folder: string): void {
+  if (isFolder(folder)) return;
+  if (dirname(folder) !== folder) makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if (!isFolder(folder)) throw error;
+  }
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** Whether `error` is SQLite's, with this code or one of its extensions (`SQLITE_IOERR_FSYNC`). */

@@ -1,8 +1,11 @@
 import { type Config, defaultConfig, type ShownOption, shownOptions, warningsFor } from '../config.ts';
+import { configuredCertificate, configuredRoots } from '../tls-certificate.ts';
 import type { Outcome } from './operations.ts';
 
-/** The options in force. */
+/** The options in force. Throws `ConfigError` where a file that they name is not what it should be. */
 export async function checkConfig(config: Config): Promise<Outcome> {
+  await configuredCertificate(config);
+  await configuredRoots(config.federationCa);
   const lines = shownOptions(config).map(({ key, value }) => `${key}: ${value === '' ? '(none)' : value}`);
   const warnings = warningsFor(config).map((warning) => `Note: ${warning}`);
   return { kind: 'done', lines: ['The configuration is sound.', '', ...lines, ...warnings] };
