@@ -4,11 +4,12 @@
  */
 
 import { createHash } from 'node:crypto';
-import { mkdir, realpath } from 'node:fs/promises';
+import { constants, lstat, mkdir, realpath } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JsonObject } from '#keys/json.ts';
+import { ConfigError } from '../config-file.ts';
 import { isOutcome, type Outcome } from './operations.ts';
 
 const MAX_LINE_BYTES = 64 * 1024;
@@ -56,7 +57,7 @@ function connect(path: string): Promise<Socket | undefined> {
 
 /**
  * Where the socket is: in the data folder; where that has too long a path, in a folder of the user's own for
- * temporary files.
+ * temporary files. Throws `ConfigError` where that folder is not the user's own.
  */
 export async function socketPath(dataDir: string): Promise<string> {
   const path = join(dataDir, 'kurir.sock');
@@ -66,5 +67,12 @@ export async function socketPath(dataDir: string): Promise<string> {
     .digest('hex');
   const folder = join(tmpdir(), `kurir-${process.getuid?.() ?? 0}`);
   await mkdir(folder, { recursive: true, mode: 0o700 });
+  // Anybody can make a folder of that name first, and would then be asked in the place of the server.
+  const { uid, mode } = await lstat(folder);
+  if (uid !== process.getuid?.() || (mode & constants.S_IFMT) !== constants.S_IFDIR || (mode & 0o077) !== 0) {
+    throw new ConfigError(
+      `${folder} is not a folder of this user's alone: remove it, or set data_dir (KURIR_DATA_DIR) to a shorter path`,
+    );
+  }
   return join(folder, `${place.slice(0, 16)}.sock`);
 }
