@@ -25,7 +25,7 @@ const BASE = '/_matrix/federation/v1';
 function raw(
   path: string,
   headers: Record<string, string | string[]>,
-  { method = 'GET', body = '' } = {},
+  { method = 'GET', body = '' }: { method?: string; body?: string | Buffer } = {},
 ): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const outgoing = httpsRequest(`${server.federationUrl}${path}`, {
@@ -101,6 +101,30 @@ test('a signed request is good for this server, method, target and body alone', 
     (await raw(uri, { authorization: header(peer, body) }, { method: 'DELETE' })).status >= 400,
     true,
   );
+});
+
+test('a transaction that is no UTF-8 or no JSON is 400 M_NOT_JSON, huge headers are 431, and nobody is harmed', async () => {
+  await using peer = await witness.peerWithGuest();
+  const path = `${BASE}/send/t1`;
+  const [first, last] = [1, 2].map((count) => peer.room.message(peer.user('mallory'), `message ${count}`));
+  const text = `{"origin":"${peer.name}","pdus":[${first?.json},${last?.json}]}`;
+  const broken = Buffer.from(text);
+  broken[broken.indexOf('message 1')] = 0xff;
+  for (const body of [broken, text.slice(0, -1), `${text}}`, text.replace('"pdus"', '"a":NaN,"pdus"')]) {
+    const answer = await raw(path, { authorization: header(peer, 'A'.repeat(86)) }, { method: 'PUT', body });
+    assert.equal(answer.status, 400, answer.text);
+    assert.equal(JSON.parse(answer.text).errcode, 'M_NOT_JSON');
+  }
+  const huge = await raw(
+    path,
+    { authorization: `X-Matrix origin="${'x'.repeat(20_000)}"` },
+    { method: 'PUT' },
+  );
+  assert.equal(huge.status, 431);
+  assert.equal(JSON.parse(huge.text).errcode, 'M_TOO_LARGE');
+  assert.ok(first && last);
+  assert.equal((await peer.send(server, [first, last], { txnId: 't1' })).status, 200);
+  await untilMessages(alice, peer.room.roomId, ['message 1', 'message 2']);
 });
 
 test('a room is not there for servers that are not in it, nor its events by way of another room', async () => {
