@@ -10,6 +10,9 @@ import { login, register, request } from '#test/harness/client.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
 
+/** Of a slow machine the log would say so, among what is expected. */
+const QUIET = { KURIR_LOG_LEVEL: 'error' };
+
 test('a first start says where it listens and how to make the first account, which its link then does', async () => {
   await using folder = await temporaryFolder();
   const dataDir = join(folder.path, 'data');
@@ -90,7 +93,7 @@ test('two servers with folders of their own do not disturb each other', async ()
 
 test('another server name on the same database is refused with one line that names the fix', async () => {
   await using folder = await temporaryFolder();
-  const env = serverEnvironment(folder.path);
+  const env = { ...serverEnvironment(folder.path), ...QUIET };
   await using server = await startProcess({ ...env, KURIR_SERVER_NAME: 'one.test' });
   await server.stop();
   const other = await run('server/main.ts', [], { env: { ...env, KURIR_SERVER_NAME: 'two.test' } });
@@ -103,7 +106,7 @@ test('another server name on the same database is refused with one line that nam
 
 test('wrong configuration, and a port in use, stop the start with one line', async () => {
   await using folder = await temporaryFolder();
-  const env = serverEnvironment(folder.path);
+  const env = { ...serverEnvironment(folder.path), ...QUIET };
   const wrong = await run('server/main.ts', [], { env: { ...env, KURIR_REGISTRATION: 'opne' } });
   assert.deepEqual(
     [wrong.code, wrong.err],
