@@ -18,6 +18,7 @@ import {
   generateSeed,
   isEd25519KeyId,
   keyPairFromSeed,
+  type PublicKey,
   publicKeyFrom,
   type SigningKeyPair,
 } from './ed25519.ts';
@@ -59,6 +60,19 @@ export async function loadOrCreateSigningKey(path: string): Promise<SigningKey> 
   const created = await readKeyFile(path);
   if (created === undefined) throw new SigningKeyError(`signing key ${path}: vanished while it was made`);
   return parseSigningKey(created, path);
+}
+
+/** Reads the key; undefined where there is no file. Throws `SigningKeyError` as `loadOrCreateSigningKey` does. */
+export async function loadSigningKey(path: string): Promise<SigningKey | undefined> {
+  const text = await readKeyFile(path);
+  return text === undefined ? undefined : parseSigningKey(text, path);
+}
+
+/** The public keys by key id: the present one, and the old ones. */
+export function publicKeysOf({ keyPair, oldKeys }: SigningKey): Map<KeyId, PublicKey> {
+  const keys = [{ keyId: keyPair.keyId, publicKey: keyPair.publicKey }, ...oldKeys];
+  const known = keys.map(({ keyId, publicKey }) => [keyId, publicKeyFrom(publicKey)] as const);
+  return new Map(known.filter((entry): entry is [KeyId, PublicKey] => entry[1] !== undefined));
 }
 
 /** Undefined where there is no such file. */

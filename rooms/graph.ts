@@ -1,7 +1,7 @@
 /** Walks of the event graph: level by level, each level in one query, and bounded. */
 
 import type { EventId } from '#keys/ids.ts';
-import type { RoomsContext } from './context.ts';
+import type { RoomsContext, RoomsReader } from './context.ts';
 import { loadEvents } from './load.ts';
 import type { Room } from './room.ts';
 import { portionsOf, Slices } from './slices.ts';
@@ -16,7 +16,7 @@ const LONGEST_WALK = 256;
  * The auth chains of some events: all that is reached by their `auth_events`, without the events themselves
  * unless another's chain holds them. Rejected events are in it; ones that are not stored are left out.
  */
-export async function authChain(ctx: RoomsContext, eventIds: Iterable<EventId>): Promise<StoredEvent[]> {
+export async function authChain(ctx: RoomsReader, eventIds: Iterable<EventId>): Promise<StoredEvent[]> {
   const begun = new Set(eventIds);
   const chain = new Map<EventId, StoredEvent>();
   await loadAuthChains(ctx, begun, chain);
@@ -35,7 +35,7 @@ export async function authChain(ctx: RoomsContext, eventIds: Iterable<EventId>):
  * of what `known` holds only the chain is loaded.
  */
 export async function loadAuthChains(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   eventIds: Iterable<EventId>,
   loaded: Map<EventId, StoredEvent>,
   known: ReadonlyMap<EventId, StoredEvent> = new Map(),

@@ -4,7 +4,7 @@ import type { EventId } from '#keys/ids.ts';
 import * as events from '#storage/events.ts';
 import { load, type StateGroup } from '#storage/state-groups.ts';
 import { keysOf, type StateKey } from '#storage/state-keys.ts';
-import type { RoomsContext } from './context.ts';
+import type { RoomsReader } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
 import { loadEvents } from './load.ts';
 import type { Room } from './room.ts';
@@ -37,7 +37,7 @@ export function withEvents(state: StateRef, events: Iterable<Event>): StateRef {
 }
 
 /** The ids of the events in a state, by `stateMapKey`. */
-export async function stateIds(ctx: RoomsContext, state: StateRef): Promise<Map<string, EventId>> {
+export async function stateIds(ctx: RoomsReader, state: StateRef): Promise<Map<string, EventId>> {
   const slices = new Slices();
   const map = new Map<string, EventId>();
   for (const portion of portionsOf(await load(ctx.db, state.base, slices.rest))) {
@@ -65,7 +65,7 @@ export async function stateIds(ctx: RoomsContext, state: StateRef): Promise<Map<
 
 /** Some keys of a state, by `stateMapKey`; keys that the state lacks are absent. */
 export async function stateOfRef(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   state: StateRef,
   keys: readonly StateKey[],
 ): Promise<Map<string, StoredEvent>> {
@@ -86,7 +86,7 @@ export async function stateOfRef(
 
 /** A state given by its ids, as what differs from a stored one. */
 export async function refTo(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   base: StateGroup,
   wanted: ReadonlyMap<string, EventId>,
 ): Promise<StateRef> {
@@ -98,11 +98,7 @@ export async function refTo(
 }
 
 /** The resolution of the states of several stored groups. */
-export function resolveGroups(
-  ctx: RoomsContext,
-  room: Room,
-  groups: Iterable<StateGroup>,
-): Promise<StateRef> {
+export function resolveGroups(ctx: RoomsReader, room: Room, groups: Iterable<StateGroup>): Promise<StateRef> {
   return resolveStates(ctx, room, [...groups].map(groupRef));
 }
 
@@ -118,7 +114,7 @@ export interface ResolveOptions {
  * long as the states differ much, in slices; a set of stored states that was resolved lately is not resolved again.
  */
 export async function resolveStates(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   room: Room,
   states: readonly StateRef[],
   options: ResolveOptions = {},
@@ -140,7 +136,7 @@ export async function resolveStates(
 }
 
 async function resolveInSlices(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   room: Room,
   states: readonly StateRef[],
   options: Required<ResolveOptions>,

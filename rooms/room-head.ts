@@ -2,14 +2,14 @@ import * as eventEdges from '#storage/event-edges.ts';
 import * as rooms from '#storage/rooms.ts';
 import { type StateGroup, get as stateGet } from '#storage/state-groups.ts';
 import { findNids, type StateKey } from '#storage/state-keys.ts';
-import type { RoomsContext } from './context.ts';
+import type { RoomsReader } from './context.ts';
 import { stateMapKey } from './event.ts';
 import { loadNids } from './load.ts';
 import type { ForwardExtremity, RoomHead } from './room-cache.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** Where the room's graph and current state stand: from memory, or read. Throws for a room without a row. */
-export async function headOf(ctx: RoomsContext, roomNid: number): Promise<RoomHead> {
+export async function headOf(ctx: RoomsReader, roomNid: number): Promise<RoomHead> {
   const known = ctx.rooms.head(roomNid);
   if (known !== undefined) return known;
   const { changes } = ctx.rooms;
@@ -34,7 +34,7 @@ const NOTHING: ReadonlyMap<string, number> = new Map();
  * in memory from then on.
  */
 export async function headState(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   head: RoomHead,
   keys: readonly StateKey[],
 ): Promise<ReadonlyMap<string, StoredEvent>> {
@@ -70,7 +70,7 @@ export function extremityOf(stored: StoredEvent | undefined, nid: number): Forwa
 
 /** Some keys of any state, by `stateMapKey`; keys that the state lacks are absent. */
 export async function stateOfGroup(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   group: StateGroup,
   keys: readonly StateKey[],
 ): Promise<Map<string, StoredEvent>> {
@@ -79,7 +79,7 @@ export async function stateOfGroup(
 
 /** Some keys of any state, by `stateMapKey`, as numeric ids. A state never changes: the answer stays true. */
 async function nidsOfGroup(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   group: StateGroup,
   keys: readonly StateKey[],
 ): Promise<Map<string, number>> {
@@ -97,7 +97,7 @@ async function nidsOfGroup(
 
 /** The events of numeric ids, from memory where they are there. */
 async function eventsOf(
-  ctx: RoomsContext,
+  ctx: RoomsReader,
   nids: ReadonlyMap<string, number | undefined>,
 ): Promise<Map<string, StoredEvent>> {
   const wanted = [...nids.values()].filter((nid) => nid !== undefined);

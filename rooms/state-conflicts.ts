@@ -1,6 +1,6 @@
 import type { EventId } from '#keys/ids.ts';
 import { difference, load, type StateGroup } from '#storage/state-groups.ts';
-import type { RoomsContext } from './context.ts';
+import type { RoomsReader } from './context.ts';
 import { type Event, splitStateMapKey, stateMapKey } from './event.ts';
 import { loadAuthChains } from './graph.ts';
 import { loadEvents, loadNids } from './load.ts';
@@ -31,7 +31,7 @@ interface Options {
 export class StateConflicts implements Conflicts, AuthGraph {
   readonly unconflicted = new Map<string, EventId>();
   readonly differing: Map<string, EventId>[];
-  readonly #ctx: RoomsContext;
+  readonly #ctx: RoomsReader;
   readonly #room: Room;
   readonly #options: Options;
   readonly #base: StateGroup;
@@ -42,7 +42,7 @@ export class StateConflicts implements Conflicts, AuthGraph {
   readonly #chained = new Map<EventId, StoredEvent>();
   readonly #fresh: ReadonlyMap<EventId, Event>;
 
-  private constructor(ctx: RoomsContext, room: Room, states: readonly StateRef[], options: Options) {
+  private constructor(ctx: RoomsReader, room: Room, states: readonly StateRef[], options: Options) {
     this.#ctx = ctx;
     this.#room = room;
     this.#options = options;
@@ -53,7 +53,7 @@ export class StateConflicts implements Conflicts, AuthGraph {
 
   /** How some states, two at least, differ. */
   static async between(
-    ctx: RoomsContext,
+    ctx: RoomsReader,
     room: Room,
     states: readonly StateRef[],
     options: Options,

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import type { Outcome } from './cli/operations.ts';
+import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
 import { addUser, deactivateUser, listUsers } from './cli/user-commands.ts';
@@ -19,7 +20,11 @@ const flags = {
   before: { type: 'string' },
   purge: { type: 'boolean' },
   'move-to': { type: 'string' },
+  all: { type: 'boolean' },
+  whole: { type: 'boolean' },
 } as const;
+
+const PROGRESS_WIDTH = 79;
 
 process.exitCode = await main(process.argv.slice(2)).catch(report);
 
@@ -85,6 +90,13 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'db check':
       none(rest);
       return checkDatabase(config);
+    case 'room check':
+      if (values.all === true) none(rest);
+      return checkRoomsOf(config, {
+        roomId: values.all === true ? undefined : one(rest, 'the id of the room, or --all,'),
+        isWhole: values.whole === true,
+        onProgress: process.stderr.isTTY ? showProgress : undefined,
+      });
   }
 }
 
@@ -115,6 +127,11 @@ function show(outcome: Outcome): number {
   }
   process.stderr.write(`kurir: ${outcome.problem}\n`);
   return 1;
+}
+
+/** Written over by the next one, and by what is printed in the end. */
+function showProgress(text: string): void {
+  process.stderr.write(`\r${text.padEnd(PROGRESS_WIDTH).slice(0, PROGRESS_WIDTH)}\r`);
 }
 
 function print(text: string): void {

@@ -58,17 +58,21 @@ export interface Placing {
   readonly json: string;
 }
 
-const COLUMNS = `event_nid, event_id, room_nid, position, received_ts, status, reason, state_before, state_after,
+/** The columns of an `EventRow`. */
+export const EVENT_COLUMNS = `event_nid, event_id, room_nid, position, received_ts, status, reason, state_before, state_after,
   redacted_by, txn_device, txn_id, json`;
 
 const BY_IDS = sql<[string], EventRow>(
   'events.byIds',
-  `SELECT ${COLUMNS} FROM events WHERE event_id {anyOf} ORDER BY event_nid`,
+  `SELECT ${EVENT_COLUMNS} FROM events WHERE event_id {anyOf} ORDER BY event_nid`,
 );
-const BY_ID = sql<[string], EventRow>('events.byId', `SELECT ${COLUMNS} FROM events WHERE event_id = ?`);
+const BY_ID = sql<[string], EventRow>(
+  'events.byId',
+  `SELECT ${EVENT_COLUMNS} FROM events WHERE event_id = ?`,
+);
 const BY_NIDS = sql<[string], EventRow>(
   'events.byNids',
-  `SELECT ${COLUMNS} FROM events WHERE event_nid {anyInt} ORDER BY event_nid`,
+  `SELECT ${EVENT_COLUMNS} FROM events WHERE event_nid {anyInt} ORDER BY event_nid`,
 );
 const IDS_OF = sql<[string], { event_nid: number; event_id: EventId }>(
   'events.idsOf',

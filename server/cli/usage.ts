@@ -18,6 +18,7 @@ export const usage = `The operator's command of Kurir:
   config check       check the configuration, without starting
   config docs        print the reference page of all options
   db check           check the database, without changing it
+  room check ROOM    check a room, or --all, event by event
 
 Each has --help, and takes --config FILE where the server takes it.`;
 
@@ -67,6 +68,14 @@ Prints the reference page of all options, docs/configuration.md.`,
 
 Checks the database in data_dir: the file itself, references between tables, and that rooms make sense. Reads
 only, and works while the server runs. Exits with 1 if anything is wrong.`,
+  'room check': `room check ROOM | --all [--whole]
+
+Checks the room ROOM (!id), or all rooms, as its events make it: each event by its hash, its signature and what it
+cites, the states before and after it, the current state, who is a member, and the newest events. Reads only, and
+works while the server runs. Says what is wrong, one line each, and exits with 1 then.
+
+  --all    checks every room
+  --whole  resolves every fork of a room again, not only some: this may take long`,
 } as const;
 
 export type Command = keyof typeof commands;

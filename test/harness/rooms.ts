@@ -20,6 +20,7 @@ import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
 import { temporaryFolder } from './databases.ts';
 import { keyPairOf, type TestRoom } from './room-builder.ts';
+import { assertSound } from './sound.ts';
 
 export interface TestClock {
   now(): number;
@@ -37,6 +38,8 @@ export interface TestRoomsOptions {
   readonly serverName?: ServerName;
   /** When the clock stands, in milliseconds since 1970. */
   readonly now?: number;
+  /** The test breaks what is stored: its rooms are not checked when it ends. */
+  readonly isDamaged?: boolean;
 }
 
 /** The time of the events of `room-builder.ts`. */
@@ -59,8 +62,12 @@ export async function openRooms(options: TestRoomsOptions = {}): Promise<TestRoo
       opened = await open(path, serverName, clock);
     },
     [Symbol.asyncDispose]: async () => {
-      await opened.close();
-      await folder[Symbol.asyncDispose]();
+      try {
+        if (options.isDamaged !== true) await assertSound(opened.ctx);
+      } finally {
+        await opened.close();
+        await folder[Symbol.asyncDispose]();
+      }
     },
   };
 }

@@ -5,10 +5,13 @@ import { type Config, defaultConfig } from '#server/config.ts';
 import type { ServerContext } from '#server/context.ts';
 import { createLog } from '#server/log.ts';
 import { type TestFolder, temporaryFolder } from '#test/harness/databases.ts';
+import { assertSound } from '#test/harness/sound.ts';
 
 /** Any option of the server; `clock` stands in for the time of day. */
 export interface TestServerOptions extends Partial<Config> {
   readonly clock?: { now(): number };
+  /** The test breaks what is stored: its rooms are not checked when it ends. */
+  readonly isDamaged?: boolean;
   /** Gets every line of the log, at the level `debug`. */
   readonly logTo?: (line: string) => void;
 }
@@ -58,7 +61,7 @@ export class TestServer {
   /** Starts it again where and as it was. */
   async start(): Promise<void> {
     if (this.#running !== undefined) throw new Error('the server runs already');
-    const { clock, logTo, ...options } = this.#options;
+    const { clock, logTo, isDamaged: _, ...options } = this.#options;
     const config = { ...testConfig, ...this.#listeners(), ...options };
     const log = logTo === undefined ? createLog('silent') : createLog('debug', { write: logTo });
     this.#running = await boot(config, { log, ...(clock !== undefined && { clock }) });
@@ -77,9 +80,15 @@ export class TestServer {
     await this.start();
   }
 
+  /** Stops it, and says what is wrong with its rooms. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-    await this.#folder?.[Symbol.asyncDispose]();
+    const running = this.#running;
+    try {
+      if (running !== undefined && this.#options.isDamaged !== true) await assertSound(running.ctx);
+    } finally {
+      await this.stop();
+      await this.#folder?.[Symbol.asyncDispose]();
+    }
   }
 
   get #server(): RunningServer {

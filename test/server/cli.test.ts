@@ -81,6 +81,7 @@ test('each command has --help', async () => {
     'config check',
     'config docs',
     'db check',
+    'room check',
   ]) {
     const help = await kurir(folder.path, `${words} --help`);
     assert.equal(help.code, 0);
