@@ -71,7 +71,7 @@ function sorted(state: Ids): [string, EventId][] {
 
 for (const version of ['1', '2', '11', '12']) {
   test(`v${version}: stored states resolve to what the whole states resolve to, however they are told`, async () => {
-    await using server = await openRooms();
+    await using server = await openRooms({ isDamaged: true });
     const { ctx } = server;
     let number = 0;
     await fc.assert(
@@ -106,7 +106,7 @@ for (const version of ['1', '2', '11', '12']) {
 }
 
 test('a set of stored states is resolved once, and again where an event has changed', async () => {
-  await using server = await openRooms();
+  await using server = await openRooms({ isDamaged: true });
   const { ctx } = server;
   const { room, groups, topic } = await twoTopics(ctx);
   const resolved = await resolveGroups(ctx, room, groups);
@@ -119,7 +119,7 @@ test('a set of stored states is resolved once, and again where an event has chan
 });
 
 test('a state that several events rest on is stored once', async () => {
-  await using server = await openRooms();
+  await using server = await openRooms({ isDamaged: true });
   const { ctx } = server;
   const built = roomOf('@eve:elsewhere.test', { members: ['@bob:elsewhere.test'] });
   const room = await importRoom(ctx, built);
