@@ -11,7 +11,8 @@ import type { Room } from './room.ts';
 import { stateOfGroup } from './room-head.ts';
 import { portionsOf, Slices } from './slices.ts';
 import { StateConflicts } from './state-conflicts.ts';
-import { resolution } from './state-res/resolve.ts';
+import type { ResolutionCheck } from './state-res/auth-graph.ts';
+import { type AuthGraph, resolution } from './state-res/resolve.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** A state: a stored one, and what differs from it, by `stateMapKey`; undefined where a key goes. */
@@ -135,15 +136,35 @@ export async function resolveStates(
   return resolved;
 }
 
+/** The resolution of stored states, with each check on the way told to who wants to explain it. */
+export async function resolveWatched(
+  ctx: RoomsReader,
+  room: Room,
+  groups: Iterable<StateGroup>,
+  noteCheck: (check: ResolutionCheck) => void,
+): Promise<StateRef> {
+  const states = [...new Set(groups)].map(groupRef);
+  const [first, ...others] = states;
+  if (first === undefined) throw new Error('there is no state to resolve');
+  if (others.length === 0) return first;
+  return resolveInSlices(ctx, room, states, { fresh: [], upon: first.base, noteCheck });
+}
+
 async function resolveInSlices(
   ctx: RoomsReader,
   room: Room,
   states: readonly StateRef[],
-  options: Required<ResolveOptions>,
+  options: Required<ResolveOptions> & { readonly noteCheck?: (check: ResolutionCheck) => void },
 ): Promise<StateRef> {
   const slices = new Slices();
+  const { noteCheck } = options;
   const conflicts = await StateConflicts.between(ctx, room, states, { ...options, rest: slices.rest });
-  const steps = resolution(room.rules, conflicts, conflicts);
+  const graph: AuthGraph = {
+    event: (eventId) => conflicts.event(eventId),
+    isRejected: (eventId) => conflicts.isRejected(eventId),
+    ...(noteCheck !== undefined && { noteCheck }),
+  };
+  const steps = resolution(room.rules, conflicts, graph);
   for (;;) {
     const step = steps.next();
     if (step.done === true) return conflicts.refTo(step.value);

@@ -13,12 +13,12 @@ import type { EventId } from '#keys/ids.ts';
 import { difference, type StateGroup } from '#storage/state-groups.ts';
 import { keysOf, type StateKey } from '#storage/state-keys.ts';
 import { checkStateDependent } from './auth/check.ts';
-import { authEventKeys } from './auth/select.ts';
-import type { RoomsContext } from './context.ts';
-import { type Event, stateMapKey } from './event.ts';
+import { authStateIn } from './auth-state.ts';
+import type { RoomsContext, RoomsReader } from './context.ts';
+import type { Event } from './event.ts';
 import { loadEvents, loadNids } from './load.ts';
+import { groupRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
-import { stateOfGroup } from './room-head.ts';
 import { portionsOf, Slices } from './slices.ts';
 
 /** How far to look back for what was there before, and at how many memberships: an alarm need not name them all. */
@@ -82,18 +82,22 @@ function isOfInterest(key: StateKey | undefined): boolean {
 
 /** True where the event now stands in the line of the one before, or there is none. */
 async function movedBack(ctx: RoomsContext, { before, after }: Moved): Promise<boolean> {
-  if (after === undefined) return true;
-  let at: Event | undefined = before;
+  return after === undefined || standsUpon(ctx, before, after);
+}
+
+/** True where an event is built upon another under the same key, by what it and those before it name as such. */
+export async function standsUpon(ctx: RoomsReader, event: Event, other: Event): Promise<boolean> {
+  let at: Event | undefined = event;
   for (let steps = 0; at !== undefined && steps < LONGEST_LINE; steps++) {
     // One after the other: each event tells what was there before it.
     at = await sameKeyBefore(ctx, at);
-    if (at?.eventId === after.eventId) return true;
+    if (at?.eventId === other.eventId) return true;
   }
   return false;
 }
 
 /** The event under the same key that an event names in its `auth_events`. */
-async function sameKeyBefore(ctx: RoomsContext, event: Event): Promise<Event | undefined> {
+async function sameKeyBefore(ctx: RoomsReader, event: Event): Promise<Event | undefined> {
   const authEvents = await loadEvents(ctx, event.authEvents);
   return authEvents
     .values()
@@ -102,10 +106,7 @@ async function sameKeyBefore(ctx: RoomsContext, event: Event): Promise<Event | u
 }
 
 async function isStillAllowed(ctx: RoomsContext, group: StateGroup, event: Event): Promise<boolean> {
-  const keys = [{ type: 'm.room.create', stateKey: '' }, ...authEventKeys(event, event.rules)];
-  const state = await stateOfGroup(ctx, group, keys);
-  const get = (type: string, stateKey: string) => state.get(stateMapKey(type, stateKey))?.event;
-  return checkStateDependent(event, { get }) === undefined;
+  return checkStateDependent(event, await authStateIn(ctx, groupRef(group), event)) === undefined;
 }
 
 function raise(ctx: RoomsContext, room: Room, { key, before, after }: Moved): void {

@@ -75,6 +75,13 @@ const DELTAS = sql<[number, number, number], DeltaRow>(
    ORDER BY position, type, state_key`,
 );
 
+const REPLACED = sql<[number, string, string, number], DeltaRow>(
+  'currentState.replaced',
+  `SELECT position, type, state_key, event_nid, prev_event_nid FROM state_deltas
+   WHERE room_nid = ? AND type = ? AND state_key = ? AND prev_event_nid = ?
+   ORDER BY position DESC LIMIT 1`,
+);
+
 /** The numeric id of the event under one key of the current state. */
 export async function get(reader: Reader, roomNid: number, key: StateKey): Promise<number | undefined> {
   return (await reader.get(GET, roomNid, textColumn(key.type), textColumn(key.stateKey)))?.event_nid;
@@ -150,14 +157,29 @@ export async function deltas(
   roomNid: number,
   range: { readonly after: number; readonly upto: number },
 ): Promise<StateDelta[]> {
-  const rows = await reader.all(DELTAS, roomNid, range.after, range.upto);
-  return rows.map((row) => ({
+  return (await reader.all(DELTAS, roomNid, range.after, range.upto)).map(deltaOf);
+}
+
+/** The last change by which an event left the current state, where there was one. Walks the room's changes. */
+export async function replaced(
+  reader: Reader,
+  roomNid: number,
+  key: StateKey,
+  eventNid: number,
+): Promise<StateDelta | undefined> {
+  const { type, stateKey } = key;
+  const row = await reader.get(REPLACED, roomNid, textColumn(type), textColumn(stateKey), eventNid);
+  return row === undefined ? undefined : deltaOf(row);
+}
+
+function deltaOf(row: DeltaRow): StateDelta {
+  return {
     position: row.position,
     type: fromTextColumn(row.type),
     stateKey: fromTextColumn(row.state_key),
     eventNid: row.event_nid ?? undefined,
     prevEventNid: row.prev_event_nid ?? undefined,
-  }));
+  };
 }
 
 function keyed(row: Row): StateKey & { eventNid: number } {

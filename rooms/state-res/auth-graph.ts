@@ -1,4 +1,5 @@
 import type { EventId } from '#keys/ids.ts';
+import type { AuthState, Refusal } from '../auth/check.ts';
 import type { Event } from '../event.ts';
 import { createEventIdOf } from '../hashes.ts';
 import { forEach, type Steps } from './steps.ts';
@@ -8,6 +9,18 @@ export interface AuthGraph {
   event(eventId: EventId): Event | undefined;
   /** True for an event that was rejected on receipt. Without this function, none was. */
   isRejected?(eventId: EventId): boolean;
+  /** Told each check of the resolution, in order, for who explains one. */
+  noteCheck?(check: ResolutionCheck): void;
+}
+
+/** An event that a resolution has checked by the state that it had built so far. */
+export interface ResolutionCheck {
+  /** Of version 2: 2, the power events, or 4, all others. Of version 1: 1, which has one check for all. */
+  readonly step: 1 | 2 | 4;
+  readonly event: Event;
+  readonly refusal: Refusal | undefined;
+  /** Changes as the resolution goes on. */
+  readonly state: AuthState;
 }
 
 /** An event of the graph. Throws where it was not loaded: without it the result would be another. */

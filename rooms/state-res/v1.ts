@@ -22,7 +22,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { EventId } from '#keys/ids.ts';
-import { checkStateDependent } from '../auth/check.ts';
+import { type AuthState, checkStateDependent } from '../auth/check.ts';
 import { authEventKeys } from '../auth/select.ts';
 import { type Event, splitStateMapKey, stateMapKey } from '../event.ts';
 import { type AuthGraph, loadedEvent } from './auth-graph.ts';
@@ -142,14 +142,16 @@ function sortedByDepth(graph: AuthGraph, eventIds: ReadonlySet<EventId>): Event[
 
 /** "Check that the event would be allowed by the authorisation rules for a room in state R", with one event in it. */
 function isAllowed(graph: AuthGraph, event: Event, state: Resolved, put?: Event): boolean {
-  const reason = checkStateDependent(event, {
+  const authState: AuthState = {
     get(type, stateKey) {
       if (put !== undefined && put.type === type && put.stateKey === stateKey) return put;
       const eventId = state.get(stateMapKey(type, stateKey));
       return eventId === undefined ? undefined : loadedEvent(graph, eventId);
     },
-  });
-  return reason === undefined;
+  };
+  const refusal = checkStateDependent(event, authState);
+  graph.noteCheck?.({ step: 1, event, refusal, state: authState });
+  return refusal === undefined;
 }
 
 /** Only with an empty state key do they say anything. */

@@ -42,7 +42,7 @@ export function* resolveV2(algorithm: Algorithm, graph: AuthGraph, conflicts: Co
   const sortedPowerEvents = yield* powerSort(graph, powerEvents);
   // Step 2.
   const state = new ResolvedState(algorithm === 'v2' ? conflicts.unconflicted : new Map());
-  yield* applyAllowed(graph, sortedPowerEvents, state);
+  yield* applyAllowed(graph, sortedPowerEvents, state, 2);
   // Step 3.
   const powerLevels = state.get(POWER_LEVELS);
   const others = yield* mainlineSort(
@@ -51,7 +51,7 @@ export function* resolveV2(algorithm: Algorithm, graph: AuthGraph, conflicts: Co
     powerLevels === undefined ? undefined : loadedEvent(graph, powerLevels),
   );
   // Step 4.
-  yield* applyAllowed(graph, others, state);
+  yield* applyAllowed(graph, others, state, 4);
   // Step 5.
   for (const key of state.applied.keys()) if (conflicts.unconflicted.has(key)) state.applied.delete(key);
   return state.applied;
@@ -167,12 +167,20 @@ class ResolvedState {
  * state event to the room state if the state event is allowed by the authorisation rules. If the state event is
  * not allowed by the authorisation rules, then the event is ignored."
  */
-function* applyAllowed(graph: AuthGraph, events: readonly Event[], state: ResolvedState): Steps<void> {
+function* applyAllowed(
+  graph: AuthGraph,
+  events: readonly Event[],
+  state: ResolvedState,
+  step: 2 | 4,
+): Steps<void> {
   yield* forEach(
     events,
     (event) => {
       if (event.stateKey === undefined) return;
-      if (checkStateDependent(event, authStateFor(graph, event, state)) !== undefined) return;
+      const authState = authStateFor(graph, event, state);
+      const refusal = checkStateDependent(event, authState);
+      graph.noteCheck?.({ step, event, refusal, state: authState });
+      if (refusal !== undefined) return;
       state.applied.set(stateMapKey(event.type, event.stateKey), event.eventId);
     },
     CHECKS_AT_ONCE,

@@ -19,6 +19,8 @@ export const usage = `The operator's command of Kurir:
   config docs        print the reference page of all options
   db check           check the database, without changing it
   room check ROOM    check a room, or --all, event by event
+  event explain EVENT
+                     say what the server made of an event, and why
 
 Each has --help, and takes --config FILE where the server takes it.`;
 
@@ -76,6 +78,11 @@ works while the server runs. Says what is wrong, one line each, and exits with 1
 
   --all    checks every room
   --whole  resolves every fork of a room again, not only some: this may take long`,
+  'event explain': `event explain EVENT
+
+Says what the server made of the event EVENT ($id, in quotes: the shell takes $ for itself): accepted, rejected,
+soft-failed or an outlier; by which rule and which other events; and what state resolution did to it. Reads only, and
+works while the server runs.`,
 } as const;
 
 export type Command = keyof typeof commands;

@@ -28,6 +28,8 @@ export interface TestClock {
 }
 
 export interface TestRooms extends AsyncDisposable {
+  /** Where its database is, as a server has it in `data_dir`. */
+  readonly folder: string;
   readonly ctx: RoomsContext & { readonly clock: TestClock };
   /** Ends and begins again on the same database, as after a restart: nothing is left in memory. */
   restart(): Promise<void>;
@@ -54,6 +56,7 @@ export async function openRooms(options: TestRoomsOptions = {}): Promise<TestRoo
   const path = `${folder.path}/kurir.db`;
   let opened = await open(path, serverName, clock);
   return {
+    folder: folder.path,
     get ctx() {
       return opened.ctx;
     },

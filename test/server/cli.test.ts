@@ -82,6 +82,7 @@ test('each command has --help', async () => {
     'config docs',
     'db check',
     'room check',
+    'event explain',
   ]) {
     const help = await kurir(folder.path, `${words} --help`);
     assert.equal(help.code, 0);
