@@ -101,9 +101,9 @@ async function receiveOne(
   throw new Error(`the room was written by others ${ATTEMPTS} times while an event was received`);
 }
 
-/** True where the event is here now, and the verdict on it final. */
+/** True where the event is here, and the verdict on it final: also where it came before, and a crash cut short the rest. */
 function isSettled(received: Received): boolean {
-  return received.kind !== 'missing' && received.kind !== 'known' && received.provisional !== true;
+  return received.kind !== 'missing' && received.provisional !== true;
 }
 
 /** Judges anew what was rejected for lack of an event that is here now, and then what waited for that. */

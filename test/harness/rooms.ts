@@ -13,6 +13,7 @@ import { createRoomCache } from '#rooms/room-cache.ts';
 import { type Draft, type Sent, sendEvent } from '#rooms/send.ts';
 import { startRoom } from '#rooms/start-room.ts';
 import { rulesOf } from '#rooms/versions.ts';
+import type { Database } from '#storage/database.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import { migrate } from '#storage/migrate.ts';
 import * as rooms from '#storage/rooms.ts';
@@ -42,6 +43,10 @@ export interface TestRoomsOptions {
   readonly now?: number;
   /** The test breaks what is stored: its rooms are not checked when it ends. */
   readonly isDamaged?: boolean;
+  /** The folder of a database that is there and stays; a temporary one unless given. */
+  readonly folder?: string;
+  /** What its functions see as the database. */
+  readonly watch?: (db: Database) => Database;
 }
 
 /** The time of the events of `room-builder.ts`. */
@@ -50,35 +55,45 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A server's rooms. Its keys, and those of every other server, are those of `keyPairOf`. */
 export async function openRooms(options: TestRoomsOptions = {}): Promise<TestRooms> {
-  const folder = await temporaryFolder();
+  const temporary = options.folder === undefined ? await temporaryFolder() : undefined;
+  const folder = options.folder ?? temporary?.path ?? '';
   const clock = clockAt(options.now ?? NOW);
   const serverName = options.serverName ?? 'here.test';
-  const path = `${folder.path}/kurir.db`;
-  let opened = await open(path, serverName, clock);
+  const { watch = (db: Database) => db } = options;
+  const open = () => openIn(`${folder}/kurir.db`, { serverName, clock, watch });
+  let opened = await open();
   return {
-    folder: folder.path,
+    folder,
     get ctx() {
       return opened.ctx;
     },
     restart: async () => {
       await opened.close();
-      opened = await open(path, serverName, clock);
+      opened = await open();
     },
     [Symbol.asyncDispose]: async () => {
       try {
         if (options.isDamaged !== true) await assertSound(opened.ctx);
       } finally {
         await opened.close();
-        await folder[Symbol.asyncDispose]();
+        await temporary?.[Symbol.asyncDispose]();
       }
     },
   };
 }
 
-async function open(path: string, serverName: ServerName, clock: TestClock) {
-  const db = await openSqlite({ path, strictWatchdog: true });
-  await migrate(db);
-  const streams = await Streams.open(db);
+async function openIn(
+  path: string,
+  {
+    serverName,
+    clock,
+    watch,
+  }: { serverName: ServerName; clock: TestClock; watch: (db: Database) => Database },
+) {
+  const opened = await openSqlite({ path, strictWatchdog: true });
+  await migrate(opened);
+  const streams = await Streams.open(opened);
+  const db = watch(opened);
   const signingKey = { keyPair: keyPairOf(serverName), oldKeys: [] };
   const keyRing = new KeyRing({
     own: { serverName, signingKey },

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { UserId } from '#keys/ids.ts';
-import { type Adoption, adoptRoom } from '#rooms/adopt.ts';
-import type { RoomsContext } from '#rooms/context.ts';
+import { adoptRoom } from '#rooms/adopt.ts';
 import { checkRooms } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
@@ -14,37 +12,14 @@ import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
-import { roomOf, type TestRoom } from '#test/harness/room-builder.ts';
+import { adoptionOf } from '#test/harness/adoption.ts';
+import { roomOf } from '#test/harness/room-builder.ts';
 import { openRooms, receiveFrom, sendState, sendText, verified } from '#test/harness/rooms.ts';
 
 const alice = '@alice:here.test';
 const bob = '@bob:here.test';
 const eve = '@eve:elsewhere.test';
 const mallory = '@mallory:evil.test';
-
-/** What a resident server would answer to the join, with `others` slipped into the state. */
-async function adoptionOf(
-  ctx: RoomsContext,
-  line: TestRoom,
-  user: UserId,
-  others: readonly Event[] = [],
-): Promise<Adoption> {
-  const state = [...line.stateMap.values()];
-  const join = line.join(user);
-  const authIds = [...state, join].flatMap((event) => event.authEvents);
-  const chain = new Set(authIds);
-  for (const eventId of chain) for (const id of line.events.get(eventId)?.authEvents ?? []) chain.add(id);
-  const authChain = [...chain]
-    .map((eventId) => line.events.get(eventId))
-    .filter((event) => event !== undefined);
-  const all = (list: readonly Event[]) => Promise.all(list.map((event) => verified(ctx, event)));
-  return {
-    rules: line.rules,
-    join: await verified(ctx, join),
-    state: await all([...state, ...others]),
-    authChain: await all(authChain.reverse()),
-  };
-}
 
 for (const version of SUPPORTED_VERSIONS) {
   test(`v${version}: a room is adopted whole: state, memberships, both rims, and our user can speak`, async () => {
