@@ -11,6 +11,7 @@ import { type EventId, isEventId } from '#keys/ids.ts';
 import { isObject } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as eventTimes from '#storage/event-times.ts';
+import * as provisionalRejections from '#storage/provisional-rejections.ts';
 import * as table from '#storage/purge.ts';
 import * as purges from '#storage/purges.ts';
 import { eventFrom } from './event.ts';
@@ -193,6 +194,8 @@ async function writeBatch(
     return isObject(pdu) ? eventFrom(pdu, rules, { eventId, json }).prevEvents : [];
   });
   await table.deleteBackward(tx, roomNid, cited.filter(isEventId));
+  await table.markPurged(tx, roomNid, ctx.clock.now());
+  if (gone.size > 0) await provisionalRejections.drop(tx, gone);
   await purges.addDeleted(tx, roomNid, gone.size);
   tx.afterCommit(() => {
     for (const { nid } of purged) ctx.rooms.dropEvent(nid);

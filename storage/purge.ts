@@ -139,6 +139,26 @@ export async function withdraw(tx: Tx, roomNid: number, nids: readonly number[])
   return (await tx.all(WITHDRAW, anyOf(nids), roomNid)).map((row) => row.event_nid);
 }
 
+const MARK_PURGED = sql<[number, number]>(
+  'purge.mark',
+  `INSERT INTO purged_rooms (room_nid, purged_ts) VALUES (?, ?)
+   ON CONFLICT (room_nid) DO UPDATE SET purged_ts = excluded.purged_ts`,
+);
+const IS_PURGED = sql<[number], { room_nid: number }>(
+  'purge.isPurged',
+  'SELECT room_nid FROM purged_rooms WHERE room_nid = ?',
+);
+
+/** Notes that history of the room was deleted. */
+export async function markPurged(tx: Tx, roomNid: number, now: number): Promise<void> {
+  await tx.run(MARK_PURGED, roomNid, now);
+}
+
+/** True where history of the room was deleted, so that its oldest events follow such as are no more. */
+export async function isPurged(reader: Reader, roomNid: number): Promise<boolean> {
+  return (await reader.get(IS_PURGED, roomNid)) !== undefined;
+}
+
 /** The room's history does not go on at these events. */
 export async function deleteBackward(tx: Tx, roomNid: number, eventIds: readonly EventId[]): Promise<void> {
   if (eventIds.length > 0) await tx.run(DELETE_BACKWARD, roomNid, anyOf(eventIds));
@@ -172,11 +192,16 @@ const DELETE_PENDING = sql<[number]>(
   'purge.pendingRedactions',
   'DELETE FROM pending_redactions WHERE redaction_nid IN (SELECT e.event_nid FROM events e WHERE e.room_nid = ?)',
 );
+const DELETE_PROVISIONAL = sql<[number]>(
+  'purge.provisionalRejections',
+  'DELETE FROM provisional_rejections WHERE event_nid IN (SELECT e.event_nid FROM events e WHERE e.room_nid = ?)',
+);
 const SMALL = [
   sql<[number]>('purge.forward', 'DELETE FROM forward_extremities WHERE room_nid = ?'),
   sql<[number]>('purge.backward', 'DELETE FROM backward_extremities WHERE room_nid = ?'),
   sql<[number]>('purge.published', 'DELETE FROM published_rooms WHERE room_nid = ?'),
   sql<[number]>('purge.invites', 'DELETE FROM invites WHERE room_nid = ?'),
+  sql<[number]>('purge.purged', 'DELETE FROM purged_rooms WHERE room_nid = ?'),
 ];
 /** Each deletes some rows of a table that grows with the room. */
 const LARGE = [
@@ -221,9 +246,11 @@ export async function close(tx: Tx, roomNid: number): Promise<void> {
   for (const statement of SMALL) await tx.run(statement, roomNid);
 }
 
-/** Deletes what waits for other servers, and redactions that wait for their event. */
+/** Deletes what waits for other servers, and what waits for an event: redactions, and rejections that may not last. */
 export async function deletePending(tx: Tx, roomNid: number): Promise<void> {
-  for (const statement of [DELETE_OUTBOX, DELETE_OUTGOING, DELETE_PENDING]) await tx.run(statement, roomNid);
+  for (const statement of [DELETE_OUTBOX, DELETE_OUTGOING, DELETE_PENDING, DELETE_PROVISIONAL]) {
+    await tx.run(statement, roomNid);
+  }
 }
 
 /** Deletes some rows of a room that are not its events; false where none are left. */

@@ -3,6 +3,8 @@
 import type { EventId } from '#keys/ids.ts';
 import * as checkEvents from '#storage/check-events.ts';
 import * as eventEdges from '#storage/event-edges.ts';
+import * as purge from '#storage/purge.ts';
+import * as rooms from '#storage/rooms.ts';
 import { difference } from '#storage/state-groups.ts';
 import { keysOf } from '#storage/state-keys.ts';
 import { membershipOf } from '../event.ts';
@@ -25,6 +27,9 @@ export async function* checkEventsOf(
   options: CheckOptions,
 ): AsyncGenerator<string> {
   const reserved = await checkEvents.reservedUpto(ctx.db);
+  const row = await rooms.byNid(ctx.db, room.roomNid);
+  // A room that we know by an invitation, or that is being deleted, has no graph.
+  const hasGraph = row !== undefined && row.stateGroup !== 0;
   const budget = { forks: options.depth === 'whole' ? Number.POSITIVE_INFINITY : SOME_FORKS };
   let after = checkEvents.BEGINNING;
   let creates = 0;
@@ -34,7 +39,7 @@ export async function* checkEventsOf(
     const last = rows.at(-1);
     if (last === undefined) break;
     yield* checkPositions(rows, after, reserved);
-    yield* await steady(ctx, room.roomNid, (fresh) => checkPage(fresh, room, { rows, budget }));
+    yield* await steady(ctx, room.roomNid, (fresh) => checkPage(fresh, room, { rows, budget, hasGraph }));
     after = { position: last.position ?? undefined, nid: last.event_nid };
     creates += rows.filter(({ type, status }) => type === 'm.room.create' && status !== 'rejected').length;
     options.onProgress?.(rows.length);
@@ -62,9 +67,10 @@ function checkPositions(
 interface Page {
   readonly rows: readonly checkEvents.CheckedRow[];
   readonly budget: { forks: number };
+  readonly hasGraph: boolean;
 }
 
-async function checkPage(ctx: CheckContext, room: Room, { rows, budget }: Page): Promise<string[]> {
+async function checkPage(ctx: CheckContext, room: Room, { rows, budget, hasGraph }: Page): Promise<string[]> {
   const findings: string[] = [];
   const events: StoredEvent[] = [];
   for (const row of rows) {
@@ -72,14 +78,16 @@ async function checkPage(ctx: CheckContext, room: Room, { rows, budget }: Page):
     findings.push(...checked.findings);
     if (checked.isReadable) events.push(storedEventFrom(row, room.rules));
   }
+  if (!hasGraph) return findings;
   const ids = new Set(events.flatMap(({ event }) => [...event.authEvents, ...event.prevEvents]));
   const cited = await checkEvents.cited(ctx.db, ids);
   const missing = new Set([...ids].filter((eventId) => cited.get(eventId)?.stateAfter === undefined));
   const backward = await checkEvents.backwardAmong(ctx.db, room.roomNid, missing);
+  const isPurged = await purge.isPurged(ctx.db, room.roomNid);
   const newest = new Set(await eventEdges.forwardExtremities(ctx.db, room.roomNid));
   for (const stored of events) {
     findings.push(...checkAuthEvents(ctx, room, stored, cited));
-    findings.push(...checkPrevEvents(stored, { cited, backward, newest }));
+    findings.push(...checkPrevEvents(stored, { cited, backward, newest, isPurged }));
     const what = `the state at ${stored.event.eventId}`;
     findings.push(...(await findingsOrDamage(what, () => checkStates(ctx, room, stored, { cited, budget }))));
   }
@@ -114,13 +122,15 @@ function checkPrevEvents(
     readonly cited: ReadonlyMap<EventId, checkEvents.Cited>;
     readonly backward: ReadonlySet<EventId>;
     readonly newest: ReadonlySet<number>;
+    readonly isPurged: boolean;
   },
 ): string[] {
   if (status !== 'accepted' || position === undefined) return [];
   const findings: string[] = [];
   for (const prevEventId of event.prevEvents) {
     const prevEvent = at.cited.get(prevEventId);
-    if (prevEvent?.stateAfter === undefined && !at.backward.has(prevEventId))
+    // What was purged is gone without a trace.
+    if (prevEvent?.stateAfter === undefined && !at.backward.has(prevEventId) && !at.isPurged)
       findings.push(`${prevEventId}, which ${event.eventId} follows, is missing, and not noted as such`);
     // History that somebody tells later leads nothing on.
     if (position > 0 && prevEvent !== undefined && at.newest.has(prevEvent.nid))

@@ -15,6 +15,7 @@ const BY_NID = [
   'published_rooms',
   'receipts',
   'purges',
+  'purged_rooms',
 ];
 const BY_ID = ['aliases', 'account_data', 'staged_events'];
 

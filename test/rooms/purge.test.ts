@@ -36,7 +36,7 @@ async function run(ctx: RoomsContext, room: Room): Promise<PurgeResult | undefin
 }
 
 async function assertSound(ctx: RoomsContext, room: Room): Promise<void> {
-  assert.deepEqual(await checkRoom(ctx, room), []);
+  assert.deepEqual(await Array.fromAsync(checkRoom(ctx, room)), []);
   assert.deepEqual(await contentFindings(ctx.db), []);
 }
 
@@ -243,7 +243,7 @@ test('killed at any write, the deletion of a room goes on to its end', async () 
     assert.ok(runs < 100);
     result = await run(dyingAfter(rooms.ctx, 1 + (runs % 7)), room).catch(() => undefined);
     if (runs % 3 === 0) await rooms.restart();
-    assert.deepEqual(await checkRoom(rooms.ctx, kept), []);
+    assert.deepEqual(await Array.fromAsync(checkRoom(rooms.ctx, kept)), []);
   }
   assert.ok(runs > 2, 'it was interrupted');
   assert.deepEqual(await rowsOf(rooms.ctx.db, room), {});
