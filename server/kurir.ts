@@ -96,7 +96,7 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'room check':
       if (values.all === true) none(rest);
       return checkRoomsOf(config, {
-        roomId: values.all === true ? undefined : one(rest, 'the id of the room, or --all,'),
+        room: values.all === true ? undefined : one(rest, 'the room, or --all,'),
         isWhole: values.whole === true,
         onProgress: process.stderr.isTTY ? showProgress : undefined,
       });

@@ -1,19 +1,17 @@
 import { join } from 'node:path';
-import { isRoomId } from '#keys/ids.ts';
 import { loadSigningKey, publicKeysOf } from '#keys/signing-key.ts';
 import { type CheckContext, type CheckOptions, checkRoom, checkRooms } from '#rooms/db-check.ts';
-import { getRoom } from '#rooms/room.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
 import type { Config } from '../config.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
-import { UsageError } from './usage.ts';
+import { roomOf } from './room-operations.ts';
 
 export interface RoomCheckOptions {
-  /** Undefined for all rooms. */
-  readonly roomId: string | undefined;
+  /** A room id, or an alias of ours; undefined for all rooms. */
+  readonly room: string | undefined;
   /** Resolves every fork again. */
   readonly isWhole: boolean;
   /** Told a line for the terminal every few hundred events. */
@@ -25,8 +23,6 @@ const MOST_FINDINGS = 1_000;
 
 /** Checks one room or all, whether a server uses the database or not. Changes nothing. */
 export async function checkRoomsOf(config: Config, options: RoomCheckOptions): Promise<Outcome> {
-  const { roomId } = options;
-  if (roomId !== undefined && !isRoomId(roomId)) throw new UsageError(`"${roomId}" is not a room id: !...`);
   await using db = await openSqliteReadOnly(databasePath(config));
   const serverName = (await serverIdentity.read(db)) ?? config.serverName;
   const signingKey = await loadSigningKey(join(config.dataDir, 'signing.key'));
@@ -35,10 +31,12 @@ export async function checkRoomsOf(config: Config, options: RoomCheckOptions): P
     ...(signingKey !== undefined && { ownKeys: publicKeysOf(signingKey) }),
   };
   const counted = countedBy(options);
-  if (roomId === undefined) return await outcomeOf('All rooms', checkRooms(ctx, counted.options), counted);
-  const room = await getRoom(ctx, roomId);
-  if (room === undefined) return { kind: 'refused', problem: `there is no room ${roomId} in this database` };
-  return await outcomeOf(roomId, checkRoom(ctx, room, counted.options), counted);
+  if (options.room === undefined) {
+    return await outcomeOf('All rooms', checkRooms(ctx, counted.options), counted);
+  }
+  const room = await roomOf(ctx, options.room);
+  if (typeof room === 'string') return { kind: 'refused', problem: room };
+  return await outcomeOf(room.roomId, checkRoom(ctx, room, counted.options), counted);
 }
 
 interface Counted {

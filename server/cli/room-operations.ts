@@ -2,6 +2,7 @@
 
 import { isEventId, isRoomAlias, isRoomId, type RoomId } from '#keys/ids.ts';
 import { integerAt, type JsonObject, own, stringAt } from '#keys/json.ts';
+import type { RoomsReader } from '#rooms/context.ts';
 import { loadNids } from '#rooms/load.ts';
 import { beginPurge, type PurgeContext, type PurgePoint, type PurgeResult } from '#rooms/purge.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
@@ -173,13 +174,13 @@ async function unblock(ctx: RoomOperationContext, operation: JsonObject): Promis
 }
 
 /** The room of an id or an alias of ours, or what to say where there is none. */
-async function roomOf(ctx: RoomOperationContext, word: string): Promise<Room | string> {
+export async function roomOf(ctx: RoomsReader, word: string): Promise<Room | string> {
   const roomId = await roomIdOf(ctx, word);
   if (roomId === undefined) return notARoom(word);
   return (await getRoom(ctx, roomId)) ?? `this server does not know the room ${roomId}: see "room list"`;
 }
 
-async function roomIdOf(ctx: RoomOperationContext, word: string): Promise<RoomId | undefined> {
+async function roomIdOf(ctx: RoomsReader, word: string): Promise<RoomId | undefined> {
   if (isRoomAlias(word)) return (await aliases.get(ctx.db, word))?.roomId;
   return isRoomId(word) ? word : undefined;
 }

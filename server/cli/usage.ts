@@ -72,7 +72,7 @@ Checks the database in data_dir: the file itself, references between tables, and
 only, and works while the server runs. Exits with 1 if anything is wrong.`,
   'room check': `room check ROOM | --all [--whole]
 
-Checks the room ROOM (!id), or all rooms, as its events make it: each event by its hash, its signature and what it
+Checks ROOM (a room id, or an alias of this server), or all rooms, as its events make it: each event by its hash, its signature and what it
 cites, the states before and after it, the current state, who is a member, and the newest events. Reads only, and
 works while the server runs. Says what is wrong, one line each, and exits with 1 then.
 

@@ -44,11 +44,11 @@ test('room check says what it cannot do, and why', async () => {
   await using server = await startProcess(serverEnvironment(folder.path));
   await server.stop();
   const cases: [words: string, code: number, says: RegExp][] = [
-    ['room check', 2, /the id of the room, or --all, is missing/],
-    ['room check hello', 2, /"hello" is not a room id/],
+    ['room check', 2, /the room, or --all, is missing/],
+    ['room check hello', 1, /"hello" is neither a room id/],
     ['room check !a:b !c:d', 2, /"!c:d" is too much/],
     ['room check !a:b --all', 2, /"!a:b" is too much/],
-    ['room check !a:b', 1, /there is no room !a:b in this database/],
+    ['room check !a:b', 1, /this server does not know the room !a:b/],
   ];
   for (const [words, code, says] of cases) {
     const ended = await kurir(folder.path, words);
