@@ -5,6 +5,17 @@ import { numberOf } from '#keys/json-number.ts';
 import type { Event } from './event.ts';
 import type { RoomVersionRules } from './versions.ts';
 
+/** What the levels of `m.room.power_levels` are where the event, or the room, does not say. */
+export const DEFAULT_LEVELS = {
+  users_default: 0,
+  events_default: 0,
+  state_default: 50,
+  ban: 50,
+  redact: 50,
+  kick: 50,
+  invite: 0,
+} as const;
+
 /** Who may do what, by the power levels of one state of a room. */
 export interface PowerLevels {
   /** The level of a user; `Infinity` for a creator in version 12. */
@@ -30,9 +41,10 @@ export function powerOf(create: Event | undefined, powerLevels: Event | undefine
 
   const users = objectAt(content, 'users') ?? {};
   const events = objectAt(content, 'events') ?? {};
-  const usersDefault = level(content, 'users_default') ?? 0;
-  const stateDefault = level(content, 'state_default') ?? 50;
-  const eventsDefault = level(content, 'events_default') ?? 0;
+  const given = (key: keyof typeof DEFAULT_LEVELS) => level(content, key) ?? DEFAULT_LEVELS[key];
+  const usersDefault = given('users_default');
+  const stateDefault = given('state_default');
+  const eventsDefault = given('events_default');
 
   return {
     of(userId) {
@@ -47,10 +59,10 @@ export function powerOf(create: Event | undefined, powerLevels: Event | undefine
     required(type, kind) {
       return level(events, type) ?? (kind === 'state' ? stateDefault : eventsDefault);
     },
-    invite: level(content, 'invite') ?? 0,
-    kick: level(content, 'kick') ?? 50,
-    ban: level(content, 'ban') ?? 50,
-    redact: level(content, 'redact') ?? 50,
+    invite: given('invite'),
+    kick: given('kick'),
+    ban: given('ban'),
+    redact: given('redact'),
   };
 }
 

@@ -7,12 +7,12 @@ import { isUserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, own } from '#keys/json.ts';
 import { numberOf } from '#keys/json-number.ts';
 import type { Event } from '../event.ts';
-import { creatorsOf, levelOf, levelsOf, powerOf } from '../power.ts';
+import { creatorsOf, DEFAULT_LEVELS, levelOf, levelsOf, powerOf } from '../power.ts';
 import type { RoomVersionRules } from '../versions.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import type { AuthState } from './state.ts';
 
-const LEVELS = ['users_default', 'events_default', 'state_default', 'ban', 'redact', 'kick', 'invite'];
+const LEVELS = Object.keys(DEFAULT_LEVELS);
 
 /** Why a power levels event is not allowed in a state, or undefined where it is. */
 export function checkPowerLevels(event: Event, state: AuthState): Refusal | undefined {
@@ -88,15 +88,17 @@ function checkCreatorsAbsent(event: Event, create: Event | undefined): Refusal |
  * `invite` check if they were added, changed or removed.
  */
 function checkChangedLevels(previous: JsonObject, event: Event, level: number): Refusal | undefined {
-  for (const key of LEVELS) {
+  for (const [key, inferred] of Object.entries(DEFAULT_LEVELS)) {
     const before = levelOf(own(previous, key), event.rules);
     const after = levelOf(own(event.content, key), event.rules);
     if (before === after) continue;
     const reason = `${key} is above the power of the sender`;
+    // "Power levels are inferred from defaults when not explicitly supplied": else who is below the default of `ban`
+    // could give it a level of their own, and ban.
     // v10 9.5.1: If the current value is higher than the `sender`'s current power level, reject.
-    if (isAbove(before, level)) return refuse('v10 9.5.1', reason);
+    if (isAbove(before ?? inferred, level)) return refuse('v10 9.5.1', reason);
     // v10 9.5.2: If the new value is higher than the `sender`'s current power level, reject.
-    if (isAbove(after, level)) return refuse('v10 9.5.2', reason);
+    if (isAbove(after ?? inferred, level)) return refuse('v10 9.5.2', reason);
   }
   return undefined;
 }

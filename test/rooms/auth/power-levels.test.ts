@@ -108,3 +108,25 @@ test('v5: a level outside of the range of doubles makes the event invalid; an in
     assert.equal(verdict(`{"ban":${level},"users":{"${BOB}":${level}}}`), undefined);
   }
 });
+
+test('a level that is not given counts as its default: who is below it neither gives nor takes it', () => {
+  // "Power levels are inferred from defaults when not explicitly supplied."
+  const changes = (before: JsonObject, after: JsonObject): string | undefined => {
+    const whole = (content: JsonObject): JsonObject => ({
+      users: { [ALICE]: 100, [BOB]: 30 },
+      events: { 'm.room.power_levels': 30 },
+      ...content,
+    });
+    const room = roomOf(ALICE, { version: '11', members: [BOB], power_levels: whole(before) });
+    return room.verdict(BOB, { type: 'm.room.power_levels', state_key: '', content: whole(after) });
+  };
+  for (const key of ['state_default', 'ban', 'redact', 'kick']) {
+    assert.notEqual(changes({}, { [key]: 20 }), undefined, key);
+    assert.notEqual(changes({ [key]: 20 }, {}), undefined, key);
+    assert.equal(changes({ [key]: 20 }, { [key]: 30 }), undefined, key);
+  }
+  for (const key of ['users_default', 'events_default', 'invite']) {
+    assert.equal(changes({}, { [key]: 20 }), undefined, key);
+    assert.equal(changes({ [key]: 20 }, {}), undefined, key);
+  }
+});
