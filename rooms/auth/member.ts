@@ -199,8 +199,10 @@ export function allowsKnocks(joinRule: string, rules: RoomVersionRules): boolean
   return joinRule === 'knock_restricted' && rules.knockRestrictedJoins;
 }
 
-/** A room without join rules takes invited users only. */
+/** A room without a join rule takes invited users only; one whose join rule is no text, nobody. */
 export function joinRuleOf(state: AuthState): string {
   const event = state.get('m.room.join_rules', '');
-  return (event === undefined ? undefined : stringAt(event.content, 'join_rule')) ?? 'invite';
+  const joinRule = event && own(event.content, 'join_rule');
+  if (joinRule === undefined) return 'invite';
+  return typeof joinRule === 'string' ? joinRule : '';
 }

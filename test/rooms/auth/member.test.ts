@@ -121,3 +121,19 @@ test("v12 5.3.1: the first join is the creator's, not that of an additional crea
   assert.equal(room.check(room.draft(ADMIN, join(ADMIN))), undefined);
   assert.notEqual(room.check(room.draft(SENDER, join(SENDER))), undefined);
 });
+
+test('of a room without a join rule invited users are members; one whose join rule is no text lets nobody in', () => {
+  for (const version of ['1', '7', '10', '12']) {
+    for (const [content, allowed] of [
+      [{}, true],
+      [{ join_rule: 42 }, false],
+      [{ join_rule: null }, false],
+    ] as const) {
+      const room = roomWith({ version, target: 'invite' });
+      room.state(ADMIN, 'm.room.join_rules', '', content);
+      const verdict = change(room, [TARGET, TARGET], 'join');
+      // "Otherwise, reject."
+      assert.equal(verdict === undefined, allowed, `v${version} ${JSON.stringify(content)}`);
+    }
+  }
+});
