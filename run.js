@@ -32,6 +32,12 @@ const commands = {
   check: { dev: true, says: 'types, format, lint, layers, sizes', nodeArgs: program('test/check.ts') },
   bench: { dev: true, says: 'run a benchmark', nodeArgs: program('bench/run.ts') },
   kurir: { dev: false, says: "the operator's command", nodeArgs: program('server/kurir.ts') },
+  'test:long': {
+    dev: true,
+    says: 'run the property tests on many random rooms',
+    nodeArgs: longTestArgs,
+    env: { KURIR_TEST_ROUNDS: '20' },
+  },
   'test:peers': { dev: true, says: 'run the tests against other servers', nodeArgs: peerTestArgs },
 };
 
@@ -56,6 +62,7 @@ async function main([name = '', ...args]) {
       NODE_COMPILE_CACHE: path.join(root, 'node_modules/.cache/kurir'),
       // glibc gives back large blocks when they are free: else those of password hashes (19 MiB each) stay.
       MALLOC_MMAP_THRESHOLD_: '8388608',
+      ...command.env,
       ...process.env,
     },
     stdio: 'inherit',
@@ -79,6 +86,11 @@ function peerTestArgs(args) {
   return testArguments(args, { concurrency: 1, isMeant: isPeerTest });
 }
 
+/** The tests that try many random cases where `KURIR_TEST_ROUNDS` asks for them: see test/harness/rounds.ts. */
+function longTestArgs(args) {
+  return testArguments(args, { concurrency: Math.max(2, os.availableParallelism()), isMeant: isLongTest });
+}
+
 function testArguments(args, { concurrency, isMeant }) {
   const options = args.filter((arg) => arg.startsWith('-'));
   const given = args.filter((arg) => !arg.startsWith('-'));
@@ -86,6 +98,11 @@ function testArguments(args, { concurrency, isMeant }) {
   // Without a file, `node --test` would look for some by itself.
   if (files.length === 0) stop('There are no such tests.', 1);
   return ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...options, ...files];
+}
+
+/** `test/oracle`, and `test/oracles`. */
+function isLongTest(file) {
+  return file.startsWith(path.join('test', 'oracle'));
 }
 
 function isPeerTest(file) {

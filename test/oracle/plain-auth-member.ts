@@ -186,8 +186,9 @@ function refusalOfKnock(event: PlainEvent, target: string, { state }: Room): str
     : undefined;
 }
 
-/** The join rule; `invite` where the room has none, "the default". */
+/** The join rule. Of a room without one the text says nothing: it is taken for `invite`. */
 function joinRuleIn(state: PlainState): Json {
   const event = state.get(keyOf('m.room.join_rules', ''));
-  return event === undefined ? 'invite' : (valueAt(event.content, 'join_rule') ?? null);
+  const joinRule = valueAt(event?.content, 'join_rule');
+  return joinRule === undefined ? 'invite' : joinRule;
 }

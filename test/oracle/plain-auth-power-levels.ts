@@ -28,7 +28,8 @@ export function refusalOfPowerLevels(
   }
   // 10.3 "If the `users` property in `content` is not an object with keys that are valid user IDs with values that are
   // integers" (v1 to v9: "or a string that is an integer"), "reject." One that is absent is the empty one.
-  const users = valueAt(content, 'users') ?? {};
+  const given = valueAt(content, 'users');
+  const users = given === undefined ? {} : given;
   if (!isObject(users) || !Object.keys(users).every(isUserId) || !Object.values(users).every(isLevel))
     return 'users is not an object of user IDs with integers';
   // 10.4 v12: "If the `users` property in `content` contains the `sender` of the `m.room.create` event or any of the

@@ -22,15 +22,13 @@ export function plainCanonical(value: Json): string {
 }
 
 function byCodePoint(a: string, b: string): number {
-  // In UTF-32, big-endian, the order of the bytes is the order of the code points.
-  return Buffer.compare(utf32(a), utf32(b));
-}
-
-function utf32(text: string): Buffer {
-  const points = [...text];
-  const bytes = Buffer.alloc(points.length * 4);
-  for (const [index, point] of points.entries()) bytes.writeUInt32BE(point.codePointAt(0) ?? 0, index * 4);
-  return bytes;
+  const [pointsOfA, pointsOfB] = [[...a], [...b]];
+  for (const [index, point] of pointsOfA.entries()) {
+    const other = pointsOfB[index];
+    if (other === undefined) return 1;
+    if (point !== other) return (point.codePointAt(0) ?? 0) - (other.codePointAt(0) ?? 0);
+  }
+  return pointsOfA.length - pointsOfB.length;
 }
 
 /** "Any existing `unsigned`, `signatures`, and `hashes` properties are removed. The resulting object is then encoded as Canonical JSON, and the JSON is hashed using SHA-256." */

@@ -76,9 +76,10 @@ function keptOfMember(version: number, content: JsonObject): JsonObject {
   if (version <= 8) return only(content, ['membership']);
   // v9: "m.room.member events now keep `join_authorised_via_users_server`".
   const kept = only(content, ['membership', 'join_authorised_via_users_server']);
-  // v11: "Additionally, it allows the `signed` key of the `third_party_invite` key."
+  // v11: "The `third_party_invite` key of m.room.member events is no longer redacted, but will only contain the `signed`
+  // key after redaction."
   const { third_party_invite: invite } = content;
-  if (version <= 10 || !isObject(invite) || !Object.hasOwn(invite, 'signed')) return kept;
+  if (version <= 10 || !isObject(invite)) return kept;
   return { ...kept, third_party_invite: only(invite, ['signed']) };
 }
 

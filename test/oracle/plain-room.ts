@@ -74,12 +74,15 @@ export class PlainRoom implements PlainKnowledge {
   }
 
   /** The resolution of a set of states. */
-  resolveStates(states: readonly PlainState[]): PlainState {
+  resolveStates(states: readonly PlainState[], toTheLetter = false): PlainState {
     const [first, ...others] = states;
     const create = this.create;
     if (create === undefined) return first ?? new Map();
     if (others.length === 0 && first !== undefined) return first;
-    return plainResolve({ version: this.version, create, known: this, keys: this.#keys }, states);
+    return plainResolve(
+      { version: this.version, create, known: this, keys: this.#keys, toTheLetter },
+      states,
+    );
   }
 
   /** The room's create event, which comes before all others, unless it was rejected. */

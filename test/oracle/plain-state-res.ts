@@ -9,6 +9,11 @@ interface Court {
   readonly create: PlainEvent;
   readonly known: PlainKnowledge;
   readonly keys: PlainKeys;
+  /**
+   * In two places Synapse, Dendrite and the servers on Ruma all do otherwise than the letter of the text has it: see
+   * `fullConflictedSet` and `conflictedChain`. To differ from them would split rooms, so this is false unless given.
+   */
+  readonly toTheLetter?: boolean;
 }
 
 /** The resolution of a set of states of one room. */
@@ -51,11 +56,15 @@ function resolveV1(court: Court, states: readonly PlainState[]): PlainState {
   }
   // "No other events affect the authorisation rules, so for all other conflicts, just pick the event with the highest
   // depth and lowest `sha1(event_id)` that passes authentication in R and add it to R."
+  const others = new Map<string, PlainEvent>();
   for (const [key, events] of conflicts) {
     if (resolved.has(key)) continue;
-    const best = [...events].sort(byDepthThenSha1).findLast(allowed);
-    if (best !== undefined) resolved.set(key, best);
+    // What to pick where none passes, the text leaves open: the first of the list, as the servers of the network do.
+    const sorted = [...events].sort(byDepthThenSha1);
+    const best = sorted.findLast(allowed) ?? sorted[0];
+    if (best !== undefined) others.set(key, best);
   }
+  for (const [key, event] of others) resolved.set(key, event);
   return resolved;
 }
 
@@ -76,7 +85,7 @@ function resolveV2(court: Court, states: readonly PlainState[]): PlainState {
   for (const event of full) {
     if (!isPowerEvent(event)) continue;
     chosen.add(event);
-    for (const other of authChain(court, event)) if (full.has(other)) chosen.add(other);
+    for (const other of conflictedChain(court, event, full)) chosen.add(other);
   }
   // "Sort X into a list using the reverse topological power ordering."
   const powerList = powerOrdering(court, chosen);
@@ -127,9 +136,13 @@ function fullConflictedSet(
 ): Set<PlainEvent> {
   // "The auth difference is calculated by first calculating the full auth chain for each state S_i, that is the union of
   // the auth chains for each event in S_i, and then taking every event that doesn't appear in every auth chain."
-  const chains = states.map(
-    (state) => new Set([...state.values()].flatMap((event) => [...authChain(court, event)])),
-  );
+  //
+  // To the letter an event of S_i is in C_i only where another event of S_i leads to it. The servers of the network take
+  // C_i with the events of S_i, so that what all states hold is in no difference.
+  const chains = states.map((state) => {
+    const chain = [...state.values()].flatMap((event) => [...authChain(court, event)]);
+    return new Set(court.toTheLetter === true ? chain : [...chain, ...state.values()]);
+  });
   const union = new Set(chains.flatMap((chain) => [...chain]));
   const difference = [...union].filter((event) => !chains.every((chain) => chain.has(event)));
   // "The full conflicted set is the union of the conflicted state set and the auth difference." v12: and "the conflicted
@@ -168,6 +181,23 @@ export function authChain({ known }: Pick<Court, 'known'>, event: PlainEvent): S
     }
   };
   add(event);
+  return chain;
+}
+
+/**
+ * "The events in the auth chain of P which also belong to the full conflicted set". The servers of the network walk the
+ * chain within the set: where it leaves the set and comes back, they do not follow. In v12 the conflicted state subgraph
+ * is in the set, and there are no such gaps.
+ */
+function conflictedChain(court: Court, event: PlainEvent, full: ReadonlySet<PlainEvent>): Set<PlainEvent> {
+  if (court.toTheLetter === true) return authChain(court, event).intersection(full);
+  const chain = new Set<PlainEvent>([event]);
+  for (const { authEvents } of chain) {
+    for (const id of authEvents) {
+      const cited = court.known.event(id);
+      if (cited !== undefined && full.has(cited)) chain.add(cited);
+    }
+  }
   return chain;
 }
 

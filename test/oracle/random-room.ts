@@ -69,6 +69,10 @@ export interface RandomRoomOptions {
   readonly holes?: boolean;
   /** Whether some events break a rule about auth events; true unless given. */
   readonly flaws?: boolean;
+  /** Whether the room has more than one line; true unless given. */
+  readonly forks?: boolean;
+  /** What its users do; everything unless given. */
+  readonly actions?: readonly Action[];
 }
 
 /** A room, and what the plain implementation thinks of it. */
@@ -96,13 +100,15 @@ function planOf({
   steps = 30,
   holes = false,
   flaws = true,
+  forks = true,
+  actions = [...ACTIONS, ...FREQUENT],
 }: RandomRoomOptions): fc.Arbitrary<Plan> {
   const flawed = FLAWS.filter((flaw) => flaw !== 'none' && (holes || !flaw.startsWith('unknown')));
   const step: fc.Arbitrary<Step> = fc.record({
     line: fc.nat(3),
-    fork: often(4, false, true),
+    fork: forks ? often(4, false, true) : fc.constant(false),
     merge: fc.option(fc.nat(3), { nil: undefined, freq: 4 }),
-    action: fc.constantFrom(...ACTIONS, ...FREQUENT),
+    action: fc.constantFrom(...actions),
     // Those who have power do more.
     sender: fc.constantFrom(0, 0, 1, 1, 2, 2, 2, 3, 4, 5),
     target: fc.nat(USERS.length - 1),
@@ -198,10 +204,10 @@ function open(shop: Workshop, plan: Plan, line: Line): ReturnType<typeof otherRo
   line.state = shop.plain.stateAfter(create.id) ?? new Map();
   const others = otherRoom(version);
   for (const pdu of others.pdus) shop.plain.add(pdu);
-  const isCreator = { 0: version >= 12, 1: version >= 12 && plan.create === 'moreCreators' };
+  // v12: creators are not in the list.
   const users = {
-    ...(!isCreator[0] && { [CREATOR]: 100 }),
-    ...(!isCreator[1] && { [USERS[1]]: 100 }),
+    ...(version <= 11 && { [CREATOR]: 100 }),
+    ...((version <= 11 || plan.create !== 'moreCreators') && { [USERS[1]]: 100 }),
     [USERS[2]]: 50,
   };
   const joins = [USERS[1], USERS[2], USERS[5]].map(join);

@@ -1,10 +1,9 @@
 /** What users of a random room try to do: what the rules allow, and what they do not. */
 import { isObject, type Json, type JsonObject } from '#keys/json.ts';
-import { keyPairOf } from '#test/harness/room-builder.ts';
 import { domainOf, keyOf, type PlainEvent, type PlainState } from './plain-event.ts';
 import { plainCanonical } from './plain-json.ts';
 import { creatorsOf } from './plain-power.ts';
-import type { Draft } from './room-workshop.ts';
+import { type Draft, knownKeyPairOf } from './room-workshop.ts';
 
 export const USERS = [
   '@creator:a.example',
@@ -204,8 +203,8 @@ function oddLevels(version: number, { target, level }: { target: string; level: 
 const IDENTITY = 'identity.example';
 
 function issued(value: number): JsonObject {
-  const { publicKey } = keyPairOf(IDENTITY);
-  const other = keyPairOf('another.example').publicKey;
+  const { publicKey } = knownKeyPairOf(IDENTITY);
+  const other = knownKeyPairOf('another.example').publicKey;
   return pick(
     [
       { display_name: 'somebody', public_key: publicKey },
@@ -221,7 +220,7 @@ function redeemed({ sender, target, value }: Omit<Act, 'action'>, state: PlainSt
   const token = `token${value % 2}`;
   const issuer = state.get(keyOf('m.room.third_party_invite', token))?.sender;
   const signed = { mxid: target, token };
-  const { keyId, sign } = keyPairOf(IDENTITY);
+  const { keyId, sign } = knownKeyPairOf(IDENTITY);
   const signatures = { [IDENTITY]: { [keyId]: sign(plainCanonical(signed)) } };
   const wrong = Math.floor(value / 2) % 8;
   const content: JsonObject = {

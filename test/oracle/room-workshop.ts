@@ -1,4 +1,5 @@
 /** Makes the events of a random room: formats, hashes and signatures, by the plain implementation alone. */
+import type { SigningKeyPair } from '#keys/ed25519.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
 import { keyPairOf } from '#test/harness/room-builder.ts';
 import { authSelection } from './plain-auth.ts';
@@ -25,9 +26,18 @@ export interface Place {
 
 export const START_TS = 1_700_000_000_000;
 
+const keyPairs = new Map<string, SigningKeyPair>();
+
+/** The key pair of a server, as `keyPairOf` has it, made once. */
+export function knownKeyPairOf(server: string): SigningKeyPair {
+  const keyPair = keyPairs.get(server) ?? keyPairOf(server);
+  keyPairs.set(server, keyPair);
+  return keyPair;
+}
+
 /** The public key that everybody knows a server by, in base64. */
 export function publicKeyOf(server: string): string {
-  return keyPairOf(server).publicKey;
+  return knownKeyPairOf(server).publicKey;
 }
 
 /** A room that is being made, and what the plain implementation thinks of each of its events. */
@@ -118,7 +128,7 @@ export class Workshop {
     const signatures = signers
       .filter((server) => server !== undefined)
       .map((server) => {
-        const { keyId, sign } = keyPairOf(server);
+        const { keyId, sign } = knownKeyPairOf(server);
         return [server, { [keyId]: sign(bytes) }];
       });
     return { ...pdu, signatures: Object.fromEntries(signatures) };

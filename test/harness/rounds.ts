@@ -1,0 +1,36 @@
+/** How many random cases a property is tried on: few in `npm test`, many in `npm run test:long`. */
+import type { TestContext } from 'node:test';
+import fc from 'fast-check';
+
+/** How many times as much is tried as in `npm test`. */
+const ROUNDS = Number(process.env.KURIR_TEST_ROUNDS ?? '1');
+
+export interface Tries {
+  /** How many cases in `npm test`. */
+  readonly usual: number;
+  /** How many in each round of a long run, where that is another number. */
+  readonly inLongRun?: number;
+  /** What the cases are, for what is printed. */
+  readonly of: string;
+}
+
+/**
+ * Tries a property on random cases, and says with which seed and on how many. A failure prints the seed and the
+ * smallest case that fails; `KURIR_TEST_SEED` makes the same cases again, `KURIR_TEST_ROUNDS` as many times more.
+ */
+export async function tryOn<T>(
+  t: TestContext,
+  cases: fc.Arbitrary<T>,
+  { usual, inLongRun = usual, of }: Tries,
+  property: (value: T) => void | Promise<void>,
+): Promise<void> {
+  const seed = Number(process.env.KURIR_TEST_SEED ?? Date.now() % 0x7fffffff);
+  const numRuns = Math.ceil(ROUNDS > 1 ? inLongRun * ROUNDS : usual);
+  await fc.assert(
+    fc.asyncProperty(cases, async (value) => {
+      await property(value);
+    }),
+    { seed, numRuns },
+  );
+  t.diagnostic(`seed ${seed}, ${numRuns} ${of}, 0 disagreements`);
+}

@@ -1,0 +1,175 @@
+/** Servers that hear of one random room in different ways, to see that they come to the same end. */
+import assert from 'node:assert/strict';
+import type { EventId, RoomId } from '#keys/ids.ts';
+import { type Event, eventFrom } from '#rooms/event.ts';
+import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { type Received, receive } from '#rooms/receive.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
+import * as rooms from '#storage/rooms.ts';
+import { openRooms, type TestRooms, verified } from '#test/harness/rooms.ts';
+import { rulesFor } from './ours.ts';
+import type { RandomRoom } from './random-room.ts';
+import { START_TS } from './room-workshop.ts';
+
+/** How the events of a room come to one server. */
+export interface Way {
+  /** Decide which of the events comes next, in turn. */
+  readonly choices: readonly number[];
+  /** How many come at the same time. */
+  readonly batch: number;
+  /** One of so many is tried before what it cites is there, one of so many comes twice. */
+  readonly early: number;
+  readonly twice: number;
+  /** One of so many state events comes as a part of some state first. */
+  readonly outlier: number;
+  /** After how many events the server ends and begins again. */
+  readonly restartAfter: number | undefined;
+}
+
+/** Each event once, in the order in which they were made. */
+export const IN_ORDER: Way = {
+  choices: [],
+  batch: 1,
+  early: Number.POSITIVE_INFINITY,
+  twice: Number.POSITIVE_INFINITY,
+  outlier: Number.POSITIVE_INFINITY,
+  restartAfter: undefined,
+};
+
+/** Servers for many rooms; each attempt to make a failure smaller has new ones, since rooms may come again. */
+export class Fleet implements AsyncDisposable {
+  readonly #names: readonly string[];
+  #servers: TestRooms[] = [];
+  readonly #rooms = new Set<string>();
+
+  constructor(names: readonly string[]) {
+    this.#names = names;
+  }
+
+  /** The servers, for a room that they have not seen. */
+  async servers(room: RandomRoom): Promise<readonly TestRooms[]> {
+    if (this.#servers.length === 0 || this.#rooms.has(room.roomId)) {
+      await this[Symbol.asyncDispose]();
+      const open = this.#names.map((serverName) => openRooms({ serverName, now: START_TS + 100_000 }));
+      this.#servers = await Promise.all(open);
+    }
+    this.#rooms.add(room.roomId);
+    return this.#servers;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const servers = this.#servers;
+    this.#servers = [];
+    this.#rooms.clear();
+    for (const server of servers) await server[Symbol.asyncDispose]();
+  }
+}
+
+/** The events of a room as they are after ingress, which is the same for all servers. */
+export async function checkedEvents(server: TestRooms, { version, others, pdus }: RandomRoom) {
+  const rules = rulesFor(version);
+  const checked = [];
+  for (const pdu of [...others, ...pdus]) checked.push(await verified(server.ctx, eventFrom(pdu, rules)));
+  return checked;
+}
+
+/** Has a server receive a room in some way. Each event comes after those that it cites, but for early attempts. */
+export async function deliver(
+  server: TestRooms,
+  room: RandomRoom,
+  events: readonly VerifiedEvent[],
+  way: Way,
+): Promise<Room> {
+  const dice = diceOf(way.choices);
+  const ids = new Set(events.map(({ eventId }) => eventId));
+  const waiting = new Map(events.map((event) => [event.eventId, event]));
+  const isReady = (event: Event) => citedBy(event).every((id) => !waiting.has(id) && ids.has(id));
+  let count = 0;
+  while (waiting.size > 0) {
+    const ready = [...waiting.values()].filter(isReady);
+    // Those left cite what nobody has.
+    const next = ready.length > 0 ? takeSome(ready, way.batch, dice) : [...waiting.values()];
+    const late = [...waiting.values()].filter((event) => !ready.includes(event));
+    if (late.length > 0 && isOneOf(way.early, dice)) await tryEarly(server, late[dice() % late.length]);
+    for (const event of next) {
+      if (ready.length > 0 && event.stateKey !== undefined && isOneOf(way.outlier, dice)) {
+        await receiveIn(server, event, 'outlier');
+      }
+    }
+    const received = await Promise.all(next.map((event) => receiveIn(server, event, 'live')));
+    for (const [index, { kind }] of received.entries()) {
+      if (ready.length > 0) assert.notEqual(kind, 'missing', `${next[index]?.eventId} misses what is there`);
+    }
+    for (const event of next) {
+      waiting.delete(event.eventId);
+      ids.add(event.eventId);
+      if (ready.length > 0 && isOneOf(way.twice, dice)) await assertKnown(server, event);
+    }
+    if (ready.length === 0) break;
+    count += next.length;
+    if (
+      way.restartAfter !== undefined &&
+      count >= way.restartAfter &&
+      count - next.length < way.restartAfter
+    ) {
+      await server.restart();
+    }
+  }
+  return roomIn(server, room.roomId as RoomId, String(room.version));
+}
+
+async function assertKnown(server: TestRooms, event: VerifiedEvent): Promise<void> {
+  const { kind } = await receiveIn(server, event, 'live');
+  assert.ok(kind === 'known' || kind === 'rejected', `${event.eventId} comes twice and is ${kind}`);
+}
+
+/** What cites events that are not there is missing them, unless it is refused anyhow. */
+async function tryEarly(server: TestRooms, event: VerifiedEvent | undefined): Promise<void> {
+  if (event === undefined) return;
+  const { kind } = await receiveIn(server, event, 'live');
+  assert.ok(
+    kind === 'missing' || kind === 'rejected' || kind === 'known',
+    `${event.eventId} is ${kind} too early`,
+  );
+}
+
+async function receiveIn(server: TestRooms, event: VerifiedEvent, as: 'live' | 'outlier'): Promise<Received> {
+  const room = await roomIn(server, event.roomId, event.rules.version);
+  return receive(server.ctx, room, event, { as });
+}
+
+/** The room of a server; it is there from the first event on. */
+async function roomIn(server: TestRooms, roomId: RoomId, version: string): Promise<Room> {
+  const known = await getRoom(server.ctx, roomId);
+  if (known !== undefined) return known;
+  await server.ctx.db.write('test.room', (tx) => rooms.insert(tx, roomId, version));
+  const room = await getRoom(server.ctx, roomId);
+  assert.ok(room);
+  return room;
+}
+
+function citedBy(event: Event): EventId[] {
+  const create: EventId[] =
+    event.rules.roomIdIsCreateHash && event.type !== 'm.room.create' ? [`$${event.roomId.slice(1)}`] : [];
+  return [...event.prevEvents, ...event.authEvents, ...create];
+}
+
+function takeSome(ready: readonly VerifiedEvent[], batch: number, dice: () => number): VerifiedEvent[] {
+  const left = [...ready];
+  return Array.from({ length: Math.min(batch, left.length) }, () =>
+    left.splice(dice() % left.length, 1),
+  ).flat();
+}
+
+/** The choices in turn, mixed so that a short list does not repeat itself; without choices always 0. */
+function diceOf(choices: readonly number[]): () => number {
+  let turn = 0;
+  return () => {
+    turn += 1;
+    return choices.length === 0 ? 0 : (choices[turn % choices.length] ?? 0) + turn * 7;
+  };
+}
+
+function isOneOf(many: number, dice: () => number): boolean {
+  return Number.isFinite(many) && dice() % many === 0;
+}

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { EventId, UserId } from '#keys/ids.ts';
+import { checkRoom } from '#rooms/db-check.ts';
+import type { Event } from '#rooms/event.ts';
+import { eventIdOf } from '#rooms/hashes.ts';
+import { loadEvents } from '#rooms/load.ts';
+import { groupRef, stateIds } from '#rooms/resolve-state.ts';
+import type { Room } from '#rooms/room.ts';
+import { headOf } from '#rooms/room-head.ts';
+import { sendEvent } from '#rooms/send.ts';
+import { currentState } from '#rooms/state.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import type { TestRooms } from '#test/harness/rooms.ts';
+import { tryOn } from '#test/harness/rounds.ts';
+import { idsOf, sorted } from './ours.ts';
+import { type RandomRoom, randomRoom } from './random-room.ts';
+import { checkedEvents, deliver, Fleet, IN_ORDER, type Way } from './replica.ts';
+
+/** Two with users in the room, one without. */
+const SERVERS = ['here.test', 'b.example', 'z.example'];
+const ERIN: UserId = '@erin:here.test';
+
+function way(batch: number, restarts: boolean): fc.Arbitrary<Way> {
+  return fc.record({
+    choices: fc.array(fc.nat(999), { minLength: 5, maxLength: 20 }),
+    batch: fc.constant(batch),
+    early: fc.constantFrom(2, 5, 1_000),
+    twice: fc.constantFrom(3, 10, 1_000),
+    outlier: fc.constantFrom(3, 1_000),
+    restartAfter: restarts ? fc.option(fc.nat(25), { nil: undefined, freq: 1 }) : fc.constant(undefined),
+  });
+}
+
+const cases = fc.record({
+  room: randomRoom({ holes: true, steps: 25 }),
+  ways: fc.tuple(way(1, true), way(1, false), way(4, false)),
+});
+
+/** What a server has made of a room. */
+interface Outcome {
+  readonly statuses: ReadonlyMap<EventId, StoredEvent['status']>;
+  readonly extremities: readonly EventId[];
+  readonly state: readonly (readonly [string, EventId])[];
+}
+
+async function outcomeOf(server: TestRooms, room: Room, random: RandomRoom): Promise<Outcome> {
+  const { ctx } = server;
+  const stored = await loadEvents(
+    ctx,
+    [...random.plain.events.keys()].map((id) => id as EventId),
+  );
+  await assertStatesAfter(server, random, stored);
+  const head = await headOf(ctx, room.roomNid);
+  const current = await currentState(ctx, room.roomNid);
+  return {
+    statuses: new Map([...stored].map(([id, { status }]) => [id, status])),
+    extremities: head.forwardExtremities.map(({ eventId }) => eventId).sort(),
+    state: sorted(new Map(current.map(({ event }) => [`${event.type}\0${event.stateKey}`, event.eventId]))),
+  };
+}
+
+/** The verdict on each event, the state after it, and its id from what is stored. */
+async function assertStatesAfter(
+  server: TestRooms,
+  random: RandomRoom,
+  stored: ReadonlyMap<EventId, StoredEvent>,
+) {
+  for (const { id, roomId } of random.plain.events.values()) {
+    if (roomId !== random.roomId) continue;
+    const verdict = random.plain.verdicts.get(id);
+    const found = stored.get(id as EventId);
+    const said = `${id}: ${JSON.stringify(verdict)}, and here ${found?.status}`;
+    if (verdict?.kind === 'unknown') {
+      assert.ok(found === undefined || found.status === 'rejected' || found.status === 'outlier', said);
+      continue;
+    }
+    assert.ok(found, said);
+    assert.equal(found.status === 'rejected', verdict?.kind === 'rejected', said);
+    assert.equal(eventIdOf(found.event.pdu, found.event.rules), id);
+    const after = random.plain.stateAfter(id);
+    if (found.stateAfter === undefined || after === undefined) continue;
+    const ours = await stateIds(server.ctx, groupRef(found.stateAfter));
+    assert.deepEqual(sorted(ours), sorted(idsOf(after)), `state after ${said}`);
+  }
+}
+
+/** By its definition: accepted events that no accepted event follows; an unaccepted one passes on what it cites. */
+function extremitiesOf({ statuses }: Outcome, events: readonly Event[]): EventId[] {
+  const byId = new Map(events.map((event) => [event.eventId, event]));
+  const accepted = events.filter(({ eventId }) => statuses.get(eventId) === 'accepted');
+  const cited = new Set<EventId>();
+  for (const event of accepted) {
+    const behind = new Set(event.prevEvents);
+    for (const id of behind) {
+      cited.add(id);
+      if (statuses.get(id) !== 'accepted')
+        for (const further of byId.get(id)?.prevEvents ?? []) behind.add(further);
+    }
+  }
+  return accepted
+    .map(({ eventId }) => eventId)
+    .filter((id) => !cited.has(id))
+    .sort();
+}
+
+test('3.6, 3.9: in whatever order, batches and repetitions a room arrives, verdicts, states and extremities are those of the plain implementation', async (t) => {
+  await using fleet = new Fleet(SERVERS);
+  let [equal, apart] = [0, 0];
+  await tryOn(t, cases, { usual: 60, inLongRun: 500, of: 'graphs on 3 servers' }, async ({ room, ways }) => {
+    const servers = await fleet.servers(room);
+    const events = await checkedEvents(servers[0] as TestRooms, room);
+    const ofRoom = events.filter(({ roomId }) => roomId === room.roomId);
+    const outcomes: Outcome[] = [];
+    for (const [index, server] of servers.entries()) {
+      const known = await deliver(server, room, events, ways[index] as Way);
+      const outcome = await outcomeOf(server, known, room);
+      assert.deepEqual(outcome.extremities, extremitiesOf(outcome, ofRoom));
+      const resolved = room.plain.resolve(outcome.extremities) ?? new Map();
+      assert.deepEqual(outcome.state, sorted(idsOf(resolved)));
+      assert.deepEqual(await checkRoom(server.ctx, known), []);
+      outcomes.push(outcome);
+    }
+    // Whether an event is soft-failed depends on what had arrived before it. Where it was the same, all is.
+    const [first, ...others] = outcomes;
+    for (const other of others) {
+      if (softFailed(other).join() === softFailed(first).join()) {
+        equal += 1;
+        assert.deepEqual(other.extremities, first?.extremities);
+        assert.deepEqual(other.state, first?.state);
+      } else apart += 1;
+    }
+    await assertMaySpeak(servers[0] as TestRooms, room);
+  });
+  t.diagnostic(`${equal} pairs of servers ended the same, ${apart} had soft-failed other events`);
+  assert.ok(equal > apart);
+});
+
+function softFailed(outcome: Outcome | undefined): EventId[] {
+  return [...(outcome?.statuses ?? [])]
+    .filter(([, status]) => status === 'soft_failed')
+    .map(([id]) => id)
+    .sort();
+}
+
+/** Whether our user may still speak or not, nothing is out of order afterwards, and at most 20 events are cited. */
+async function assertMaySpeak(server: TestRooms, random: RandomRoom): Promise<void> {
+  const { roomId } = random;
+  const sent = await sendEvent(server.ctx, {
+    roomId: roomId as Room['roomId'],
+    sender: ERIN,
+    type: 'm.room.message',
+    content: {},
+  });
+  if (sent.kind === 'sent') {
+    const stored = await loadEvents(server.ctx, [sent.eventId]);
+    assert.ok((stored.get(sent.eventId)?.event.prevEvents.length ?? 99) <= 20);
+  }
+  const room = await deliver(server, random, [], IN_ORDER);
+  assert.deepEqual(await checkRoom(server.ctx, room), []);
+}
