@@ -41,6 +41,11 @@ export function idsOf(state: PlainState): Map<string, EventId> {
   );
 }
 
+/** The states at the ends of a room's lines. */
+export function statesOf({ lines, plain }: RandomRoom): Map<string, EventId>[] {
+  return lines.map((heads) => idsOf(plain.resolve(heads) ?? new Map()));
+}
+
 /** In an order that does not depend on how it was made. */
 export function sorted(state: StateIds): [string, EventId][] {
   return [...state].sort(([a], [b]) => (a < b ? -1 : 1));

@@ -8,6 +8,7 @@ import { eventIdOf } from '#rooms/hashes.ts';
 import { loadEvents } from '#rooms/load.ts';
 import { groupRef, stateIds } from '#rooms/resolve-state.ts';
 import type { Room } from '#rooms/room.ts';
+import { createRoomCache } from '#rooms/room-cache.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { sendEvent } from '#rooms/send.ts';
 import { currentState } from '#rooms/state.ts';
@@ -53,6 +54,13 @@ async function outcomeOf(server: TestRooms, room: Room, random: RandomRoom): Pro
   );
   await assertStatesAfter(server, random, stored);
   const head = await headOf(ctx, room.roomNid);
+  const read = await headOf({ ...ctx, rooms: createRoomCache() }, room.roomNid);
+  assert.deepEqual(
+    read.forwardExtremities.map(({ eventId }) => eventId).sort(),
+    head.forwardExtremities.map(({ eventId }) => eventId).sort(),
+    'what is in memory is what is stored',
+  );
+  assert.equal(read.rowVersion, head.rowVersion);
   const current = await currentState(ctx, room.roomNid);
   return {
     statuses: new Map([...stored].map(([id, { status }]) => [id, status])),

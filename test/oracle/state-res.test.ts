@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { EventId } from '#keys/ids.ts';
-import { stateMapKey } from '#rooms/event.ts';
-import { resolve, type StateIds } from '#rooms/state-res/resolve.ts';
+import { type Event, stateMapKey } from '#rooms/event.ts';
+import { conflictsOf } from '#rooms/state-res/conflicts.ts';
+import { resolution, resolve, type StateIds } from '#rooms/state-res/resolve.ts';
 import { tryOn } from '#test/harness/rounds.ts';
 import { idsOf, type Ours, oursOf, sorted } from './ours.ts';
 import type { PlainState } from './plain-event.ts';
@@ -74,6 +75,34 @@ test('3.7: what the states agree on stays, all is from the room and under its ke
       assert.equal(key, stateMapKey(event.type, event.stateKey));
       assert.ok(room.plain.isAccepted(eventId));
     }
+  });
+});
+
+test('3.8: what a resolution wants is all that it looks at', async (t) => {
+  await tryOn(t, cases, GRAPHS, ({ ours, states }) => {
+    const { unconflicted, differing } = conflictsOf(states);
+    const loaded = new Map<EventId, Event>();
+    const known = new Map<string, EventId>();
+    const graph = { event: (eventId: EventId) => loaded.get(eventId) };
+    const steps = resolution(ours.rules, { unconflicted: known, differing }, graph);
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) {
+      if (step.value?.kind === 'events') {
+        const reached = new Set(step.value.eventIds);
+        for (const eventId of reached) {
+          const event = ours.event(eventId);
+          assert.ok(event);
+          loaded.set(eventId, event);
+          if (step.value.chains) for (const authEventId of event.authEvents) reached.add(authEventId);
+        }
+      }
+      if (step.value?.kind !== 'agreed') continue;
+      for (const [key, eventId] of unconflicted) {
+        if (step.value.keys === 'all' || step.value.keys.has(key)) known.set(key, eventId);
+      }
+    }
+    const resolved = new Map([...unconflicted, ...step.value]);
+    assert.deepEqual(sorted(resolved), sorted(resolve(ours.rules, states, ours)));
   });
 });
 
