@@ -3,7 +3,6 @@
 import type { EventId, RoomId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { authStateOf, checkStateDependent } from '#rooms/auth/check.ts';
-import { authEventKeys } from '#rooms/auth/select.ts';
 import { type Event, eventFrom, stateMapKey } from '#rooms/event.ts';
 import type { StateIds } from '#rooms/state-res/conflicts.ts';
 import { type AuthGraph, resolve } from '#rooms/state-res/resolve.ts';
@@ -98,13 +97,6 @@ export class EventGraph implements AuthGraph {
       .map((id) => this.events.get(id))
       .filter((found) => found !== undefined);
     return checkStateDependent(event, authStateOf(events))?.reason;
-  }
-
-  /** The names of the events that authorise an event to be made in a state. */
-  authFor(draft: Draft, state: StateIds): string[] {
-    const keys = authEventKeys({ ...draft, stateKey: draft.state_key }, this.rules);
-    const ids = keys.map(({ type, stateKey }) => state.get(stateMapKey(type, stateKey)));
-    return ids.filter((id) => id !== undefined).map((id) => id.slice(1));
   }
 
   resolve(states: readonly StateIds[]): StateIds {
