@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { EventId, UserId } from '#keys/ids.ts';
 import { checkRoom } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
+import { authChain } from '#rooms/graph.ts';
 import { eventIdOf } from '#rooms/hashes.ts';
 import { loadEvents } from '#rooms/load.ts';
 import { groupRef, stateIds } from '#rooms/resolve-state.ts';
@@ -16,6 +17,7 @@ import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { TestRooms } from '#test/harness/rooms.ts';
 import { tryOn } from '#test/harness/rounds.ts';
 import { idsOf, sorted } from './ours.ts';
+import { authChain as plainAuthChain } from './plain-state-res.ts';
 import { type RandomRoom, randomRoom } from './random-room.ts';
 import { checkedEvents, deliver, Fleet, IN_ORDER, type Way } from './replica.ts';
 
@@ -94,6 +96,21 @@ async function assertStatesAfter(
   }
 }
 
+/** 3.8: all that auth events lead to, and never the event itself, also where something of it is missing. */
+async function assertAuthChains({ ctx }: TestRooms, random: RandomRoom): Promise<void> {
+  for (const event of random.plain.events.values()) {
+    if (event.roomId !== random.roomId) continue;
+    const chain = await authChain(ctx, [event.id as EventId]);
+    const ids = chain.map(({ event }) => event.eventId);
+    const plainly = [...plainAuthChain({ known: random.plain }, event)].map(({ id }) => id);
+    const stored = await loadEvents(ctx, [event.id, ...plainly] as EventId[]);
+    // What is not stored, for it cites what nobody has, ends a chain.
+    if (plainly.every((id) => stored.has(id as EventId)) && stored.has(event.id as EventId))
+      assert.deepEqual(ids.sort(), plainly.sort());
+    assert.ok(!ids.includes(event.id as EventId));
+  }
+}
+
 /** By its definition: accepted events that no accepted event follows; an unaccepted one passes on what it cites. */
 function extremitiesOf({ statuses }: Outcome, events: readonly Event[]): EventId[] {
   const byId = new Map(events.map((event) => [event.eventId, event]));
@@ -113,7 +130,7 @@ function extremitiesOf({ statuses }: Outcome, events: readonly Event[]): EventId
     .sort();
 }
 
-test('3.6, 3.9: in whatever order, batches and repetitions a room arrives, verdicts, states and extremities are those of the plain implementation', async (t) => {
+test('3.6, 3.8, 3.9: in whatever order, batches and repetitions a room arrives, verdicts, states, auth chains and extremities are those of the plain implementation', async (t) => {
   await using fleet = new Fleet(SERVERS);
   let [equal, apart] = [0, 0];
   await tryOn(t, cases, { usual: 60, inLongRun: 500, of: 'graphs on 3 servers' }, async ({ room, ways }) => {
@@ -139,6 +156,7 @@ test('3.6, 3.9: in whatever order, batches and repetitions a room arrives, verdi
         assert.deepEqual(other.state, first?.state);
       } else apart += 1;
     }
+    await assertAuthChains(servers[1] as TestRooms, room);
     await assertMaySpeak(servers[0] as TestRooms, room);
   });
   t.diagnostic(`${equal} pairs of servers ended the same, ${apart} had soft-failed other events`);
