@@ -87,7 +87,7 @@ export interface RandomRoom {
   /** The events at the end of each line: their states are what is to be resolved. */
   readonly lines: readonly (readonly string[])[];
   /** What fast-check prints. */
-  [fc.toStringMethod](): string;
+  [fc.toStringMethod]?(): string;
 }
 
 /** A random room. */
