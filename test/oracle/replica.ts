@@ -39,18 +39,22 @@ export const IN_ORDER: Way = {
 /** Servers for many rooms; each attempt to make a failure smaller has new ones, since rooms may come again. */
 export class Fleet implements AsyncDisposable {
   readonly #names: readonly string[];
+  readonly #isDamaged: boolean;
   #servers: TestRooms[] = [];
   readonly #rooms = new Set<string>();
 
-  constructor(names: readonly string[]) {
+  /** `isDamaged`: its rooms are not checked at the end. */
+  constructor(names: readonly string[], { isDamaged = false } = {}) {
     this.#names = names;
+    this.#isDamaged = isDamaged;
   }
 
   /** The servers, for a room that they have not seen. */
   async servers(room: RandomRoom): Promise<readonly TestRooms[]> {
     if (this.#servers.length === 0 || this.#rooms.has(room.roomId)) {
       await this[Symbol.asyncDispose]();
-      const open = this.#names.map((serverName) => openRooms({ serverName, now: START_TS + 100_000 }));
+      const [now, isDamaged] = [START_TS + 100_000, this.#isDamaged];
+      const open = this.#names.map((serverName) => openRooms({ serverName, now, isDamaged }));
       this.#servers = await Promise.all(open);
     }
     this.#rooms.add(room.roomId);

@@ -137,7 +137,7 @@ export class Workshop {
 
 /** A room of another name, whose events have no business in the first: create, join, power levels. */
 export function otherRoom(version: number): { pdus: readonly JsonObject[]; state: PlainState } {
-  const shop = new Workshop(version, 'other');
+  const shop = new Workshop(version, `other${version}`);
   const sender = '@creator:a.example';
   const creator = version <= 10 ? { creator: sender } : {};
   const create = shop.create(sender, { room_version: String(version), ...creator });
