@@ -100,9 +100,11 @@ function testArguments(args, { concurrency, isMeant }) {
   return ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...options, ...files];
 }
 
-/** `test/oracle`, and `test/oracles`. */
+/** `test/oracle` and `test/oracles`, and the deaths of a process in the middle of a write. */
 function isLongTest(file) {
-  return file.startsWith(path.join('test', 'oracle'));
+  return [path.join('test', 'oracle'), path.join('test', 'rooms', 'faults')].some((start) =>
+    file.startsWith(start),
+  );
 }
 
 function isPeerTest(file) {

@@ -5,6 +5,17 @@ import fc from 'fast-check';
 /** How many times as much is tried as in `npm test`. */
 const ROUNDS = Number(process.env.KURIR_TEST_ROUNDS ?? '1');
 
+/** Whether `npm run test:long` runs. */
+export const isLongRun = ROUNDS > 1;
+
+/** `KURIR_TEST_SEED`, or one of its own for each process. */
+export const seed = Number(process.env.KURIR_TEST_SEED ?? Date.now() % 0x7fffffff);
+
+/** How many cases are tried where usually there are so many. */
+export function casesOf({ usual, inLongRun = usual }: Omit<Tries, 'of'>): number {
+  return Math.ceil(isLongRun ? inLongRun * ROUNDS : usual);
+}
+
 export interface Tries {
   /** How many cases in `npm test`. */
   readonly usual: number;
@@ -21,16 +32,15 @@ export interface Tries {
 export async function tryOn<T>(
   t: TestContext,
   cases: fc.Arbitrary<T>,
-  { usual, inLongRun = usual, of }: Tries,
+  tries: Tries,
   property: (value: T) => void | Promise<void>,
 ): Promise<void> {
-  const seed = Number(process.env.KURIR_TEST_SEED ?? Date.now() % 0x7fffffff);
-  const numRuns = Math.ceil(ROUNDS > 1 ? inLongRun * ROUNDS : usual);
+  const numRuns = casesOf(tries);
   await fc.assert(
     fc.asyncProperty(cases, async (value) => {
       await property(value);
     }),
     { seed, numRuns },
   );
-  t.diagnostic(`seed ${seed}, ${numRuns} ${of}, 0 disagreements`);
+  t.diagnostic(`seed ${seed}, ${numRuns} ${tries.of}, 0 disagreements`);
 }

@@ -2,16 +2,16 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { TestAuthority } from '#test/harness/certificates.ts';
 import { freePort } from '#test/harness/free-port.ts';
+import { synapsePython } from '#test/harness/synapse-python.ts';
 
 const run = promisify(execFile);
 
-const SYNAPSE = 'matrix-synapse==1.163.2';
 const START_MS = 60_000;
 const STOP_MS = 20_000;
 export const SHARED_SECRET = 'synapse registration secret of a test';
@@ -31,7 +31,7 @@ export class Synapse {
   #child: ChildProcess | undefined;
 
   static async create({ folder, authority }: SynapseOptions): Promise<Synapse> {
-    const python = await installedPython();
+    const python = await synapsePython();
     const ports = { client: await freePort(), federation: await freePort() };
     const synapse = new Synapse({ folder, python, ports });
     await synapse.#configure(authority, ports);
@@ -196,35 +196,4 @@ function logConfig(filename: string): string {
     root: { level: 'INFO', handlers: ['file'] },
     disable_existing_loggers: false,
   });
-}
-
-/** The Python of an environment with Synapse in it, made at first use and kept beside the dependencies. */
-async function installedPython(): Promise<string> {
-  const root = path.resolve(import.meta.dirname, '../../node_modules/.cache/kurir-peers');
-  const folder = process.env.KURIR_TEST_SYNAPSE_VENV ?? path.join(root, 'synapse');
-  const python = path.join(folder, 'bin/python');
-  if (await hasSynapse(python)) return python;
-  await mkdir(path.dirname(folder), { recursive: true });
-  process.stderr.write(`Installing ${SYNAPSE} for the tests against it: this takes a minute or two, once.\n`);
-  try {
-    await run('python3', ['-m', 'venv', folder]);
-    await run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', SYNAPSE]);
-  } catch (cause) {
-    throw new Error(
-      'Synapse could not be installed. The tests need python3 with venv (Debian: apt-get install python3-venv) and a way to the Python package index.',
-      { cause },
-    );
-  }
-  return python;
-}
-
-async function hasSynapse(python: string): Promise<boolean> {
-  try {
-    await access(python);
-    await run(python, ['-c', 'import synapse.app.homeserver']);
-    return true;
-  } catch {
-    // Not installed, or an installation that was cut off: install it again.
-    return false;
-  }
 }

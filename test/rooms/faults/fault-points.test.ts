@@ -17,12 +17,12 @@ import type { Reader } from '#storage/database.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { withFaultPoints } from '#test/harness/faults.ts';
 import { openRooms } from '#test/harness/rooms.ts';
+import { isLongRun } from '#test/harness/rounds.ts';
 import { DEEDS, type Deed } from './deeds.ts';
 
 const FILES = ['kurir.db', 'kurir.db-wal'];
 /** Real deaths of each kind in `npm test`. */
 const KILLS = 1;
-const isLongRun = Number(process.env.KURIR_TEST_ROUNDS ?? '1') > 1;
 
 /** What a room is to anybody: not the positions kept in reserve, and nothing that nobody refers to. */
 const VISIBLE: readonly string[] = [
