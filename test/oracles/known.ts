@@ -57,7 +57,9 @@ export const KNOWN: readonly Known[] = [
       states.some((state) => state.get('m.room.join_rules', '') === undefined) ||
       [...events.values()].some(
         ({ type, content }) => type === 'm.room.join_rules' && typeof own(content, 'join_rule') !== 'string',
-      ),
+      ) ||
+      // Version 2.1 begins with an empty state: what an event does not name is not there, if the states agree on it.
+      [...events.values()].some((event) => event.type === 'm.room.member' && !namesJoinRules(event, events)),
   },
   createRefused('create-of-an-unknown-version', ['ruma'], 'The room version is not a recognised one'),
   createRefused('create-of-another-version', BOTH, 'The event was read as of another room version'),
@@ -81,12 +83,15 @@ export const KNOWN: readonly Known[] = [
   },
   {
     name: 'keys-of-an-odd-third-party-invite',
-    oracles: ['ruma'],
+    // Of keys that are no keys, Ruma takes none of the others; Synapse fails where it looks for them.
+    oracles: BOTH,
     ofVerdict: ({ event, state, ours }) => {
       const token = invitedBy(event.content);
       const invite = token === undefined ? undefined : state.get('m.room.third_party_invite', token);
       return ours === 'allowed' && invite !== undefined && hasOddKeys(invite.content);
     },
+    ofRoom: (room) =>
+      someEvent(room, ({ type, content }) => type === 'm.room.third_party_invite' && hasOddKeys(content)),
   },
   {
     name: 'third-party-invite-that-is-null',
@@ -208,4 +213,8 @@ function hasOddKeys(content: JsonObject): boolean {
   return (
     !Array.isArray(keys) || !keys.every((item: Json) => isObject(item) && typeof item.public_key === 'string')
   );
+}
+
+function namesJoinRules(event: Event, events: OurRoom['events']): boolean {
+  return event.authEvents.some((eventId) => events.get(eventId)?.type === 'm.room.join_rules');
 }
