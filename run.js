@@ -62,6 +62,8 @@ async function main([name = '', ...args]) {
       NODE_COMPILE_CACHE: path.join(root, 'node_modules/.cache/kurir'),
       // glibc gives back large blocks when they are free: else those of password hashes (19 MiB each) stay.
       MALLOC_MMAP_THRESHOLD_: '8388608',
+      // Each thread would get a heap of its own, and give little of it back: some 20 MB after signatures were verified.
+      MALLOC_ARENA_MAX: '2',
       ...command.env,
       ...process.env,
     },

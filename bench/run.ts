@@ -1,18 +1,31 @@
-/** `npm run bench -- NAME [--server kurir|synapse|both] [--seconds 15]`: one scenario, JSON on the last line. */
+/** `npm run bench -- NAME [--server kurir|synapse|both] [--seconds 15] [--size N]`: one scenario, JSON on the last line. */
 
 import { parseArgs } from 'node:util';
 import { coldStart } from '#bench/cold-start.ts';
 import { idle } from '#bench/idle.ts';
+import { joinLargeRoom } from '#bench/join-large-room.ts';
 import { calibrate } from '#bench/lib/calibration.ts';
-import type { Figures, Scenario } from '#bench/lib/scenario.ts';
+import type { Figures, Limit, Scenario, ScenarioOptions } from '#bench/lib/scenario.ts';
 import { round } from '#bench/lib/statistics.ts';
+import { longRoom } from '#bench/long-room.ts';
+import { persistScenario } from '#bench/persist.ts';
 import { sendLocal } from '#bench/send-local.ts';
 import { kurir } from '#bench/servers/kurir.ts';
 import type { ServerKind } from '#bench/servers/server.ts';
 import { synapse } from '#bench/servers/synapse.ts';
+import { stateGrowth } from '#bench/state-growth.ts';
 import { stateRes } from '#bench/state-res.ts';
 
-const scenarios: readonly Scenario[] = [sendLocal, stateRes, idle, coldStart];
+const scenarios: readonly Scenario[] = [
+  sendLocal,
+  persistScenario,
+  joinLargeRoom,
+  stateRes,
+  stateGrowth,
+  longRoom,
+  idle,
+  coldStart,
+];
 const servers = new Map<string, readonly ServerKind[]>([
   ['kurir', [kurir]],
   ['synapse', [synapse]],
@@ -24,27 +37,36 @@ const { values, positionals } = parseArgs({
   options: {
     server: { type: 'string', default: 'kurir' },
     seconds: { type: 'string', default: '15' },
+    size: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
 const scenario = scenarios.find(({ name }) => name === positionals[0]);
 const kinds = servers.get(values.server);
 const seconds = Number(values.seconds);
+const size = values.size === undefined ? undefined : Number(values.size);
 
-if (scenario === undefined || kinds === undefined || !(seconds > 0) || values.help) {
-  const list = scenarios.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`);
+if (
+  scenario === undefined ||
+  kinds === undefined ||
+  !(seconds > 0) ||
+  size === 0 ||
+  Number.isNaN(size) ||
+  values.help
+) {
+  const list = scenarios.map(({ name, about }) => `  ${name.padEnd(16)} ${about}`);
   console.log(
-    `npm run bench -- NAME [--server ${[...servers.keys()].join('|')}] [--seconds 15]\n${list.join('\n')}`,
+    `npm run bench -- NAME [--server ${[...servers.keys()].join('|')}] [--seconds 15] [--size N]\n${list.join('\n')}`,
   );
   process.exitCode = values.help ? 0 : 2;
 } else {
-  await measure(scenario, kinds, seconds);
+  await measure(scenario, scenario.ratios.length > 0 ? kinds : [kurir], { seconds, size });
 }
 
 async function measure(
-  { name, about, ratios, run }: Scenario,
+  { name, about, ratios, limits = {}, run }: Scenario,
   kinds: readonly ServerKind[],
-  seconds: number,
+  options: ScenarioOptions,
 ) {
   console.log(`${name}: ${about}`);
   const calibration = calibrate();
@@ -56,12 +78,40 @@ async function measure(
   const results: Record<string, Figures> = {};
   for (const kind of kinds) {
     await kind.prepare();
-    results[kind.name] = await run(kind, { seconds });
+    results[kind.name] = await run(kind, options);
   }
   const compared = ratioOf(ratios, results);
   for (const [figure, ratio] of Object.entries(compared))
     console.log(`  kurir / synapse, ${figure}: ${ratio}`);
-  console.log(JSON.stringify({ scenario: name, seconds, servers: results, ratios: compared, calibration }));
+  const held = heldLimits(limits, results.kurir ?? {});
+  for (const [figure, { value, atMost, verdict }] of Object.entries(held))
+    console.log(`  limit of ${figure}: ${value} of at most ${atMost}: ${verdict}`);
+  const { seconds } = options;
+  console.log(
+    JSON.stringify({
+      scenario: name,
+      seconds,
+      servers: results,
+      ratios: compared,
+      limits: held,
+      calibration,
+    }),
+  );
+}
+
+interface Held extends Limit {
+  readonly value: number;
+  readonly verdict: 'ok' | 'over';
+}
+
+/** The limits of those figures that were measured. */
+function heldLimits(limits: Readonly<Record<string, Limit>>, figures: Figures): Record<string, Held> {
+  const held: Record<string, Held> = {};
+  for (const [name, { atMost }] of Object.entries(limits)) {
+    const value = figures[name];
+    if (typeof value === 'number') held[name] = { value, atMost, verdict: value <= atMost ? 'ok' : 'over' };
+  }
+  return held;
 }
 
 function ratioOf(names: readonly string[], results: Readonly<Record<string, Figures>>): Figures {

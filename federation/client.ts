@@ -6,6 +6,7 @@ import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { KeyId, ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
+import { type Consume, ConsumerFailed, collect, consumeUpTo } from './answer-body.ts';
 import type { Backoff } from './backoff.ts';
 import type { Dialer } from './dial.ts';
 import type { Destination, ServerResolver } from './resolve.ts';
@@ -25,6 +26,8 @@ export interface FederationRequest {
   /** The largest answer that is read; 16 MiB unless given. */
   readonly maxBytes?: number;
   readonly signal?: AbortSignal;
+  /** Nothing more will be asked soon: the connection is closed after the answer. */
+  readonly lone?: boolean;
   /** Without the `Authorization` header. */
   readonly unsigned?: boolean;
   /**
@@ -70,6 +73,11 @@ export type FederationAnswer =
   | { readonly kind: 'ok'; readonly status: number; readonly bytes: Buffer }
   | FederationFailure;
 
+/** As `FederationAnswer`, with what was made of the body. */
+export type FederationStreamed<T> =
+  | { readonly kind: 'ok'; readonly status: number; readonly value: T }
+  | FederationFailure;
+
 export interface FederationClientOptions {
   readonly serverName: ServerName;
   readonly keyPair: { readonly keyId: KeyId; sign(text: string): string };
@@ -112,6 +120,19 @@ export class FederationClient {
 
   /** Sends a request and reads the whole answer. Never rejects for what the network or the peer does. */
   async request(request: FederationRequest): Promise<FederationAnswer> {
+    const answer = await this.stream(request, collect);
+    return answer.kind === 'ok' ? { kind: 'ok', status: answer.status, bytes: answer.value } : answer;
+  }
+
+  /**
+   * Sends a request and hands its answer's body on while it arrives, as fast as `consume` takes it; the time limit is
+   * for both. Where the answer breaks off, or is too large, `consume` sees its body fail and should let that error
+   * pass. Rejects only with what `consume` throws of its own.
+   */
+  async stream<T>(
+    request: FederationRequest,
+    consume: (body: AsyncIterable<Buffer>) => Promise<T>,
+  ): Promise<FederationStreamed<T>> {
     const { server, backoff = 'obey' } = request;
     if (server === this.#options.serverName) return failure('invalid_server', 'this is our own server name');
     if (backoff === 'obey') {
@@ -119,7 +140,7 @@ export class FederationClient {
       if (retryAfterMs > 0)
         return { ...failure('backoff', 'the server did not answer lately'), retryAfterMs };
     }
-    const answer = await this.#attempt(request);
+    const answer = await this.#attempt(request, consume);
     if (backoff !== 'caller') await this.#note(server, answer);
     return answer;
   }
@@ -129,26 +150,35 @@ export class FederationClient {
     await Promise.all([...this.#open].map((pool) => pool.destroy()));
   }
 
-  async #attempt(request: FederationRequest): Promise<FederationAnswer> {
+  async #attempt<T>(request: FederationRequest, consume: Consume<T>): Promise<FederationStreamed<T>> {
     const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     using limit = new TimeLimit(timeoutMs, [this.#disposed.signal, request.signal]);
     try {
       const destination = await limit.race(this.#options.resolver.resolve(request.server));
       if (destination === undefined) return failure('invalid_server', 'not a server name');
       const pool = await this.#poolOf(request.server, destination);
-      return await this.#send(pool, request, { destination, signal: limit.signal });
+      return await this.#send(pool, request, { destination, signal: limit.signal, consume });
     } catch (error) {
+      if (error instanceof ConsumerFailed) throw error.cause;
       if (limit.isOver) return failure('timeout', 'no answer in time');
       if (limit.signal.aborted) return failure('aborted', 'the request was given up');
       return failure('unreachable', messageOf(error));
     }
   }
 
-  async #send(
+  async #send<T>(
     pool: Pool,
     request: FederationRequest,
-    { destination, signal }: { destination: Destination; signal: AbortSignal },
-  ): Promise<FederationAnswer> {
+    {
+      destination,
+      signal,
+      consume,
+    }: {
+      readonly destination: Destination;
+      readonly signal: AbortSignal;
+      readonly consume: Consume<T>;
+    },
+  ): Promise<FederationStreamed<T>> {
     const path = `${request.path}${queryOf(request.query)}`;
     const content = typeof request.body === 'object' ? encodeCanonical(request.body) : request.body;
     const options = {
@@ -162,6 +192,7 @@ export class FederationClient {
         ...(request.unsigned !== true && { authorization: this.#authorization(request, path, content) }),
       },
       body: content ?? null,
+      reset: request.lone === true,
       // The limit of the whole request holds for its parts.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -169,16 +200,14 @@ export class FederationClient {
     };
     const response = await retriedOnce(() => pool.request(options), signal);
     const { statusCode: status, headers } = response;
-    const isOk = status >= 200 && status < 300;
-    const bytes = await readUpTo(
-      response.body,
-      isOk ? (request.maxBytes ?? DEFAULT_MAX_BYTES) : MAX_REFUSAL_BYTES,
-    );
-    if (isOk)
-      return bytes === undefined
-        ? failure('too_large', 'the answer is too large')
-        : { kind: 'ok', status, bytes };
-    return refusalOf(status, bytes, headers['retry-after']);
+    if (status < 200 || status >= 300) {
+      const refusal = await consumeUpTo(response.body, MAX_REFUSAL_BYTES, collect);
+      return refusalOf(status, refusal?.value, headers['retry-after']);
+    }
+    const taken = await consumeUpTo(response.body, request.maxBytes ?? DEFAULT_MAX_BYTES, consume);
+    return taken === undefined
+      ? failure('too_large', 'the answer is too large')
+      : { kind: 'ok', status, value: taken.value };
   }
 
   /** https://spec.matrix.org/v1.19/server-server-api/#request-authentication: the keys in canonical order. */
@@ -228,7 +257,7 @@ export class FederationClient {
       );
   }
 
-  async #note(server: ServerName, answer: FederationAnswer): Promise<void> {
+  async #note(server: ServerName, answer: FederationStreamed<unknown>): Promise<void> {
     const { backoff } = this.#options;
     if (answer.kind === 'ok') {
       await backoff.succeeded(server);
@@ -267,23 +296,6 @@ async function retriedOnce<T>(attempt: () => Promise<T>, signal: AbortSignal): P
     if (!isCutOff || signal.aborted) throw error;
     return attempt();
   }
-}
-
-/** The whole body; undefined, with the connection closed, where it is longer than `maxBytes`. */
-async function readUpTo(
-  body: AsyncIterable<unknown> & { destroy(): unknown },
-  maxBytes: number,
-): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    if (!Buffer.isBuffer(chunk)) continue;
-    length += chunk.length;
-    // Leaving the loop destroys the body, and with it the connection.
-    if (length > maxBytes) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length);
 }
 
 function refusalOf(status: number, bytes: Buffer | undefined, retryAfter: unknown): FederationFailure {

@@ -1,10 +1,9 @@
 /** Reading what other servers answer. */
 
 import { isUtf8 } from 'node:buffer';
-import { encodeCanonical, parseLoose, RELAYED_MAX_DEPTH, splitArrayAt } from '#keys/canonical-json.ts';
-import { type EventId, isEventId, isServerName, type ServerName } from '#keys/ids.ts';
-import { isObject, type Json, type JsonObject } from '#keys/json.ts';
-import { membersOf } from '#keys/json-scan.ts';
+import { parseLoose, RELAYED_MAX_DEPTH, splitArrayAt } from '#keys/canonical-json.ts';
+import { type EventId, isEventId } from '#keys/ids.ts';
+import { isObject, type JsonObject } from '#keys/json.ts';
 import { type FederationAnswer, type FederationFailure, failure } from './client.ts';
 
 /** What an endpoint of another server gave, or why it gave nothing. */
@@ -16,14 +15,6 @@ export interface RoomStateTexts {
   readonly authChain: readonly string[];
 }
 
-export interface SendJoinAnswer extends RoomStateTexts {
-  /** The join event, signed by the resident server too where the room is restricted; undefined where not sent. */
-  readonly event: string | undefined;
-  readonly membersOmitted: boolean;
-  readonly serversInRoom: readonly ServerName[];
-}
-
-const MAX_SERVERS = 10_000;
 export const MAX_STATE_EVENTS = 250_000;
 const MAX_NODES = 2_000_000;
 
@@ -74,24 +65,8 @@ export function stateTexts(text: string, key: 'state' | 'pdus'): RoomStateTexts 
   return state.length + authChain.length > MAX_STATE_EVENTS ? undefined : { state, authChain };
 }
 
-/** The answer to send_join; undefined where its shape is wrong. */
-export function joinAnswerOf(text: string): SendJoinAnswer | undefined {
-  const texts = stateTexts(text, 'state');
-  if (texts === undefined) return undefined;
-  const event = memberOf(text, 'event');
-  return {
-    ...texts,
-    event: isObject(event) ? encodeCanonical(event) : undefined,
-    membersOmitted: memberOf(text, 'members_omitted') === true,
-    serversInRoom: (splitArrayAt(text, 'servers_in_room') ?? [])
-      .slice(0, MAX_SERVERS)
-      .map((item): unknown => JSON.parse(item))
-      .filter(isServerName),
-  };
-}
-
 /** What the first version of a membership endpoint answers with: "an array of two items, 200 and an object". */
-export function secondOf(text: string): string | undefined {
+function secondOf(text: string): string | undefined {
   return splitArrayAt(`{"pair":${text}}`, 'pair')?.[1];
 }
 
@@ -99,17 +74,6 @@ export function secondOf(text: string): string | undefined {
 export function isUnrecognized({ status, errcode }: FederationFailure): boolean {
   if (errcode !== undefined) return errcode === 'M_UNRECOGNIZED';
   return status === 404 || status === 405;
-}
-
-/** One member of a large answer, without parsing the others. */
-export function memberOf(text: string, key: string): Json | undefined {
-  let value: Json | undefined;
-  for (const [name, start, end] of membersOf(text)) {
-    if (name !== key) continue;
-    const parsed = parseLoose(text.slice(start, end));
-    value = parsed.kind === 'ok' ? parsed.value : undefined;
-  }
-  return value;
 }
 
 /** The event ids among the items; undefined where there are too many. */

@@ -103,7 +103,10 @@ async function isSignedBy(document: JsonObject, signer: ServerKeys): Promise<boo
   return false;
 }
 
-/** The key ring has a back-off of its own, and a server that has just called us is up. */
+/**
+ * The key ring has a back-off of its own, and a server that has just called us is up. Its keys are fetched once: for
+ * the members of a large room from hundreds of servers, whose connections would be kept for nothing.
+ */
 async function requestObject(
   client: FederationClient,
   request: FederationRequest,
@@ -113,6 +116,7 @@ async function requestObject(
     maxBytes: MAX_BYTES,
     ...request,
     unsigned: true,
+    lone: true,
     backoff: 'ignore',
     timeoutMs: TIMEOUT_MS,
     ...(signal !== undefined && { signal }),

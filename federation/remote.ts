@@ -18,23 +18,22 @@ import {
   type UserId,
 } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
-import type { FederationClient, FederationRequest } from './client.ts';
+import type { FederationClient, FederationRequest, FederationStreamed } from './client.ts';
+import { readJoinedState, type SendJoinAnswer, type TakeStateEvents } from './joined-state.ts';
 import {
   eventIdsOf,
   isUnrecognized,
-  joinAnswerOf,
   MAX_STATE_EVENTS,
   type Remote,
   type RoomStateTexts,
   read,
   readObject,
   readSecond,
-  type SendJoinAnswer,
-  secondOf,
   stateTexts,
 } from './remote-answer.ts';
 
-export type { Remote, RoomStateTexts, SendJoinAnswer } from './remote-answer.ts';
+export type { SendJoinAnswer } from './joined-state.ts';
+export type { Remote, RoomStateTexts } from './remote-answer.ts';
 
 export interface RemoteOptions {
   readonly signal?: AbortSignal;
@@ -77,20 +76,29 @@ export function makeJoin(
   return template(ctx, { server, method: 'GET', path, query, ...WAITED_FOR, ...options });
 }
 
-/** `PUT v2/send_join`, with our signed join event; v1 where the server has no v2. */
+/**
+ * `PUT v2/send_join`, with our signed join event; v1 where the server has no v2. The events of the state and the auth chains are handed to `take` a
+ * few at a time, in the order in which they come; what has been taken counts only if the answer is good to its end.
+ */
 export async function sendJoin(
   ctx: RemoteContext,
   server: ServerName,
   join: { roomId: RoomId; eventId: EventId; pdu: JsonObject },
-  options: RemoteOptions = {},
+  { take, ...options }: RemoteOptions & { readonly take: TakeStateEvents },
 ): Promise<Remote<SendJoinAnswer>> {
   const request = { server, method: 'PUT', body: join.pdu, ...WAITED_FOR, ...stateLimits(options) } as const;
   const path = `send_join/${encode(join.roomId)}/${encode(join.eventId)}`;
   const query = { omit_members: 'false' };
-  const answer = await ctx.client.request({ ...request, path: `${FEDERATION}/v2/${path}`, query });
-  if (answer.kind === 'ok' || !isUnrecognized(answer)) return read(answer, joinAnswerOf);
-  return read(await ctx.client.request({ ...request, path: `${FEDERATION}/v1/${path}` }), (text) =>
-    joinAnswerOf(secondOf(text) ?? '{}'),
+  const read = (answer: FederationStreamed<Remote<SendJoinAnswer>>) =>
+    answer.kind === 'failed' ? answer : answer.value;
+  const answer = await ctx.client.stream({ ...request, path: `${FEDERATION}/v2/${path}`, query }, (body) =>
+    readJoinedState(body, { take, isPair: false }),
+  );
+  if (answer.kind === 'ok' || !isUnrecognized(answer)) return read(answer);
+  return read(
+    await ctx.client.stream({ ...request, path: `${FEDERATION}/v1/${path}` }, (body) =>
+      readJoinedState(body, { take, isPair: true }),
+    ),
   );
 }
 

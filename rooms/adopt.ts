@@ -1,23 +1,36 @@
-/** A room that another server lets us into: its state, its auth chains, and the join of our user. */
+/**
+ * A room that another server lets us into: its state, its auth chains, and the join of our user.
+ *
+ * 1. The events are judged by their auth events; those that do not stand are left out, without harm to the others.
+ * 2. The join is judged by the state; if it does not stand, nothing is written.
+ * 3. The events are written as outliers, and with them, where the room is new to us, its current state and the members
+ *    of other servers: in portions, so that others get their turn. All this is to be seen only in rooms that we are in.
+ * 4. The state is written as a trie, in portions too: nothing refers to it yet.
+ * 5. The join gets its place, and with it the room appears whole, in one transaction.
+ */
 
 import type { EventId } from '#keys/ids.ts';
-import * as events from '#storage/events.ts';
-import type { StateGroup } from '#storage/state-groups.ts';
-import { nidsOf } from '#storage/state-keys.ts';
-import { authStateOf, checkStateDependent } from './auth/check.ts';
+import * as currentState from '#storage/current-state.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as rooms from '#storage/rooms.ts';
+import { apply, inParts, load, type StateGroup } from '#storage/state-groups.ts';
+import { checkStateDependent } from './auth/check.ts';
+import { authEventKeys } from './auth/select.ts';
 import { closedBecause } from './closed-room.ts';
 import type { RoomsContext } from './context.ts';
-import { type Event, splitStateMapKey, stateMapKey } from './event.ts';
-import { type Judged, judge, judgeTold } from './judge-told.ts';
+import { type Event, stateMapKey } from './event.ts';
+import { authEventsOfOne, type Judged, judge, judgeTold } from './judge-told.ts';
 import { loadEvents } from './load.ts';
-import { groupOf, newEvent, persist } from './persist.ts';
-import { restore } from './provisional.ts';
+import { persist } from './persist.ts';
 import { receiveLocked } from './receive.ts';
 import { pendingRedactionOf } from './redaction.ts';
-import { groupRef, refTo, type StateRef } from './resolve-state.ts';
+import { groupRef } from './resolve-state.ts';
 import { isInRoom, makeKnown, type Room } from './room.ts';
+import type { RoomHead } from './room-cache.ts';
 import { headOf } from './room-head.ts';
-import { isPlaced, type StoredEvent } from './stored-event.ts';
+import { type StateNumbers, type StoredTold, storeTold } from './store-told.ts';
+import { isPlaced } from './stored-event.ts';
+import type { ToldState } from './told-state.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import type { RoomVersionRules } from './versions.ts';
 
@@ -25,24 +38,21 @@ export interface Adoption {
   readonly rules: RoomVersionRules;
   /** The join of our user, as the resident server accepted it. */
   readonly join: VerifiedEvent;
-  /** The state of the room before the join. */
-  readonly state: readonly VerifiedEvent[];
-  /** The auth chains of the state and the join; events of the state need not be repeated. */
-  readonly authChain: readonly VerifiedEvent[];
+  /** The state of the room before the join, and the auth chains of the state and the join. */
+  readonly told: ToldState;
 }
 
 export type Adopted =
   | { readonly kind: 'joined'; readonly position: number }
   | { readonly kind: 'refused'; readonly reason: string };
 
-/** How many rows to write before other writes, and requests, get a turn. */
-const ROWS_AT_ONCE = 250;
+/** How many keys of a state to write before other writes, and requests, get a turn. */
+const KEYS_AT_ONCE = 1_000;
 const ATTEMPTS = 5;
 
 /**
- * Takes a room over from `send_join`. Events that do not stand by their auth events are left out, without harm to
- * the others; refused is only a join that the rest does not allow. The room appears whole, in one transaction;
- * until then there are only events that nothing refers to.
+ * Takes a room over from `send_join`. Refused is only a join that the rest does not allow. Until the room appears there
+ * are only events that nothing refers to, and rows that nobody sees.
  *
  * Where our server is in the room already, the join is received as any other event.
  */
@@ -50,100 +60,143 @@ export function adoptRoom(ctx: RoomsContext, adoption: Adoption): Promise<Adopte
   return ctx.roomLocks.run(adoption.join.roomId, () => adopt(ctx, adoption));
 }
 
-async function adopt(ctx: RoomsContext, { rules, join, state, authChain }: Adoption): Promise<Adopted> {
+/** Removes what a join has left that ended with the process. Before anybody joins a room. */
+export async function forgetUnfinishedJoins(ctx: RoomsContext): Promise<void> {
+  // One after the other: each is a write of its own.
+  for (const roomNid of await rooms.begun(ctx.db)) await forgetBegun(ctx, roomNid);
+}
+
+async function adopt(ctx: RoomsContext, { rules, join, told }: Adoption): Promise<Adopted> {
   // Asked under the lock: it may have begun since the join was sent.
   const closed = await closedBecause(ctx, join.roomId);
   if (closed !== undefined) return { kind: 'refused', reason: closed };
-  const judged = await judgeTold(ctx, join.roomId, [...authChain, ...state]);
-  const before = stateOf(state, judged);
-  const reason = refusal(join, judged, before);
+  const judged = await judgeTold(ctx, join.roomId, told);
+  const state = stateOf(told, judged, join);
+  const reason = await refusal(ctx, { join, told, judged, state });
   if (reason !== undefined) return { kind: 'refused', reason };
   logRejected(ctx, join, judged);
   const room = await makeKnown(ctx, join.roomId, rules);
   if (room === undefined) return { kind: 'refused', reason: 'The room is known by another room version' };
-  await storeOutliers(ctx, room, judged.accepted);
-  const stateIds = new Map([...before].map(([key, event]) => [key, event.eventId]));
-  if (await isInRoom(ctx, room)) return joinFromInside(ctx, room, join, [...stateIds.values()]);
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const position = await placeJoin(ctx, room, join, { stateIds, events: judged.accepted });
-    if (position !== undefined) return { kind: 'joined', position };
-  }
-  throw new Error(`the room was written by others ${ATTEMPTS} times while it was joined`);
+  const from = { join, told, accepted: judged.accepted, state };
+  if (await isInRoom(ctx, room)) return joinFromInside(ctx, room, from);
+  const head = await headOf(ctx, room.roomNid);
+  return head.stateGroup === 0 ? arrive(ctx, room, from) : comeBack(ctx, room, from);
 }
 
-/** The state by its keys. Of two events with the same key the first counts: there should not be a second. */
-function stateOf(state: readonly VerifiedEvent[], judged: Judged): Map<string, Event> {
-  const map = new Map<string, Event>();
-  for (const { eventId } of state) {
-    const event = judged.byId.get(eventId);
-    if (event === undefined || event === 'rejected' || event.stateKey === undefined) continue;
-    const key = stateMapKey(event.type, event.stateKey);
-    if (!map.has(key)) map.set(key, event);
+/** What is to be written. */
+interface Told {
+  readonly join: VerifiedEvent;
+  readonly told: ToldState;
+  readonly accepted: Iterable<number>;
+  readonly state: StateNumbers;
+}
+
+/**
+ * The state before the join, which some servers tell with the join in it. Of two events with the same key the first
+ * counts: there should not be a second.
+ */
+function stateOf(told: ToldState, judged: Judged, join: Event): StateNumbers {
+  const ofJoin = told.find(join.eventId);
+  const state = new Int32Array(told.keys).fill(-1);
+  for (const { event, key } of told.state()) {
+    if (event === ofJoin || !judged.isAccepted(event)) continue;
+    if (state[key] === -1) state[key] = event;
   }
-  return map;
+  return state;
 }
 
 /** Why the join cannot be: by its auth events, or by the state before it. */
-function refusal(join: Event, judged: Judged, state: ReadonlyMap<string, Event>): string | undefined {
-  if (!state.has(stateMapKey('m.room.create', ''))) return 'The state has no valid create event';
-  const refused = judge(join, judged.byId) ?? checkStateDependent(join, authStateOf(state.values()));
+async function refusal(
+  ctx: RoomsContext,
+  of: {
+    readonly join: Event;
+    readonly told: ToldState;
+    readonly judged: Judged;
+    readonly state: StateNumbers;
+  },
+): Promise<string | undefined> {
+  const { join, told, judged, state } = of;
+  const keys = [{ type: 'm.room.create', stateKey: '' }, ...authEventKeys(join, join.rules)];
+  const numbers = keys.map(({ type, stateKey }) => {
+    const key = told.keyNumber(type, stateKey);
+    return key === undefined ? -1 : (state[key] ?? -1);
+  });
+  if (numbers[0] === -1) return 'The state has no valid create event';
+  const events = await told.read(numbers.filter((number) => number !== -1));
+  const byKey = new Map(events.map((event) => [stateMapKey(event.type, event.stateKey ?? ''), event]));
+  const before = { get: (type: string, stateKey: string) => byKey.get(stateMapKey(type, stateKey)) };
+  const refused =
+    judge(join, await authEventsOfOne(ctx, told, judged, join)) ?? checkStateDependent(join, before);
   return refused?.reason;
 }
 
-/** In portions: nothing refers to these events yet, so that it is no harm if the join ends here. */
-async function storeOutliers(
-  ctx: RoomsContext,
-  room: Room,
-  accepted: readonly VerifiedEvent[],
-): Promise<void> {
-  const stored = await loadEvents(
-    ctx,
-    accepted.map((event) => event.eventId),
-  );
-  await restoreRejected(ctx, [...stored.values()]);
-  const missing = accepted.filter((event) => !stored.has(event.eventId));
-  const receivedTs = ctx.clock.now();
-  for (let from = 0; from < missing.length; from += ROWS_AT_ONCE) {
-    const rows = missing.slice(from, from + ROWS_AT_ONCE).map((event) =>
-      newEvent(room, event, {
-        position: undefined,
-        status: 'outlier',
-        reason: undefined,
-        stateBefore: undefined,
-        stateAfter: undefined,
-        redactedBy: undefined,
-        txn: undefined,
-        receivedTs,
-      }),
-    );
-    await ctx.db.write('rooms.storeOutliers', (tx) => events.insertOutliers(tx, rows));
+/** The room is new to us. */
+async function arrive(ctx: RoomsContext, room: Room, from: Told): Promise<Adopted> {
+  await forgetBegun(ctx, room.roomNid);
+  try {
+    const stored = await storeTold(ctx, room, { ...from, withCurrentState: true });
+    const stateBefore = await storeState(ctx, 0, stored.state);
+    const position = await placed(ctx, room, { join: from.join, stateBefore, arrives: stored });
+    return { kind: 'joined', position };
+  } catch (error) {
+    await forgetBegun(ctx, room.roomNid);
+    throw error;
   }
 }
 
-/** What we had rejected by the state that we knew in an earlier stay counts again: it is in the state told now. */
-async function restoreRejected(ctx: RoomsContext, stored: readonly StoredEvent[]): Promise<void> {
-  const nids = stored.filter(({ status }) => status === 'rejected').map(({ nid }) => nid);
-  if (nids.length === 0) return;
-  await ctx.db.write('rooms.restoreRejected', (tx) => restore(tx, nids));
-  for (const nid of nids) ctx.rooms.dropEvent(nid);
+/** We were in the room before: its current state is one that others may see, until it is another. */
+async function comeBack(ctx: RoomsContext, room: Room, from: Told): Promise<Adopted> {
+  const { state } = await storeTold(ctx, room, { ...from, withCurrentState: false });
+  const { stateGroup } = await headOf(ctx, room.roomNid);
+  const before = await load(ctx.db, stateGroup);
+  const changes = new Map<number, number | undefined>();
+  for (const [key, nid] of state) if (before.get(key) !== nid) changes.set(key, nid);
+  for (const key of before.keys()) if (!state.has(key)) changes.set(key, undefined);
+  const stateBefore = await storeState(ctx, stateGroup, changes);
+  const position = await placed(ctx, room, { join: from.join, stateBefore, arrives: undefined });
+  return { kind: 'joined', position };
+}
+
+async function storeState(
+  ctx: RoomsContext,
+  base: StateGroup,
+  changes: ReadonlyMap<number, number | undefined>,
+): Promise<StateGroup> {
+  let group = base;
+  for (const part of inParts(changes, KEYS_AT_ONCE)) {
+    const from = group;
+    // Part by part, so that other writes get a turn.
+    group = await ctx.db.write('rooms.storeState', (tx) => apply(tx, from, part));
+  }
+  return group;
+}
+
+interface Placing {
+  readonly join: VerifiedEvent;
+  readonly stateBefore: StateGroup;
+  /** For a room whose state is in the tables already. */
+  readonly arrives: StoredTold | undefined;
+}
+
+/** The position of the join. */
+async function placed(ctx: RoomsContext, room: Room, placing: Placing): Promise<number> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const position = await placeJoin(ctx, room, placing);
+    if (position !== undefined) return position;
+  }
+  throw new Error(`the room was written by others ${ATTEMPTS} times while it was joined`);
 }
 
 /** Undefined where another writer was faster. */
 async function placeJoin(
   ctx: RoomsContext,
   room: Room,
-  join: VerifiedEvent,
-  told: { readonly stateIds: ReadonlyMap<string, EventId>; readonly events: readonly VerifiedEvent[] },
+  { join, stateBefore, arrives }: Placing,
 ): Promise<number | undefined> {
-  const head = await headOf(ctx, room.roomNid);
+  const known = await headOf(ctx, room.roomNid);
   const cited = await loadEvents(ctx, [join.eventId, ...join.prevEvents]);
-  const stateBefore = await storeState(ctx, await refTo(ctx, head.stateGroup, told.stateIds));
-  const nids = await events.nidsOf(ctx.db, told.stateIds.values());
-  const inMemory = new Map<number, Event>();
-  for (const event of told.events) {
-    const nid = nids.get(event.eventId);
-    if (nid !== undefined) inMemory.set(nid, event);
-  }
+  // What the tables hold already is what the room's row will say.
+  const head: RoomHead = arrives === undefined ? known : { ...known, stateGroup: stateBefore };
   const persisted = await persist(ctx, room, {
     head,
     placements: [
@@ -165,28 +218,25 @@ async function placeJoin(
       removed: [],
     },
     currentState: 'last',
-    arrives: { inMemory },
+    arrives: { ourMembers: arrives?.ourMembers ?? [] },
   });
   return persisted.kind === 'conflict' ? undefined : persisted.events[0]?.position;
 }
 
-/** The group of the state. In portions too, as far as it goes: nothing refers to it yet. */
-async function storeState(ctx: RoomsContext, state: StateRef): Promise<StateGroup> {
-  const keys = [...state.changes.keys()].map(splitStateMapKey);
-  for (let from = 0; from < keys.length; from += ROWS_AT_ONCE) {
-    const portion = keys.slice(from, from + ROWS_AT_ONCE);
-    await ctx.db.write('rooms.storeStateKeys', (tx) => nidsOf(tx, portion));
-  }
-  return ctx.db.write('rooms.storeState', (tx) => groupOf(tx, state));
+async function forgetBegun(ctx: RoomsContext, roomNid: number): Promise<void> {
+  await ctx.db.write('rooms.forgetBegun', async (tx) => {
+    await currentState.clear(tx, roomNid);
+    await memberships.clearOthers(tx, roomNid, ctx.serverName);
+  });
+  ctx.rooms.dropJoinedServers(roomNid);
 }
 
 /** Another of our users was faster: the room is ours to follow already. */
-async function joinFromInside(
-  ctx: RoomsContext,
-  room: Room,
-  join: VerifiedEvent,
-  stateBefore: readonly EventId[],
-): Promise<Adopted> {
+async function joinFromInside(ctx: RoomsContext, room: Room, from: Told): Promise<Adopted> {
+  const { join, told } = from;
+  await storeTold(ctx, room, { ...from, withCurrentState: false });
+  const stateBefore: EventId[] = [];
+  for (const number of from.state) if (number !== -1) stateBefore.push(told.idOf(number));
   const received = await receiveLocked(ctx, room, join, { as: 'live', stateBefore });
   if (received.kind === 'missing')
     return { kind: 'refused', reason: 'The join cites events that are not known' };
@@ -196,11 +246,10 @@ async function joinFromInside(
 }
 
 /** One line for a join, whatever its size. */
-function logRejected(ctx: RoomsContext, join: Event, { rejected }: Judged): void {
-  if (rejected.size === 0) return;
-  const [first] = rejected;
+function logRejected(ctx: RoomsContext, join: Event, { rejected, firstRejected }: Judged): void {
+  if (firstRejected === undefined) return;
   ctx.log.warn(
-    { roomId: join.roomId, events: rejected.size, eventId: first?.[0], reason: first?.[1] },
+    { roomId: join.roomId, events: rejected, ...firstRejected },
     'events of the state of a joined room were rejected',
   );
 }

@@ -2,59 +2,226 @@
 
 import { setImmediate } from 'node:timers/promises';
 import type { EventId } from '#keys/ids.ts';
+import { GrowingNumbers } from '#storage/growing-numbers.ts';
+import { Lru } from '#storage/lru.ts';
 import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
 import { createEventIdOf, referenceHash } from './hashes.ts';
 import { loadEvents } from './load.ts';
 import type { StoredEvent } from './stored-event.ts';
+import type { ToldState } from './told-state.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 
 export interface Judged {
-  /** Each after those that authorise it. */
-  readonly accepted: readonly VerifiedEvent[];
-  readonly rejected: ReadonlyMap<EventId, string>;
-  /** Told and stored events by id, or `rejected`. Where two have one id, the stored one. */
-  readonly byId: ReadonlyMap<EventId, Event | 'rejected'>;
+  /** The numbers of those accepted, each after those that authorise it. */
+  readonly accepted: Iterable<number>;
+  /** How many are rejected, and the first of them. */
+  readonly rejected: number;
+  readonly firstRejected: { readonly eventId: EventId; readonly reason: string } | undefined;
+  isAccepted(number: number): boolean;
 }
 
+/** What an event may cite, by id. */
+export interface AuthEvents {
+  get(eventId: EventId): Event | 'rejected' | undefined;
+}
+
+const ACCEPTED = 1;
+const REJECTED = 2;
+
 /** How many to judge before others get a turn: a few milliseconds of work. */
-const AT_ONCE = 250;
+const AT_ONCE = 32;
+/** Of these the text is in memory: most events cite the same few, or one just before them. */
+const RECENT_EVENTS = 500;
+const RECENT_LENGTH = 2 * 1024 * 1024;
 
 /**
  * Judges events of one room by their auth events, which are among them or stored. One that fails takes those with
  * it that it authorises, and nothing else.
  */
-export async function judgeTold(
-  ctx: RoomsContext,
-  roomId: string,
-  told: readonly VerifiedEvent[],
-): Promise<Judged> {
-  const unique = new Map(told.map((event) => [event.eventId, event]));
-  const byId = await storedAuthEvents(ctx, unique);
-  const taken = await takenIds(ctx, unique);
-  const accepted: VerifiedEvent[] = [];
-  const rejected = new Map<EventId, string>();
-  for (const [index, event] of inAuthOrder(unique).entries()) {
-    if (index % AT_ONCE === AT_ONCE - 1) await setImmediate();
-    const other = taken.get(event.eventId);
-    if (other !== undefined && other.event.roomId === roomId) {
-      byId.set(event.eventId, other.status === 'rejected' ? 'rejected' : other.event);
-      continue;
+export async function judgeTold(ctx: RoomsContext, roomId: string, told: ToldState): Promise<Judged> {
+  const accepted = new GrowingNumbers();
+  const verdicts = new Uint8Array(told.size);
+  let rejected = 0;
+  let firstRejected: Judged['firstRejected'];
+  const recent = new Citable(told);
+  for (const numbers of portions(inAuthOrderOf(told), AT_ONCE)) {
+    await setImmediate();
+    const events = await told.read(numbers);
+    const citable = await authEventsOf(ctx, told, { events, recent, verdicts });
+    const taken = await takenIds(ctx, events);
+    for (const [index, event] of events.entries()) {
+      const number = numbers[index] ?? 0;
+      const other = taken.get(event.eventId);
+      if (other !== undefined && other.event.roomId === roomId) {
+        told.replace(number, other.event);
+        const stands = other.status !== 'rejected';
+        verdicts[number] = stands ? ACCEPTED : REJECTED;
+        citable.add(other.event, stands);
+        recent.judged(number, other.event);
+        if (stands) accepted.push(number);
+        continue;
+      }
+      const isHere = event.roomId === roomId && other === undefined;
+      const reason = isHere ? judge(event, citable)?.reason : 'The event is of another room';
+      verdicts[number] = reason === undefined ? ACCEPTED : REJECTED;
+      recent.judged(number, event);
+      citable.add(event, reason === undefined);
+      if (reason === undefined) {
+        accepted.push(number);
+      } else {
+        rejected += 1;
+        firstRejected ??= { eventId: event.eventId, reason };
+      }
     }
-    const isHere = event.roomId === roomId && other === undefined;
-    const reason = isHere ? judge(event, byId)?.reason : 'The event is of another room';
-    byId.set(event.eventId, reason === undefined ? event : 'rejected');
-    if (reason === undefined) accepted.push(event);
-    else rejected.set(event.eventId, reason);
   }
-  return { accepted, rejected, byId };
+  return { accepted, rejected, firstRejected, isAccepted: (number) => verdicts[number] === ACCEPTED };
+}
+
+/**
+ * v1, v2: servers choose the ids of their events, so that two events may have the same one. The first that came
+ * here counts: the stored events that have the id of another that is told.
+ */
+async function takenIds(
+  ctx: RoomsContext,
+  told: readonly Event[],
+): Promise<ReadonlyMap<EventId, StoredEvent>> {
+  const taken = new Map<EventId, StoredEvent>();
+  if (told[0]?.rules.eventIds !== 'chosen') return taken;
+  const stored = await loadEvents(
+    ctx,
+    told.map(({ eventId }) => eventId),
+  );
+  for (const event of told) {
+    const other = stored.get(event.eventId);
+    if (other !== undefined && !isSameEvent(other.event, event)) taken.set(event.eventId, other);
+  }
+  return taken;
+}
+
+/** Redacted or not: the reference hash is that of the redacted form. */
+function isSameEvent(a: Event, b: Event): boolean {
+  if (a.roomId !== b.roomId || a.rules !== b.rules) return false;
+  return referenceHash(a.pdu, a.rules).equals(referenceHash(b.pdu, b.rules));
+}
+
+/** Judged events that others still cite. Most members are never in it, since nothing cites them. */
+class Citable {
+  readonly #told: ToldState;
+  /** By number: how many of those that cite it have been judged. */
+  readonly #judgedCitations: Uint32Array;
+  readonly events = new Lru<number, Event>({
+    maxEntries: RECENT_EVENTS,
+    maxWeight: RECENT_LENGTH,
+    weigh: ({ json }) => json.length,
+  });
+
+  constructor(told: ToldState) {
+    this.#told = told;
+    this.#judgedCitations = new Uint32Array(told.size);
+  }
+
+  judged(number: number, event: Event): void {
+    // Not every version counts what cites the create event.
+    if (event.type === 'm.room.create' || this.#leftOf(number) > 0) this.events.set(number, event);
+    for (const cited of this.#told.authOf(number)) {
+      this.#judgedCitations[cited] = (this.#judgedCitations[cited] ?? 0) + 1;
+      if (this.#leftOf(cited) === 0) this.events.delete(cited);
+    }
+  }
+
+  #leftOf(number: number): number {
+    return this.#told.citationsOf(number) - (this.#judgedCitations[number] ?? 0);
+  }
+}
+
+/** What one event cites, of events that have been judged, or are stored. */
+export async function authEventsOfOne(
+  ctx: RoomsContext,
+  told: ToldState,
+  judged: Judged,
+  event: Event,
+): Promise<AuthEvents> {
+  const cited = await loadEvents(ctx, neededBy(event));
+  const numbers = [...neededBy(event)].map((eventId) => told.find(eventId)).filter((n) => n !== undefined);
+  const found = new Map([...cited].map(([eventId, stored]) => [eventId, asAuthEvent(stored)]));
+  for (const [index, toldEvent] of (await told.read(numbers)).entries()) {
+    found.set(toldEvent.eventId, judged.isAccepted(numbers[index] ?? 0) ? toldEvent : 'rejected');
+  }
+  return found;
+}
+
+/** Cuts what comes into lists of a length. */
+export function* portions<T>(items: Iterable<T>, length: number): Generator<T[]> {
+  let portion: T[] = [];
+  for (const item of items) {
+    portion.push(item);
+    if (portion.length < length) continue;
+    yield portion;
+    portion = [];
+  }
+  if (portion.length > 0) yield portion;
+}
+
+/** The auth events of a portion: judged before, or stored. Those of the portion itself are added as they are judged. */
+async function authEventsOf(
+  ctx: RoomsContext,
+  told: ToldState,
+  of: {
+    readonly events: readonly Event[];
+    readonly recent: Citable;
+    readonly verdicts: Uint8Array;
+  },
+): Promise<AuthEvents & { add(event: Event, isAccepted: boolean): void }> {
+  const found = new Map<EventId, Event | 'rejected'>();
+  const toRead = new Set<number>();
+  const toLoad = new Set<EventId>();
+  for (const eventId of new Set(of.events.flatMap((event) => [...neededBy(event)]))) {
+    const number = told.find(eventId);
+    if (number === undefined) toLoad.add(eventId);
+    // Not judged yet: it is of this portion, or of a cycle, in which no event can be valid.
+    else if (of.verdicts[number] === 0) continue;
+    else if (of.verdicts[number] === REJECTED) found.set(eventId, 'rejected');
+    else {
+      const event = of.recent.events.get(number);
+      if (event === undefined) toRead.add(number);
+      else found.set(eventId, event);
+    }
+  }
+  for (const [eventId, stored] of await loadEvents(ctx, toLoad)) found.set(eventId, asAuthEvent(stored));
+  const numbers = [...toRead];
+  for (const [index, event] of (await told.read(numbers)).entries()) {
+    found.set(event.eventId, event);
+    of.recent.events.set(numbers[index] ?? 0, event);
+  }
+  return {
+    get: (eventId) => found.get(eventId),
+    add: (event, isAccepted) => found.set(event.eventId, isAccepted ? event : 'rejected'),
+  };
+}
+
+function asAuthEvent({ status, event }: StoredEvent): Event | 'rejected' {
+  return status === 'rejected' ? 'rejected' : event;
+}
+
+/** What an event is judged by: what it cites, and the create event, which it does not cite in every version. */
+function neededBy(event: Event): Set<EventId> {
+  const needed = new Set(event.authEvents);
+  const createId = impliedCreateId(event);
+  if (createId !== undefined) needed.add(createId);
+  return needed;
+}
+
+function impliedCreateId(event: Event): EventId | undefined {
+  if (!event.rules.roomIdIsCreateHash || event.type === 'm.room.create') return undefined;
+  return createEventIdOf(event.roomId);
 }
 
 /** Why an event does not stand by its auth events, which are in `byId`; or undefined. */
-export function judge(event: Event, byId: ReadonlyMap<EventId, Event | 'rejected'>): Refusal | undefined {
-  const createId = event.rules.roomIdIsCreateHash ? createEventIdOf(event.roomId) : undefined;
-  const implied = createId === undefined || event.type === 'm.room.create' ? undefined : byId.get(createId);
+export function judge(event: Event, byId: AuthEvents): Refusal | undefined {
+  const createId = impliedCreateId(event);
+  const implied = createId === undefined ? undefined : byId.get(createId);
   const create = implied === 'rejected' ? undefined : implied;
   const named = new Map<EventId, Event | 'rejected'>();
   for (const eventId of event.authEvents) {
@@ -67,64 +234,52 @@ export function judge(event: Event, byId: ReadonlyMap<EventId, Event | 'rejected
   return checkStateDependent(event, authStateOf(create === undefined ? state : [create, ...state]));
 }
 
-/**
- * v1, v2: servers choose the ids of their events, so that two events may have the same one. The first that came
- * here counts: the stored events that have the id of another that is told.
- */
-async function takenIds(
-  ctx: RoomsContext,
-  told: ReadonlyMap<EventId, VerifiedEvent>,
-): Promise<Map<EventId, StoredEvent>> {
-  const taken = new Map<EventId, StoredEvent>();
-  const [some] = told.values();
-  if (some?.rules.eventIds !== 'chosen') return taken;
-  for (const [eventId, stored] of await loadEvents(ctx, told.keys())) {
-    const event = told.get(eventId);
-    if (event !== undefined && !isSameEvent(stored.event, event)) taken.set(eventId, stored);
-  }
-  return taken;
-}
-
-/** Redacted or not: the reference hash is that of the redacted form. */
-function isSameEvent(a: Event, b: Event): boolean {
-  if (a.roomId !== b.roomId || a.rules !== b.rules) return false;
-  return referenceHash(a.pdu, a.rules).equals(referenceHash(b.pdu, b.rules));
-}
-
-/** What the events cite and we have already, because we were in the room before. */
-async function storedAuthEvents(
-  ctx: RoomsContext,
-  told: ReadonlyMap<EventId, VerifiedEvent>,
-): Promise<Map<EventId, Event | 'rejected'>> {
-  const needed = new Set<EventId>();
-  for (const event of told.values()) {
-    for (const eventId of event.authEvents) if (!told.has(eventId)) needed.add(eventId);
-  }
-  const stored = await loadEvents(ctx, needed);
-  return new Map(
-    [...stored].map(([eventId, { status, event }]) => [eventId, status === 'rejected' ? 'rejected' : event]),
-  );
+/** The numbers of the events that were told, in an order in which each comes after its auth events. */
+function* inAuthOrderOf(told: ToldState): Generator<number> {
+  const begun = new Uint8Array(told.size);
+  const walk: AuthWalk<number> = {
+    authOf: (number) => told.authOf(number).filter((cited) => told.isTold(cited)),
+    begin: (number) => {
+      const isNew = begun[number] === 0;
+      begun[number] = 1;
+      return isNew;
+    },
+  };
+  yield* authOrder(told.creates, walk);
+  yield* authOrder(told.told, walk);
 }
 
 /** The events in an order in which each comes after its auth events. Create events, which all need, come first. */
 export function inAuthOrder(told: ReadonlyMap<EventId, VerifiedEvent>): VerifiedEvent[] {
-  const ordered = new Set<VerifiedEvent>();
-  const begun = new Set<EventId>();
   const creates = [...told.values()].filter((event) => event.type === 'm.room.create');
-  for (const start of [...creates, ...told.values()]) {
-    const path = [start];
-    // Depth first without recursion: a chain may be as long as the room is old.
-    for (let event = path.at(-1); event !== undefined; event = path.at(-1)) {
-      begun.add(event.eventId);
-      const next = event.authEvents.find((eventId) => told.has(eventId) && !begun.has(eventId));
-      const authEvent = next === undefined ? undefined : told.get(next);
-      if (authEvent !== undefined) {
-        path.push(authEvent);
-        continue;
+  const begun = new Set<VerifiedEvent>();
+  const walk: AuthWalk<VerifiedEvent> = {
+    authOf: ({ authEvents }) =>
+      authEvents.map((eventId) => told.get(eventId)).filter((event) => event !== undefined),
+    begin: (event) => begun.size < begun.add(event).size,
+  };
+  return [...authOrder(creates, walk), ...authOrder(told.values(), walk)];
+}
+
+interface AuthWalk<T> {
+  authOf(item: T): readonly T[];
+  /** False where it was begun before. */
+  begin(item: T): boolean;
+}
+
+/** Depth first without recursion: a chain may be as long as the room is old. */
+function* authOrder<T>(starts: Iterable<T>, { authOf, begin }: AuthWalk<T>): Generator<T> {
+  for (const start of starts) {
+    if (!begin(start)) continue;
+    const path = [{ item: start, rest: authOf(start).values() }];
+    for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
+      const { done, value } = top.rest.next();
+      if (done) {
+        yield top.item;
+        path.pop();
+      } else if (begin(value)) {
+        path.push({ item: value, rest: authOf(value).values() });
       }
-      ordered.add(event);
-      path.pop();
     }
   }
-  return [...ordered];
 }

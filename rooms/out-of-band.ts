@@ -13,7 +13,7 @@ import { closedBecause } from './closed-room.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
 import { loadEvent } from './load.ts';
-import { newEvent } from './persist.ts';
+import { newOutlier } from './persist.ts';
 import { membershipRowOf } from './persist-state.ts';
 import { ID_TAKEN } from './receive.ts';
 import { getRoom, isInRoom, makeKnown, type Room } from './room.ts';
@@ -79,16 +79,7 @@ async function record(
   if (await isInRoom(ctx, room)) return { kind: 'in_room' };
   const stored = await loadEvent(ctx, event.eventId);
   if (stored !== undefined && stored.roomNid !== room.roomNid) return refused(ID_TAKEN);
-  const row = newEvent(room, event, {
-    position: undefined,
-    status: 'outlier',
-    reason: undefined,
-    stateBefore: undefined,
-    stateAfter: undefined,
-    redactedBy: undefined,
-    txn: undefined,
-    receivedTs: ctx.clock.now(),
-  });
+  const row = newOutlier(ctx, room, event);
   return ctx.db.write('rooms.outOfBand', async (tx) => {
     await events.insertOutliers(tx, [row]);
     const eventNid = (await events.nidsOf(tx, [event.eventId])).get(event.eventId);

@@ -16,6 +16,8 @@ import type { PersistPlan } from './persist.ts';
 import type { Room } from './room.ts';
 import { type StoredEvent, storedEventFrom } from './stored-event.ts';
 
+const EVENTS_AT_ONCE = 500;
+
 /** What became of a head's state in memory. */
 export interface CurrentStateChange {
   readonly after: Map<string, number | undefined>;
@@ -34,16 +36,22 @@ export async function writeCurrentState(
   room: Room,
   moved: { readonly plan: PersistPlan; readonly stored: readonly StoredEvent[]; readonly group: StateGroup },
 ): Promise<CurrentStateChange> {
-  const { head, currentState: wanted } = moved.plan;
-  if (moved.group === head.stateGroup) return { after: head.state, membersChanged: false };
+  const { head, currentState: wanted, arrives } = moved.plan;
+  if (moved.group === head.stateGroup && arrives === undefined)
+    return { after: head.state, membersChanged: false };
   await rooms.setStateGroup(tx, room.roomNid, moved.group);
   const follows = wanted === 'last' && followsCurrentState(moved.plan);
-  const changes = follows
-    ? await changesOf(tx, room, moved.stored)
-    : await changesBetween(ctx, tx, room, { from: head.stateGroup, to: moved.group, ...moved.plan.arrives });
-  await writeChanges(ctx, tx, room, { changes, recorded: moved.plan.arrives === undefined });
+  const recorded = arrives === undefined;
+  if (!follows) {
+    const membersChanged = await writeDifference(ctx, tx, room, {
+      ...{ from: head.stateGroup, to: moved.group, recorded },
+    });
+    return { after: new Map(), membersChanged };
+  }
+  if (arrives !== undefined) await writeOurMembers(ctx, tx, room, arrives.ourMembers);
+  const changes = await changesOf(tx, room, moved.stored);
+  await writeChanges(ctx, tx, room, { changes, recorded });
   const membersChanged = changes.some((change) => change.type === 'm.room.member');
-  if (!follows) return { after: new Map(), membersChanged };
   const after = new Map(head.state);
   for (const stored of moved.stored) {
     const { type, stateKey } = stored.event;
@@ -107,48 +115,57 @@ async function changesOf(tx: Tx, room: Room, stored: readonly StoredEvent[]): Pr
   return changes;
 }
 
-/** What differs between two states, all at a position of its own. */
-async function changesBetween(
+/** Writes what differs between two states, all at a position of its own; answers whether members do. */
+async function writeDifference(
   ctx: RoomsContext,
   tx: Tx,
   room: Room,
-  states: {
-    readonly from: StateGroup;
-    readonly to: StateGroup;
-    readonly inMemory?: ReadonlyMap<number, Event>;
-  },
-): Promise<Change[]> {
+  states: { readonly from: StateGroup; readonly to: StateGroup; readonly recorded: boolean },
+): Promise<boolean> {
   const differences = await difference(tx, states.from, states.to);
-  if (differences.length === 0) return [];
+  if (differences.length === 0) return false;
   const keys = await keysOf(
     tx,
     differences.map(({ key }) => key),
   );
-  const { inMemory } = states;
-  const nids = differences
-    .map(({ b }) => b)
-    .filter((nid) => nid !== undefined && inMemory?.has(nid) !== true);
-  const rows = await events.byNids(
-    tx,
-    nids.filter((nid) => nid !== undefined),
-  );
-  const read = new Map(rows.map((row) => [row.event_nid, storedEventFrom(row, room.rules).event]));
   const position = ctx.streams.allocate(tx, [
-    `room:${room.roomId}`,
-    `state:${room.roomId}`,
-    'memberships',
-    ...ourMembers(ctx, keys.values()),
+    ...[`room:${room.roomId}`, `state:${room.roomId}`, 'memberships'],
+    ...ourMembers(ctx, keys.values()).map((userId) => `user:${userId}`),
   ]);
-  return differences.map(({ key, a, b }) => {
-    const { type, stateKey } = keys.get(key) ?? missingKey(key);
-    const event = b === undefined ? undefined : (inMemory?.get(b) ?? read.get(b));
-    return { position, type, stateKey, eventNid: b, prevEventNid: a, event };
-  });
+  // Portion by portion, for the sake of memory: a state may have 100,000 members.
+  for (let from = 0; from < differences.length; from += EVENTS_AT_ONCE) {
+    const portion = differences.slice(from, from + EVENTS_AT_ONCE);
+    const nids = portion.map(({ b: nid }) => nid).filter((nid) => nid !== undefined);
+    const read = new Map<number, Event>();
+    for (const row of await events.byNids(tx, nids))
+      read.set(row.event_nid, storedEventFrom(row, room.rules).event);
+    const changes = portion.map(({ key, a, b }) => {
+      const { type, stateKey } = keys.get(key) ?? missingKey(key);
+      const event = b === undefined ? undefined : read.get(b);
+      return { position, type, stateKey, eventNid: b, prevEventNid: a, event };
+    });
+    await writeChanges(ctx, tx, room, { changes, recorded: states.recorded });
+  }
+  return keys.values().some(({ type }) => type === 'm.room.member');
 }
 
 function ourMembers(ctx: RoomsContext, keys: Iterable<StateKey>): string[] {
   const members = [...keys].filter(({ type }) => type === 'm.room.member').map(({ stateKey }) => stateKey);
-  return members.filter((userId) => belongsTo(userId, ctx.serverName)).map((userId) => `user:${userId}`);
+  return members.filter((userId) => belongsTo(userId, ctx.serverName));
+}
+
+/** Writes the memberships of our users in the state that a room comes with. */
+async function writeOurMembers(
+  ctx: RoomsContext,
+  tx: Tx,
+  room: Room,
+  members: readonly memberships.NewMembership[],
+): Promise<void> {
+  if (members.length === 0) return;
+  const hint = members.map(({ userId }) => `user:${userId}`);
+  const position = ctx.streams.allocate(tx, ['memberships', ...hint]);
+  // Few: users who were invited, or were here before us.
+  for (const member of members) await setMembership(ctx, tx, room, { ...member, position });
 }
 
 async function writeMembership(ctx: RoomsContext, tx: Tx, room: Room, change: Change): Promise<void> {
@@ -158,7 +175,15 @@ async function writeMembership(ctx: RoomsContext, tx: Tx, room: Room, change: Ch
     return;
   }
   const row = membershipRowOf(room.roomNid, { event, eventNid, position });
-  if (row === undefined) return;
+  if (row !== undefined) await setMembership(ctx, tx, room, row);
+}
+
+async function setMembership(
+  ctx: RoomsContext,
+  tx: Tx,
+  room: Room,
+  row: memberships.NewMembership,
+): Promise<void> {
   await memberships.set(tx, row);
   if (row.serverName === ctx.serverName) await forgetInvitation(tx, room.roomNid, row.userId);
 }

@@ -64,8 +64,11 @@ export interface PersistPlan {
   readonly backward: { readonly added: readonly EventId[]; readonly removed: readonly EventId[] };
   /** The room's state from now on; `last`: the state after the last event. */
   readonly currentState: StateRef | 'unchanged' | 'last';
-  /** The room is new to the server: nobody has followed its state so far, and its events are at hand by nid. */
-  readonly arrives?: { readonly inMemory: ReadonlyMap<number, Event> };
+  /**
+   * We come into the room: nobody has followed its state so far. Where the head's state is in the tables already, what
+   * is told with it are the memberships of our users there.
+   */
+  readonly arrives?: { readonly ourMembers: readonly memberships.NewMembership[] };
 }
 
 export type Persisted =
@@ -193,6 +196,18 @@ export function newEvent(
 ): events.NewEvent {
   const { eventId, depth, type, stateKey, sender, originServerTs, json } = event;
   return { eventId, roomNid: room.roomNid, depth, type, stateKey, sender, originServerTs, json, ...fields };
+}
+
+/** The columns of an event that is known only as a part of some state. */
+export function newOutlier(ctx: RoomsContext, room: Room, event: Event): events.NewEvent {
+  const nowhere = { position: undefined, stateBefore: undefined, stateAfter: undefined };
+  const untouched = { reason: undefined, redactedBy: undefined, txn: undefined };
+  return newEvent(room, event, {
+    ...nowhere,
+    ...untouched,
+    status: 'outlier',
+    receivedTs: ctx.clock.now(),
+  });
 }
 
 function positionFor(ctx: RoomsContext, tx: Tx, placement: Placement): number | undefined {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { ed25519Backend } from '#keys/ed25519.ts';
 import { loadOrCreateSigningKey } from '#keys/signing-key.ts';
+import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import type { Clock, Log } from '#rooms/context.ts';
 import type { Database } from '#storage/database.ts';
 import { migrate } from '#storage/migrate.ts';
@@ -78,6 +79,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
     ...{ config, limits, sessions, interactiveAuth, background, purges, shutdown },
   };
 
+  await forgetUnfinishedJoins(ctx);
   opening.use(await ControlSocket.listen(ctx));
   const clientApp = buildClientApp(ctx);
   opening.defer(() => drainAll([clientApp], stopping));

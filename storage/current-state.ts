@@ -63,6 +63,7 @@ const REMOVE = sql<[number, string, string]>(
   'currentState.remove',
   'DELETE FROM current_state WHERE room_nid = ? AND type = ? AND state_key = ?',
 );
+const CLEAR = sql<[number]>('currentState.clear', 'DELETE FROM current_state WHERE room_nid = ?');
 const ADD_DELTA = sql<[number, number, string, string, number | null, number | null]>(
   'currentState.addDelta',
   `INSERT INTO state_deltas (room_nid, position, type, state_key, event_nid, prev_event_nid)
@@ -136,6 +137,11 @@ export async function set(
   const columns = [roomNid, textColumn(key.type), textColumn(key.stateKey)] as const;
   if (eventNid === undefined) await tx.run(REMOVE, ...columns);
   else await tx.run(SET, ...columns, eventNid);
+}
+
+/** Removes the whole of it. */
+export async function clear(tx: Tx, roomNid: number): Promise<void> {
+  await tx.run(CLEAR, roomNid);
 }
 
 /** Records a change of the current state for those who follow it. */

@@ -108,12 +108,13 @@ const INSERT = sql<InsertParams, { event_nid: number }>(
    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
    RETURNING event_nid`,
 );
-const INSERT_OUTLIER = sql<InsertParams>(
+const INSERT_OUTLIER = sql<InsertParams, { event_nid: number }>(
   'events.insertOutlier',
   `INSERT INTO events (event_id, room_nid, position, depth, type, state_key, sender, origin_server_ts, received_ts,
      status, reason, state_before, state_after, redacted_by, txn_device, txn_id, json)
    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-   ON CONFLICT (event_id) DO NOTHING`,
+   ON CONFLICT (event_id) DO NOTHING
+   RETURNING event_nid`,
 );
 const PLACE = sql<
   [number | null, string, string | null, number | null, number | null, string | null, string, number]
@@ -193,10 +194,18 @@ export async function insert(tx: Tx, event: NewEvent): Promise<number> {
   return row.event_nid;
 }
 
-/** Inserts events that have no place in the graph; those that are stored already stay as they are. */
-export async function insertOutliers(tx: Tx, events: readonly NewEvent[]): Promise<void> {
-  // One statement each: rows of so many columns do not fit a list that both databases take.
-  for (const event of events) await tx.run(INSERT_OUTLIER, ...paramsOf(event));
+/**
+ * Inserts events that have no place in the graph; those that are stored already stay as they are. Answers the numeric
+ * ids of those inserted.
+ */
+export async function insertOutliers(tx: Tx, events: readonly NewEvent[]): Promise<Map<EventId, number>> {
+  const inserted = new Map<EventId, number>();
+  for (const event of events) {
+    // One statement each: rows of so many columns do not fit a list that both databases take.
+    const row = await tx.get(INSERT_OUTLIER, ...paramsOf(event));
+    if (row !== undefined) inserted.set(event.eventId, row.event_nid);
+  }
+  return inserted;
 }
 
 /** Gives an event that was an outlier its place in the graph. */

@@ -110,6 +110,10 @@ const LEAVE = sql<[number, number, string]>(
   `UPDATE memberships SET membership = 'leave', position = ?, display_name = NULL, avatar_url = NULL
    WHERE room_nid = ? AND user_id = ?`,
 );
+const CLEAR_OTHERS = sql<[number, string]>(
+  'memberships.clearOthers',
+  'DELETE FROM memberships WHERE room_nid = ? AND server_name <> ?',
+);
 const REDACT = sql<[number, string, number]>(
   'memberships.redact',
   `UPDATE memberships SET display_name = NULL, avatar_url = NULL
@@ -230,6 +234,11 @@ export async function set(tx: Tx, membership: NewMembership): Promise<void> {
 /** Makes a member whose event is no longer in the state one that has left. */
 export async function setLeft(tx: Tx, roomNid: number, userId: UserId, position: number): Promise<void> {
   await tx.run(LEAVE, position, roomNid, userId);
+}
+
+/** Removes the memberships of the users of all servers but ours. */
+export async function clearOthers(tx: Tx, roomNid: number, ours: ServerName): Promise<void> {
+  await tx.run(CLEAR_OTHERS, roomNid, ours);
 }
 
 /** Forgets the names that a redacted member event brought, where that is what made the membership. */

@@ -40,6 +40,12 @@ const PAGE = sql<[number, number], Row>(
   `SELECT room_nid, room_id, version, row_version, state_group FROM rooms
    WHERE room_nid > ? ORDER BY room_nid LIMIT ?`,
 );
+const BEGUN = sql<[], { room_nid: number }>(
+  'rooms.begun',
+  `SELECT room_nid FROM rooms r
+   WHERE state_group = 0 AND EXISTS (SELECT 1 FROM current_state c WHERE c.room_nid = r.room_nid)
+   ORDER BY room_nid`,
+);
 const INSERT = sql<[string, string], { room_nid: number }>(
   'rooms.insert',
   `INSERT INTO rooms (room_id, version, row_version, state_group) VALUES (?, ?, 0, 0)
@@ -75,6 +81,11 @@ export async function byNids(reader: Reader, roomNids: Iterable<number>): Promis
 /** All rooms, in pages: those after a numeric id. */
 export async function page(reader: Reader, afterNid: number, limit: number): Promise<RoomRow[]> {
   return (await reader.all(PAGE, afterNid, limit)).map(fromRow);
+}
+
+/** The rooms without a state of which nevertheless something is in the table of the current state. */
+export async function begun(reader: Reader): Promise<number[]> {
+  return (await reader.all(BEGUN)).map((row) => row.room_nid);
 }
 
 /**

@@ -4,6 +4,7 @@ import { anyOf, sql } from './sql.ts';
 import {
   type Draft,
   EMPTY,
+  inTrieOrder,
   isBranch,
   type Leaf,
   pack,
@@ -76,6 +77,20 @@ export async function apply(
   if (changes.size === 0) return base;
   const nodes = await pathsTo(tx, [base], [...changes.keys()]);
   return write(tx, withChanges(nodes, base, changes));
+}
+
+/**
+ * Cuts changes into parts to `apply` one after the other, in transactions of their own: of the nodes that one part
+ * writes the next replaces only those near the root.
+ */
+export function* inParts(
+  changes: ReadonlyMap<number, number | undefined>,
+  length: number,
+): Generator<ReadonlyMap<number, number | undefined>> {
+  const keys = inTrieOrder(changes.keys());
+  for (let from = 0; from < keys.length; from += length) {
+    yield new Map(keys.slice(from, from + length).map((key) => [key, changes.get(key)]));
+  }
 }
 
 /**

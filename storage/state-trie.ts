@@ -68,6 +68,16 @@ export function withChanges(
   return drafts.every((draft) => draft === 0) ? 0 : { drafts };
 }
 
+/** Keys in the order of the leaves that they lie in, so that those of a few leaves follow each other. */
+export function inTrieOrder(keys: Iterable<number>): number[] {
+  return [...keys].sort((a, b) => {
+    for (let depth = 0; ; depth++) {
+      const difference = slotOf(a, depth) - slotOf(b, depth);
+      if (difference !== 0 || (a < WIDTH ** depth && b < WIDTH ** depth)) return difference;
+    }
+  });
+}
+
 /** The part of a leaf whose keys lie in one slot of a branch at `depth`. */
 export function partOf(leaf: Leaf, slot: number, depth: number): Leaf {
   const keys: number[] = [];

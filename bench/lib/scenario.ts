@@ -10,9 +10,21 @@ export interface Scenario {
   /** One line for the list of scenarios. */
   readonly about: string;
   /** Runs against one server and prints lines for people as it goes. */
-  run(kind: ServerKind, options: { seconds: number }): Promise<Figures>;
-  /** The figures whose ratio between two servers means something, with what it is a ratio of. */
+  run(kind: ServerKind, options: ScenarioOptions): Promise<Figures>;
+  /** The figures whose ratio between two servers means something; none: only Kurir can be measured. */
   readonly ratios: readonly string[];
+  /** What figures are to be held. */
+  readonly limits?: Readonly<Record<string, Limit>>;
+}
+
+export interface ScenarioOptions {
+  readonly seconds: number;
+  /** How many members, events or the like, where the scenario lets that be chosen. */
+  readonly size?: number | undefined;
+}
+
+export interface Limit {
+  readonly atMost: number;
 }
 
 export type Figures = Readonly<Record<string, number | null>>;

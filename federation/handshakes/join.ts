@@ -4,8 +4,8 @@
  *
  * 1. make_join: a template, of which we take the references to other events, and nothing else.
  * 2. The join event is our own, built and signed here.
- * 3. send_join: the room's state and the auth chains, each event verified by itself; one that is not valid is left
- *    out, without harm to the others.
+ * 3. send_join: the room's state and the auth chains, each event verified by itself as it comes; one that is not valid
+ *    is left out, without harm to the others. What comes waits in a spool until the answer has ended well.
  * 4. The room is adopted, all at once.
  *
  * Where one server fails, the next one is asked.
@@ -17,10 +17,12 @@ import { isObject, type JsonObject } from '#keys/json.ts';
 import { adoptRoom } from '#rooms/adopt.ts';
 import { eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
+import type { ToldList } from '#rooms/told-state.ts';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
-import { verifiedOf, verifyEach, verifyPdu } from '../inbound/verify.ts';
+import { verifyPdu } from '../inbound/verify.ts';
 import { makeJoin, type SendJoinAnswer, sendJoin } from '../remote.ts';
+import { StateIntake } from './state-intake.ts';
 import {
   type HandshakeFailure,
   handshakeFailure,
@@ -75,9 +77,20 @@ async function joinThrough(
   if (read.kind !== 'ok') return read;
   const { parts } = read;
   const event = buildJoin(ctx, join, parts);
-  const sent = await sendJoin(ctx, server, { roomId, eventId: event.eventId, pdu: event.pdu }, { signal });
+  await using intake = await StateIntake.open(ctx, parts.rules, { signal });
+  const take = (list: ToldList, texts: readonly (string | undefined)[]) => intake.take(list, texts);
+  const sent = await sendJoin(
+    ctx,
+    server,
+    { roomId, eventId: event.eventId, pdu: event.pdu },
+    { signal, timeoutMs: DEADLINE_MS, take },
+  );
   if (sent.kind === 'failed') return handshakeFailure(sent);
-  return takeOver(ctx, { event, parts, answer: sent.value, signal });
+  // We asked for all of them, and without them nobody else would be in the room.
+  if (sent.value.membersOmitted) return { kind: 'unreachable', reason: 'The server left the members out' };
+  await intake.finish();
+  // Awaited here: what it reads is gone with the intake.
+  return await takeOver(ctx, { event, parts, answer: sent.value, intake, signal });
 }
 
 /** Step 2. */
@@ -105,26 +118,21 @@ async function takeOver(
     readonly event: VerifiedEvent;
     readonly parts: TemplateParts;
     readonly answer: SendJoinAnswer;
+    readonly intake: StateIntake;
     readonly signal: AbortSignal;
   },
 ): Promise<JoinResult> {
-  const { parts, answer, signal } = of;
-  const { rules } = parts;
+  const { intake } = of;
+  const { rules } = of.parts;
   const join = await countersigned(ctx, of);
   if (join === undefined) return { kind: 'unreachable', reason: 'The server did not sign the join' };
-  const state = await verifyEach(ctx, rules, answer.state, signal);
-  const authChain = await verifiedOf(ctx, rules, answer.authChain, signal);
-  const dropped = state.find((verdict) => verdict.kind === 'dropped');
-  if (dropped?.kind === 'dropped') {
-    const { eventId, reason } = dropped;
-    const events = state.filter((verdict) => verdict.kind === 'dropped').length;
+  if (intake.firstDropped !== undefined) {
     ctx.log.warn(
-      { roomId: join.roomId, events, eventId, reason },
+      { roomId: join.roomId, events: intake.dropped, ...intake.firstDropped },
       'events of the state of a joined room are not valid',
     );
   }
-  const events = state.flatMap((verdict) => (verdict.kind === 'verified' ? [verdict.event] : []));
-  const adopted = await adoptRoom(ctx, { rules, join, state: events, authChain });
+  const adopted = await adoptRoom(ctx, { rules, join, told: intake.told });
   return adopted.kind === 'joined'
     ? { kind: 'joined' }
     : { kind: 'unreachable', reason: `The state of the room cannot be used: ${adopted.reason}` };

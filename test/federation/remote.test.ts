@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
+import type { TakeStateEvents } from '#federation/joined-state.ts';
 import * as remote from '#federation/remote.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
@@ -61,12 +62,15 @@ test('send_join: state, auth chain, the signed event and the servers in the room
     "members_omitted":false,"servers_in_room":["a.test","not a name",7,"b.test:1"]}`;
   await using world = await answering(body);
   const pdu = { type: 'm.room.member', signatures: {} };
-  const joined = await remote.sendJoin(world.ctx, world.peer.name, { roomId, eventId, pdu });
+  const taken: Record<string, (string | undefined)[]> = { state: [], auth_chain: [] };
+  const take: TakeStateEvents = async (list, texts) => {
+    taken[list]?.push(...texts);
+  };
+  const joined = await remote.sendJoin(world.ctx, world.peer.name, { roomId, eventId, pdu }, { take });
+  assert.deepEqual(taken, { state: ['{"s":1}', '{"s":2}'], auth_chain: ['{"a":1}'] });
   assert.deepEqual(joined, {
     kind: 'ok',
     value: {
-      state: ['{"s":1}', '{"s":2}'],
-      authChain: ['{"a":1}'],
       event: '{"a":2,"b":1,"type":"m"}',
       membersOmitted: false,
       serversInRoom: ['a.test', 'b.test:1'],
@@ -89,7 +93,8 @@ test('make_join names every room version that we know', async () => {
 
 const calls: Readonly<Record<string, (world: World) => Promise<{ kind: string; reason?: string }>>> = {
   makeJoin: ({ ctx, peer }) => remote.makeJoin(ctx, peer.name, { roomId, userId: '@u:x', versions: ['10'] }),
-  sendJoin: ({ ctx, peer }) => remote.sendJoin(ctx, peer.name, { roomId, eventId, pdu: {} }),
+  sendJoin: ({ ctx, peer }) =>
+    remote.sendJoin(ctx, peer.name, { roomId, eventId, pdu: {} }, { take: async () => {} }),
   makeLeave: ({ ctx, peer }) => remote.makeLeave(ctx, peer.name, { roomId, userId: '@u:x' }),
   invite: ({ ctx, peer }) =>
     remote.invite(ctx, peer.name, { roomId, eventId, roomVersion: '10', pdu: {}, inviteRoomState: [] }),

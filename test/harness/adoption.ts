@@ -4,15 +4,24 @@ import type { UserId } from '#keys/ids.ts';
 import type { Adoption } from '#rooms/adopt.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
+import { ToldState } from '#rooms/told-state.ts';
+import type { VerifiedEvent } from '#rooms/verified-event.ts';
 import type { TestRoom } from './room-builder.ts';
 import { verified } from './rooms.ts';
 
-/** What a resident server would answer to the join, with `others` slipped into the state. */
+export interface AdoptionOptions {
+  /** Slipped into the state. */
+  readonly others?: readonly Event[];
+  /** False for what the server leaves out. */
+  readonly isTold?: (event: Event) => boolean;
+}
+
+/** What a resident server would answer to the join. */
 export async function adoptionOf(
   ctx: RoomsContext,
   line: TestRoom,
   user: UserId,
-  others: readonly Event[] = [],
+  { others = [], isTold = () => true }: AdoptionOptions = {},
 ): Promise<Adoption> {
   const state = [...line.stateMap.values()];
   const join = line.join(user);
@@ -22,11 +31,24 @@ export async function adoptionOf(
   const authChain = [...chain]
     .map((eventId) => line.events.get(eventId))
     .filter((event) => event !== undefined);
-  const all = (list: readonly Event[]) => Promise.all(list.map((event) => verified(ctx, event)));
-  return {
-    rules: line.rules,
-    join: await verified(ctx, join),
-    state: await all([...state, ...others]),
-    authChain: await all(authChain.reverse()),
-  };
+  const all = (list: readonly Event[]) =>
+    Promise.all(list.filter(isTold).map((event) => verified(ctx, event)));
+  return told(await verified(ctx, join), await all([...state, ...others]), await all(authChain.reverse()));
+}
+
+/** Open as long as the process: who adopts a room may read it to the end. */
+const opened: ToldState[] = [];
+
+/** What a server has told of a room, whatever that is. */
+export async function told(
+  join: VerifiedEvent,
+  state: readonly VerifiedEvent[],
+  authChain: readonly VerifiedEvent[],
+): Promise<Adoption> {
+  const { rules } = join;
+  const toldState = await ToldState.open(rules);
+  opened.push(toldState);
+  await toldState.add('state', state);
+  await toldState.add('auth_chain', authChain);
+  return { rules, join, told: toldState };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { adoptRoom } from '#rooms/adopt.ts';
+import { adoptRoom, forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import { checkRooms } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
@@ -8,7 +8,9 @@ import { adoptInvite, recordOutOfBandLeave } from '#rooms/out-of-band.ts';
 import { getRoom, isInRoom } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { currentState, stateAt } from '#rooms/state.ts';
+import { ToldState } from '#rooms/told-state.ts';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import * as currentStateTable from '#storage/current-state.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -70,7 +72,7 @@ test('one bad event among the state is left out, and the join succeeds with the 
     roomOf(mallory, { members: [eve] }).draft(eve, { type: 'm.room.avatar', state_key: '' }),
   ];
   const state = built.stateMap.size;
-  const adopted = await adoptRoom(ctx, await adoptionOf(ctx, built, alice, bad));
+  const adopted = await adoptRoom(ctx, await adoptionOf(ctx, built, alice, { others: bad }));
   assert.equal(adopted.kind, 'joined');
   const room = await getRoom(ctx, built.roomId);
   assert.ok(room);
@@ -98,13 +100,8 @@ test('a state without its create event, or with that of another room, is refused
   await using server = await openRooms();
   const { ctx } = server;
   const built = roomOf(eve, { version: '11', join_rule: 'public' });
-  const adoption = await adoptionOf(ctx, built, alice);
-  const notCreate = (event: Event) => event.type !== 'm.room.create';
-  const without = {
-    ...adoption,
-    state: adoption.state.filter(notCreate),
-    authChain: adoption.authChain.filter(notCreate),
-  };
+  const isTold = (event: Event) => event.type !== 'm.room.create';
+  const without = await adoptionOf(ctx, built, alice, { isTold });
   assert.equal((await adoptRoom(ctx, without)).kind, 'refused');
 });
 
@@ -263,6 +260,75 @@ test('an invited user joins: the room is filled in, and the stripped state is go
     content: { membership: 'leave' },
   });
   assert.equal(await isInRoom(ctx, room), false);
+});
+
+test('of what a join has left that ended with the process nothing stays, but our own users know of it', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve);
+  const invite = await verified(ctx, built.invite(eve, alice));
+  await adoptInvite(ctx, { rules: built.rules, invite, strippedState: [] });
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const { roomNid } = room;
+  const member = { roomNid, userId: eve, membership: 'join', eventNid: 1, position: 1 } as const;
+  await ctx.db.write('test.unfinished', async (tx) => {
+    await currentStateTable.set(tx, roomNid, { type: 'm.room.member', stateKey: eve }, 1);
+    await memberships.set(tx, {
+      ...member,
+      serverName: 'elsewhere.test',
+      displayName: null,
+      avatarUrl: null,
+    });
+  });
+  await forgetUnfinishedJoins(ctx);
+  assert.deepEqual(await currentState(ctx, roomNid), []);
+  const left = (await memberships.inRoom(ctx.db, roomNid)).map(({ userId }) => userId);
+  assert.deepEqual(left, [alice]);
+});
+
+test('another of our users whom the state holds as invited is told so with the room', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  built.invite(eve, bob);
+  assert.equal((await adoptRoom(ctx, await adoptionOf(ctx, built, alice))).kind, 'joined');
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const row = await memberships.of(ctx.db, room.roomNid, bob);
+  assert.equal(row?.membership, 'invite');
+  assert.equal(row?.position, ctx.streams.lastPositionOf(`user:${bob}`));
+  assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
+});
+
+test('a state that holds the join already makes the same room', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  const adoption = await adoptionOf(ctx, built, alice);
+  await adoption.told.add('state', [adoption.join]);
+  assert.equal((await adoptRoom(ctx, adoption)).kind, 'joined');
+  assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
+});
+
+test('an event that was told twice, once without what its hash does not cover, is kept whole', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  const name = built.state(eve, 'm.room.name', '', { name: 'whole' });
+  const broken = { ...name.pdu, content: { name: 'other' } };
+  const redacted = await verified(ctx, { ...name, json: JSON.stringify(broken) });
+  const { rules } = built;
+  for (const copies of [
+    [redacted, await verified(ctx, name)],
+    [await verified(ctx, name), redacted],
+  ]) {
+    await using told = await ToldState.open(rules);
+    await told.add('state', copies);
+    const [kept] = await told.read([...told.told]);
+    assert.deepEqual(kept?.content, { name: 'whole' });
+    assert.equal(told.told.length, 1);
+  }
 });
 
 test('an invitation of a user of another server is not ours to record', async () => {

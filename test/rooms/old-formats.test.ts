@@ -25,6 +25,7 @@ import { getRoom } from '#rooms/room.ts';
 import { signEvent } from '#rooms/sign-event.ts';
 import { currentStateEvent } from '#rooms/state.ts';
 import { type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
+import { told } from '#test/harness/adoption.ts';
 import { keyPairOf, roomOf, type TestRoom } from '#test/harness/room-builder.ts';
 import { importRoom, openRooms, receiveFrom, sendText, startedRoom, verified } from '#test/harness/rooms.ts';
 
@@ -278,12 +279,9 @@ test('v1: a joined room is taken over without an event that has the id of one of
     other.draft(creator, { type: 'm.room.topic', state_key: '', pdu: { event_id: event.eventId } }),
   );
   const state = [...other.stateMap.values()];
-  const adopted = await adoptRoom(ctx, {
-    rules: other.rules,
-    join: await verified(ctx, other.join(alice)),
-    state: [...(await Promise.all(state.map((each) => verified(ctx, each)))), taken],
-    authChain: [],
-  });
+  const join = await verified(ctx, other.join(alice));
+  const all = await Promise.all(state.map((each) => verified(ctx, each)));
+  const adopted = await adoptRoom(ctx, await told(join, [...all, taken], []));
   assert.equal(adopted.kind, 'joined', JSON.stringify(adopted));
   const room = await getRoom(ctx, other.roomId);
   assert.ok(room);
@@ -308,12 +306,9 @@ test('v1: a room is taken over again with the event that was here first, where a
     pdu: { event_id: event.eventId },
   });
   const state = [...again.stateMap.values()].filter(({ eventId }) => eventId !== event.eventId);
-  const adopted = await adoptRoom(ctx, {
-    rules: again.rules,
-    join: await verified(ctx, again.join(alice)),
-    state: await Promise.all([...state, other].map((each) => verified(ctx, each))),
-    authChain: [],
-  });
+  const join = await verified(ctx, again.join(alice));
+  const all = await Promise.all([...state, other].map((each) => verified(ctx, each)));
+  const adopted = await adoptRoom(ctx, await told(join, all, []));
   assert.equal(adopted.kind, 'joined', JSON.stringify(adopted));
   const topic = await currentStateEvent(ctx, room.roomNid, 'm.room.topic', '');
   assert.deepEqual(topic?.event.content, { topic: 'first' });

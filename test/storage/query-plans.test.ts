@@ -19,6 +19,8 @@ const RARE: ReadonlySet<string> = new Set([
   'purge.outgoing',
   'purge.outbox',
   'purge.pendingRedactions',
+  // Once, at the start.
+  'rooms.begun',
 ]);
 
 let plans: ReadonlyMap<string, readonly string[]>;
