@@ -174,6 +174,9 @@ function resultOf(sent: Sent, roomId: RoomId): MembershipResult {
     case 'forbidden':
     case 'invalid':
       return sent;
+    case 'duplicate_annotation':
+    case 'bad_relation':
+      return { kind: 'invalid', reason: sent.reason };
   }
 }
 

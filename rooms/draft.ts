@@ -10,6 +10,7 @@ import { MAX_EVENT_DEPTH } from './depth.ts';
 import { type Event, stateMapKey } from './event.ts';
 import { MAX_PREV_EVENTS } from './format.ts';
 import { loadEvent, loadEvents } from './load.ts';
+import { type RefusedRelation, refusedRelation } from './own-relation.ts';
 import type { PersistPlan, Placement } from './persist.ts';
 import { checkOwnRedaction, effectOf, type Redacter, type RedactionEffect } from './redaction.ts';
 import { type ReferenceHashes, referenceHashesOf } from './references.ts';
@@ -50,6 +51,7 @@ interface DraftedEvent {
 export type Drafted =
   | { readonly kind: 'ok'; readonly eventId: EventId }
   | { readonly kind: 'forbidden'; readonly reason: string }
+  | RefusedRelation
   | { readonly kind: 'invalid'; readonly reason: string };
 
 /** An empty line upon the head. */
@@ -90,6 +92,8 @@ export async function tryDraft(
   };
   const refused = await checkRedacts(ctx, redacter);
   if (refused !== undefined) return { kind: 'forbidden', reason: refused };
+  const misrelated = await refusedRelation(ctx, line.room.roomNid, event, line.drafted);
+  if (misrelated !== undefined) return misrelated;
   const redacts = event.redacts === undefined ? undefined : await effectOf(ctx, redacter);
   line.drafted.push({ event, transaction, redacts });
   if (event.stateKey !== undefined) line.changed.set(stateMapKey(event.type, event.stateKey), event);

@@ -3,7 +3,7 @@
  * written here, in this order:
  *
  * 1. compare-and-set of the room's row: what the plan rests on is still so, or nothing is written;
- * 2. for each event: its position, its row, the state after it, its transaction id, what it redacts;
+ * 2. for each event: its position, its row, the state after it, its transaction id, what it relates to and redacts;
  * 3. the forward and backward extremities;
  * 4. the current state, its changes, and the memberships that follow from it.
  *
@@ -17,6 +17,7 @@ import * as eventEdges from '#storage/event-edges.ts';
 import * as events from '#storage/events.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
+import * as relations from '#storage/relations.ts';
 import * as rooms from '#storage/rooms.ts';
 import { apply, type StateGroup } from '#storage/state-groups.ts';
 import { nidOf, nidsOf } from '#storage/state-keys.ts';
@@ -24,6 +25,7 @@ import type { RoomsContext } from './context.ts';
 import { type Event, splitStateMapKey } from './event.ts';
 import { type CurrentStateChange, writeCurrentState } from './persist-state.ts';
 import { type RedactionEffect, redactedEvent } from './redaction.ts';
+import { canReplace, relationOf } from './relation.ts';
 import type { StateRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
 import type { ForwardExtremity, RoomHead } from './room-cache.ts';
@@ -235,12 +237,26 @@ async function writeConsequences(tx: Tx, placement: Placement, stored: StoredEve
   if (placement.outgoing && position !== undefined) {
     await events.insertOutgoing(tx, { position, roomNid, nid });
   }
+  await writeRelation(tx, stored);
   if (redactedBy !== undefined) await events.dropPendingRedactions(tx, eventId);
   if (redacts?.kind === 'wait') await events.addPendingRedaction(tx, redacts.target, nid);
   if (redacts?.kind === 'redact') {
     await events.redact(tx, redacts.nid, { json: redacts.redacted.json, by: eventId });
+    await relations.remove(tx, [redacts.nid]);
     if (redacts.member !== undefined) await memberships.redact(tx, roomNid, redacts.member, redacts.nid);
   }
+}
+
+/** Of what clients see; the redacted form of an event relates to nothing. */
+async function writeRelation(tx: Tx, { nid, roomNid, position, event }: StoredEvent): Promise<void> {
+  const relation = relationOf(event.content);
+  if (relation === undefined || position === undefined) return;
+  const { type, sender, originServerTs, content } = event;
+  const isState = event.stateKey !== undefined;
+  await relations.insert(tx, {
+    ...{ nid, roomNid, position, ...relation, type, sender, originServerTs },
+    canReplace: canReplace({ type, isState, content }),
+  });
 }
 
 async function writeExtremities(

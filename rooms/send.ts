@@ -11,6 +11,7 @@ import type { RoomsContext } from './context.ts';
 import { type Drafted, type Line, lineFrom, planOf, tryDraft } from './draft.ts';
 import type { Event } from './event.ts';
 import { loadEvent } from './load.ts';
+import type { RefusedRelation } from './own-relation.ts';
 import { type PersistPlan, persist } from './persist.ts';
 import { getRoom, joinedServers, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
@@ -37,6 +38,8 @@ export type Sent =
   | { readonly kind: 'forbidden'; readonly reason: string }
   /** The server is not in such a room. */
   | { readonly kind: 'unknown_room' }
+  /** It may not relate to the event that it names. */
+  | RefusedRelation
   /** It cannot be an event: too large, or content that canonical JSON cannot hold. */
   | { readonly kind: 'invalid'; readonly reason: string };
 

@@ -30,6 +30,14 @@ export async function eventsBetween(
   return { events: events.reverse(), limited: nids.length > limit };
 }
 
+/** From where, in which direction, up to where and how many. */
+export interface PageRange {
+  readonly from: number;
+  readonly to?: number | undefined;
+  readonly direction: 'b' | 'f';
+  readonly limit: number;
+}
+
 /**
  * The events from a position on, backwards or forwards, in that direction, at most `limit` and not beyond `to`.
  * `end` is where the next page begins; undefined where the server has no more events in the range.
@@ -37,23 +45,30 @@ export async function eventsBetween(
 export async function page(
   ctx: RoomsContext,
   roomNid: number,
-  range: {
-    readonly from: number;
-    readonly to?: number | undefined;
-    readonly direction: 'b' | 'f';
-    readonly limit: number;
-  },
+  range: PageRange,
 ): Promise<{ events: StoredEvent[]; end: number | undefined }> {
-  const { from, to, direction, limit } = range;
+  return pageOf(ctx, range, (part) => timeline.eventNids(ctx.db, roomNid, part));
+}
+
+/** A page of some of the events of a timeline: `read` answers the numeric ids of those in a range. */
+export async function pageOf(
+  ctx: RoomsContext,
+  { from, to, direction, limit }: PageRange,
+  read: (range: Parameters<typeof timeline.eventNids>[2]) => Promise<number[]>,
+): Promise<{ events: StoredEvent[]; end: number | undefined }> {
   const between =
     direction === 'b' ? { after: to ?? BEGINNING, upto: from } : { after: from, upto: to ?? END };
-  const nids = await timeline.eventNids(ctx.db, roomNid, { ...between, direction, limit: limit + 1 });
+  const nids = await read({ ...between, direction, limit: limit + 1 });
   const events = await inOrder(ctx, nids.slice(0, limit));
   const more = nids.length > limit;
   const last = events.at(-1);
   if (last === undefined) return { events, end: more ? from : undefined };
-  const end = direction === 'b' ? positionBefore(last) : last.position;
-  return { events, end: more ? end : undefined };
+  return { events, end: more ? endAfter(last, direction) : undefined };
+}
+
+/** Where the page after one begins that ends with an event. */
+export function endAfter(last: StoredEvent, direction: 'b' | 'f'): number {
+  return direction === 'b' ? positionBefore(last) : positionBefore(last) + 1;
 }
 
 /** An event and what is around it. */

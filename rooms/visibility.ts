@@ -23,6 +23,7 @@ import { findNids } from '#storage/state-keys.ts';
 import type { RoomsContext } from './context.ts';
 import { membershipOf } from './event.ts';
 import { loadNid, loadNids } from './load.ts';
+import { currentStateEvent } from './state.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 export type Viewer = { readonly userId: UserId } | { readonly server: ServerName };
@@ -212,6 +213,19 @@ async function eventsAt(
     );
   }
   return found;
+}
+
+/**
+ * The position after which a user sees nothing of a room: that at which they left it, where it is not for all to read.
+ * What stands before it is not therefore visible.
+ */
+export async function visibleUpto(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<number> {
+  const member = await memberships.of(ctx.db, roomNid, userId);
+  const left = await lastJoined(ctx, member);
+  if (!Number.isFinite(left)) return Number.MAX_SAFE_INTEGER;
+  const stored = await currentStateEvent(ctx, roomNid, 'm.room.history_visibility', '');
+  const visibility = stored && stringAt(stored.event.content, 'history_visibility');
+  return visibility === 'world_readable' ? Number.MAX_SAFE_INTEGER : left;
 }
 
 /** How many membership changes back a join is looked for: whoever was invited and sent away more often waits. */

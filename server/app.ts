@@ -42,6 +42,7 @@ import { receiptsRoutes } from './routes/receipts.ts';
 import { redactionRoutes } from './routes/redaction.ts';
 import { registrationRoutes } from './routes/registration.ts';
 import { registrationPageRoutes } from './routes/registration-page.ts';
+import { relationsRoutes } from './routes/relations.ts';
 import { roomEventByTimestampRoutes } from './routes/room-event-by-timestamp.ts';
 import { roomSendRoutes } from './routes/room-send.ts';
 import { roomStateRoutes } from './routes/room-state.ts';
@@ -53,6 +54,7 @@ import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registrat
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { syncRoutes } from './routes/sync.ts';
 import { tagsRoutes } from './routes/tags.ts';
+import { threadsListRoutes } from './routes/threads-list.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
 import { versionsRoutes } from './routes/versions.ts';
@@ -82,6 +84,7 @@ const clientRoutes: readonly Routes[] = [
   readMarkersRoutes,
   receiptsRoutes,
   redactionRoutes,
+  relationsRoutes,
   roomEventByTimestampRoutes,
   roomSendRoutes,
   roomStateRoutes,
@@ -91,6 +94,7 @@ const clientRoutes: readonly Routes[] = [
   spaceHierarchyRoutes,
   syncRoutes,
   tagsRoutes,
+  threadsListRoutes,
   typingRoutes,
   clientLeavingRoutes,
   accountDataRoutes,

@@ -7,6 +7,7 @@ import { ed25519Backend } from '#keys/ed25519.ts';
 import { loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import type { Clock, Log } from '#rooms/context.ts';
+import { readRelations } from '#rooms/read-relations.ts';
 import type { Database } from '#storage/database.ts';
 import { migrate } from '#storage/migrate.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
@@ -91,6 +92,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   begin();
   housekeeping.start();
   purges.start();
+  background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
 
   const closing = opening.move();

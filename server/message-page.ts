@@ -6,18 +6,11 @@ import { isUserId } from '#keys/ids.ts';
 import type { Room } from '#rooms/room.ts';
 import { stateAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
-import { page, positionBefore } from '#rooms/timeline.ts';
+import { type PageRange, page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import type { ServerContext } from './context.ts';
 import { type EventFilter, includesRoom, passes } from './sync/filter.ts';
-
-export interface PageRange {
-  readonly from: number;
-  readonly to: number | undefined;
-  readonly direction: 'b' | 'f';
-  readonly limit: number;
-}
 
 export interface MessagePage {
   /** In the direction of the page. */

@@ -1,6 +1,14 @@
 /** What the room says of an event that a user sends, as an answer to the client. */
 
-import { badJson, forbidden, limitExceeded, notFound, tooLarge } from '#federation/errors.ts';
+import {
+  badJson,
+  duplicateAnnotation,
+  forbidden,
+  limitExceeded,
+  notFound,
+  tooLarge,
+  unknown,
+} from '#federation/errors.ts';
 import type { EventId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
@@ -26,6 +34,11 @@ export function sentAnswer(sent: Sent): { event_id: EventId } {
       throw forbidden(sent.reason);
     case 'unknown_room':
       throw notFound('Unknown room');
+    case 'duplicate_annotation':
+      throw duplicateAnnotation();
+    case 'bad_relation':
+      // "A specific error code is not currently available for this case: servers should use M_UNKNOWN".
+      throw unknown(400, sent.reason);
     case 'invalid':
       throw sent.reason.includes('large') ? tooLarge(sent.reason) : badJson(sent.reason);
   }

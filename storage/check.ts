@@ -80,6 +80,28 @@ const CHECKS: readonly (readonly [rule: string, statement: Check])[] = [
     ),
   ],
   [
+    'an event relates to another as long as clients see it and it is not redacted',
+    sql(
+      'check.relations',
+      `SELECT r.event_nid AS example FROM relations r
+       LEFT JOIN relation_parents p ON p.parent_nid = r.parent_nid
+       LEFT JOIN events e ON e.event_nid = r.event_nid AND e.room_nid = p.room_nid AND e.position = r.position
+         AND e.redacted_by IS NULL
+       WHERE e.event_nid IS NULL ORDER BY r.event_nid LIMIT 1`,
+    ),
+  ],
+  [
+    'a thread has the number of events, and the last event, that it is said to have',
+    sql(
+      'check.threads',
+      `SELECT p.event_id AS example FROM relation_parents p
+       LEFT JOIN (SELECT r.parent_nid, COUNT(*) AS events, MAX(r.position) AS latest
+         FROM relations r WHERE r.rel_type = 'm.thread' GROUP BY r.parent_nid) t ON t.parent_nid = p.parent_nid
+       WHERE p.thread_events <> COALESCE(t.events, 0) OR COALESCE(p.thread_latest, 0) <> COALESCE(t.latest, 0)
+       ORDER BY p.event_id LIMIT 1`,
+    ),
+  ],
+  [
     'an event that waits to be sent to other servers exists',
     sql(
       'check.outgoing',

@@ -8,6 +8,7 @@
 
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import type { Database, Reader, Tx } from './database.ts';
+import * as relations from './relations.ts';
 import { anyOf, sql } from './sql.ts';
 
 /** What is looked at of an event that may have to go. */
@@ -131,12 +132,16 @@ export async function hasUnsent(db: Database, roomNid: number): Promise<boolean>
 
 /** Deletes events that are no state; a forward extremity stays. Answers which have gone. */
 export async function deleteMessages(tx: Tx, roomNid: number, nids: readonly number[]): Promise<number[]> {
-  return (await tx.all(DELETE_MESSAGES, anyOf(nids), roomNid)).map((row) => row.event_nid);
+  const gone = (await tx.all(DELETE_MESSAGES, anyOf(nids), roomNid)).map((row) => row.event_nid);
+  await relations.remove(tx, gone);
+  return gone;
 }
 
 /** Takes events out of what clients see; state events stay as a part of states. Answers which. */
 export async function withdraw(tx: Tx, roomNid: number, nids: readonly number[]): Promise<number[]> {
-  return (await tx.all(WITHDRAW, anyOf(nids), roomNid)).map((row) => row.event_nid);
+  const gone = (await tx.all(WITHDRAW, anyOf(nids), roomNid)).map((row) => row.event_nid);
+  await relations.remove(tx, gone);
+  return gone;
 }
 
 const MARK_PURGED = sql<[number, number]>(
@@ -285,6 +290,7 @@ export async function deleteEvents(tx: Tx, nids: readonly number[]): Promise<num
   const gone = (await tx.all(DELETE_EVENTS, anyOf(nids))).map((row) => row.event_nid);
   const left = new Set(nids).difference(new Set(gone));
   if (left.size > 0) await tx.run(BECOME_OUTLIERS, anyOf(left));
+  await relations.remove(tx, nids);
   return gone;
 }
 

@@ -9,6 +9,7 @@ import type { StoredEvent } from '#rooms/stored-event.ts';
 import { around } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import { requireRequester } from '../auth/requester.ts';
+import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { sendersOf } from '../message-page.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
@@ -43,15 +44,15 @@ export function eventContextRoutes(app: FastifyInstance, ctx: ServerContext): vo
       const after = (await visibleHere(found.after)).filter((stored) => passes(filter, stored.event));
       const last = after.at(-1) ?? event;
       const state = await stateOf(ctx, filter, last, [event, ...before, ...after]);
-      const text = async (events: readonly StoredEvent[]) =>
-        (await textsFor(ctx, requester, events, { withRoomId: true })).join(',');
+      const shown = { withRoomId: true };
+      const texts = await bundledTextsFor(ctx, requester, [event, ...before, ...after], shown);
       const parts = [
         `"start":"${formatToken(found.start)}"`,
         `"end":"${formatToken(found.end)}"`,
-        `"event":${await text([event])}`,
-        `"events_before":[${await text(before)}]`,
-        `"events_after":[${await text(after)}]`,
-        `"state":[${await text(state)}]`,
+        `"event":${texts[0]}`,
+        `"events_before":[${texts.slice(1, 1 + before.length).join(',')}]`,
+        `"events_after":[${texts.slice(1 + before.length).join(',')}]`,
+        `"state":[${(await textsFor(ctx, requester, state, shown)).join(',')}]`,
       ];
       return reply.header('content-type', 'application/json; charset=utf-8').send(`{${parts.join(',')}}`);
     },

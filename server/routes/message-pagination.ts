@@ -3,6 +3,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { requireRequester } from '../auth/requester.ts';
+import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { readPage } from '../message-page.ts';
 import { type Query, queryLimit, queryPosition, queryString, requiredQuery } from '../query.ts';
@@ -33,7 +34,7 @@ export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext
       const read = await readPage(ctx, { room: readable.room, userId: requester.userId }, filter, {
         ...{ from, to: queryPosition(query, 'to'), direction, limit },
       });
-      const chunk = await textsFor(ctx, requester, read.events, { withRoomId: true });
+      const chunk = await bundledTextsFor(ctx, requester, read.events, { withRoomId: true });
       const state = await textsFor(ctx, requester, read.members, { withRoomId: true });
       const parts = [`"start":"${formatToken(from)}"`, `"chunk":[${chunk.join(',')}]`];
       if (state.length > 0) parts.push(`"state":[${state.join(',')}]`);

@@ -2,9 +2,10 @@
 
 import type { FastifyInstance } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
-import { isEventId } from '#keys/ids.ts';
+import { type EventId, isEventId } from '#keys/ids.ts';
 import { loadEvent } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
+import { threadOf } from '#rooms/thread.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -29,7 +30,7 @@ export function receiptsRoutes(app: FastifyInstance, ctx: ServerContext): void {
       const threadId = threadIdOf(optionalString(bodyObject(request), 'thread_id'));
       const room = await joinedRoom(ctx, userId, request.params.roomId);
       await requireInRoom(ctx, room, eventId);
-      await requireThread(ctx, room, threadId);
+      await requireInThread(ctx, room, { eventId, threadId });
       if (type === 'm.fully_read') {
         // "thread_id ... must not be specified for m.fully_read"
         if (threadId !== '') throw invalidParam('m.fully_read has no thread_id');
@@ -51,9 +52,20 @@ function threadIdOf(threadId: string | undefined): string {
   return threadId;
 }
 
-/** "The event_id is not related to the thread_id": there must be such a thread at all, since each takes a row. */
-async function requireThread(ctx: ServerContext, { roomNid }: Room, threadId: string): Promise<void> {
-  if (!isEventId(threadId)) return;
-  const root = await loadEvent(ctx, threadId);
-  if (root?.roomNid !== roomNid) throw invalidParam('There is no such thread in the room');
+/** "The `event_id` is not related to the `thread_id`": the event is in the thread, or is its root. */
+async function requireInThread(
+  ctx: ServerContext,
+  { roomNid }: Room,
+  { eventId, threadId }: { readonly eventId: EventId; readonly threadId: string },
+): Promise<void> {
+  if (threadId === '') return;
+  if (isEventId(threadId)) {
+    // Each thread takes a row: there must be such an event at all.
+    const root = await loadEvent(ctx, threadId);
+    if (root?.roomNid !== roomNid) throw invalidParam('There is no such thread in the room');
+  }
+  const stored = await loadEvent(ctx, eventId);
+  // Of an event that is not here, or not any more, we cannot say where it belongs; clients may know.
+  if (stored?.roomNid !== roomNid || stored.redactedBy !== undefined || eventId === threadId) return;
+  if ((await threadOf(ctx, stored)) !== threadId) throw invalidParam('The event is not in that thread');
 }

@@ -1,20 +1,20 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { notFound } from '#federation/errors.ts';
 import { membershipOf } from '#rooms/event.ts';
-import { loadEvent, loadNids } from '#rooms/load.ts';
-import { getRoom, type Room } from '#rooms/room.ts';
+import { loadNids } from '#rooms/load.ts';
+import type { Room } from '#rooms/room.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
-import { visibleTo } from '#rooms/visibility.ts';
 import * as currentState from '#storage/current-state.ts';
 import * as memberships from '#storage/memberships.ts';
 import { requireRequester } from '../auth/requester.ts';
+import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { type Query, queryPosition, queryString } from '../query.ts';
 import { type ReadableRoom, readableMembers, readableRoom } from '../readable-room.ts';
-import { eventIdParam, joinedRoom, roomIdParam } from '../room-params.ts';
-import { stateTexts, textsFor } from '../sync/format.ts';
+import { joinedRoom } from '../room-params.ts';
+import { stateTexts } from '../sync/format.ts';
+import { visibleEvent } from '../visible-event.ts';
 
 type RoomRequest = FastifyRequest<{ Params: { roomId: string }; Querystring: Query }>;
 
@@ -27,16 +27,8 @@ export function roomsRoutes(app: FastifyInstance, ctx: ServerContext): void {
     `${PATH}/event/:eventId`,
     async (request, reply) => {
       const requester = await requireRequester(ctx, request);
-      const { roomId, eventId } = request.params;
-      const room = await getRoom(ctx, roomIdParam(roomId));
-      const stored = await loadEvent(ctx, eventIdParam(eventId));
-      const isVisible =
-        room !== undefined &&
-        stored !== undefined &&
-        (await visibleTo(ctx, room.roomNid, { userId: requester.userId }, [stored]))[0] === true;
-      // Alike for what does not exist and for what the user may not see.
-      if (!isVisible) throw notFound('Event not found');
-      const [text] = await textsFor(ctx, requester, [stored], { withRoomId: true });
+      const stored = await visibleEvent(ctx, requester.userId, request.params);
+      const [text] = await bundledTextsFor(ctx, requester, [stored], { withRoomId: true });
       return reply.header('content-type', JSON_TYPE).send(text);
     },
   );

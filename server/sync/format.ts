@@ -35,6 +35,8 @@ export interface Shown {
   readonly showsPrevContent?: boolean;
   /** The device that reads: the sender's own is told its transaction id. */
   readonly device?: Pick<Requester, 'userId' | 'deviceId'>;
+  /** What relates to it (`bundles.ts`). */
+  readonly relations?: string | undefined;
   /** With `room_id`: everywhere but in /sync. */
   readonly withRoomId?: boolean;
 }
@@ -48,6 +50,7 @@ export function eventText({ stored, head, unsigned, replaced }: EventText, shown
   if (shown.device !== undefined && isMadeBy(stored, shown.device)) {
     text += `,"transaction_id":${JSON.stringify(stored.txn?.txnId)}`;
   }
+  if (shown.relations !== undefined) text += `,"m.relations":${shown.relations}`;
   return shown.withRoomId === true ? `${text}},"room_id":${JSON.stringify(event.roomId)}}` : `${text}}}`;
 }
 
@@ -82,12 +85,18 @@ export function stateTexts(events: readonly StoredEvent[], shown: Shown): string
   );
 }
 
+export interface RenderOptions {
+  readonly withRoomId: boolean;
+  /** By the numeric id of the event: what relates to it (`bundles.ts`). */
+  readonly relations?: ReadonlyMap<number, string>;
+}
+
 /** Events of one room as a user sees them who may see them: whole, in their order. */
 export async function textsFor(
   ctx: RoomsContext,
   requester: Pick<Requester, 'userId' | 'deviceId'>,
   events: readonly StoredEvent[],
-  options: { readonly withRoomId: boolean },
+  options: RenderOptions,
 ): Promise<string[]> {
   const [first] = events;
   if (first === undefined) return [];
@@ -99,7 +108,7 @@ export async function renderFor(
   ctx: RoomsContext,
   requester: Pick<Requester, 'userId' | 'deviceId'>,
   texts: readonly EventText[],
-  { withRoomId }: { readonly withRoomId: boolean },
+  { withRoomId, relations }: RenderOptions,
 ): Promise<string[]> {
   const [first] = texts;
   if (first === undefined) return [];
@@ -115,7 +124,8 @@ export async function renderFor(
     const membership =
       stateAfter === undefined ? undefined : (memberships.get(stateAfter)?.get(userId) ?? 'leave');
     const showsPrevContent = text.replaced !== undefined && shownBefore.has(text.replaced.stored);
-    return eventText(text, { now, membership, showsPrevContent, device: requester, withRoomId });
+    const shown = { now, membership, showsPrevContent, device: requester, withRoomId };
+    return eventText(text, { ...shown, relations: relations?.get(text.stored.nid) });
   });
 }
 

@@ -2,11 +2,10 @@
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RoomId, UserId } from '#keys/ids.ts';
-import { type JsonObject, objectAt } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
-import * as accountData from '#storage/account-data.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
+import { ignoredBy } from '../ignored-users.ts';
 
 /** A room that the user is in. */
 export interface JoinedRoom {
@@ -72,21 +71,12 @@ export class SyncUsers {
     for (let turn = 0; turn < MOST_TURNS; turn++) {
       const upto = this.#ctx.streams.upto();
       const rows = await memberships.ofUser(this.#ctx.db, userId);
-      const ignored = await this.#ignoredBy(userId);
+      const ignored = await ignoredBy(this.#ctx.db, userId);
       // Committed, but a position before it is still open: it is published in a moment.
       if (rows.some((row) => row.position > upto)) await nextTurn();
       else return { user: syncUserOf(userId, rows, ignored), upto };
     }
     throw new Error('memberships stay ahead of the streams');
-  }
-
-  /** https://spec.matrix.org/v1.19/client-server-api/#ignoring-users */
-  async #ignoredBy(userId: UserId): Promise<ReadonlySet<string>> {
-    const key = { userId, roomId: '', type: 'm.ignored_user_list' } as const;
-    const list: JsonObject | undefined = await accountData.get(this.#ctx.db, key);
-    const ignored = new Set(Object.keys((list && objectAt(list, 'ignored_users')) ?? {}));
-    ignored.delete(userId);
-    return ignored;
   }
 }
 

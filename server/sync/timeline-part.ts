@@ -1,11 +1,13 @@
 /** The timeline of one room in one answer: the newest events of a range that the user may and wants to see. */
 
+import { bundlesOf } from '#rooms/bundled-relations.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
+import { bundledTextsFor, bundleReader, bundleTexts } from '../bundles.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
 import { includesRoom, passes } from './filter.ts';
-import { eventText, isMadeBy, textsFor } from './format.ts';
+import { eventText, isMadeBy, renderFor, textsFor } from './format.ts';
 import { isCutOff, type Range, type RecentPart, timelineJson } from './recent-timelines.ts';
 import type { SyncUser } from './sync-users.ts';
 
@@ -44,10 +46,26 @@ export async function timelinePart(
     const part = await sync.timelines.part(room.roomNid, { ...range, limit });
     // Who was joined all the time, and sees all: nothing is to be asked for each event.
     if (part?.isOpen === true && (part.events.length === 0 || room.joinedAt <= part.start + 1)) {
-      return { ...part, json: recentJson(sync, request, part) };
+      return { ...part, json: (await bundledJson(sync, request, part)) ?? recentJson(sync, request, part) };
     }
   }
   return chosenPart(sync, { request, user }, room, { ...range, limit });
+}
+
+/**
+ * With what relates to the events, "when the relevant section has a `limited` value of `true`": otherwise the client
+ * has it, or gets it with them. Undefined where nothing does.
+ */
+async function bundledJson(
+  { server }: SyncContext,
+  { requester }: SyncRequest,
+  part: RecentPart,
+): Promise<string | undefined> {
+  if (!part.limited) return undefined;
+  const bundles = await bundlesOf(server, bundleReader(server, requester), part.events);
+  if (bundles.size === 0) return undefined;
+  const relations = await bundleTexts(server, requester, bundles);
+  return timelineJson(await renderFor(server, requester, part.texts, { withRoomId: false, relations }), part);
 }
 
 function recentJson({ server }: SyncContext, { requester }: SyncRequest, part: RecentPart): string {
@@ -93,7 +111,9 @@ async function chosenPart(
   const isFull = chosen.length === limit || from === undefined;
   const start = isFull && oldest !== undefined ? positionBefore(oldest) : (from ?? upto);
   const events = chosen.reverse();
-  const json = await textsFor(server, request.requester, events, { withRoomId: false });
+  const json = await (limited ? bundledTextsFor : textsFor)(server, request.requester, events, {
+    withRoomId: false,
+  });
   return partOf(events, { limited, start, json });
 }
 

@@ -14,6 +14,7 @@ const BY_NID = [
   'invites',
   'published_rooms',
   'receipts',
+  'relation_parents',
   'purges',
   'purged_rooms',
 ];

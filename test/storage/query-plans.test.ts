@@ -15,6 +15,9 @@ const RARE: ReadonlySet<string> = new Set([
   'destinations.sharingRooms',
   'purge.pending',
   'purge.unsent',
+  // What it walks over is what it has found.
+  'relations.newestDescendants',
+  'relations.oldestDescendants',
   // Once for a room that is deleted.
   'purge.outgoing',
   'purge.outbox',
@@ -64,4 +67,14 @@ test('whether a server is in a room, and who of it, is found without walking ove
 
 test('the redaction of a member event looks at one member', () => {
   assert.match(plans.get('memberships.redact')?.[0] ?? '', /\(room_nid=\? AND user_id=\?\)/);
+});
+
+test('children of an event are found by it, each kind by an index of its own', () => {
+  const plan = plans.get('relations.summaries') ?? [];
+  assert.ok(plan.includes('SEARCH r USING INDEX relations_by_sender (parent_nid=? AND rel_type=? AND sender=?)'));
+  assert.ok(plan.some((step) => step.includes('(room_nid=? AND event_id=?)')));
+  assert.ok(!plan.some((step) => step.endsWith('relations_by_type (parent_nid=?)')));
+  assert.ok(!plan.some((step) => step === 'USE TEMP B-TREE FOR ORDER BY'), plan.join('\n'));
+  for (const name of ['relations.newestFirst', 'relations.oldestOfType', 'relations.threads'])
+    assert.ok(!plans.get(name)?.some((step) => step.includes('TEMP B-TREE')), name);
 });

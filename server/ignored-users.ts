@@ -1,0 +1,13 @@
+import type { UserId } from '#keys/ids.ts';
+import { objectAt } from '#keys/json.ts';
+import * as accountData from '#storage/account-data.ts';
+import type { Reader } from '#storage/database.ts';
+
+/** Whom a user ignores: https://spec.matrix.org/v1.19/client-server-api/#ignoring-users */
+export async function ignoredBy(reader: Reader, userId: UserId): Promise<ReadonlySet<string>> {
+  const key = { userId, roomId: '', type: 'm.ignored_user_list' } as const;
+  const list = await accountData.get(reader, key);
+  const ignored = new Set(Object.keys((list && objectAt(list, 'ignored_users')) ?? {}));
+  ignored.delete(userId);
+  return ignored;
+}
