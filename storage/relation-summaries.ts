@@ -48,6 +48,7 @@ type SummaryParams = [
   eventIds: string,
 ];
 
+// `+r.position`: SQLite is not to choose an index by position where that by sender or by kind finds less.
 // "The most recent event is determined by comparing origin_server_ts; if two or more replacement events have identical
 // origin_server_ts, the event with the lexicographically largest event_id is treated as more recent."
 const SUMMARIES = sql<SummaryParams, SummaryRow>(
@@ -55,7 +56,7 @@ const SUMMARIES = sql<SummaryParams, SummaryRow>(
   `SELECT p.event_id, p.parent_nid,
      (SELECT r.event_nid FROM relations r JOIN events c ON c.event_nid = r.event_nid
       WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.replace' AND r.sender = e.sender AND r.type = e.type
-        AND r.can_replace = 1 AND r.position <= ?
+        AND r.can_replace = 1 AND +r.position <= ?
       ORDER BY r.origin_server_ts DESC, c.event_id DESC LIMIT 1) AS edit_nid,
      CASE WHEN EXISTS (SELECT 1 FROM relations r
       WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.reference' AND r.position <= ?)
@@ -64,14 +65,14 @@ const SUMMARIES = sql<SummaryParams, SummaryRow>(
       - (SELECT COUNT(*) FROM relations r
          WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.thread' AND r.position > ?)
       - (SELECT COUNT(*) FROM relations r
-         WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.thread' AND r.position <= ? AND r.sender {anyOf})
+         WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.thread' AND +r.position <= ? AND r.sender {anyOf})
       END AS thread_events,
      (SELECT r.event_nid FROM relations r
       WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.thread' AND r.position <= ?
         AND NOT (r.sender {anyOf})
       ORDER BY r.position DESC LIMIT 1) AS latest_nid,
      CASE WHEN EXISTS (SELECT 1 FROM relations r
-      WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.thread' AND r.position <= ? AND r.sender = ?)
+      WHERE r.parent_nid = p.parent_nid AND r.rel_type = 'm.thread' AND +r.position <= ? AND r.sender = ?)
       THEN 1 ELSE 0 END AS is_own
    FROM relation_parents p JOIN events e ON e.event_id = p.event_id AND e.room_nid = p.room_nid
    WHERE p.room_nid = ? AND p.event_id {anyOf}
@@ -108,7 +109,7 @@ const REFERENCES = sql<
   'relations.references',
   `SELECT p.parent_nid, r.event_nid
    FROM relation_parents p JOIN relations r ON r.parent_nid = p.parent_nid AND r.rel_type = 'm.reference'
-     AND r.position <= ?
+     AND +r.position <= ?
      AND r.position > COALESCE((SELECT q.position FROM relations q
        WHERE q.parent_nid = p.parent_nid AND q.rel_type = 'm.reference' AND q.position <= ?
        ORDER BY q.position DESC LIMIT 1 OFFSET ?), -9007199254740991)
