@@ -65,7 +65,7 @@ async function requireInThread(
     if (root?.roomNid !== roomNid) throw invalidParam('There is no such thread in the room');
   }
   const stored = await loadEvent(ctx, eventId);
-  // Of an event that is not here, or not any more, we cannot say where it belongs; clients may know.
-  if (stored?.roomNid !== roomNid || stored.redactedBy !== undefined || eventId === threadId) return;
+  // Of an event that is redacted we cannot say where it belonged; clients may know.
+  if (stored === undefined || stored.redactedBy !== undefined || eventId === threadId) return;
   if ((await threadOf(ctx, stored)) !== threadId) throw invalidParam('The event is not in that thread');
 }

@@ -31,7 +31,9 @@ async function imported(ctx: RoomsContext, built: TestRoom): Promise<Room> {
 function sending(draft: (built: TestRoom) => Omit<Draft, 'roomId'>): Deed {
   const built = roomWith();
   built.state(alice, 'm.room.join_rules', '', { join_rule: 'public' });
-  const target = built.message(alice, 'to be redacted');
+  const root = built.message(alice, 'the root of a thread').eventId;
+  const content = { body: 'to be redacted', 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+  const target = built.send(alice, { type: 'm.room.message', content });
   return {
     prepare: (ctx) => imported(ctx, built),
     act: async (ctx) => {
@@ -72,6 +74,11 @@ export const DEEDS: Readonly<Record<string, Deed>> = {
     type: 'm.room.message',
     content: { msgtype: 'm.text', body: 'hello' },
     txn: transaction,
+  })),
+  'a local event of a thread': sending((built) => ({
+    sender: alice,
+    type: 'm.room.message',
+    content: { 'm.relates_to': { rel_type: 'm.thread', event_id: built.create.eventId } },
   })),
   'a local state event': sending(() => state(alice, 'm.room.name', '', { name: 'A name' })),
   'a local join': sending(() => state(carol, 'm.room.member', carol, { membership: 'join' })),

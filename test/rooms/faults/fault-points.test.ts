@@ -39,6 +39,8 @@ const VISIBLE: readonly string[] = [
   'SELECT room_nid, user_id, stripped_state FROM invites ORDER BY room_nid, user_id',
   'SELECT txn_id, event_id FROM client_transactions ORDER BY txn_id',
   'SELECT event_id, redaction_nid FROM pending_redactions ORDER BY event_id',
+  'SELECT room_nid, event_id, thread_events, thread_latest FROM relation_parents ORDER BY room_nid, event_id',
+  'SELECT event_nid, parent_nid, rel_type, type, sender, position FROM relations ORDER BY event_nid',
 ];
 
 /** Points that every server has, whatever its statements are called: a rename must not lose them unseen. */
@@ -51,6 +53,9 @@ const NAMED = [
   'after currentState.set',
   'after memberships.set',
   'after events.insertOutgoing',
+  'after relations.upsertParent',
+  'after relations.insert',
+  'after relations.delete',
   'before the commit of rooms.persist',
   'after the commit of rooms.persist',
   'after the answer of rooms.persist',
