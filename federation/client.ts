@@ -8,7 +8,8 @@ import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
 import { type Consume, ConsumerFailed, collect, consumeUpTo } from './answer-body.ts';
 import type { Backoff } from './backoff.ts';
-import type { Dialer } from './dial.ts';
+import { CertificateRefused, type Dialer } from './dial.ts';
+import type { CertificateFacts } from './fault.ts';
 import type { Destination, ServerResolver } from './resolve.ts';
 import { TimeLimit } from './time-limit.ts';
 import { formatXMatrix } from './x-matrix.ts';
@@ -67,15 +68,21 @@ export interface FederationFailure {
   /** The body of a refusal, where it is a JSON object. */
   readonly body?: JsonObject;
   readonly message: string;
+  /** Of the error that the connection failed with, such as `ECONNREFUSED` (see `fault.ts`). */
+  readonly code?: string;
+  /** The certificate that was not accepted. */
+  readonly certificate?: CertificateFacts;
+  /** By the `Date` header of the answer: the server's time in milliseconds since 1970. */
+  readonly serverTs?: number;
 }
 
 export type FederationAnswer =
-  | { readonly kind: 'ok'; readonly status: number; readonly bytes: Buffer }
+  | { readonly kind: 'ok'; readonly status: number; readonly bytes: Buffer; readonly serverTs?: number }
   | FederationFailure;
 
 /** As `FederationAnswer`, with what was made of the body. */
 export type FederationStreamed<T> =
-  | { readonly kind: 'ok'; readonly status: number; readonly value: T }
+  | { readonly kind: 'ok'; readonly status: number; readonly value: T; readonly serverTs?: number }
   | FederationFailure;
 
 export interface FederationClientOptions {
@@ -121,7 +128,9 @@ export class FederationClient {
   /** Sends a request and reads the whole answer. Never rejects for what the network or the peer does. */
   async request(request: FederationRequest): Promise<FederationAnswer> {
     const answer = await this.stream(request, collect);
-    return answer.kind === 'ok' ? { kind: 'ok', status: answer.status, bytes: answer.value } : answer;
+    if (answer.kind === 'failed') return answer;
+    const { value: bytes, ...rest } = answer;
+    return { ...rest, bytes };
   }
 
   /**
@@ -162,7 +171,7 @@ export class FederationClient {
       if (error instanceof ConsumerFailed) throw error.cause;
       if (limit.isOver) return failure('timeout', 'no answer in time');
       if (limit.signal.aborted) return failure('aborted', 'the request was given up');
-      return failure('unreachable', messageOf(error));
+      return { ...failure('unreachable', messageOf(error)), ...factsOf(error) };
     }
   }
 
@@ -200,14 +209,15 @@ export class FederationClient {
     };
     const response = await retriedOnce(() => pool.request(options), signal);
     const { statusCode: status, headers } = response;
+    const serverTs = timeOf(headers.date);
     if (status < 200 || status >= 300) {
       const refusal = await consumeUpTo(response.body, MAX_REFUSAL_BYTES, collect);
-      return refusalOf(status, refusal?.value, headers['retry-after']);
+      return { ...refusalOf(status, refusal?.value, headers['retry-after']), ...serverTs };
     }
     const taken = await consumeUpTo(response.body, request.maxBytes ?? DEFAULT_MAX_BYTES, consume);
     return taken === undefined
       ? failure('too_large', 'the answer is too large')
-      : { kind: 'ok', status, value: taken.value };
+      : { kind: 'ok', status, value: taken.value, ...serverTs };
   }
 
   /** https://spec.matrix.org/v1.19/server-server-api/#request-authentication: the keys in canonical order. */
@@ -319,6 +329,20 @@ function retryAfterOf(body: JsonObject | undefined, header: unknown): number | u
     typeof header === 'string' && /^\d{1,9}$/.test(header) ? Number(header) * 1000 : undefined;
   const ms = fromHeader ?? (body === undefined ? undefined : integerAt(body, 'retry_after_ms'));
   return ms === undefined ? undefined : Math.min(Math.max(ms, 0), LONGEST_RETRY_AFTER_MS);
+}
+
+function timeOf(date: unknown): { serverTs: number } | undefined {
+  const ts = typeof date === 'string' ? Date.parse(date) : Number.NaN;
+  return Number.isNaN(ts) ? undefined : { serverTs: ts };
+}
+
+/** What an error tells besides its message. */
+function factsOf(error: unknown): Pick<FederationFailure, 'code' | 'certificate'> {
+  if (!(error instanceof Error)) return {};
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const certificate = error instanceof CertificateRefused ? error.certificate : undefined;
+  if (code === undefined && error.cause !== undefined) return factsOf(error.cause);
+  return { ...(code !== undefined && { code }), ...(certificate !== undefined && { certificate }) };
 }
 
 function parseObject(bytes: Buffer): JsonObject | undefined {

@@ -5,11 +5,38 @@ import {
   connect as connectTls,
   createSecureContext,
   getCACertificates,
+  type PeerCertificate,
   type SecureContext,
   type TLSSocket,
 } from 'node:tls';
 import { Lanes } from '#keys/lanes.ts';
 import { AddressDenied, type AddressGuard } from './address-guard.ts';
+import type { CertificateFacts } from './fault.ts';
+import { TimeLimit } from './time-limit.ts';
+
+/** The certificate of the other side was not accepted; `code` says why (`CERT_HAS_EXPIRED`). */
+export class CertificateRefused extends Error {
+  override readonly name = 'CertificateRefused';
+  readonly code: string;
+  readonly certificate: CertificateFacts;
+
+  constructor(error: Error, certificate: CertificateFacts) {
+    super(error.message, { cause: error });
+    this.code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+    this.certificate = certificate;
+  }
+}
+
+/** An attempt that took too long, or that the other side ended; `code` says which. */
+class ConnectionEnded extends Error {
+  override readonly name = 'ConnectionEnded';
+  readonly code: string;
+
+  constructor(code: 'KURIR_TIMEOUT' | 'KURIR_CLOSED', message: string) {
+    super(message);
+    this.code = code;
+  }
+}
 
 export interface Endpoint {
   /** A host name, or an IP address without brackets. */
@@ -58,11 +85,14 @@ export class Dialer {
   }
 
   async #dialOne(endpoint: Endpoint, { tlsName, signal }: DialOptions): Promise<TLSSocket> {
-    const timeout = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
-    const limit = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
-    const tcp = await this.#connect(endpoint, limit);
-    // Those who wait are bounded by the requests that dial, and each by its own limit.
-    return this.#handshakes.run(() => this.#handshake(tcp, tlsName, limit));
+    using time = new TimeLimit(CONNECT_TIMEOUT_MS, [signal]);
+    try {
+      const tcp = await this.#connect(endpoint, time.signal);
+      // Those who wait are bounded by the requests that dial, and each by its own limit.
+      return await this.#handshakes.run(() => this.#handshake(tcp, tlsName, time.signal));
+    } catch (error) {
+      throw time.isOver ? new ConnectionEnded('KURIR_TIMEOUT', 'no connection in time') : error;
+    }
   }
 
   async #handshake(tcp: Socket, tlsName: string, limit: AbortSignal): Promise<TLSSocket> {
@@ -75,8 +105,18 @@ export class Dialer {
       ALPNProtocols: ['http/1.1'],
       minVersion: 'TLSv1.2',
     });
-    await settled(tls, 'secureConnect', limit);
-    return tls;
+    // Read before the refusal, which closes the connection and forgets the certificate.
+    let certificate: PeerCertificate | undefined;
+    tls.prependOnceListener('secure', () => {
+      certificate = tls.getPeerCertificate();
+    });
+    try {
+      await settled(tls, 'secureConnect', limit);
+      return tls;
+    } catch (error) {
+      const facts = certificate === undefined ? undefined : factsOf(certificate);
+      throw facts !== undefined && error instanceof Error ? new CertificateRefused(error, facts) : error;
+    }
   }
 
   async #connect(endpoint: Endpoint, limit: AbortSignal): Promise<Socket> {
@@ -99,6 +139,25 @@ export class Dialer {
   }
 }
 
+/** Undefined where the other side has shown none. */
+function factsOf(certificate: PeerCertificate): CertificateFacts | undefined {
+  // An empty object stands for none, whatever the type says.
+  const {
+    valid_from: from,
+    valid_to: to,
+    subjectaltname: names = '',
+    issuer,
+  }: Partial<PeerCertificate> = certificate;
+  if (from === undefined || to === undefined) return undefined;
+  const issuerName = issuer?.CN ?? issuer?.O ?? '';
+  return {
+    validFromTs: Date.parse(from),
+    validToTs: Date.parse(to),
+    names,
+    issuer: Array.isArray(issuerName) ? issuerName.join(', ') : issuerName,
+  };
+}
+
 /** Waits for the event; destroys the socket where an error, the end or the limit comes first. */
 function settled(socket: Socket, event: 'connect' | 'secureConnect', limit: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -115,7 +174,7 @@ function settled(socket: Socket, event: 'connect' | 'secureConnect', limit: Abor
       reject(error);
     };
     const succeed = (): void => end();
-    const close = (): void => end(new Error('the connection was closed'));
+    const close = (): void => end(new ConnectionEnded('KURIR_CLOSED', 'the connection was closed'));
     const abort = (): void => end(limit.reason);
     socket.once(event, succeed).once('error', end).once('close', close);
     limit.addEventListener('abort', abort, { once: true });
