@@ -1,6 +1,8 @@
 import type { RoomId, ServerName } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
+import type { Tx } from '#storage/database.ts';
 import type { TypingUsers } from '#storage/typing.ts';
 import type { Backoff } from './backoff.ts';
 import type { FederationClient } from './client.ts';
@@ -17,12 +19,33 @@ export interface FederationContext extends RoomsContext {
   /** Receives what other servers hand over. */
   readonly inbound: Inbound;
   readonly federation: FederationSettings;
+  /**
+   * How a server that was away is brought up to date: by every event in order (`full`), or, where it missed many, by
+   * the newest of each room, from which it fetches the rest (`latest`, the default).
+   */
+  readonly replayOf?: (server: ServerName) => 'full' | 'latest';
+}
+
+/** An EDU that is queued. */
+export interface OutgoingEdu {
+  /** `{ edu_type, content }` */
+  readonly edu: JsonObject;
+  /**
+   * A later EDU with the same key takes the place of this one where it has not been sent yet: for what holds only the
+   * newest state, such as `presence @a:b`.
+   */
+  readonly replaceKey?: string;
 }
 
 /** What the rest of the server asks of the sender (`outbound/sender.ts`). */
 export interface Outbound {
   /** Sends now what waits for `server`, unless its back-off lasts: a sign of life ends that (`Backoff.succeeded`). */
   wake(server: ServerName): void;
+  /**
+   * Queues an EDU that must arrive, however long the servers are away, within the write of what it tells: our own
+   * name among the servers is passed over. Order is kept for each server.
+   */
+  enqueueEdu(tx: Tx, servers: Iterable<ServerName>, edu: OutgoingEdu): Promise<void>;
 }
 
 /** What the rest of the server asks of the stage (`inbound/stage.ts`). */

@@ -51,6 +51,14 @@ export interface Template {
   readonly event: JsonObject;
 }
 
+/** The answer to a transaction. */
+export interface TransactionAnswer {
+  /** What the server says of the events that it did not accept. */
+  readonly errors: ReadonlyMap<EventId, string>;
+  /** The server's time in milliseconds since 1970, where it says it. */
+  readonly serverTs: number | undefined;
+}
+
 const FEDERATION = '/_matrix/federation';
 const STATE_MAX_BYTES = 256 * 1024 * 1024;
 const STATE_TIMEOUT_MS = 120_000;
@@ -172,7 +180,7 @@ export async function sendTransaction(
   server: ServerName,
   transaction: { txnId: string; body: string },
   options: RemoteOptions = {},
-): Promise<Remote<ReadonlyMap<EventId, string>>> {
+): Promise<Remote<TransactionAnswer>> {
   const { txnId, body } = transaction;
   const answer = await ctx.client.request({
     server,
@@ -184,7 +192,8 @@ export async function sendTransaction(
     backoff: 'caller',
     ...options,
   });
-  return readObject(answer, (result) => errorsOf(objectAt(result, 'pdus') ?? {}));
+  const serverTs = answer.kind === 'ok' ? answer.serverTs : undefined;
+  return readObject(answer, (result) => ({ errors: errorsOf(objectAt(result, 'pdus') ?? {}), serverTs }));
 }
 
 /** `GET v1/event`: the event's text. */

@@ -12,10 +12,23 @@ export interface Outage {
   readonly retryAt: number;
 }
 
-/** A transaction that was begun: its id, and the last row of the outbox that it holds. */
+/** A transaction that was begun. */
 export interface OpenTransaction {
   readonly txnId: string;
+  /** The last row of the outbox that it holds; 0 where it holds EDUs only. */
   readonly upto: number;
+  /** Its `origin_server_ts`. */
+  readonly ts: number;
+}
+
+/** What came of a transaction. */
+export interface Answered {
+  /** Our time, in milliseconds since 1970. */
+  readonly ts: number;
+  /** By how many milliseconds the server's clock is ahead of ours; undefined where it did not say. */
+  readonly clockSkew: number | undefined;
+  readonly delivered: number;
+  readonly refused: number;
 }
 
 /** A server that events are sent to. */
@@ -23,6 +36,8 @@ export interface DestinationRow {
   readonly outage: Outage;
   readonly transaction: OpenTransaction | undefined;
   readonly receiptsPosition: number;
+  /** It has missed so much that its events are not queued; undefined for a server whose events are. */
+  readonly behindAfter: number | undefined;
 }
 
 /** An event that a server is still to get; `seq` orders them. */
@@ -37,13 +52,15 @@ interface Row {
   retry_at: number;
   txn_id: string | null;
   txn_upto: number | null;
+  txn_ts: number;
   receipts_position: number;
+  behind_after: number | null;
 }
 
 const GET = sql<[string], Row>(
   'destinations.get',
-  `SELECT failures, failing_since, retry_at, txn_id, txn_upto, receipts_position FROM destinations
-   WHERE server = ?`,
+  `SELECT failures, failing_since, retry_at, txn_id, txn_upto, txn_ts, receipts_position, behind_after
+   FROM destinations WHERE server = ?`,
 );
 const ADD = sql<[string, number]>(
   'destinations.add',
@@ -55,9 +72,23 @@ const SET_OUTAGE = sql<[number, number, number, string]>(
   'destinations.setOutage',
   'UPDATE destinations SET failures = ?, failing_since = ?, retry_at = ? WHERE server = ?',
 );
-const SET_TRANSACTION = sql<[string | null, number | null, string]>(
-  'destinations.setTransaction',
-  'UPDATE destinations SET txn_id = ?, txn_upto = ? WHERE server = ?',
+const BEGIN = sql<[string, number, number, string]>(
+  'destinations.begin',
+  'UPDATE destinations SET txn_id = ?, txn_upto = ?, txn_ts = ? WHERE server = ?',
+);
+const END = sql<[number, number, number, number | null, string]>(
+  'destinations.end',
+  `UPDATE destinations SET txn_id = NULL, txn_upto = NULL, fault = NULL, delivered = delivered + ?,
+     refused = refused + ?, last_success_ts = ?, clock_skew = COALESCE(?, clock_skew)
+   WHERE server = ?`,
+);
+const SET_FAULT = sql<[string, string]>(
+  'destinations.setFault',
+  'UPDATE destinations SET fault = ? WHERE server = ?',
+);
+const SET_BEHIND = sql<[number | null, string]>(
+  'destinations.setBehind',
+  'UPDATE destinations SET behind_after = ? WHERE server = ?',
 );
 const SET_RECEIPTS_POSITION = sql<[number, string]>(
   'destinations.setReceiptsPosition',
@@ -80,7 +111,22 @@ const JOINED_COUNTS = sql<[number], { server_name: ServerName; members: number }
 const ENQUEUE = sql<[number, string]>(
   'outbox.enqueue',
   `INSERT INTO outbox (server, event_nid)
+   SELECT server, CAST(? AS BIGINT) FROM destinations
+   WHERE server {anyOf} AND behind_after IS NULL ORDER BY server`,
+);
+const ENQUEUE_ALWAYS = sql<[number, string]>(
+  'outbox.enqueueAlways',
+  `INSERT INTO outbox (server, event_nid)
    SELECT server, CAST(? AS BIGINT) FROM destinations WHERE server {anyOf} ORDER BY server`,
+);
+const BEHIND = sql<[string], { server: ServerName; behind_after: number }>(
+  'destinations.behind',
+  `SELECT server, behind_after FROM destinations
+   WHERE server {anyOf} AND behind_after IS NOT NULL ORDER BY server`,
+);
+const NTH = sql<[string, number], { seq: number }>(
+  'outbox.nth',
+  'SELECT seq FROM outbox WHERE server = ? ORDER BY seq LIMIT 1 OFFSET ?',
 );
 const NEXT = sql<[string, number], { seq: number; event_nid: number }>(
   'outbox.next',
@@ -106,8 +152,9 @@ export async function of(reader: Reader, server: ServerName): Promise<Destinatio
   const { txn_id: txnId, txn_upto: upto } = row;
   return {
     outage: { failures: row.failures, failingSince: row.failing_since, retryAt: row.retry_at },
-    transaction: txnId === null || upto === null ? undefined : { txnId, upto },
+    transaction: txnId === null || upto === null ? undefined : { txnId, upto, ts: row.txn_ts },
     receiptsPosition: row.receipts_position,
+    behindAfter: row.behind_after ?? undefined,
   };
 }
 
@@ -121,9 +168,33 @@ export async function setOutage(tx: Tx, server: ServerName, outage: Outage): Pro
   await tx.run(SET_OUTAGE, outage.failures, outage.failingSince, outage.retryAt, server);
 }
 
-/** Queues an event for servers, each of which has a row. */
+/** Queues an event for servers, each of which has a row; not for those that are behind. */
 export async function enqueue(tx: Tx, eventNid: number, servers: Iterable<ServerName>): Promise<void> {
   await tx.run(ENQUEUE, eventNid, anyOf(servers));
+}
+
+/** As `enqueue`, for those that are behind too. */
+export async function enqueueAlways(tx: Tx, eventNid: number, servers: Iterable<ServerName>): Promise<void> {
+  await tx.run(ENQUEUE_ALWAYS, eventNid, anyOf(servers));
+}
+
+/** Those of the servers that are behind, and after which position. */
+export async function behindAmong(
+  reader: Reader,
+  servers: Iterable<ServerName>,
+): Promise<Map<ServerName, number>> {
+  const rows = await reader.all(BEHIND, anyOf(servers));
+  return new Map(rows.map((row) => [row.server, row.behind_after]));
+}
+
+/** Notes that a server is behind after a position, or that it is no longer. */
+export async function setBehind(tx: Tx, server: ServerName, after: number | undefined): Promise<void> {
+  await tx.run(SET_BEHIND, after ?? null, server);
+}
+
+/** True where more than `most` events wait for a server. */
+export async function hasMorePending(reader: Reader, server: ServerName, most: number): Promise<boolean> {
+  return (await reader.get(NTH, server, most)) !== undefined;
 }
 
 /** Forgets the outgoing events up to a position: they are queued. */
@@ -147,13 +218,23 @@ export async function pendingUpto(
 
 /** Notes that a transaction is about to be sent: after a crash the same one is sent again. */
 export async function beginTransaction(tx: Tx, server: ServerName, open: OpenTransaction): Promise<void> {
-  await tx.run(SET_TRANSACTION, open.txnId, open.upto, server);
+  await tx.run(BEGIN, open.txnId, open.upto, open.ts, server);
 }
 
-/** Notes that the server has answered a transaction: its events are delivered. */
-export async function endTransaction(tx: Tx, server: ServerName, open: OpenTransaction): Promise<void> {
-  await tx.run(DELETE_UPTO, server, open.upto);
-  await tx.run(SET_TRANSACTION, null, null, server);
+/** Notes that the server has answered a transaction: its events, up to a row, are delivered. */
+export async function endTransaction(
+  tx: Tx,
+  server: ServerName,
+  { upto, answered }: { readonly upto: number; readonly answered: Answered },
+): Promise<void> {
+  const { delivered, refused, ts, clockSkew } = answered;
+  if (upto > 0) await tx.run(DELETE_UPTO, server, upto);
+  await tx.run(END, delivered, refused, ts, clockSkew ?? null, server);
+}
+
+/** Notes why a server does not take transactions, as JSON (`federation/outbound/ledger.ts`). */
+export async function setFault(tx: Tx, server: ServerName, fault: string): Promise<void> {
+  await tx.run(SET_FAULT, fault, server);
 }
 
 /** Notes that the server has every receipt up to a position. */

@@ -2,80 +2,106 @@
  * Delivery to one server: strictly one transaction after the other, in the order of the outbox.
  *
  * 1. Leave the server alone while its back-off lasts; a sign of life ends that.
- * 2. Take the transaction that was begun before a crash, else the next 50 events and 100 EDUs. Its id and its last
- *    event are on disk before it is sent, so that it can be sent again as the same transaction.
- * 3. Send it until it is answered. Events are never dropped; EDUs are, at the first failure, and receipts are read
- *    again from the database.
- * 4. The answer takes its events off the outbox, in the write that begins the next transaction.
+ * 2. Take the transaction that was begun before a crash, else the next 50 events and 100 EDUs. Its id and what it holds
+ *    are on disk before it is sent, so that it can be sent again as the same transaction.
+ * 3. Send it until it is answered. Events and EDUs of the outbox are never dropped. What is of the moment (typing) is,
+ *    at the first failure, and receipts are read again from the database.
+ * 4. The answer takes them off the outbox, in the write that begins the next transaction.
+ * 5. A transaction that a server calls malformed is sent in parts until the one event or EDU is found: it is set
+ *    aside, so that what comes after it does not wait for ever.
  */
 
 import { randomUUID } from 'node:crypto';
-import { belongsTo, type ServerName } from '#keys/ids.ts';
-import type { JsonObject } from '#keys/json.ts';
-import type { Lanes } from '#keys/lanes.ts';
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import type { EventId, ServerName } from '#keys/ids.ts';
 import { loadNids } from '#rooms/load.ts';
-import type { Tx } from '#storage/database.ts';
 import * as destinations from '#storage/destinations.ts';
-import * as outboundReceipts from '#storage/outbound-receipts.ts';
+import * as eduOutbox from '#storage/edu-outbox.ts';
 import type { TypingChange } from '#storage/typing.ts';
 import type { FederationFailure } from '../client.ts';
 import type { FederationContext } from '../context.ts';
-import { sendTransaction } from '../remote.ts';
-import { receiptEdus, typingEdu } from './edus.ts';
-import { MAX_EDUS, MAX_PDUS, transactionBody } from './transaction.ts';
+import { faultOf } from '../fault.ts';
+import { type Remote, sendTransaction, type TransactionAnswer } from '../remote.ts';
+import type { Flights } from './flights.ts';
+import { encodeFault } from './ledger.ts';
+import { MomentaryEdus, type Taken } from './momentary.ts';
+import * as outbox from './outbox.ts';
+import { MAX_EDUS, transactionBody } from './transaction.ts';
 
 export interface DestinationOptions {
   readonly ctx: Omit<FederationContext, 'sender' | 'inbound'>;
   readonly server: ServerName;
   /** Bounds the transactions that are under way to all servers. */
-  readonly lanes: Lanes;
+  readonly flights: Flights;
   readonly signal: AbortSignal;
+  /** Called when the server has all that was queued for it and is behind all the same. */
+  readonly catchUp: () => void;
 }
 
 /** A transaction that is sent until it is answered. */
 interface Transaction {
+  /** What it holds of the outbox; undefined for one that is nowhere on disk. */
+  readonly stored: outbox.Stored | undefined;
   readonly txnId: string;
-  /** The outbox rows it holds; empty for one of EDUs only. */
-  readonly rows: readonly destinations.OutboxRow[];
-  readonly edus: readonly JsonObject[];
-  /** The receipts among the EDUs bring the server up to this position. */
-  readonly receiptsUpto: number | undefined;
+  readonly ts: number;
+  /** Besides those of the outbox. */
+  readonly momentary: Taken;
 }
 
-/** Users who type, for one server: more are not worth telling. */
-const MAX_TYPING = 200;
-/** Room for typing in a transaction that is full of receipts. */
-const MAX_RECEIPTS = 500;
+type Sent = TransactionAnswer & { readonly nids: ReadonlyMap<EventId, number> };
+
+/** A transaction that is done with: answered, or set aside. */
+interface Done {
+  readonly transaction: Transaction;
+  readonly refused: readonly outbox.Refused[];
+  readonly serverTs: number | undefined;
+}
+
 /** After a failure that has nothing to do with the network. */
 const FAULT_PAUSE_MS = 5_000;
 /** A single event that a server calls malformed this often is set aside: what comes after it must not wait for ever. */
 const MOST_REFUSALS = 3;
+/** A server that refuses so many in a row finds fault with us, not with them: all of them are kept. */
+const MOST_SET_ASIDE = 3;
+/** Before the smaller part of a transaction that was called malformed: the server is up. */
+const PART_PAUSE_MS = 250;
+/** EDUs that are kept for a server that is away, and for one that has been for long: the newest. */
+const MOST_EDUS = 100_000;
+const MOST_EDUS_OF_GONE = 10_000;
+const GONE_MS = 30 * 24 * 60 * 60_000;
 
-const NO_EDUS = { edus: [], receiptsUpto: undefined };
+const NOTHING: Taken = { edus: [], receiptsUpto: undefined };
 
 export class Destination {
   readonly #ctx: Omit<FederationContext, 'sender' | 'inbound'>;
   readonly #server: ServerName;
-  readonly #lanes: Lanes;
+  readonly #flights: Flights;
   readonly #signal: AbortSignal;
-  readonly #typing = new Map<string, TypingChange>();
+  readonly #catchUp: () => void;
+  readonly #momentary: MomentaryEdus;
   #loop: Promise<void> | undefined;
   #endSleep: (() => void) | undefined;
   /** Something may have come since the outbox was last found empty. */
   #isAwaited = false;
-  #wantsReceipts = true;
+  /** An empty transaction will do, where there is nothing else. */
   #wantsGreeting = false;
+  /** The next attempt does not wait for the back-off. */
+  #isUrgent = false;
   #loaded = false;
   #receiptsPosition = 0;
   #current: Transaction | undefined;
-  #mostPdus = MAX_PDUS;
+  #portion = outbox.WHOLE;
   #refusals = 0;
+  #setAside = 0;
+  #fault = '';
 
   constructor(options: DestinationOptions) {
     this.#ctx = options.ctx;
     this.#server = options.server;
-    this.#lanes = options.lanes;
+    this.#flights = options.flights;
     this.#signal = options.signal;
+    this.#catchUp = options.catchUp;
+    this.#momentary = new MomentaryEdus(options.ctx, options.server);
   }
 
   /** There is something to send, or the server has shown a sign of life. */
@@ -92,18 +118,17 @@ export class Destination {
   /** Sends an empty transaction where there is nothing else: the server then knows that we are up. */
   greet(): void {
     this.#wantsGreeting = true;
+    this.#isUrgent = true;
     this.wake();
   }
 
   typing(change: TypingChange): void {
-    const key = `${change.roomId} ${change.userId}`;
-    if (this.#typing.size >= MAX_TYPING && !this.#typing.has(key)) return;
-    this.#typing.set(key, change);
+    this.#momentary.typing(change);
     this.wake();
   }
 
   receipts(): void {
-    this.#wantsReceipts = true;
+    this.#momentary.receipts();
     this.wake();
   }
 
@@ -132,8 +157,9 @@ export class Destination {
 
   async #step(): Promise<void> {
     const wait = await this.#ctx.backoff.remainingMs(this.#server);
-    if (wait > 0) {
-      this.#typing.clear();
+    // The server may have been left alone for an outage that was ours: after a start it is tried at once.
+    if (wait > 0 && !this.#isUrgent) {
+      this.#momentary.forgetTyping();
       await this.#sleep(wait);
       return;
     }
@@ -142,122 +168,190 @@ export class Destination {
     this.#current = transaction;
     if (transaction === undefined) return;
     this.#isAwaited = true;
-    const failure = await this.#send(transaction);
+    this.#wantsGreeting = false;
+    this.#isUrgent = false;
+    const answer = await this.#send(transaction);
     if (this.#signal.aborted) return;
-    if (failure === undefined) await this.#delivered(transaction);
-    else await this.#notDelivered(transaction, failure);
+    if (answer.kind === 'ok') await this.#delivered(transaction, answer.value);
+    else await this.#notDelivered(transaction, answer);
   }
 
-  /** Undefined where the server has answered. */
-  async #send({ txnId, rows, edus }: Transaction): Promise<FederationFailure | undefined> {
-    const events = await loadNids(
-      this.#ctx,
-      rows.map((row) => row.eventNid),
-    );
-    const pdus = rows.map((row) => events.get(row.eventNid)?.event.json).filter((json) => json !== undefined);
-    const originServerTs = this.#ctx.clock.now();
-    const body = transactionBody({ origin: this.#ctx.serverName, originServerTs, pdus, edus });
-    const answer = await this.#lanes.run(() =>
-      sendTransaction(this.#ctx, this.#server, { txnId, body }, { signal: this.#signal }),
-    );
-    if (answer.kind === 'failed') return answer;
-    for (const [eventId, error] of answer.value) {
-      this.#ctx.log.debug({ server: this.#server, eventId, error }, 'event not accepted by another server');
-    }
-    return undefined;
+  async #send({ txnId, ts, stored, momentary }: Transaction): Promise<Remote<Sent>> {
+    const isFailing = (await this.#ctx.backoff.failingSince(this.#server)) !== undefined;
+    // The body is made when its turn has come: those that wait hold no memory.
+    return this.#flights.run(isFailing, async () => {
+      const rows = stored?.rows ?? [];
+      const events = await loadNids(
+        this.#ctx,
+        rows.map((row) => row.eventNid),
+      );
+      const held = rows.map((row) => events.get(row.eventNid)?.event).filter((event) => event !== undefined);
+      const pdus = held.map((event) => event.json);
+      const queued = (stored?.edus ?? []).map(({ edu }) => edu);
+      const edus = [...queued, ...momentary.edus.map((edu) => encodeCanonical(edu))];
+      const body = transactionBody({ origin: this.#ctx.serverName, originServerTs: ts, pdus, edus });
+      const options = { signal: this.#signal };
+      const answer = await sendTransaction(this.#ctx, this.#server, { txnId, body }, options);
+      if (answer.kind === 'failed') return answer;
+      const nids = new Map([...events].map(([nid, { event }]) => [event.eventId, nid]));
+      return { kind: 'ok', value: { ...answer.value, nids } };
+    });
   }
 
-  async #delivered(transaction: Transaction): Promise<void> {
-    if (await this.#ctx.backoff.succeeded(this.#server)) {
-      this.#ctx.log.info({ server: this.#server }, 'server answers again');
-    }
-    this.#mostPdus = MAX_PDUS;
+  async #delivered(transaction: Transaction, { errors, serverTs, nids }: Sent): Promise<void> {
+    const wasFailing = await this.#ctx.backoff.succeeded(this.#server);
+    if (wasFailing) this.#ctx.log.info({ server: this.#server }, 'server answers again');
+    this.#fault = '';
     this.#refusals = 0;
-    if (transaction.receiptsUpto !== undefined) this.#receiptsPosition = transaction.receiptsUpto;
-    this.#current = await this.#next(transaction);
+    this.#setAside = 0;
+    this.#portion = transaction.stored === undefined ? this.#portion : outbox.following(this.#portion);
+    this.#receiptsPosition = transaction.momentary.receiptsUpto ?? this.#receiptsPosition;
+    const refused = [...errors].flatMap(([eventId, reason]) => {
+      const eventNid = nids.get(eventId);
+      return eventNid === undefined ? [] : [{ eventNid, reason }];
+    });
+    const done = { transaction, refused, serverTs };
+    if (wasFailing && transaction.stored === undefined) await this.#noteSuccess(serverTs);
+    this.#current = await this.#next(done);
   }
 
   async #notDelivered(transaction: Transaction, failure: FederationFailure): Promise<void> {
     const { server, reason, status } = { server: this.#server, ...failure };
+    if (transaction.momentary.receiptsUpto !== undefined) this.#momentary.receipts();
+    this.#current = transaction.stored === undefined ? undefined : { ...transaction, momentary: NOTHING };
+    if (await this.#divided(transaction, failure)) return;
     if ((await this.#ctx.backoff.failingSince(server)) === undefined) {
       this.#ctx.log.info({ server, reason, status, message: failure.message }, 'server does not take events');
     }
     await this.#ctx.backoff.failed(server, failure.retryAfterMs);
-    if (transaction.receiptsUpto !== undefined) this.#wantsReceipts = true;
-    this.#current = { ...transaction, edus: [], receiptsUpto: undefined };
-    if (transaction.rows.length === 0) {
-      this.#current = undefined;
-      // It was to learn that we are up, and will as soon as it answers.
-      if (transaction.edus.length === 0) this.#wantsGreeting = true;
-    } else if (status === 400 || status === 413) await this.#divide(transaction, failure);
+    await this.#noteFault(failure);
+    // It was to learn that we are up, and will as soon as it is tried again.
+    if (this.#current === undefined && transaction.momentary.edus.length === 0) this.#wantsGreeting = true;
   }
 
-  /** The server has refused the transaction as such, so it has taken none of it: perhaps for one of its events. */
-  async #divide(transaction: Transaction, failure: FederationFailure): Promise<void> {
-    const { rows } = transaction;
-    const [first] = rows;
-    this.#refusals += 1;
-    if (rows.length > 1) {
-      this.#mostPdus = Math.ceil(rows.length / 2);
-      this.#refusals = 0;
-      this.#current = await this.#next(undefined, { anew: true });
-      return;
+  /** What the ledger says of the server, and how much is kept for it. Written where it says something else. */
+  async #noteFault(failure: FederationFailure): Promise<void> {
+    const now = this.#ctx.clock.now();
+    const { cause, words } = faultOf(failure, Date.now());
+    const since = await this.#ctx.backoff.failingSince(this.#server);
+    const keep = since !== undefined && now - since > GONE_MS ? MOST_EDUS_OF_GONE : MOST_EDUS;
+    const isNew = this.#fault !== words;
+    this.#fault = words;
+    const trimmed = await this.#ctx.db.write('federation.fault', async (tx) => {
+      if (isNew) await destinations.setFault(tx, this.#server, encodeFault({ cause, words, ts: now }));
+      return eduOutbox.trim(tx, this.#server, keep);
+    });
+    if (trimmed > 0) {
+      this.#ctx.log.warn({ server: this.#server, trimmed }, 'the oldest EDUs for a server are given up');
     }
-    if (first === undefined || this.#refusals < MOST_REFUSALS) return;
-    const { server, message } = { server: this.#server, message: failure.message };
-    this.#ctx.log.error(
-      { server, eventNid: first.eventNid, message },
-      'event refused by a server, set aside',
+  }
+
+  async #noteSuccess(serverTs: number | undefined): Promise<void> {
+    const ts = this.#ctx.clock.now();
+    const clockSkew = serverTs === undefined ? undefined : serverTs - Date.now();
+    const answered = { ts, clockSkew, delivered: 0, refused: 0 };
+    await this.#ctx.db.write('federation.answered', (tx) =>
+      destinations.endTransaction(tx, this.#server, { upto: 0, answered }),
     );
-    this.#refusals = 0;
-    this.#mostPdus = MAX_PDUS;
-    this.#current = await this.#next(transaction);
   }
 
   /**
-   * The next transaction, noted on disk if it holds events; undefined where there is nothing to send. `done` was
-   * answered: its events leave the outbox in the same write. `anew`: not the one that was begun.
+   * The server has refused the transaction as such, so it has taken none of it: perhaps for one of its events. True
+   * where a part of it, or what comes after it, is sent next.
    */
-  async #next(done: Transaction | undefined, { anew = false } = {}): Promise<Transaction | undefined> {
-    await this.#load();
-    const { db } = this.#ctx;
-    const isStored = done !== undefined && done.rows.length > 0;
-    const pending = isStored ? [] : await destinations.pendingOf(db, this.#server, 1);
-    const begun =
-      isStored || pending.length > 0
-        ? await db.write('federation.transaction', (tx) => this.#begin(tx, { done, anew }))
-        : undefined;
-    // One that is sent again holds no EDUs: if it did arrive before, they would be lost with it.
-    const { edus, receiptsUpto } = begun?.isRepeated ? NO_EDUS : await this.#takeEdus();
-    const isWanted = begun !== undefined || edus.length > 0 || this.#wantsGreeting;
-    this.#wantsGreeting = false;
-    if (!isWanted) {
-      if (receiptsUpto !== undefined) this.#receiptsPosition = receiptsUpto;
-      return undefined;
+  async #divided(
+    transaction: Transaction,
+    { status, errcode, message }: FederationFailure,
+  ): Promise<boolean> {
+    const { stored } = transaction;
+    // Without an error code it is not a Matrix server that speaks.
+    if (stored === undefined || errcode === undefined || (status !== 400 && status !== 413)) return false;
+    const part = outbox.smaller(stored);
+    if (part !== undefined) {
+      this.#portion = part;
+      this.#refusals = 0;
+      await this.#sleep(PART_PAUSE_MS);
+      this.#current = await this.#next(undefined, { anew: true });
+      return true;
     }
-    return { txnId: begun?.txnId ?? randomUUID(), rows: begun?.rows ?? [], edus, receiptsUpto };
+    this.#refusals += 1;
+    if (this.#refusals < MOST_REFUSALS || this.#setAside >= MOST_SET_ASIDE) return false;
+    this.#refusals = 0;
+    this.#setAside += 1;
+    const [row] = stored.rows;
+    const edu = stored.edus[0]?.edu.slice(0, 200);
+    this.#ctx.log.error(
+      { server: this.#server, eventNid: row?.eventNid, edu, message },
+      'refused, set aside',
+    );
+    const reason = `set aside: the server calls it malformed (${message})`;
+    const refused = row === undefined ? [] : [{ eventNid: row.eventNid, reason }];
+    this.#portion = outbox.WHOLE;
+    this.#current = await this.#next({ transaction, refused, serverTs: undefined });
+    return true;
   }
 
-  async #begin(
-    tx: Tx,
-    { done, anew }: { done: Transaction | undefined; anew: boolean },
-  ): Promise<{ txnId: string; rows: destinations.OutboxRow[]; isRepeated: boolean } | undefined> {
-    const last = done?.rows.at(-1);
-    if (done !== undefined && last !== undefined) {
-      await destinations.endTransaction(tx, this.#server, { txnId: done.txnId, upto: last.seq });
-      await destinations.setReceiptsPosition(tx, this.#server, this.#receiptsPosition);
+  /**
+   * The next transaction, noted on disk if it holds anything of the outbox; undefined where there is nothing to send.
+   * `done` leaves the outbox in the same write. `anew`: not the one that was begun.
+   */
+  async #next(done: Done | undefined, { anew = false } = {}): Promise<Transaction | undefined> {
+    await this.#load();
+    const stored = await this.#takeStored(done, anew);
+    // One that is sent again holds no EDUs of the moment: if it did arrive before, they would be lost with it.
+    const free = MAX_EDUS - (stored?.edus.length ?? 0);
+    const momentary = stored?.isRepeated ? NOTHING : await this.#momentary.take(this.#receiptsPosition, free);
+    if (this.#momentary.isAwaited) this.#isAwaited = true;
+    const isWanted = stored !== undefined || momentary.edus.length > 0 || this.#wantsGreeting;
+    if (!isWanted) {
+      this.#receiptsPosition = momentary.receiptsUpto ?? this.#receiptsPosition;
+      return undefined;
     }
-    const open = anew ? undefined : (await destinations.of(tx, this.#server))?.transaction;
-    if (open !== undefined) {
-      const rows = await destinations.pendingUpto(tx, this.#server, { upto: open.upto, limit: MAX_PDUS });
-      if (rows.length > 0) return { txnId: open.txnId, rows, isRepeated: true };
-    }
-    const rows = await destinations.pendingOf(tx, this.#server, this.#mostPdus);
-    const upto = rows.at(-1)?.seq;
-    if (upto === undefined) return undefined;
-    const txnId = randomUUID();
-    await destinations.beginTransaction(tx, this.#server, { txnId, upto });
-    return { txnId, rows, isRepeated: false };
+    const { txnId = randomUUID(), ts = this.#ctx.clock.now() } = stored ?? {};
+    return { stored, txnId, ts, momentary };
+  }
+
+  async #takeStored(
+    done: Done | undefined,
+    anew: boolean,
+  ): Promise<(outbox.Stored & { isRepeated: boolean }) | undefined> {
+    const { db } = this.#ctx;
+    const ended = done?.transaction.stored;
+    if (ended === undefined && !anew && !(await this.#hasPending())) return undefined;
+    const now = this.#ctx.clock.now();
+    const begun = await db.write('federation.transaction', async (tx) => {
+      if (done !== undefined && ended !== undefined) {
+        const clockSkew = done.serverTs === undefined ? undefined : done.serverTs - Date.now();
+        await outbox.end(tx, this.#server, { stored: ended, refused: done.refused, ts: now, clockSkew });
+        await destinations.setReceiptsPosition(tx, this.#server, this.#receiptsPosition);
+      }
+      return (
+        (await outbox.begin(tx, this.#server, { portion: this.#portion, now, anew })) ??
+        // Nothing of the kind that was to be tried by itself.
+        (this.#portion === outbox.WHOLE
+          ? undefined
+          : outbox.begin(tx, this.#server, { portion: outbox.WHOLE, now }))
+      );
+    });
+    const isAllTaken = begun === undefined || begun.rows.length < this.#portion.pdus;
+    if (isAllTaken) await this.#askForCatchUp(begun);
+    return begun;
+  }
+
+  /** Once the outbox is empty, and the server answers. */
+  async #askForCatchUp(begun: outbox.Stored | undefined): Promise<void> {
+    if (begun !== undefined) return;
+    if ((await destinations.of(this.#ctx.db, this.#server))?.behindAfter !== undefined) this.#catchUp();
+  }
+
+  async #hasPending(): Promise<boolean> {
+    const { db } = this.#ctx;
+    const [rows, edus] = await Promise.all([
+      destinations.pendingOf(db, this.#server, 1),
+      eduOutbox.pendingOf(db, this.#server, 1),
+    ]);
+    if (rows.length === 0 && edus.length === 0) await this.#askForCatchUp(undefined);
+    return rows.length > 0 || edus.length > 0;
   }
 
   async #load(): Promise<void> {
@@ -271,30 +365,6 @@ export class Destination {
       }));
     this.#receiptsPosition = row?.receiptsPosition ?? upto;
     this.#loaded = true;
-  }
-
-  /** Typing as it is now, and the receipts that the server does not have. */
-  async #takeEdus(): Promise<{ edus: JsonObject[]; receiptsUpto: number | undefined }> {
-    const { edus, upto } = await this.#takeReceipts();
-    const typing = [...this.#typing].slice(0, MAX_EDUS - edus.length);
-    for (const [key] of typing) this.#typing.delete(key);
-    if (this.#typing.size > 0) this.#isAwaited = true;
-    return { edus: [...edus, ...typing.map(([, change]) => typingEdu(change))], receiptsUpto: upto };
-  }
-
-  async #takeReceipts(): Promise<{ edus: JsonObject[]; upto: number | undefined }> {
-    if (!this.#wantsReceipts) return { edus: [], upto: undefined };
-    this.#wantsReceipts = false;
-    const upto = this.#ctx.streams.upto();
-    const range = { after: this.#receiptsPosition, upto, limit: MAX_RECEIPTS };
-    const found = await outboundReceipts.forServer(this.#ctx.db, this.#server, range);
-    const edus = receiptEdus(found.filter(({ userId }) => belongsTo(userId, this.#ctx.serverName)));
-    const isFull = found.length === MAX_RECEIPTS || edus.length > MAX_EDUS;
-    if (isFull) this.#wantsReceipts = true;
-    return {
-      edus: edus.slice(0, MAX_EDUS),
-      upto: found.length === MAX_RECEIPTS ? found.at(-1)?.position : upto,
-    };
   }
 
   #sleep(ms: number): Promise<void> {

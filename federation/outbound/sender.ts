@@ -4,37 +4,55 @@
  * server's `Destination` takes it from there. Whatever is interrupted goes on after a restart.
  */
 
+import { encodeCanonical } from '#keys/canonical-json.ts';
 import { belongsTo, type ServerName, serverNameOf } from '#keys/ids.ts';
-import { Lanes } from '#keys/lanes.ts';
 import { membershipOf } from '#rooms/event.ts';
 import { loadNids } from '#rooms/load.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { Tx } from '#storage/database.ts';
 import * as destinations from '#storage/destinations.ts';
+import * as eduOutbox from '#storage/edu-outbox.ts';
 import * as events from '#storage/events.ts';
-import type { FederationContext, Outbound } from '../context.ts';
+import type { FederationContext, Outbound, OutgoingEdu } from '../context.ts';
+import { cutOutbox, MOST_OF_FAILING, missedIn, sendLatest } from './catch-up.ts';
 import { Destination } from './destination.ts';
 import { EduSource } from './edus.ts';
+import { Flights } from './flights.ts';
 import { JoinedServers } from './joined-servers.ts';
 
 export type SenderContext = Omit<FederationContext, 'sender' | 'inbound'>;
 
 const EVENTS_AT_ONCE = 200;
 const SERVERS_AT_ONCE = 1_000;
-/** Transactions under way to all servers: each is held in memory. */
-const TRANSACTIONS_AT_ONCE = 128;
 const RETRY_MS = 1_000;
+
+/** An event of the outgoing ones, and whom it is for. */
+interface Queued {
+  readonly nid: number;
+  readonly servers: ReadonlySet<ServerName>;
+  /** Those of them that are not in the room after the event: they cannot fetch it later. */
+  readonly outside: ReadonlySet<ServerName>;
+  readonly roomNid: number;
+  readonly position: number;
+}
+
+const NOBODY: ReadonlySet<ServerName> = new Set();
 
 export class FederationSender implements Outbound {
   readonly #ctx: SenderContext;
   readonly #joined: JoinedServers;
   readonly #edus: EduSource;
-  readonly #lanes = new Lanes(TRANSACTIONS_AT_ONCE, Number.POSITIVE_INFINITY);
+  readonly #flights = new Flights();
   readonly #stop = new AbortController();
   /** One for each server that we share a room with and have had something for. */
   readonly #destinations = new Map<ServerName, Destination>();
   /** Servers that have a row in the table. */
   readonly #stored = new Set<ServerName>();
+  /** Events queued for each server since its outbox was last measured. */
+  readonly #queued = new Map<ServerName, number>();
+  /** Servers whose outbox is to be measured, and those that are behind and answer. */
+  readonly #toMeasure = new Set<ServerName>();
+  readonly #toCatchUp = new Set<ServerName>();
   #unsubscribe: (() => void)[] = [];
   #draining: Promise<void> | undefined;
   #starting: Promise<void> | undefined;
@@ -72,6 +90,24 @@ export class FederationSender implements Outbound {
     this.#destinations.get(server)?.wake();
   }
 
+  async enqueueEdu(tx: Tx, servers: Iterable<ServerName>, { edu, replaceKey }: OutgoingEdu): Promise<void> {
+    const others = [...servers].filter((server) => server !== this.#ctx.serverName);
+    if (others.length === 0) return;
+    const position = this.#ctx.streams.upto();
+    // One statement each: they come once in the life of a server.
+    for (const server of others) {
+      if (!this.#stored.has(server)) await destinations.add(tx, server, position);
+    }
+    const queuedTs = this.#ctx.clock.now();
+    await eduOutbox.enqueue(tx, others, { json: encodeCanonical(edu), replaceKey, queuedTs });
+    tx.afterCommit(() => {
+      for (const server of others) {
+        this.#stored.add(server);
+        this.#destination(server).wake();
+      }
+    });
+  }
+
   /** Ends every delivery; what was not answered is sent again by the next process. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
@@ -85,18 +121,24 @@ export class FederationSender implements Outbound {
     const known = this.#destinations.get(server);
     if (known !== undefined) return known;
     const { signal } = this.#stop;
-    const destination = new Destination({ ctx: this.#ctx, server, lanes: this.#lanes, signal });
+    const catchUp = (): void => {
+      this.#toCatchUp.add(server);
+      this.#drainSoon();
+    };
+    const destination = new Destination({ ctx: this.#ctx, server, flights: this.#flights, signal, catchUp });
     this.#destinations.set(server, destination);
     return destination;
   }
 
   async #resume(): Promise<void> {
-    let after: ServerName | undefined = '';
-    while (after !== undefined) {
-      // Page by page, each after the last.
-      const servers: ServerName[] = await destinations.withPending(this.#ctx.db, after, SERVERS_AT_ONCE);
-      for (const server of servers) this.#destination(server).wake();
-      after = servers.at(-1);
+    for (const page of [destinations.withPending, eduOutbox.servers]) {
+      let after: ServerName | undefined = '';
+      while (after !== undefined) {
+        // Page by page, each after the last.
+        const servers: ServerName[] = await page(this.#ctx.db, after, SERVERS_AT_ONCE);
+        for (const server of servers) this.#destination(server).wake();
+        after = servers.at(-1);
+      }
     }
     for (const server of await destinations.sharingRooms(this.#ctx.db, this.#ctx.serverName)) {
       this.#destination(server).greet();
@@ -118,6 +160,7 @@ export class FederationSender implements Outbound {
       try {
         // Batch by batch, in the order of their positions.
         while (await this.#drainBatch());
+        await this.#keepUp();
       } catch (error) {
         this.#ctx.log.error({ err: error }, 'events were not queued for other servers');
         this.#isAwaited = true;
@@ -137,15 +180,58 @@ export class FederationSender implements Outbound {
       this.#ctx,
       outgoing.map(({ nid }) => nid),
     );
-    const queued: { nid: number; servers: ReadonlySet<ServerName> }[] = [];
-    for (const { nid } of outgoing) {
+    const queued: Queued[] = [];
+    for (const { nid, position } of outgoing) {
       const stored = loaded.get(nid);
+      if (stored === undefined) continue;
       // In order: each room's state is reached from the one before.
-      if (stored !== undefined) queued.push({ nid, servers: await this.#serversFor(stored) });
+      const servers = await this.#serversFor(stored);
+      const outside = await this.#outsideAfter(stored, servers);
+      queued.push({ nid, servers, outside, roomNid: stored.roomNid, position });
     }
     await this.#enqueue(queued, last.position);
     this.#position = last.position;
     return outgoing.length === EVENTS_AT_ONCE;
+  }
+
+  /** Cuts the outboxes that have become too long, and brings those up to date that are behind and answer again. */
+  async #keepUp(): Promise<void> {
+    for (const server of this.#toMeasure) {
+      this.#toMeasure.delete(server);
+      // One after the other, each a write of its own.
+      const taken = await cutOutbox(this.#ctx, server);
+      if (taken > 0)
+        this.#ctx.log.info({ server, taken }, 'server misses much: it will get the newest events');
+    }
+    for (const server of this.#toCatchUp) {
+      this.#toCatchUp.delete(server);
+      const queued = await sendLatest(this.#ctx, server, (stored) => this.#serversAround(stored));
+      this.#ctx.log.info({ server, queued }, 'server is brought up to date');
+      this.wake(server);
+    }
+  }
+
+  /** Only a change of membership leaves a server outside of a room that gets its event. */
+  async #outsideAfter(
+    { event, roomNid, stateAfter }: StoredEvent,
+    servers: ReadonlySet<ServerName>,
+  ): Promise<ReadonlySet<ServerName>> {
+    if (event.type !== 'm.room.member' || stateAfter === undefined) return NOBODY;
+    const after = await this.#joined.at(roomNid, stateAfter);
+    return new Set([...servers].filter((server) => !after.has(server)));
+  }
+
+  /** What servers that are behind missed of rooms which they are outside of after an event. */
+  async #missed({ outside, roomNid, position }: Queued): Promise<{ server: ServerName; nids: number[] }[]> {
+    if (outside.size === 0) return [];
+    const missed: { server: ServerName; nids: number[] }[] = [];
+    for (const [server, after] of await destinations.behindAmong(this.#ctx.db, outside)) {
+      const serversAround = (stored: StoredEvent) => this.#serversAround(stored);
+      const range = { room: roomNid, after, before: position, serversAround };
+      // One after the other: it is rare that there are several.
+      missed.push({ server, nids: await missedIn(this.#ctx, server, range) });
+    }
+    return missed;
   }
 
   /** The servers that get an event. */
@@ -186,23 +272,36 @@ export class FederationSender implements Outbound {
   }
 
   /** Writes the outbox rows, and that the outgoing events up to a position are queued; wakes the destinations. */
-  async #enqueue(
-    queued: readonly { nid: number; servers: ReadonlySet<ServerName> }[],
-    upto: number | undefined,
-  ): Promise<void> {
+  async #enqueue(queued: readonly Queued[], upto: number): Promise<void> {
     const concerned = new Set(queued.flatMap(({ servers }) => [...servers]));
     const added = [...concerned].filter((server) => !this.#stored.has(server));
     const receiptsPosition = this.#ctx.streams.upto();
+    const missed = new Map<Queued, { server: ServerName; nids: number[] }[]>();
+    for (const each of queued) missed.set(each, await this.#missed(each));
     await this.#ctx.db.write('federation.enqueue', async (tx: Tx) => {
       // One statement each: they come once in the life of a server.
       for (const server of added) await destinations.add(tx, server, receiptsPosition);
-      for (const { nid, servers } of queued) {
-        if (servers.size > 0) await destinations.enqueue(tx, nid, servers);
+      for (const each of queued) {
+        const { nid, servers, outside } = each;
+        for (const { server, nids } of missed.get(each) ?? []) {
+          for (const earlier of nids) await destinations.enqueueAlways(tx, earlier, [server]);
+        }
+        if (outside.size > 0) await destinations.enqueueAlways(tx, nid, outside);
+        const inside = outside.size > 0 ? servers.difference(outside) : servers;
+        if (inside.size > 0) await destinations.enqueue(tx, nid, inside);
       }
-      if (upto !== undefined) await destinations.deleteOutgoing(tx, upto);
+      await destinations.deleteOutgoing(tx, upto);
     });
     for (const server of added) this.#stored.add(server);
+    for (const { servers } of queued) for (const server of servers) this.#count(server);
     for (const server of concerned) this.#destination(server).wake();
+  }
+
+  #count(server: ServerName): void {
+    const queued = (this.#queued.get(server) ?? 0) + 1;
+    const isDue = queued >= MOST_OF_FAILING;
+    if (isDue) this.#toMeasure.add(server);
+    this.#queued.set(server, isDue ? 0 : queued);
   }
 
   #pause(): Promise<void> {

@@ -1,21 +1,18 @@
-import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { ServerName } from '#keys/ids.ts';
-import type { JsonObject } from '#keys/json.ts';
 
 /** "they can have at most 50 PDUs and 100 EDUs": https://spec.matrix.org/v1.19/server-server-api/#transactions */
 export const MAX_PDUS = 50;
 export const MAX_EDUS = 100;
 
-/** The canonical JSON of a transaction; `pdus` are canonical JSON already. */
+/** The canonical JSON of a transaction; `pdus` and `edus` are canonical JSON already. */
 export function transactionBody(options: {
   readonly origin: ServerName;
   /** Milliseconds since 1970. */
   readonly originServerTs: number;
   readonly pdus: readonly string[];
-  readonly edus: readonly JsonObject[];
+  readonly edus: readonly string[];
 }): string {
   const { origin, originServerTs, pdus, edus } = options;
-  const eduTexts = edus.map((edu) => encodeCanonical(edu));
-  const head = `{"edus":[${eduTexts.join(',')}],"origin":${JSON.stringify(origin)}`;
+  const head = `{"edus":[${edus.join(',')}],"origin":${JSON.stringify(origin)}`;
   return `${head},"origin_server_ts":${originServerTs},"pdus":[${pdus.join(',')}]}`;
 }

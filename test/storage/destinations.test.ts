@@ -25,7 +25,8 @@ for (const { name, open } of drivers) {
     );
     assert.deepEqual(await destinations.withPending(db, '', 10), ['a.test', 'b.test']);
     assert.deepEqual(await destinations.withPending(db, 'a.test', 10), ['b.test']);
-    const begun = { txnId: 't', upto: pending[1]?.seq ?? 0 };
+    const begun = { txnId: 't', upto: pending[1]?.seq ?? 0, ts: 5 };
+    const answered = { ts: 6, clockSkew: undefined, delivered: 2, refused: 0 };
     await db.write('test', (tx) => destinations.beginTransaction(tx, 'a.test', begun));
     assert.deepEqual((await destinations.of(db, 'a.test'))?.transaction, begun);
     const held = await destinations.pendingUpto(db, 'a.test', { upto: begun.upto, limit: 50 });
@@ -33,7 +34,7 @@ for (const { name, open } of drivers) {
       held.map(({ eventNid }) => eventNid),
       [30, 10],
     );
-    await db.write('test', (tx) => destinations.endTransaction(tx, 'a.test', begun));
+    await db.write('test', (tx) => destinations.endTransaction(tx, 'a.test', { upto: begun.upto, answered }));
     assert.equal((await destinations.of(db, 'a.test'))?.transaction, undefined);
     const left = await destinations.pendingOf(db, 'a.test', 10);
     assert.deepEqual(
@@ -58,6 +59,7 @@ for (const { name, open } of drivers) {
       outage,
       transaction: undefined,
       receiptsPosition: 9,
+      behindAfter: undefined,
     });
     assert.equal(await destinations.of(at.db, 'unknown.test'), undefined);
   });
