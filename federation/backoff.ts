@@ -7,6 +7,9 @@ import { Lru } from '#storage/lru.ts';
 
 const FIRST_WAIT_MS = 2_000;
 const LONGEST_WAIT_MS = 60 * 60_000;
+/** A server that has been away for a week is tried once a day: most of those do not come back. */
+const LONGEST_WAIT_FOR_GONE_MS = 24 * 60 * 60_000;
+const GONE_AFTER_MS = 7 * 24 * 60 * 60_000;
 const MOST_ENTRIES = 10_000;
 
 export interface BackoffOptions {
@@ -32,9 +35,9 @@ export class Backoff {
 
   /** How many milliseconds `server` is still to be left alone; 0 where it may be asked now. */
   async remainingMs(server: ServerName): Promise<number> {
-    const { retryAt } = await this.#outageOf(server);
+    const outage = await this.#outageOf(server);
     // No longer than the longest wait, should the clock have been set back.
-    return Math.min(Math.max(retryAt - this.#clock.now(), 0), LONGEST_WAIT_MS);
+    return Math.min(Math.max(outage.retryAt - this.#clock.now(), 0), longestWait(outage));
   }
 
   /** When the server's outage began, in milliseconds since 1970; undefined while it answers. */
@@ -54,8 +57,10 @@ export class Backoff {
     const isCounted = before.retryAt > now;
     if (isCounted && before.retryAt >= askedUntil) return;
     const failures = isCounted ? before.failures : before.failures + 1;
-    const retryAt = Math.max(askedUntil, isCounted ? before.retryAt : now + this.#waitAfter(failures));
-    await this.#store(server, { failures, failingSince: before.failingSince || now, retryAt });
+    const failingSince = before.failingSince || now;
+    const ownUntil = now + this.#waitAfter(failures, longestWait({ failingSince, retryAt: now }));
+    const retryAt = Math.max(askedUntil, isCounted ? before.retryAt : ownUntil);
+    await this.#store(server, { failures, failingSince, retryAt });
   }
 
   /** Notes a sign of life: an answer, or a request of its own. True where the server was being left alone. */
@@ -73,8 +78,8 @@ export class Backoff {
     return () => this.#listeners.delete(listener);
   }
 
-  #waitAfter(failures: number): number {
-    const wait = Math.min(FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 20), LONGEST_WAIT_MS);
+  #waitAfter(failures: number, longest: number): number {
+    const wait = Math.min(FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 20), longest);
     // Spread, so that servers which failed together are not all tried again together.
     return Math.round(wait * (0.8 + 0.2 * this.#random()));
   }
@@ -94,4 +99,14 @@ export class Backoff {
     this.#outages.set(server, outage);
     await this.#db.write('destinations.outage', (tx) => destinations.setOutage(tx, server, outage));
   }
+}
+
+/** The longest wait that an outage which has lasted until `retryAt` may bring. */
+function longestWait({
+  failingSince,
+  retryAt,
+}: Pick<destinations.Outage, 'failingSince' | 'retryAt'>): number {
+  return failingSince > 0 && retryAt - failingSince >= GONE_AFTER_MS
+    ? LONGEST_WAIT_FOR_GONE_MS
+    : LONGEST_WAIT_MS;
 }

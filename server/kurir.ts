@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import { explainEventOf } from './cli/event-explain-command.ts';
+import { federationStatus } from './cli/federation-status-command.ts';
 import type { Outcome } from './cli/operations.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
@@ -91,6 +92,8 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'db check':
       none(rest);
       return checkDatabase(config);
+    case 'federation status':
+      return federationStatus(config, rest.length === 0 ? undefined : one(rest, 'the server'));
     case 'event explain':
       return explainEventOf(config, one(rest, 'the id of the event'));
     case 'room check':

@@ -248,7 +248,7 @@ export class Destination {
 
   async #noteSuccess(serverTs: number | undefined): Promise<void> {
     const ts = this.#ctx.clock.now();
-    const clockSkew = serverTs === undefined ? undefined : serverTs - Date.now();
+    const clockSkew = skewOf(serverTs);
     const answered = { ts, clockSkew, delivered: 0, refused: 0 };
     await this.#ctx.db.write('federation.answered', (tx) =>
       destinations.endTransaction(tx, this.#server, { upto: 0, answered }),
@@ -321,7 +321,7 @@ export class Destination {
     const now = this.#ctx.clock.now();
     const begun = await db.write('federation.transaction', async (tx) => {
       if (done !== undefined && ended !== undefined) {
-        const clockSkew = done.serverTs === undefined ? undefined : done.serverTs - Date.now();
+        const clockSkew = skewOf(done.serverTs);
         await outbox.end(tx, this.#server, { stored: ended, refused: done.refused, ts: now, clockSkew });
         await destinations.setReceiptsPosition(tx, this.#server, this.#receiptsPosition);
       }
@@ -380,4 +380,9 @@ export class Destination {
       this.#endSleep = end;
     });
   }
+}
+
+/** By how many milliseconds a server's clock is ahead of the one of this machine. */
+function skewOf(serverTs: number | undefined): number | undefined {
+  return serverTs === undefined ? undefined : serverTs - Date.now();
 }

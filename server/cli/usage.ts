@@ -19,6 +19,8 @@ export const usage = `The operator's command of Kurir:
   config docs        print the reference page of all options
   db check           check the database, without changing it
   room check ROOM    check a room, or --all, event by event
+  federation status [SERVER]
+                     what other servers have got, and why some do not answer
   event explain EVENT
                      say what the server made of an event, and why
 
@@ -78,6 +80,11 @@ works while the server runs. Says what is wrong, one line each, and exits with 1
 
   --all    checks every room
   --whole  resolves every fork of a room again, not only some: this may take long`,
+  'federation status': `federation status [SERVER]
+
+Says for each server that events are sent to whether it has them all, how many wait and since when, and why it does not
+take them: its certificate, its clock, its name, its answer. With SERVER it says what to do about it, when the next
+attempt is, and which events the server refused for what reason. Reads only, and works while the server runs.`,
   'event explain': `event explain EVENT
 
 Says what the server made of the event EVENT ($id, in quotes: the shell takes $ for itself): accepted, rejected,

@@ -24,6 +24,29 @@ test('the wait doubles from two seconds to an hour', async () => {
   assert.equal(await backoff.remainingMs('b.test'), 0);
 });
 
+test('a server that has been away for a week is tried once a day, until it shows a sign of life', async () => {
+  await using at = await temporarySqlite();
+  let now = 1_000_000;
+  const backoff = new Backoff({ db: at.db, clock: { now: () => now }, random: () => 1 });
+  const waits: number[] = [];
+  for (let count = 0; count < 190; count += 1) {
+    await backoff.failed('a.test');
+    const wait = await backoff.remainingMs('a.test');
+    waits.push(wait / HOUR);
+    now += wait;
+  }
+  const firstDay = waits.findIndex((wait) => wait > 1);
+  const week = waits.slice(0, firstDay).reduce((sum, wait) => sum + wait, 0);
+  assert.ok(week >= 7 * 24 && week < 7 * 24 + 1, `${week} hours`);
+  assert.ok(
+    waits.slice(firstDay).every((wait) => wait === 24),
+    String(waits.slice(firstDay)),
+  );
+  await backoff.succeeded('a.test');
+  await backoff.failed('a.test');
+  assert.equal(await backoff.remainingMs('a.test'), 2_000);
+});
+
 test('failures of requests that ran side by side count once', async () => {
   await using at = await temporarySqlite();
   const backoff = new Backoff({ db: at.db, clock: { now: () => 5 }, random: () => 1 });

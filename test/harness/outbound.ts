@@ -23,9 +23,12 @@ interface Opened extends AsyncDisposable {
 }
 
 /** `here.test`, with its sender started. */
-export async function startSending(authority: TestAuthority): Promise<SendingServer> {
+export async function startSending(
+  authority: TestAuthority,
+  options: Pick<SenderContext, 'replayOf'> = {},
+): Promise<SendingServer> {
   const rooms = await openRooms();
-  let opened = await open(rooms, authority);
+  let opened = await open(rooms, authority, options);
   return {
     get ctx() {
       return opened.ctx;
@@ -36,7 +39,7 @@ export async function startSending(authority: TestAuthority): Promise<SendingSer
     restart: async () => {
       await opened[Symbol.asyncDispose]();
       await rooms.restart();
-      opened = await open(rooms, authority);
+      opened = await open(rooms, authority, options);
     },
     [Symbol.asyncDispose]: async () => {
       await opened[Symbol.asyncDispose]();
@@ -45,7 +48,11 @@ export async function startSending(authority: TestAuthority): Promise<SendingSer
   };
 }
 
-async function open(rooms: TestRooms, authority: TestAuthority): Promise<Opened> {
+async function open(
+  rooms: TestRooms,
+  authority: TestAuthority,
+  options: Pick<SenderContext, 'replayOf'>,
+): Promise<Opened> {
   const { serverName, signingKey, db, streams, clock } = rooms.ctx;
   // The back-off runs by the real clock, the events by that of the test.
   const connected: Connected = connectFederation({
@@ -58,7 +65,7 @@ async function open(rooms: TestRooms, authority: TestAuthority): Promise<Opened>
   });
   const typing = new TypingUsers(streams, clock);
   const federation = { version: 'test', publicAddress: undefined };
-  const ctx = { ...rooms.ctx, ...connected, typing, federation };
+  const ctx = { ...rooms.ctx, ...connected, typing, federation, ...options };
   const sender = new FederationSender(ctx);
   sender.start();
   await sender.started();
@@ -87,6 +94,8 @@ export interface ReceivingPeer extends Peer {
   readonly mostAtOnce: number;
   /** What the next attempts are answered with; 200 where there is nothing. `hang`: never answered. */
   readonly answers: (PeerAnswer | 'hang' | 'process and hang')[];
+  /** The transactions that the peer calls malformed, as long as it does. */
+  refuses: (transaction: ReceivedTransaction) => boolean;
 }
 
 /** A peer that takes `/send` as a server does: a transaction that it has seen is not processed again. */
@@ -100,6 +109,22 @@ export async function startReceiving(
   const answers: ReceivingPeer['answers'] = [];
   const seen = new Set<string>();
   const counts = { running: 0, most: 0 };
+  let refuses: ReceivingPeer['refuses'] = () => false;
+  const state = {
+    attempts,
+    events,
+    edus,
+    answers,
+    get refuses() {
+      return refuses;
+    },
+    set refuses(value) {
+      refuses = value;
+    },
+    get mostAtOnce() {
+      return counts.most;
+    },
+  };
   const peer = await startPeer({
     authority,
     answer: async ({ method, url, body }): Promise<PeerAnswer> => {
@@ -108,6 +133,7 @@ export async function startReceiving(
         return { status: 404, json: { errcode: 'M_UNRECOGNIZED' } };
       const transaction = transactionOf(txnId, body);
       attempts.push(transaction);
+      if (refuses(transaction)) return { status: 400, json: { errcode: 'M_BAD_JSON', error: 'bad' } };
       const planned = answers.shift();
       if (planned === 'hang') return () => undefined;
       if (planned !== undefined && planned !== 'process and hang') return planned;
@@ -123,15 +149,6 @@ export async function startReceiving(
       return planned === 'process and hang' ? () => undefined : { json: { pdus: {} } };
     },
   });
-  const state = {
-    attempts,
-    events,
-    edus,
-    answers,
-    get mostAtOnce() {
-      return counts.most;
-    },
-  };
   return Object.defineProperties(peer, Object.getOwnPropertyDescriptors(state)) as ReceivingPeer;
 }
 
