@@ -1,7 +1,9 @@
 /** `npm run bench -- NAME [--server kurir|synapse|both] [--seconds 15] [--size N]`: one scenario, JSON on the last line. */
 
 import { parseArgs } from 'node:util';
+import { catchUp } from '#bench/catch-up.ts';
 import { coldStart } from '#bench/cold-start.ts';
+import { fedOut } from '#bench/fed-out.ts';
 import { idle } from '#bench/idle.ts';
 import { joinLargeRoom } from '#bench/join-large-room.ts';
 import { calibrate } from '#bench/lib/calibration.ts';
@@ -25,6 +27,8 @@ const scenarios: readonly Scenario[] = [
   longRoom,
   idle,
   coldStart,
+  fedOut,
+  catchUp,
 ];
 const servers = new Map<string, readonly ServerKind[]>([
   ['kurir', [kurir]],

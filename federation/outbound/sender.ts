@@ -159,8 +159,10 @@ export class FederationSender implements Outbound {
       this.#isAwaited = false;
       try {
         // Batch by batch, in the order of their positions.
-        while (await this.#drainBatch());
-        await this.#keepUp();
+        for (let isMore = true; isMore; ) {
+          isMore = await this.#drainBatch();
+          await this.#keepUp();
+        }
       } catch (error) {
         this.#ctx.log.error({ err: error }, 'events were not queued for other servers');
         this.#isAwaited = true;

@@ -1,5 +1,6 @@
 /** A server of ours that sends to peers of the test's own, over real TLS, from a real database. */
 
+import type { LookupFunction } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FederationSender, type SenderContext } from '#federation/outbound/sender.ts';
 import type { ServerName } from '#keys/ids.ts';
@@ -17,6 +18,11 @@ export interface SendingServer extends AsyncDisposable {
   restart(): Promise<void>;
 }
 
+export interface SendingOptions extends Pick<SenderContext, 'replayOf'> {
+  /** Stands in for the system's resolver of host names. */
+  readonly lookup?: LookupFunction;
+}
+
 interface Opened extends AsyncDisposable {
   readonly ctx: SendingServer['ctx'];
   readonly sender: FederationSender;
@@ -25,7 +31,7 @@ interface Opened extends AsyncDisposable {
 /** `here.test`, with its sender started. */
 export async function startSending(
   authority: TestAuthority,
-  options: Pick<SenderContext, 'replayOf'> = {},
+  options: SendingOptions = {},
 ): Promise<SendingServer> {
   const rooms = await openRooms();
   let opened = await open(rooms, authority, options);
@@ -48,11 +54,7 @@ export async function startSending(
   };
 }
 
-async function open(
-  rooms: TestRooms,
-  authority: TestAuthority,
-  options: Pick<SenderContext, 'replayOf'>,
-): Promise<Opened> {
+async function open(rooms: TestRooms, authority: TestAuthority, options: SendingOptions): Promise<Opened> {
   const { serverName, signingKey, db, streams, clock } = rooms.ctx;
   // The back-off runs by the real clock, the events by that of the test.
   const connected: Connected = connectFederation({
@@ -62,10 +64,12 @@ async function open(
     clock: Date,
     allowPrivate: true,
     extraCa: authority.cert,
+    ...(options.lookup !== undefined && { lookup: options.lookup }),
   });
+  const { replayOf } = options;
   const typing = new TypingUsers(streams, clock);
   const federation = { version: 'test', publicAddress: undefined };
-  const ctx = { ...rooms.ctx, ...connected, typing, federation, ...options };
+  const ctx = { ...rooms.ctx, ...connected, typing, federation, ...(replayOf !== undefined && { replayOf }) };
   const sender = new FederationSender(ctx);
   sender.start();
   await sender.started();
