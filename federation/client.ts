@@ -99,7 +99,8 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MAX_BYTES = 16 * MIB;
 const MAX_REFUSAL_BYTES = 64 * 1024;
 const LONGEST_RETRY_AFTER_MS = 60 * 60_000;
-const MOST_POOLS = 256;
+/** More servers than this in one room would need a handshake for each message. Idle connections are closed. */
+const MOST_POOLS = 1_536;
 const CONNECTIONS_PER_SERVER = 8;
 const IDLE_CONNECTION_MS = 30_000;
 /** What a connection fails with that the peer closed while it was idle. */

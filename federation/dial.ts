@@ -56,6 +56,8 @@ export interface DialOptions {
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A handshake costs CPU on both sides: after a restart, hundreds of destinations are dialled at once. */
 const MOST_HANDSHAKES = 64;
+/** One that takes longer waits for the other side and costs nothing meanwhile: the next may begin. */
+const HANDSHAKE_TURN_MS = 500;
 
 export class Dialer {
   readonly #guard: AddressGuard;
@@ -88,11 +90,22 @@ export class Dialer {
     using time = new TimeLimit(CONNECT_TIMEOUT_MS, [signal]);
     try {
       const tcp = await this.#connect(endpoint, time.signal);
-      // Those who wait are bounded by the requests that dial, and each by its own limit.
-      return await this.#handshakes.run(() => this.#handshake(tcp, tlsName, time.signal));
+      return await this.#inTurn(() => this.#handshake(tcp, tlsName, time.signal));
     } catch (error) {
       throw time.isOver ? new ConnectionEnded('KURIR_TIMEOUT', 'no connection in time') : error;
     }
+  }
+
+  /** Those who wait are bounded by the requests that dial, and each by its own limit. */
+  async #inTurn(handshake: () => Promise<TLSSocket>): Promise<TLSSocket> {
+    const { promise, resolve } = Promise.withResolvers<{ outcome: Promise<TLSSocket> }>();
+    await this.#handshakes.run(async () => {
+      const outcome = handshake();
+      // In an object, as the promise would else wait for it.
+      resolve({ outcome });
+      await settledWithin(outcome, HANDSHAKE_TURN_MS);
+    });
+    return (await promise).outcome;
   }
 
   async #handshake(tcp: Socket, tlsName: string, limit: AbortSignal): Promise<TLSSocket> {
@@ -156,6 +169,18 @@ function factsOf(certificate: PeerCertificate): CertificateFacts | undefined {
     names,
     issuer: Array.isArray(issuerName) ? issuerName.join(', ') : issuerName,
   };
+}
+
+/** Resolves when the promise has settled, or after `ms`. */
+function settledWithin(promise: Promise<unknown>, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    const end = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    promise.then(end, end);
+  });
 }
 
 /** Waits for the event; destroys the socket where an error, the end or the limit comes first. */
