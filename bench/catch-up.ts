@@ -19,6 +19,7 @@ export const catchUp: Scenario = {
   name: 'catch-up',
   about: `${EVENTS} events that ${SERVERS} servers missed: time until all are up to date`,
   ratios: [],
+  limits: { latest_seconds: { atMost: 60 } },
   run,
 };
 

@@ -28,6 +28,7 @@ export const fedOut: Scenario = {
   about:
     'one message a second to 1 to 1,000 other servers, 30 % of them dead: time until the healthy ones have it',
   ratios: [],
+  limits: { '1000_0dead_p99_ms': { atMost: 2_000 }, '1000_30dead_p99_ms': { atMost: 2_000 } },
   run,
 };
 
