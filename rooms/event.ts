@@ -1,6 +1,7 @@
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { type EventId, isEventId, type RoomId, type UserId } from '#keys/ids.ts';
 import { integerAt, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { stateKeyOf, stateKeyText } from '#storage/state-key-text.ts';
 import { depthOf } from './depth.ts';
 import { eventIdOf, roomIdOfCreate } from './hashes.ts';
 import type { RoomVersionRules } from './versions.ts';
@@ -64,13 +65,12 @@ export function eventFrom(
 
 /** The key of an event in a state map. */
 export function stateMapKey(type: string, stateKey: string): string {
-  return `${type}\0${stateKey}`;
+  return stateKeyText(type, stateKey);
 }
 
 /** The reverse of `stateMapKey`. */
 export function splitStateMapKey(key: string): { type: string; stateKey: string } {
-  const end = key.indexOf('\0');
-  return { type: key.slice(0, end), stateKey: key.slice(end + 1) };
+  return stateKeyOf(key);
 }
 
 /** `content.membership`, where it is a string. */

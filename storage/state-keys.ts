@@ -1,6 +1,7 @@
 import type { Reader, Tx } from './database.ts';
 import { Lru } from './lru.ts';
 import { anyOf, sql } from './sql.ts';
+import { stateKeyText } from './state-key-text.ts';
 import { fromTextColumn, textColumn } from './text-column.ts';
 
 /** What a piece of room state is found by. */
@@ -149,5 +150,5 @@ function cacheOf(reader: Reader): Cache | undefined {
 }
 
 function textOf({ type, stateKey }: StateKey): string {
-  return `${type}\0${stateKey}`;
+  return stateKeyText(type, stateKey);
 }
