@@ -20,6 +20,7 @@ import { judge } from './judge-told.ts';
 import { loadEvent, loadEvents } from './load.ts';
 import { mergeExtremities } from './merge-extremities.ts';
 import { type Placement, persist } from './persist.ts';
+import { placelessBecause } from './placeless.ts';
 import { awaitedAmong, type Standing, storeUnplaced, waitingFor } from './provisional.ts';
 import { effectOf, pendingRedactionOf, REDACTER_KEYS } from './redaction.ts';
 import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './resolve-state.ts';
@@ -63,7 +64,6 @@ const ATTEMPTS = 5;
 const MOST_AGAIN = 100;
 /** Why an event is refused that has the id of one of another room. */
 export const ID_TAKEN = 'An event of another room has this id';
-const FOREIGN_PREV_EVENT = 'A prev event is of another room';
 
 /** Receives one event, under the room's lock. Never throws for what the event says. */
 export function receive(
@@ -159,10 +159,10 @@ async function attemptReceive(
   if (how.as === 'outlier') return storedUnplaced(ctx, room, event, unplaced);
 
   const prevEvents = await loadEvents(ctx, event.prevEvents);
-  if (prevEvents.values().some((prevEvent) => prevEvent.roomNid !== room.roomNid)) {
-    // The state after it is that of another room: there is none to judge the event by.
+  const placeless = placelessBecause(room, event, prevEvents, refused);
+  if (placeless !== undefined) {
     if (stored !== undefined) return known(stored);
-    return storedUnplaced(ctx, room, event, { ...unplaced, reason: FOREIGN_PREV_EVENT, waitsFor: [] });
+    return storedUnplaced(ctx, room, event, { ...unplaced, reason: placeless, waitsFor: [] });
   }
   if (standing.waitsFor.length > 0) return storedUnplaced(ctx, room, event, unplaced);
   const missing = event.prevEvents.filter((eventId) => !isPlaced(prevEvents.get(eventId)));
