@@ -70,7 +70,7 @@ async function adopt(ctx: RoomsContext, { rules, join, told }: Adoption): Promis
   // Asked under the lock: it may have begun since the join was sent.
   const closed = await closedBecause(ctx, join.roomId);
   if (closed !== undefined) return { kind: 'refused', reason: closed };
-  const judged = await judgeTold(ctx, join.roomId, told);
+  const judged = await judgeTold(ctx, join, told);
   const state = stateOf(told, judged, join);
   const reason = await refusal(ctx, { join, told, judged, state });
   if (reason !== undefined) return { kind: 'refused', reason };

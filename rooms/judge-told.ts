@@ -38,9 +38,10 @@ const RECENT_LENGTH = 2 * 1024 * 1024;
 
 /**
  * Judges events of one room by their auth events, which are among them or stored. One that fails takes those with
- * it that it authorises, and nothing else.
+ * it that it authorises, and nothing else. `join` is our user's, for which they are told.
  */
-export async function judgeTold(ctx: RoomsContext, roomId: string, told: ToldState): Promise<Judged> {
+export async function judgeTold(ctx: RoomsContext, join: Event, told: ToldState): Promise<Judged> {
+  const { roomId } = join;
   const accepted = new GrowingNumbers();
   const verdicts = new Uint8Array(told.size);
   let rejected = 0;
@@ -64,7 +65,7 @@ export async function judgeTold(ctx: RoomsContext, roomId: string, told: ToldSta
         continue;
       }
       const isHere = event.roomId === roomId && other === undefined;
-      const reason = isHere ? judge(event, citable)?.reason : 'The event is of another room';
+      const reason = isHere ? refusalOf(event, join, citable) : 'The event is of another room';
       verdicts[number] = reason === undefined ? ACCEPTED : REJECTED;
       recent.judged(number, event);
       citable.add(event, reason === undefined);
@@ -77,6 +78,16 @@ export async function judgeTold(ctx: RoomsContext, roomId: string, told: ToldSta
     }
   }
   return { accepted, rejected, firstRejected, isAccepted: (number) => verdicts[number] === ACCEPTED };
+}
+
+/**
+ * In versions 1 to 11 the creator's server can make as many create events as it likes, each as good as the other by
+ * itself. A room has one: that which the join cites.
+ */
+function refusalOf(event: Event, join: Event, citable: AuthEvents): string | undefined {
+  const isOther = event.type === 'm.room.create' && !join.authEvents.includes(event.eventId);
+  if (isOther && event.rules.createInAuthEvents) return 'The room has another create event';
+  return judge(event, citable)?.reason;
 }
 
 /**

@@ -14,7 +14,7 @@ import * as currentStateTable from '#storage/current-state.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
-import { adoptionOf } from '#test/harness/adoption.ts';
+import { adoptionOf, told } from '#test/harness/adoption.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 import { openRooms, receiveFrom, sendState, sendText, verified } from '#test/harness/rooms.ts';
 
@@ -22,6 +22,33 @@ const alice = '@alice:here.test';
 const bob = '@bob:here.test';
 const eve = '@eve:elsewhere.test';
 const mallory = '@mallory:evil.test';
+
+for (const version of ['1', '3', '11']) {
+  test(`v${version}: of several create events that are told only the one counts that the join cites`, async () => {
+    await using server = await openRooms();
+    const { ctx } = server;
+    const built = roomOf(eve, { version, join_rule: 'public' });
+    const content = { room_version: version, creator: eve, second: true };
+    const second = await verified(
+      ctx,
+      built.draft(eve, { type: 'm.room.create', state_key: '', content, prev_events: [], auth_events: [] }),
+    );
+    const state = await Promise.all([...built.stateMap.values()].map((event) => verified(ctx, event)));
+    const join = await verified(ctx, built.join(alice));
+    const adoption = await told(join, [second, ...state], [second]);
+    assert.equal((await adoptRoom(ctx, adoption)).kind, 'joined');
+    const room = await getRoom(ctx, built.roomId);
+    assert.ok(room);
+    const creates = (await currentState(ctx, room.roomNid)).filter(
+      ({ event }) => event.type === 'm.room.create',
+    );
+    assert.deepEqual(
+      creates.map(({ event }) => event.eventId),
+      [built.create.eventId],
+    );
+    assert.equal(await loadEvent(ctx, second.eventId), undefined);
+  });
+}
 
 for (const version of SUPPORTED_VERSIONS) {
   test(`v${version}: a room is adopted whole: state, memberships, both rims, and our user can speak`, async () => {
@@ -43,7 +70,9 @@ for (const version of SUPPORTED_VERSIONS) {
       'evil.test',
       'here.test',
     ]);
-    assert.deepEqual(await eventEdges.backwardExtremities(ctx.db, room.roomNid), [last.eventId]);
+    assert.deepEqual(await eventEdges.backwardExtremities(ctx.db, room.roomNid, { limit: 100 }), [
+      last.eventId,
+    ]);
     const { forwardExtremities } = await headOf(ctx, room.roomNid);
     assert.deepEqual(
       forwardExtremities.map(({ eventId }) => eventId),
