@@ -25,6 +25,8 @@ const MOST_EVENTS = 100;
 const LEAST_EVENTS = 20;
 /** Events that one request starts from. */
 const MOST_RIM = 20;
+/** How often others of the rim are asked for while nothing comes of it. */
+const MOST_ROUNDS = 5;
 const MOST_SERVERS = 3;
 /** A client waits for it. */
 const DEADLINE_MS = 30_000;
@@ -37,6 +39,8 @@ interface Progress {
   readonly flights: Map<number, Promise<boolean>>;
   /** When nothing could be had of a room, in milliseconds since 1970. */
   readonly failures: Lru<number, number>;
+  /** The last event of the rim that was asked for. */
+  readonly askedLast: Lru<number, EventId>;
 }
 
 const progress = new WeakMap<PullContext['rooms'], Progress>();
@@ -68,15 +72,50 @@ export function fillHistory(
 function progressOf(ctx: PullContext): Progress {
   const known = progress.get(ctx.rooms);
   if (known !== undefined) return known;
-  const made = { flights: new Map(), failures: new Lru<number, number>({ maxEntries: MOST_ROOMS }) };
+  const made: Progress = {
+    flights: new Map(),
+    failures: new Lru({ maxEntries: MOST_ROOMS }),
+    askedLast: new Lru({ maxEntries: MOST_ROOMS }),
+  };
   progress.set(ctx.rooms, made);
   return made;
 }
 
 async function fill(ctx: PullContext, room: Room, limit: number): Promise<boolean> {
-  const rim = (await eventEdges.backwardExtremities(ctx.db, room.roomNid)).slice(0, MOST_RIM);
-  if (rim.length === 0) return false;
   const signal = AbortSignal.timeout(DEADLINE_MS);
+  const asked = new Set<EventId>();
+  for (let round = 0; round < MOST_ROUNDS && !signal.aborted; round++) {
+    // Round by round: mostly the first one is all of the rim, and brings something.
+    const rim = await nextOfRim(ctx, room);
+    if (rim.every((eventId) => asked.has(eventId))) break;
+    for (const eventId of rim) asked.add(eventId);
+    if (await fillFrom(ctx, room, rim, { limit, signal })) return true;
+  }
+  progressOf(ctx).failures.set(room.roomNid, ctx.clock.now());
+  return false;
+}
+
+/**
+ * Where our history ends: the next events after those that were asked for last, around and around. Events that nobody
+ * has, as any member of the room can cite them, do not stand before the others for ever.
+ */
+async function nextOfRim(ctx: PullContext, { roomNid }: Room): Promise<EventId[]> {
+  const { askedLast } = progressOf(ctx);
+  const from = { after: askedLast.get(roomNid) ?? '', limit: MOST_RIM } as const;
+  const next = await eventEdges.backwardExtremities(ctx.db, roomNid, from);
+  const first = await eventEdges.backwardExtremities(ctx.db, roomNid, { limit: MOST_RIM - next.length });
+  const rim = [...new Set([...next, ...first])];
+  const last = rim.at(-1);
+  if (last !== undefined) askedLast.set(roomNid, last);
+  return rim;
+}
+
+async function fillFrom(
+  ctx: PullContext,
+  room: Room,
+  rim: readonly EventId[],
+  { limit, signal }: { readonly limit: number; readonly signal: AbortSignal },
+): Promise<boolean> {
   for (const origin of await serversFor(ctx, room)) {
     // One server after the other: mostly the first one answers.
     const query = { roomId: room.roomId, from: rim, limit };
@@ -86,7 +125,6 @@ async function fill(ctx: PullContext, room: Room, limit: number): Promise<boolea
     if (await receiveHistory(ctx, room, behind(rim, events), { origin, signal })) return true;
     if (signal.aborted) break;
   }
-  progressOf(ctx).failures.set(room.roomNid, ctx.clock.now());
   return false;
 }
 

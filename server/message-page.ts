@@ -67,7 +67,7 @@ async function pageWithHistory(
 
 /** True where events are cited that the server does not have. */
 async function hasMoreElsewhere(ctx: ServerContext, roomNid: number): Promise<boolean> {
-  return (await eventEdges.backwardExtremities(ctx.db, roomNid)).length > 0;
+  return (await eventEdges.backwardExtremities(ctx.db, roomNid, { limit: 1 })).length > 0;
 }
 
 /** The member events of those who sent the events, as they were at the last of them. */

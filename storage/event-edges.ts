@@ -21,9 +21,10 @@ const REMOVE_FORWARD = sql<[number, string]>(
   'eventEdges.removeForward',
   'DELETE FROM forward_extremities WHERE room_nid = ? AND event_nid {anyInt}',
 );
-const BACKWARD = sql<[number, number], { event_id: EventId }>(
+const BACKWARD = sql<[number, string, number], { event_id: EventId }>(
   'eventEdges.backward',
-  'SELECT event_id FROM backward_extremities WHERE room_nid = ? ORDER BY event_id LIMIT ?',
+  `SELECT event_id FROM backward_extremities WHERE room_nid = ? AND event_id > ?
+   ORDER BY event_id LIMIT ?`,
 );
 const IS_BACKWARD = sql<[number, string], { event_id: EventId }>(
   'eventEdges.isBackward',
@@ -38,9 +39,6 @@ const REMOVE_BACKWARD = sql<[number, string]>(
   'eventEdges.removeBackward',
   'DELETE FROM backward_extremities WHERE room_nid = ? AND event_id = ?',
 );
-
-/** A room has few; more than this come only from a server that makes them. */
-const MOST_BACKWARD = 1_000;
 
 /** The numeric ids of the forward extremities. */
 export async function forwardExtremities(reader: Reader, roomNid: number): Promise<number[]> {
@@ -65,9 +63,16 @@ export async function moveForwardExtremities(
   for (const nid of added) await tx.run(ADD_FORWARD, roomNid, nid);
 }
 
-/** The ids of events that accepted events cite and the server does not have; at most 1,000. */
-export async function backwardExtremities(reader: Reader, roomNid: number): Promise<EventId[]> {
-  return (await reader.all(BACKWARD, roomNid, MOST_BACKWARD)).map((row) => row.event_id);
+/**
+ * The ids of events that accepted events cite and the server does not have, in the order of the ids: `limit` of those
+ * after `after`, from the first where that is ''. A room has few; a hostile server can make any number.
+ */
+export async function backwardExtremities(
+  reader: Reader,
+  roomNid: number,
+  { after = '', limit }: { readonly after?: EventId | ''; readonly limit: number },
+): Promise<EventId[]> {
+  return (await reader.all(BACKWARD, roomNid, after, limit)).map((row) => row.event_id);
 }
 
 /** True where an accepted event cites this one, which the server did not have so far. */
