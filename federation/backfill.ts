@@ -13,9 +13,9 @@ import { loadEvents } from '#rooms/load.ts';
 import { type Received, type ReceiveOptions, receive, reserveHistory } from '#rooms/receive.ts';
 import type { Room } from '#rooms/room.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
-import * as eventEdges from '#storage/event-edges.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
+import { HistoryRim } from './history-rim.ts';
 import { fetchAuthEvents, fetchStateBefore } from './inbound/outliers.ts';
 import { type Budget, newBudget, type PullContext } from './inbound/source.ts';
 import { verifiedOf } from './inbound/verify.ts';
@@ -23,8 +23,6 @@ import { backfill } from './remote.ts';
 
 const MOST_EVENTS = 100;
 const LEAST_EVENTS = 20;
-/** Events that one request starts from. */
-const MOST_RIM = 20;
 /** How often others of the rim are asked for while nothing comes of it. */
 const MOST_ROUNDS = 5;
 const MOST_SERVERS = 3;
@@ -39,8 +37,7 @@ interface Progress {
   readonly flights: Map<number, Promise<boolean>>;
   /** When nothing could be had of a room, in milliseconds since 1970. */
   readonly failures: Lru<number, number>;
-  /** The last event of the rim that was asked for. */
-  readonly askedLast: Lru<number, EventId>;
+  readonly rim: HistoryRim;
 }
 
 const progress = new WeakMap<PullContext['rooms'], Progress>();
@@ -75,39 +72,46 @@ function progressOf(ctx: PullContext): Progress {
   const made: Progress = {
     flights: new Map(),
     failures: new Lru({ maxEntries: MOST_ROOMS }),
-    askedLast: new Lru({ maxEntries: MOST_ROOMS }),
+    rim: new HistoryRim(),
   };
   progress.set(ctx.rooms, made);
   return made;
 }
 
 async function fill(ctx: PullContext, room: Room, limit: number): Promise<boolean> {
-  const signal = AbortSignal.timeout(DEADLINE_MS);
+  const from = { limit, signal: AbortSignal.timeout(DEADLINE_MS) };
+  const { rim, failures } = progressOf(ctx);
   const asked = new Set<EventId>();
-  for (let round = 0; round < MOST_ROUNDS && !signal.aborted; round++) {
+  for (let round = 0; round < MOST_ROUNDS && !from.signal.aborted; round++) {
     // Round by round: mostly the first one is all of the rim, and brings something.
-    const rim = await nextOfRim(ctx, room);
-    if (rim.every((eventId) => asked.has(eventId))) break;
-    for (const eventId of rim) asked.add(eventId);
-    if (await fillFrom(ctx, room, rim, { limit, signal })) return true;
+    const portion = await rim.next(ctx.db, room.roomNid);
+    if (portion.every((eventId) => asked.has(eventId))) break;
+    for (const eventId of portion) asked.add(eventId);
+    if (await fillFromPortion(ctx, room, portion, from)) return true;
   }
-  progressOf(ctx).failures.set(room.roomNid, ctx.clock.now());
+  failures.set(room.roomNid, ctx.clock.now());
   return false;
 }
 
 /**
- * Where our history ends: the next events after those that were asked for last, around and around. Events that nobody
- * has, as any member of the room can cite them, do not stand before the others for ever.
+ * Asks for a portion of the rim, and for one after the other where that brings nothing: a server gives the newest of
+ * what it has of them, which may be what we do not take, or have.
  */
-async function nextOfRim(ctx: PullContext, { roomNid }: Room): Promise<EventId[]> {
-  const { askedLast } = progressOf(ctx);
-  const from = { after: askedLast.get(roomNid) ?? '', limit: MOST_RIM } as const;
-  const next = await eventEdges.backwardExtremities(ctx.db, roomNid, from);
-  const first = await eventEdges.backwardExtremities(ctx.db, roomNid, { limit: MOST_RIM - next.length });
-  const rim = [...new Set([...next, ...first])];
-  const last = rim.at(-1);
-  if (last !== undefined) askedLast.set(roomNid, last);
-  return rim;
+async function fillFromPortion(
+  ctx: PullContext,
+  room: Room,
+  portion: readonly EventId[],
+  from: { readonly limit: number; readonly signal: AbortSignal },
+): Promise<boolean> {
+  if (await fillFrom(ctx, room, portion, from)) return true;
+  const { rim } = progressOf(ctx);
+  for (const eventId of portion.length > 1 ? rim.fresh(room.roomNid, portion) : []) {
+    if (from.signal.aborted) return false;
+    // One after the other: the first that brings something is enough.
+    if (await fillFrom(ctx, room, [eventId], from)) return true;
+    rim.wasInVain(room.roomNid, [eventId]);
+  }
+  return false;
 }
 
 async function fillFrom(

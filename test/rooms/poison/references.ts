@@ -108,7 +108,10 @@ const PREV: readonly Shape[] = [
   ),
   prev('prev_events names 20', (ground) => cited(lastOf(ground, 20), ground.room), 'accepted'),
   prev('prev_events names 21', (ground) => cited(lastOf(ground, 21), ground.room), 'dropped'),
-  prev('prev_events names the create event', ({ room }) => cited([room.create], room), 'rejected'),
+  {
+    ...prev('prev_events names the create event', ({ room }) => cited([room.create], room), 'rejected'),
+    resetsState: true,
+  },
   prev(
     'prev_events names one that nobody has',
     ({ room }) => [unknown('$nobody:other.test', room)],

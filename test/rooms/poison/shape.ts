@@ -49,6 +49,8 @@ export interface Shape {
   readonly isTorn?: true;
   /** Accepted, it changes what others may do. */
   readonly changesRules?: true;
+  /** Who cites it beside the newest events has, by the specification, the whole state judged by the newest rules. */
+  readonly resetsState?: true;
 }
 
 export interface Poison {
@@ -61,6 +63,7 @@ export interface Poison {
   /** What becomes of it by its auth events alone. */
   readonly byAuthEvents: Outcome;
   readonly isTorn: boolean;
+  readonly resetsState: boolean;
 }
 
 /** One value of each type of JSON. */
@@ -113,6 +116,7 @@ export function poisonOf(shape: Shape, ground: Ground, instead?: EventOptions): 
     outcome,
     byAuthEvents: outcomeIn(shape.byAuthEvents ?? shape.outcome, rules) ?? outcome,
     isTorn: shape.isTorn === true,
+    resetsState: shape.resetsState === true,
   };
 }
 
