@@ -35,7 +35,7 @@ function questions(roomId: string, eventId: string): { method?: string; path: st
   ];
 }
 
-test('a server that is not in a room gets the same answers for it as for a room that is not there', async () => {
+test('row 6: a server that is not in a room gets the same answers for it as for a room that is not there', async () => {
   await using stranger = await new RoomPeer(fleet.authority).start();
   const roomId = await alice.createRoom();
   const eventId = await alice.send(roomId, 'ours');
@@ -52,7 +52,7 @@ test('a server that is not in a room gets the same answers for it as for a room 
   assert.deepEqual(await event(eventId), await event(invented));
 });
 
-test('an event of one room is not found by the id of another', async () => {
+test('row 105: an event of one room is not found by the id of another', async () => {
   await using peer = await peerWithGuest();
   const roomId = await alice.createRoom({ preset: 'private_chat' });
   const secret = await alice.send(roomId, 'secret');
@@ -93,7 +93,7 @@ test('a server in the room gets events, states, auth chains and the past', async
   assert.equal(answer.body.origin, server.serverName);
 });
 
-test('from before a server came it gets only the redacted form, where the history is for members', async () => {
+test('row 4: from before a server came it gets only the redacted form, where the history is for members', async () => {
   const roomId = await alice.createRoom({
     initial_state: [
       { type: 'm.room.history_visibility', state_key: '', content: { history_visibility: 'joined' } },
@@ -176,7 +176,7 @@ test('a request with ids that are not percent-encoded is verified as it was rece
   assert.equal((await peer.request(server, { path })).status, 200);
 });
 
-test('send_join takes only the join of a user of the server that sends it', async () => {
+test('row 16: send_join takes only the join of a user of the server that sends it', async () => {
   await using peer = await peerWithGuest();
   await using other = await new RoomPeer(fleet.authority).start();
   const roomId = await alice.createRoom();

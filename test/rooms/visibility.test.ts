@@ -301,7 +301,7 @@ function expectedFor(moments: readonly Moment[], viewer: Viewer): boolean[] {
   });
 }
 
-test('random memberships and visibilities agree with the rules taken one by one', async () => {
+test('row 7: random memberships and visibilities agree with the rules taken one by one', async () => {
   await using rooms = await localRooms();
   let count = 0;
   await fc.assert(

@@ -42,7 +42,7 @@ function changed(
 }
 
 for (const version of SUPPORTED_VERSIONS) {
-  test(`v${version}: one bad event in the state does not keep a join from succeeding`, async () => {
+  test(`row 28: v${version}: one bad event in the state does not keep a join from succeeding`, async () => {
     await using peer = await peerWithRoom({ version });
     const { room } = peer;
     const mallory = peer.user('mallory');
@@ -83,7 +83,7 @@ const templates: Readonly<Record<string, (event: JsonObject) => JsonObject>> = {
 };
 
 for (const [what, change] of Object.entries(templates)) {
-  test(`a template ${what} is not signed`, async () => {
+  test(`row 96: a template ${what} is not signed`, async () => {
     await using peer = await peerWithRoom();
     peer.script = changed(peer, '/make_join/', (json) => ({
       ...json,
@@ -125,7 +125,7 @@ const answers: Readonly<Record<string, (json: JsonObject) => JsonObject>> = {
 };
 
 for (const [what, change] of Object.entries(answers)) {
-  test(`a room state ${what} makes no room`, async () => {
+  test(`row 97: a room state ${what} makes no room`, async () => {
     await using peer = await peerWithRoom();
     peer.script = changed(peer, '/send_join/', change);
     assert.equal((await tryJoin(peer)).status, 504);
@@ -155,7 +155,7 @@ test('a room of a version that we do not know is an incompatible one', async () 
   assert.deepEqual(versions, SUPPORTED_VERSIONS);
 });
 
-test('events that come before the join is finished are received after it', async () => {
+test('row 109: events that come before the join is finished are received after it', async () => {
   await using peer = await peerWithRoom();
   const { room } = peer;
   let sent: Promise<unknown> | undefined;
@@ -203,7 +203,7 @@ test('an invitation to a user of another server is signed there, or is none', as
   assert.ok(create.signatures[server.serverName], 'the create event is a whole PDU');
 });
 
-test('what another server hands in as an invitation is signed only if it is one', async () => {
+test('row 95: what another server hands in as an invitation is signed only if it is one', async () => {
   await using peer = await peerWithRoom();
   const { room } = peer;
   const mallory = peer.user('mallory');

@@ -39,7 +39,7 @@ async function checkRoom(peer: RoomPeer, room: TestRoom = peer.room): Promise<vo
   await alice.send(room.roomId, 'from here');
 }
 
-test('the greatest depth does not keep anybody from sending after it', async () => {
+test('row 3: the greatest depth does not keep anybody from sending after it', async () => {
   await using peer = await witness.peerWithGuest();
   const { room } = peer;
   const deep = room.send(peer.user('mallory'), {

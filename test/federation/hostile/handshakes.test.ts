@@ -314,7 +314,7 @@ function invite(
   return peer.request(server, { method: 'PUT', path, body });
 }
 
-test('an invitation with state of a wrong shape is refused or shown without it, and can be declined', async () => {
+test('row 66: an invitation with state of a wrong shape is refused or shown without it, and can be declined', async () => {
   await using peer = await witness.peer();
   peer.script = knowsNothing;
   const mallory = peer.user('mallory');
@@ -346,7 +346,7 @@ test('an invitation with state of a wrong shape is refused or shown without it, 
   }
 });
 
-test('v12: an invitation whose create event is forged, of another room or another version is not signed', async () => {
+test('row 138: v12: an invitation whose create event is forged, of another room or another version is not signed', async () => {
   await using peer = await witness.peer();
   await using other = await witness.peer();
   const mallory = peer.user('mallory');

@@ -235,7 +235,7 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
   );
 }
 
-test('a transaction that is no JSON because of one event is refused whole, and taken without that event', async () => {
+test('row 29: a transaction that is no JSON because of one event is refused whole, and taken without that event', async () => {
   const poisoned = await poisonedRoom('12');
   const { peer, room } = poisoned;
   await alice.join(room.roomId, [peer.name]);

@@ -198,7 +198,7 @@ test('who has left a room is told no more of it', async () => {
   }
 });
 
-test('limits and depths beyond all measure are answered at once', async () => {
+test('row 107: limits and depths beyond all measure are answered at once', async () => {
   await using peer = await witness.peerWithGuest();
   const encoded = encodeURIComponent(peer.room.roomId);
   const last = peer.room.last.eventId;

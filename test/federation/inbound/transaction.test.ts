@@ -177,7 +177,7 @@ test('extra members beside the events do no harm', async () => {
   await untilMessages(alice, peer.room.roomId, ['signed twice']);
 });
 
-test('a server that the access control list denies sends nothing into the room, and hears nothing of it', async () => {
+test('row 100: a server that the access control list denies sends nothing into the room, and hears nothing of it', async () => {
   await using peer = await peerWithGuest();
   const { room } = peer;
   const mallory = peer.user('mallory');

@@ -11,7 +11,7 @@ import './numbered/others.ts';
 import './numbered/power-levels.ts';
 import './numbered/third-party-invite.ts';
 
-test('every numbered rule of every version has a test', () => {
+test('row 48: every numbered rule of every version has a test', () => {
   assert.deepEqual(untested(), []);
 });
 

@@ -175,7 +175,7 @@ test('loops are broken, and a room in two spaces is shown once', async () => {
   assert.deepEqual((await idsOf(alice, one)).sort(), [one, shared, two].sort());
 });
 
-test('a room is shown to who is in it or may come in, ask to, or read it; others do not see it', async () => {
+test('row 40: a room is shown to who is in it or may come in, ask to, or read it; others do not see it', async () => {
   const space = await alice.createRoom({ ...SPACE, initial_state: [history('world_readable')] });
   const make = (options: object) => alice.createRoom({ preset: 'private_chat', ...options });
   const rule = (join_rule: string, more: object = {}) => ({

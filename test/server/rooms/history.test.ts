@@ -117,7 +117,7 @@ test('context: the events around one, tokens that lead on from there, and the st
   assert.deepEqual(ids(on.chunk), [sent[7], sent[8]]);
 });
 
-test('redaction: what it redacts is empty everywhere, with the redaction beside it', async () => {
+test('row 22: redaction: what it redacts is empty everywhere, with the redaction beside it', async () => {
   for (const version of ['10', '12']) {
     await using server = await startServer();
     const alice = await register(server);

@@ -6,7 +6,7 @@ import { startServer } from '#test/harness/server.ts';
 const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
 const refusal = ({ status, body }: Answer) => `${status} ${body.errcode} ${body.error}`;
 
-test('a room of others and one that is not there are refused alike, whatever is asked of them', async () => {
+test('row 41: a room of others and one that is not there are refused alike, whatever is asked of them', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const carol = await register(server);
