@@ -8,17 +8,16 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type EventId, isEventId } from '#keys/ids.ts';
-import { isObject } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as eventTimes from '#storage/event-times.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
 import * as table from '#storage/purge.ts';
 import * as purges from '#storage/purges.ts';
-import { eventFrom } from './event.ts';
 import { runForgetting } from './forget.ts';
 import { loadEvent } from './load.ts';
 import type { PurgeContext, PurgeResult } from './purge-context.ts';
 import { getRoomByNid, type Room } from './room.ts';
+import { keptEvent } from './stored-event.ts';
 
 export type { PurgeContext, PurgeResult } from './purge-context.ts';
 
@@ -189,10 +188,7 @@ async function writeBatch(
   );
   const purged = events.filter(({ nid }) => gone.has(nid) || withdrawn.has(nid));
   // What lay before it is not to be fetched again.
-  const cited = purged.flatMap(({ eventId, json }) => {
-    const pdu: unknown = JSON.parse(json);
-    return isObject(pdu) ? eventFrom(pdu, rules, { eventId, json }).prevEvents : [];
-  });
+  const cited = purged.flatMap(({ eventId, json }) => keptEvent(json, rules, eventId).prevEvents);
   await table.deleteBackward(tx, roomNid, cited.filter(isEventId));
   await table.markPurged(tx, roomNid, ctx.clock.now());
   if (gone.size > 0) await provisionalRejections.drop(tx, gone);

@@ -40,12 +40,10 @@ export function isAccepted(stored: StoredEvent | undefined): boolean {
 
 /** The event of a database row. */
 export function storedEventFrom(row: EventRow, rules: RoomVersionRules): StoredEvent {
-  const pdu = pduOf(row.json, rules);
-  if (!isObject(pdu)) throw new TypeError(`event ${row.event_nid} is stored as something else`);
   return {
     nid: row.event_nid,
     roomNid: row.room_nid,
-    event: eventFrom(pdu, rules, { eventId: row.event_id, json: row.json }),
+    event: keptEvent(row.json, rules, row.event_id),
     position: row.position ?? undefined,
     status: row.status,
     reason: row.reason ?? undefined,
@@ -57,8 +55,18 @@ export function storedEventFrom(row: EventRow, rules: RoomVersionRules): StoredE
   };
 }
 
-/** Checked when it came in; what is stored is its canonical form, in which numbers may need to be kept. */
-function pduOf(json: string, rules: RoomVersionRules): unknown {
+/**
+ * The event of a text that we have kept ourselves: its canonical form, checked when it came in. Throws where it is
+ * something else.
+ */
+export function keptEvent(json: string, rules: RoomVersionRules, eventId: EventId): Event {
+  const pdu = keptPdu(json, rules);
+  if (!isObject(pdu)) throw new TypeError(`event ${eventId} is kept as something else`);
+  return eventFrom(pdu, rules, { eventId, json });
+}
+
+/** Before version 6 numbers may need to be kept in their form. */
+function keptPdu(json: string, rules: RoomVersionRules): unknown {
   if (rules.strictJson) return JSON.parse(json);
   const parsed = parseStrict(json, { anyNumbers: true });
   return parsed.kind === 'ok' ? parsed.value : undefined;

@@ -4,11 +4,11 @@
  */
 
 import type { EventId } from '#keys/ids.ts';
-import { isObject } from '#keys/json.ts';
 import { GrowingNumbers } from '#storage/growing-numbers.ts';
 import { Spool } from '#storage/spool.ts';
-import { type Event, eventFrom } from './event.ts';
+import type { Event } from './event.ts';
 import { referenceHash } from './hashes.ts';
+import { keptEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import type { RoomVersionRules } from './versions.ts';
 
@@ -147,11 +147,7 @@ export class ToldState implements AsyncDisposable {
     return numbers.map((number, index) => {
       const replaced = this.#replaced.get(number);
       if (replaced !== undefined) return replaced;
-      const json = texts[index] ?? '';
-      // Checked when it came in; what is kept is its canonical form.
-      const pdu: unknown = JSON.parse(json);
-      if (!isObject(pdu)) throw new TypeError(`${this.idOf(number)} is kept as something else`);
-      return eventFrom(pdu, this.#rules, { eventId: this.idOf(number), json });
+      return keptEvent(texts[index] ?? '', this.#rules, this.idOf(number));
     });
   }
 

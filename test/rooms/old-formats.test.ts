@@ -19,6 +19,7 @@ import { checkIngress } from '#rooms/ingress.ts';
 import { loadEvent } from '#rooms/load.ts';
 import { adoptInvite } from '#rooms/out-of-band.ts';
 import { powerOf } from '#rooms/power.ts';
+import { beginPurge, runPurge } from '#rooms/purge.ts';
 import { ID_TAKEN } from '#rooms/receive.ts';
 import { isRedactedBy, redactedEvent } from '#rooms/redaction.ts';
 import { getRoom } from '#rooms/room.ts';
@@ -145,6 +146,32 @@ for (const version of ['1', '3', '5']) {
       );
       assert.equal(verdict.kind, 'dropped', depth);
     }
+  });
+
+  test(`v${version}: numbers and depths stay as they were in what a joined room's server tells, and do not keep it from being joined`, async () => {
+    await using server = await openRooms();
+    const { ctx } = server;
+    const built = roomOf(eve, { version, join_rule: 'public' });
+    const state = await Promise.all([...built.stateMap.values()].map((event) => verified(ctx, event)));
+    const deep = odd(built, { depth: '9223372036854775807' });
+    const join = await verified(ctx, built.join(alice));
+    const strange = [deep, odd(built, { content: '{"numbers":[1.0,1e3,9007199254740993]}' })];
+    const beside = await Promise.all(strange.map((event) => verified(ctx, event)));
+    assert.equal((await adoptRoom(ctx, await told(join, state, beside))).kind, 'joined');
+    for (const event of strange) assert.equal((await loadEvent(ctx, event.eventId))?.event.json, event.json);
+  });
+
+  test(`v${version}: events with such numbers and depths are purged like any other`, async () => {
+    await using server = await openRooms();
+    const { ctx } = server;
+    const built = roomOf(eve, { version, members: [alice], join_rule: 'public' });
+    const room = await importRoom(ctx, built);
+    const deep = odd(built, { depth: '9223372036854775807' });
+    assert.equal((await receiveFrom(ctx, room, await verified(ctx, deep))).kind, 'accepted');
+    const { eventId } = await sendText(ctx, room, alice, 'after it');
+    assert.ok(await beginPurge(ctx, room, { eventId }));
+    assert.equal((await runPurge(ctx, room.roomNid, new AbortController().signal))?.kind, 'done');
+    assert.equal(await loadEvent(ctx, deep.eventId), undefined);
   });
 }
 
