@@ -53,13 +53,14 @@ export const KNOWN: readonly Known[] = [
       ours === 'allowed' &&
       event.type === 'm.room.member' &&
       typeof own(state.get('m.room.join_rules', '')?.content ?? {}, 'join_rule') !== 'string',
-    ofRoom: ({ states, events }) =>
-      states.some((state) => state.get('m.room.join_rules', '') === undefined) ||
-      [...events.values()].some(
+    ofRoom: (room) =>
+      room.states.some((state) => state.get('m.room.join_rules', '') === undefined) ||
+      someEvent(
+        room,
         ({ type, content }) => type === 'm.room.join_rules' && typeof own(content, 'join_rule') !== 'string',
       ) ||
-      // Version 2.1 begins with an empty state: what an event does not name is not there, if the states agree on it.
-      [...events.values()].some((event) => event.type === 'm.room.member' && !namesJoinRules(event, events)),
+      // What an event does not name is not there where the resolution begins without it, as that of version 2.1 does.
+      someEvent(room, (event) => joinsWithoutRules(event, room)),
   },
   createRefused('create-of-an-unknown-version', ['ruma'], 'The room version is not a recognised one'),
   createRefused('create-of-another-version', BOTH, 'The event was read as of another room version'),
@@ -91,7 +92,10 @@ export const KNOWN: readonly Known[] = [
       return ours === 'allowed' && invite !== undefined && hasOddKeys(invite.content);
     },
     ofRoom: (room) =>
-      someEvent(room, ({ type, content }) => type === 'm.room.third_party_invite' && hasOddKeys(content)),
+      someEvent(room, ({ content }) => {
+        const token = invitedBy(content);
+        return token !== undefined && someEvent(room, (event) => isOddInvite(event, token));
+      }),
   },
   {
     name: 'third-party-invite-that-is-null',
@@ -175,8 +179,17 @@ function createRefused(name: string, oracles: readonly OracleName[], reason: str
   return { name, oracles, ofVerdict: ({ event, ours }) => event.type === 'm.room.create' && ours === reason };
 }
 
-function someEvent({ events }: OurRoom, is: (event: Event) => boolean): boolean {
-  return [...events.values()].some(is);
+/** Whether some event is so that the resolution of the states may look at: of the states and their auth chains. */
+function someEvent({ events, request }: OurRoom, is: (event: Event) => boolean): boolean {
+  const reached = new Set(request.states.flat());
+  // A set hands out what is added to it while it is walked.
+  for (const eventId of reached) {
+    const event = events.get(eventId);
+    if (event === undefined) continue;
+    if (is(event)) return true;
+    for (const authEventId of event.authEvents) reached.add(authEventId);
+  }
+  return false;
 }
 
 /** The power levels by which an event was judged, and those that it sets itself. */
@@ -207,6 +220,10 @@ function invitedBy(content: JsonObject): string | undefined {
   return typeof token === 'string' ? token : undefined;
 }
 
+function isOddInvite({ type, stateKey, content }: Event, token: string): boolean {
+  return type === 'm.room.third_party_invite' && stateKey === token && hasOddKeys(content);
+}
+
 function hasOddKeys(content: JsonObject): boolean {
   const { public_key: key, public_keys: keys = [] } = content;
   if (key !== undefined && typeof key !== 'string') return true;
@@ -215,6 +232,10 @@ function hasOddKeys(content: JsonObject): boolean {
   );
 }
 
-function namesJoinRules(event: Event, events: OurRoom['events']): boolean {
-  return event.authEvents.some((eventId) => events.get(eventId)?.type === 'm.room.join_rules');
+/** A join, other than the first of the room, whose auth events name no join rules. */
+function joinsWithoutRules(event: Event, { events }: OurRoom): boolean {
+  if (event.type !== 'm.room.member' || event.content.membership !== 'join') return false;
+  const isFirst =
+    event.prevEvents.length === 1 && events.get(event.prevEvents[0] ?? '$')?.type === 'm.room.create';
+  return !isFirst && !event.authEvents.some((id) => events.get(id)?.type === 'm.room.join_rules');
 }
