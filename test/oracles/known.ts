@@ -6,7 +6,7 @@
 import { isUserId, serverNameOf } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, own } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
-import { levelOf, levelsOf } from '#rooms/power.ts';
+import { DEFAULT_LEVELS, levelOf, levelsOf, powerOf } from '#rooms/power.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { Difference } from './compare.ts';
 import type { OracleName } from './oracle.ts';
@@ -45,6 +45,15 @@ export const KNOWN: readonly Known[] = [
         room,
         ({ type, content }) => type === 'm.room.power_levels' && hasOddLevel(content, room.rules),
       ),
+  },
+  {
+    name: 'level-that-is-not-given',
+    oracles: ['synapse'],
+    ofVerdict: ({ event, state, theirs }) => {
+      const before = state.get('m.room.power_levels', '');
+      return theirs === 'allowed' && before !== undefined && givesLowLevel(before, event);
+    },
+    ofRoom: (room) => someEvent(room, (event) => someEvent(room, (before) => givesLowLevel(before, event))),
   },
   {
     name: 'room-without-a-join-rule',
@@ -205,6 +214,25 @@ function hasOddLevel(content: JsonObject, rules: RoomVersionRules): boolean {
   return Object.entries(content).some(([key, value]) => {
     if (['events', 'notifications', 'users'].includes(key)) return levelsOf(value, rules) === undefined;
     return /^(ban|kick|redact|invite|\w+_default)$/.test(key) && levelOf(value, rules) === undefined;
+  });
+}
+
+/**
+ * Whether of two power levels events one gives a level below its default, the other does not give it, and the sender of
+ * the later one is below that default.
+ */
+function givesLowLevel(before: Event, after: Event): boolean {
+  if (before.type !== 'm.room.power_levels' || after.type !== 'm.room.power_levels') return false;
+  const levelOfSender = powerOf(undefined, before).of(after.sender);
+  return Object.entries(DEFAULT_LEVELS).some(([key, inferred]) => {
+    const [was, is] = [before, after].map(({ content, rules }) => levelOf(own(content, key), rules));
+    const given = was ?? is;
+    return (
+      (was === undefined) !== (is === undefined) &&
+      given !== undefined &&
+      given < inferred &&
+      levelOfSender < inferred
+    );
   });
 }
 
