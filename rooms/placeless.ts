@@ -20,7 +20,16 @@ export function placelessBecause(
     return 'A prev event is of another room';
   }
   if (event.prevEvents.length > 0) return undefined;
-  // Only the create event of the room follows nothing. Who cites another such event beside the newest ones would have
-  // the state of the room resolved with none at all, so that all of it would have to pass the newest rules anew.
-  return event.type === 'm.room.create' ? refused : 'Only a create event has no prev_events';
+  return event.type === 'm.room.create' ? refused : pastlessBecause(event);
+}
+
+/**
+ * Why an event without a past is rejected, whatever else is known: there is no create event in the state before it.
+ *
+ * Only the create event of the room follows nothing. Who cites another such event beside the newest ones would have
+ * the state of the room resolved with none at all, so that all of it would have to pass the newest rules anew.
+ */
+export function pastlessBecause({ type, prevEvents }: Event): string | undefined {
+  const isPastless = prevEvents.length === 0 && type !== 'm.room.create';
+  return isPastless ? 'Only a create event has no prev_events' : undefined;
 }

@@ -20,7 +20,7 @@ import { judge } from './judge-told.ts';
 import { loadEvent, loadEvents } from './load.ts';
 import { mergeExtremities } from './merge-extremities.ts';
 import { type Placement, persist } from './persist.ts';
-import { placelessBecause } from './placeless.ts';
+import { pastlessBecause, placelessBecause } from './placeless.ts';
 import { awaitedAmong, type Standing, storeUnplaced, waitingFor } from './provisional.ts';
 import { effectOf, pendingRedactionOf, REDACTER_KEYS } from './redaction.ts';
 import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './resolve-state.ts';
@@ -212,7 +212,10 @@ async function standingOf(
   authEvents: AuthEvents,
 ): Promise<Standing> {
   const refusal = judge(event, authEvents.byId);
-  if (refusal === undefined) return { reason: await checkOnlyCreate(ctx, room, event), waitsFor: [] };
+  if (refusal === undefined) {
+    const reason = pastlessBecause(event) ?? (await checkOnlyCreate(ctx, room, event));
+    return { reason, waitsFor: [] };
+  }
   const waitsFor = refusal.rule === 'v10 2.3' ? await awaitedAmong(ctx, authEvents.stored) : [];
   return { reason: refusal.reason, waitsFor };
 }

@@ -46,3 +46,18 @@ for (const version of SUPPORTED_VERSIONS) {
     });
   }
 }
+
+test('an event without prev events is rejected as a part of a state too: the state before it has no create event', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { members: [mallory] });
+  const room = await importRoom(ctx, built);
+  const topic = built.fork().send(eve, {
+    type: 'm.room.topic',
+    state_key: '',
+    prev_events: [],
+    content: { topic: 'from nowhere' },
+  });
+  assert.equal((await receiveFrom(ctx, room, topic, { as: 'outlier' })).kind, 'rejected');
+  assert.equal((await loadEvent(ctx, topic.eventId))?.status, 'rejected');
+});
