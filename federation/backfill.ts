@@ -19,7 +19,7 @@ import { HistoryRim } from './history-rim.ts';
 import { fetchAuthEvents, fetchStateBefore } from './inbound/outliers.ts';
 import { type Budget, newBudget, type PullContext } from './inbound/source.ts';
 import { verifiedOf } from './inbound/verify.ts';
-import { backfill } from './remote.ts';
+import { backfill } from './remote/events.ts';
 
 const MOST_EVENTS = 100;
 const LEAST_EVENTS = 20;

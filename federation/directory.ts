@@ -2,7 +2,7 @@ import { type RoomAlias, type RoomId, type ServerName, serverNameOf } from '#key
 import { getRoom, isInRoom, joinedServers } from '#rooms/room.ts';
 import * as aliases from '#storage/aliases.ts';
 import type { FederationContext } from './context.ts';
-import { queryDirectory } from './remote.ts';
+import { queryDirectory } from './remote/queries.ts';
 
 /** A room, and servers that are likely to be in it. */
 export interface ResolvedAlias {

@@ -2,7 +2,7 @@ import { type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
 import type { FederationContext } from './context.ts';
-import { queryProfile } from './remote.ts';
+import { queryProfile } from './remote/queries.ts';
 
 export type RemoteProfile =
   | { readonly kind: 'ok'; readonly profile: JsonObject }

@@ -1,5 +1,5 @@
 import type { FirstAccount } from './auth/first-account.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config-options.ts';
 
 /** What a person at the terminal reads when the server has started. */
 export function bannerOf(

@@ -2,7 +2,7 @@ import type { FederationContext } from '#federation/context.ts';
 import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config-options.ts';
 import type { RateLimits } from './limits.ts';
 import type { RoomPurges } from './room-purges.ts';
 

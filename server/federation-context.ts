@@ -17,7 +17,7 @@ import type { Database } from '#storage/database.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import type { Streams } from '#storage/streams.ts';
 import { TypingUsers } from '#storage/typing.ts';
-import type { Config } from './config.ts';
+import type { Config } from './config-options.ts';
 import { configuredRoots } from './tls-certificate.ts';
 
 export interface Foundation {

@@ -10,7 +10,8 @@ import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
 import { addUser, deactivateUser, listUsers } from './cli/user-commands.ts';
-import { type Config, loadConfig } from './config.ts';
+import { loadConfig } from './config.ts';
+import type { Config } from './config-options.ts';
 import { explain } from './start-errors.ts';
 
 const flags = {

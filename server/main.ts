@@ -4,7 +4,8 @@ import type { Log } from '#rooms/context.ts';
 import { firstAccount } from './auth/first-account.ts';
 import { bannerOf } from './banner.ts';
 import { boot, type RunningServer } from './boot.ts';
-import { type Config, loadConfig, warningsFor } from './config.ts';
+import { loadConfig, warningsFor } from './config.ts';
+import type { Config } from './config-options.ts';
 import { createLog } from './log.ts';
 import { explain } from './start-errors.ts';
 

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parseServerName, type ServerName } from '#keys/ids.ts';
-import { type Config, options } from './config.ts';
 import { ConfigError } from './config-file.ts';
+import { type Config, options } from './config-options.ts';
 import type { CertificateRequest } from './tls-certificate-program.ts';
 
 /** PEM texts. */

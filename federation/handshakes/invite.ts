@@ -18,7 +18,7 @@ import type { Room } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
-import { invite as sendInvite } from '../remote.ts';
+import { invite as sendInvite } from '../remote/memberships.ts';
 import { type HandshakeFailure, handshakeFailure, withSignatureOf } from './template.ts';
 
 export interface RemoteInvite {

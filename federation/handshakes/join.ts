@@ -21,7 +21,8 @@ import type { ToldList } from '#rooms/told-state.ts';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
-import { makeJoin, type SendJoinAnswer, sendJoin } from '../remote.ts';
+import type { SendJoinAnswer } from '../joined-state.ts';
+import { makeJoin, sendJoin } from '../remote/memberships.ts';
 import { StateIntake } from './state-intake.ts';
 import {
   type HandshakeFailure,

@@ -12,7 +12,7 @@ import { referenceHashesOf } from '#rooms/references.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
-import { makeLeave, sendLeave } from '../remote.ts';
+import { makeLeave, sendLeave } from '../remote/memberships.ts';
 import { readTemplate } from './template.ts';
 
 export interface RemoteLeave {

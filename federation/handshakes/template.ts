@@ -6,7 +6,7 @@ import { MAX_EVENT_DEPTH } from '#rooms/depth.ts';
 import { type References, readReferences } from '#rooms/references.ts';
 import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
 import type { FederationFailure } from '../client.ts';
-import type { Template } from '../remote.ts';
+import type { Template } from '../remote/memberships.ts';
 
 /** Why another server could not be used for a handshake. */
 export type HandshakeFailure =

@@ -1,141 +1,28 @@
 /**
- * What other servers tell beside events: who types, and who has read what. Only of their own users, only in rooms
- * where these are; anything else is passed over without a word.
+ * What other servers tell beside events: https://spec.matrix.org/v1.19/server-server-api/#edus
+ *
+ * Only of their own users, only where these take part; anything else is passed over without a word.
  */
 
-import {
-  belongsTo,
-  type EventId,
-  isEventId,
-  isRoomId,
-  isUserId,
-  type RoomId,
-  type ServerName,
-  type UserId,
-} from '#keys/ids.ts';
-import { integerAt, isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
-import { loadEvent, loadEvents } from '#rooms/load.ts';
-import type { Room } from '#rooms/room.ts';
-import * as memberships from '#storage/memberships.ts';
-import * as receipts from '#storage/receipts.ts';
-import { isAllowedByAcl, roomWeAreIn } from '../access.ts';
-import type { FederationContext } from '../context.ts';
+import type { ServerName } from '#keys/ids.ts';
+import { isObject, type Json, objectAt, stringAt } from '#keys/json.ts';
+import type { EduContext, ReceiveEdu } from './edu-source.ts';
+import { receiveReceipts } from './receipts.ts';
+import { receiveTyping } from './typing.ts';
 
-type EduContext = Omit<FederationContext, 'sender' | 'inbound'>;
+/** EDUs of other types are not for us. */
+const receivers: ReadonlyMap<string, ReceiveEdu> = new Map([
+  ['m.receipt', receiveReceipts],
+  ['m.typing', receiveTyping],
+]);
 
-/** Servers repeat it before this time is over, as long as the user goes on typing. */
-const TYPING_MS = 60_000;
-/** Receipts in one EDU: servers send fewer. */
-const MOST_RECEIPTS = 500;
-
-/** Takes in the EDUs of one transaction, in order. EDUs of other types are not for us yet. */
+/** Takes in the EDUs of one transaction, in order. */
 export async function receiveEdus(ctx: EduContext, origin: ServerName, edus: readonly Json[]): Promise<void> {
   for (const edu of edus) {
     if (!isObject(edu)) continue;
     const content = objectAt(edu, 'content');
-    if (content === undefined) continue;
+    const receive = receivers.get(stringAt(edu, 'edu_type') ?? '');
     // In order: of two that say different things the later counts.
-    switch (stringAt(edu, 'edu_type')) {
-      case 'm.typing':
-        await receiveTyping(ctx, origin, content);
-        break;
-      case 'm.receipt':
-        await receiveReceipts(ctx, origin, content);
-        break;
-    }
+    if (content !== undefined && receive !== undefined) await receive(ctx, origin, content);
   }
-}
-
-/** "Receiving servers should verify that the user is in the room, and is a user belonging to the sending server." */
-async function receiveTyping(ctx: EduContext, origin: ServerName, content: JsonObject): Promise<void> {
-  const roomId = own(content, 'room_id');
-  const userId = own(content, 'user_id');
-  const typing = own(content, 'typing');
-  if (!isRoomId(roomId) || !isUserId(userId) || typeof typing !== 'boolean') return;
-  const room = await roomFor(ctx, origin, roomId);
-  if (room === undefined || !(await isMember(ctx, room, userId, origin))) return;
-  ctx.typing.set({ roomId, userId, typing }, TYPING_MS);
-}
-
-async function receiveReceipts(ctx: EduContext, origin: ServerName, content: JsonObject): Promise<void> {
-  let left = MOST_RECEIPTS;
-  for (const [roomId, byType] of Object.entries(content)) {
-    if (!isRoomId(roomId) || !isObject(byType)) continue;
-    const told = receiptsIn(byType).slice(0, left);
-    left -= told.length;
-    // "The only kind of receipt supported is a read receipt"; room by room.
-    const room = told.length === 0 ? undefined : await roomFor(ctx, origin, roomId);
-    if (room !== undefined) await receiveReceiptsIn(ctx, room, origin, told);
-  }
-}
-
-async function receiveReceiptsIn(
-  ctx: EduContext,
-  room: Room,
-  origin: ServerName,
-  told: readonly receipts.Receipt[],
-): Promise<void> {
-  const moving: receipts.Receipt[] = [];
-  for (const receipt of told) {
-    // One user after the other: in nearly every EDU there is one.
-    if (!(await isMember(ctx, room, receipt.userId, origin))) continue;
-    if (await movesForward(ctx, room, receipt)) moving.push(receipt);
-  }
-  if (moving.length === 0) return;
-  await ctx.db.write('federation.receipts', async (tx) => {
-    for (const receipt of moving) await receipts.set(tx, ctx.streams, room, receipt);
-  });
-}
-
-/**
- * False where the user's receipt is at the event already or beyond it. An event that we do not know counts as new; of
- * threads only those count that we know, since each takes a row.
- */
-async function movesForward(ctx: EduContext, room: Room, receipt: receipts.Receipt): Promise<boolean> {
-  const { threadId } = receipt;
-  if (isEventId(threadId) && (await loadEvent(ctx, threadId))?.roomNid !== room.roomNid) return false;
-  const known = await receipts.ofUser(ctx.db, room.roomNid, receipt.userId);
-  const before = known.find(({ type, threadId }) => type === 'm.read' && threadId === receipt.threadId);
-  if (before === undefined) return true;
-  if (before.eventId === receipt.eventId) return false;
-  const events = await loadEvents(ctx, [before.eventId, receipt.eventId]);
-  const from = events.get(before.eventId)?.position;
-  const to = events.get(receipt.eventId)?.position;
-  return from === undefined || to === undefined || to > from;
-}
-
-/** `{"m.read": {user_id: {event_ids: [...], data: {ts, thread_id?}}}}`, without what is malformed. */
-function receiptsIn(byType: JsonObject): receipts.Receipt[] {
-  const found: receipts.Receipt[] = [];
-  for (const [userId, receipt] of Object.entries(objectAt(byType, 'm.read') ?? {})) {
-    if (!isUserId(userId) || !isObject(receipt)) continue;
-    const data = objectAt(receipt, 'data') ?? {};
-    const ts = integerAt(data, 'ts');
-    const eventId = lastEventIdOf(own(receipt, 'event_ids'));
-    const threadId = threadIdOf(own(data, 'thread_id'));
-    if (ts === undefined || eventId === undefined || threadId === undefined) continue;
-    found.push({ userId, type: 'm.read', threadId, eventId, ts });
-  }
-  return found;
-}
-
-/** "The extremity event IDs that the user has read up to": servers send one. */
-function lastEventIdOf(eventIds: Json | undefined): EventId | undefined {
-  return Array.isArray(eventIds) ? eventIds.findLast(isEventId) : undefined;
-}
-
-/** '' where the receipt is of no thread; undefined where it is of none that there can be. */
-function threadIdOf(threadId: Json | undefined): string | undefined {
-  if (threadId === undefined) return '';
-  return threadId === 'main' || isEventId(threadId) ? threadId : undefined;
-}
-
-async function roomFor(ctx: EduContext, origin: ServerName, roomId: RoomId): Promise<Room | undefined> {
-  const room = await roomWeAreIn(ctx, roomId);
-  return room !== undefined && (await isAllowedByAcl(ctx, room, origin)) ? room : undefined;
-}
-
-async function isMember(ctx: EduContext, room: Room, userId: UserId, origin: ServerName): Promise<boolean> {
-  if (!belongsTo(userId, origin)) return false;
-  return (await memberships.of(ctx.db, room.roomNid, userId))?.membership === 'join';
 }

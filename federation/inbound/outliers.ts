@@ -7,7 +7,7 @@ import { inAuthOrder } from '#rooms/judge-told.ts';
 import { receive } from '#rooms/receive.ts';
 import type { Room } from '#rooms/room.ts';
 import * as events from '#storage/events.ts';
-import { getEvent, getEventAuth, getState, getStateIds } from '../remote.ts';
+import { getEvent, getEventAuth, getState, getStateIds } from '../remote/events.ts';
 import { type PullContext, type Source, sourcesOf } from './source.ts';
 import { verifiedOf } from './verify.ts';
 

@@ -16,7 +16,7 @@ import { type Received, receive } from '#rooms/receive.ts';
 import type { Room } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
-import { getMissingEvents } from '../remote.ts';
+import { getMissingEvents } from '../remote/events.ts';
 import { fetchAuthEvents, fetchStateBefore } from './outliers.ts';
 import type { PullContext, Source } from './source.ts';
 import { verifiedOf } from './verify.ts';

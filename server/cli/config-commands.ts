@@ -1,4 +1,5 @@
-import { type Config, defaultConfig, type ShownOption, shownOptions, warningsFor } from '../config.ts';
+import { defaultConfig, type ShownOption, shownOptions, warningsFor } from '../config.ts';
+import type { Config } from '../config-options.ts';
 import { configuredCertificate, configuredRoots } from '../tls-certificate.ts';
 import type { Outcome } from './operations.ts';
 

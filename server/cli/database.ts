@@ -4,8 +4,8 @@ import { migrate } from '#storage/migrate.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
-import type { Config } from '../config.ts';
 import { ConfigError } from '../config-file.ts';
+import type { Config } from '../config-options.ts';
 import type { OperationContext } from './operations.ts';
 
 /** The database file of a configuration. @throws ConfigError where there is none */

@@ -4,7 +4,7 @@ import { CONTENT_RULES, contentFindings, type Finding, fileFindings } from '#sto
 import type { Database } from '#storage/database.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config-options.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
 

@@ -2,7 +2,7 @@ import { isEventId } from '#keys/ids.ts';
 import { explainEvent } from '#rooms/explain.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config-options.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
 import { UsageError } from './usage.ts';

@@ -1,7 +1,7 @@
 import { detailLines, listLines } from '#federation/outbound/ledger.ts';
 import { isServerName } from '#keys/ids.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config-options.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
 import { UsageError } from './usage.ts';

@@ -4,7 +4,7 @@ import { type CheckContext, type CheckOptions, checkRoom, checkRooms } from '#ro
 import { RoomCache } from '#rooms/room-cache.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config-options.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
 import { roomOf } from './room-operations.ts';

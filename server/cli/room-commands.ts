@@ -2,7 +2,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { runPurge } from '#rooms/purge.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import { KeyedQueue } from '#storage/locks.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config-options.ts';
 import { askServer } from './control-line.ts';
 import { withDatabase } from './database.ts';
 import type { Outcome } from './operations.ts';

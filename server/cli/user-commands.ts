@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import type { JsonObject } from '#keys/json.ts';
-import type { Config } from '../config.ts';
+import type { Config } from '../config-options.ts';
 import { askServer } from './control-line.ts';
 import { withDatabase } from './database.ts';
 import { type Outcome, perform } from './operations.ts';

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { badJson, invalidParam, notFound, unreachable } from '#federation/errors.ts';
-import { publicRooms } from '#federation/remote.ts';
+import { publicRooms } from '#federation/remote/queries.ts';
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import {

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import type { TakeStateEvents } from '#federation/joined-state.ts';
-import * as remote from '#federation/remote.ts';
+import * as events from '#federation/remote/events.ts';
+import * as memberships from '#federation/remote/memberships.ts';
+import * as queries from '#federation/remote/queries.ts';
+import { sendTransaction } from '#federation/remote/transaction.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
@@ -42,7 +45,7 @@ async function answering(...bodies: readonly (string | Buffer)[]): Promise<World
 test('PDUs come back as the text that was sent, each for itself', async () => {
   const odd = '{"depth": 1.0, "a":{"__proto__":1},"n":9007199254740993, "s":"\\ud800" }';
   await using world = await answering(`{"pdus":[${odd}, {"b":2}],"origin":"x"}`);
-  const got = await remote.backfill(world.ctx, world.peer.name, { roomId, from: [eventId, '$f'], limit: 10 });
+  const got = await events.backfill(world.ctx, world.peer.name, { roomId, from: [eventId, '$f'], limit: 10 });
   assert.deepEqual(got, { kind: 'ok', value: [odd, '{"b":2}'] });
   const url = world.peer.requests[0]?.url;
   assert.equal(url, '/_matrix/federation/v1/backfill/!r%2Fo%3Aa.test?v=%24e%2F1&v=%24f&limit=10');
@@ -50,10 +53,10 @@ test('PDUs come back as the text that was sent, each for itself', async () => {
 
 test('no more events are taken than were asked for', async () => {
   await using world = await answering(`{"pdus":[${'{},'.repeat(30)}{}],"events":[${'{},'.repeat(30)}{}]}`);
-  const backfilled = await remote.backfill(world.ctx, world.peer.name, { roomId, from: [eventId], limit: 5 });
+  const backfilled = await events.backfill(world.ctx, world.peer.name, { roomId, from: [eventId], limit: 5 });
   assert.ok(backfilled.kind === 'ok' && backfilled.value.length === 5);
   const wanted = { roomId, earliest: ['$a'], latest: [eventId], limit: 5, minDepth: 0 } as const;
-  const missing = await remote.getMissingEvents(world.ctx, world.peer.name, wanted);
+  const missing = await events.getMissingEvents(world.ctx, world.peer.name, wanted);
   assert.ok(missing.kind === 'ok' && missing.value.length === 6);
 });
 
@@ -66,7 +69,7 @@ test('send_join: state, auth chain, the signed event and the servers in the room
   const take: TakeStateEvents = async (list, texts) => {
     taken[list]?.push(...texts);
   };
-  const joined = await remote.sendJoin(world.ctx, world.peer.name, { roomId, eventId, pdu }, { take });
+  const joined = await memberships.sendJoin(world.ctx, world.peer.name, { roomId, eventId, pdu }, { take });
   assert.deepEqual(taken, { state: ['{"s":1}', '{"s":2}'], auth_chain: ['{"a":1}'] });
   assert.deepEqual(joined, {
     kind: 'ok',
@@ -85,37 +88,38 @@ test('send_join: state, auth chain, the signed event and the servers in the room
 test('make_join names every room version that we know', async () => {
   await using world = await answering('{"room_version":"11","event":{"type":"m.room.member"}}');
   const join = { roomId, userId: '@u:kurir.test', versions: ['10', '11'] } as const;
-  const made = await remote.makeJoin(world.ctx, world.peer.name, join);
+  const made = await memberships.makeJoin(world.ctx, world.peer.name, join);
   assert.deepEqual(made, { kind: 'ok', value: { roomVersion: '11', event: { type: 'm.room.member' } } });
   const path = '/_matrix/federation/v1/make_join/!r%2Fo%3Aa.test/%40u%3Akurir.test';
   assert.equal(world.peer.requests[0]?.url, `${path}?ver=10&ver=11`);
 });
 
 const calls: Readonly<Record<string, (world: World) => Promise<{ kind: string; reason?: string }>>> = {
-  makeJoin: ({ ctx, peer }) => remote.makeJoin(ctx, peer.name, { roomId, userId: '@u:x', versions: ['10'] }),
+  makeJoin: ({ ctx, peer }) =>
+    memberships.makeJoin(ctx, peer.name, { roomId, userId: '@u:x', versions: ['10'] }),
   sendJoin: ({ ctx, peer }) =>
-    remote.sendJoin(ctx, peer.name, { roomId, eventId, pdu: {} }, { take: async () => {} }),
-  makeLeave: ({ ctx, peer }) => remote.makeLeave(ctx, peer.name, { roomId, userId: '@u:x' }),
+    memberships.sendJoin(ctx, peer.name, { roomId, eventId, pdu: {} }, { take: async () => {} }),
+  makeLeave: ({ ctx, peer }) => memberships.makeLeave(ctx, peer.name, { roomId, userId: '@u:x' }),
   invite: ({ ctx, peer }) =>
-    remote.invite(ctx, peer.name, { roomId, eventId, roomVersion: '10', pdu: {}, inviteRoomState: [] }),
-  sendTransaction: ({ ctx, peer }) => remote.sendTransaction(ctx, peer.name, { txnId: 't', body: '{}' }),
-  getEvent: ({ ctx, peer }) => remote.getEvent(ctx, peer.name, eventId),
-  getState: ({ ctx, peer }) => remote.getState(ctx, peer.name, { roomId, eventId }),
-  getStateIds: ({ ctx, peer }) => remote.getStateIds(ctx, peer.name, { roomId, eventId }),
-  getEventAuth: ({ ctx, peer }) => remote.getEventAuth(ctx, peer.name, { roomId, eventId }),
-  backfill: ({ ctx, peer }) => remote.backfill(ctx, peer.name, { roomId, from: [eventId], limit: 1 }),
+    memberships.invite(ctx, peer.name, { roomId, eventId, roomVersion: '10', pdu: {}, inviteRoomState: [] }),
+  sendTransaction: ({ ctx, peer }) => sendTransaction(ctx, peer.name, { txnId: 't', body: '{}' }),
+  getEvent: ({ ctx, peer }) => events.getEvent(ctx, peer.name, eventId),
+  getState: ({ ctx, peer }) => events.getState(ctx, peer.name, { roomId, eventId }),
+  getStateIds: ({ ctx, peer }) => events.getStateIds(ctx, peer.name, { roomId, eventId }),
+  getEventAuth: ({ ctx, peer }) => events.getEventAuth(ctx, peer.name, { roomId, eventId }),
+  backfill: ({ ctx, peer }) => events.backfill(ctx, peer.name, { roomId, from: [eventId], limit: 1 }),
   getMissingEvents: ({ ctx, peer }) =>
-    remote.getMissingEvents(ctx, peer.name, {
+    events.getMissingEvents(ctx, peer.name, {
       roomId,
       earliest: [],
       latest: [eventId],
       limit: 1,
       minDepth: 0,
     }),
-  queryProfile: ({ ctx, peer }) => remote.queryProfile(ctx, peer.name, { userId: '@u:x' }),
-  queryDirectory: ({ ctx, peer }) => remote.queryDirectory(ctx, peer.name, '#a:x'),
-  publicRooms: ({ ctx, peer }) => remote.publicRooms(ctx, peer.name, {}),
-  version: ({ ctx, peer }) => remote.version(ctx, peer.name),
+  queryProfile: ({ ctx, peer }) => queries.queryProfile(ctx, peer.name, { userId: '@u:x' }),
+  queryDirectory: ({ ctx, peer }) => queries.queryDirectory(ctx, peer.name, '#a:x'),
+  publicRooms: ({ ctx, peer }) => queries.publicRooms(ctx, peer.name, {}),
+  version: ({ ctx, peer }) => queries.version(ctx, peer.name),
 };
 
 const garbage: readonly (string | Buffer)[] = [
@@ -144,7 +148,7 @@ for (const [name, call] of Object.entries(calls)) {
 
 test('ids that are none are left out of state_ids', async () => {
   await using world = await answering('{"pdu_ids":["$a",1,"b",null,{"x":1}],"auth_chain_ids":["$c"]}');
-  const ids = await remote.getStateIds(world.ctx, world.peer.name, { roomId, eventId });
+  const ids = await events.getStateIds(world.ctx, world.peer.name, { roomId, eventId });
   assert.deepEqual(ids, { kind: 'ok', value: { state: ['$a'], authChain: ['$c'] } });
 });
 
@@ -158,7 +162,7 @@ test('a refusal keeps its errcode and its other members', async () => {
   });
   await using world = await answering('{}');
   const join = { roomId, userId: '@u:x', versions: ['10'] } as const;
-  const made = await remote.makeJoin(world.ctx, peer.name, join);
+  const made = await memberships.makeJoin(world.ctx, peer.name, join);
   await peer[Symbol.asyncDispose]();
   assert.ok(made.kind === 'failed');
   assert.deepEqual([made.errcode, made.body?.room_version], ['M_INCOMPATIBLE_ROOM_VERSION', '12']);

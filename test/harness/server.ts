@@ -1,7 +1,8 @@
 /** A real server for tests: free ports, a folder of its own, gone when the test ends. */
 
 import { boot, type RunningServer } from '#server/boot.ts';
-import { type Config, defaultConfig } from '#server/config.ts';
+import { defaultConfig } from '#server/config.ts';
+import type { Config } from '#server/config-options.ts';
 import type { ServerContext } from '#server/context.ts';
 import { createLog } from '#server/log.ts';
 import { type TestFolder, temporaryFolder } from '#test/harness/databases.ts';

@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer';
 import { parseLoose, RELAYED_MAX_DEPTH, splitArrayAt } from '#keys/canonical-json.ts';
 import { type EventId, isEventId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
-import { type FederationAnswer, type FederationFailure, failure } from './client.ts';
+import { type FederationAnswer, type FederationFailure, failure } from '../client.ts';
 
 /** What an endpoint of another server gave, or why it gave nothing. */
 export type Remote<T> = { readonly kind: 'ok'; readonly value: T } | FederationFailure;

@@ -1,0 +1,170 @@
+/**
+ * Every option of the server, in one table: from it come the YAML file's keys, the environment's names
+ * (`KURIR_` and the key in capitals), the checks and the reference page docs/configuration.md.
+ */
+
+import type { ServerName } from '#keys/ids.ts';
+import {
+  baseUrlKind,
+  choiceKind,
+  flagKind,
+  isNetwork,
+  type ListenAddress,
+  listenKind,
+  listKind,
+  serverNameKind,
+  textKind,
+  type ValueKind,
+} from './config-types.ts';
+
+const registrationPolicies = ['closed', 'token', 'open'] as const;
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+
+/** The options as the server uses them. */
+export interface Config {
+  readonly serverName: ServerName;
+  readonly dataDir: string;
+  readonly clientListen: ListenAddress;
+  readonly federationListen: ListenAddress;
+  /** Paths of PEM files, both or none. */
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+  /** Paths of PEM files. */
+  readonly federationCa: readonly string[];
+  readonly federationAllowPrivate: boolean;
+  readonly registration: (typeof registrationPolicies)[number];
+  readonly registrationSecret: string | undefined;
+  readonly rateLimits: boolean;
+  readonly logLevel: (typeof logLevels)[number];
+  /** Without a slash at its end. */
+  readonly publicBaseurl: string | undefined;
+  /** `host:port`, where other servers find this one. */
+  readonly federationAddress: string | undefined;
+  /** Addresses and networks whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[];
+}
+
+/** One option of the table. */
+export interface Option<T> {
+  /** In the YAML file; the environment's name is `KURIR_` and this in capitals. */
+  readonly key: string;
+  readonly kind: ValueKind<T>;
+  readonly default: T | undefined;
+  /** What it does, for the reference page. */
+  readonly describes: string;
+  /** True for a value that is never shown. */
+  readonly secret?: true;
+}
+
+export const options: { readonly [Name in keyof Config]-?: Option<NonNullable<Config[Name]>> } = {
+  serverName: {
+    key: 'server_name',
+    kind: serverNameKind,
+    default: 'localhost',
+    describes:
+      'The name of this server, the part after the colon of every user id. It can never be changed: the ' +
+      'database remembers it, and other servers do too.',
+  },
+  dataDir: {
+    key: 'data_dir',
+    kind: textKind('the path of a folder'),
+    default: './data',
+    describes:
+      'The folder of the database, the signing key, the self-signed certificate and the control socket. It ' +
+      'is made with access for its owner only. One server uses it at a time.',
+  },
+  clientListen: {
+    key: 'client_listen',
+    kind: listenKind,
+    default: { host: '127.0.0.1', port: 8008 },
+    describes: 'Where clients connect, by plain HTTP: put a reverse proxy with TLS in front of it.',
+  },
+  federationListen: {
+    key: 'federation_listen',
+    kind: listenKind,
+    default: { host: '127.0.0.1', port: 8448 },
+    describes: 'Where other servers connect, by HTTPS.',
+  },
+  tlsCert: {
+    key: 'tls_cert',
+    kind: textKind('the path of a PEM file'),
+    default: undefined,
+    describes:
+      'The certificate chain of the federation listener. Without it a self-signed certificate is made at ' +
+      'the first start; other servers accept that one only where they were told to.',
+  },
+  tlsKey: {
+    key: 'tls_key',
+    kind: textKind('the path of a PEM file'),
+    default: undefined,
+    describes: 'The private key that belongs to `tls_cert`.',
+  },
+  federationCa: {
+    key: 'federation_ca',
+    kind: listKind('the path of a PEM file, or several'),
+    default: [],
+    describes:
+      'Certificates of authorities that are trusted when connecting to other servers, besides the ones that ' +
+      'Node trusts. In the environment several paths are divided by commas.',
+  },
+  federationAllowPrivate: {
+    key: 'federation_allow_private',
+    kind: flagKind,
+    default: false,
+    describes:
+      'Permits connections to other servers at loopback and private addresses. Leave it off on a server ' +
+      'that federates over the internet.',
+  },
+  registration: {
+    key: 'registration',
+    kind: choiceKind(registrationPolicies),
+    default: 'token',
+    describes:
+      'Who may make an account: nobody (`closed`), who has a registration token (`token`), anybody (`open`).',
+  },
+  registrationSecret: {
+    key: 'registration_secret',
+    kind: textKind('a secret of 16 characters or more'),
+    default: undefined,
+    describes:
+      'Turns on `/_synapse/admin/v1/register`, by which scripts that know this secret make accounts. Use 16 ' +
+      'random characters or more.',
+    secret: true,
+  },
+  rateLimits: {
+    key: 'rate_limits',
+    kind: flagKind,
+    default: true,
+    describes: 'Limits how often users and addresses may do things. Off only for tests and benchmarks.',
+  },
+  logLevel: {
+    key: 'log_level',
+    kind: choiceKind(logLevels),
+    default: 'info',
+    describes: 'The least important messages that are logged. `debug` logs every request.',
+  },
+  publicBaseurl: {
+    key: 'public_baseurl',
+    kind: baseUrlKind,
+    default: undefined,
+    describes:
+      'The address at which clients reach this server. It is told to them by `/.well-known/matrix/client` ' +
+      'and after signing in.',
+  },
+  federationAddress: {
+    key: 'federation_address',
+    kind: serverNameKind,
+    default: undefined,
+    describes:
+      'Where other servers find this one (`host:port`), if not at the server name itself. It is told to them ' +
+      'by `/.well-known/matrix/server`, which must then be reachable at the server name by HTTPS.',
+  },
+  trustedProxies: {
+    key: 'trusted_proxies',
+    kind: listKind('addresses or networks such as 10.0.0.0/8', isNetwork),
+    default: ['127.0.0.1', '::1'],
+    describes:
+      'Reverse proxies whose `X-Forwarded-For` names the client, which rate limits and device lists use. In ' +
+      'the environment several are divided by commas.',
+  },
+};
