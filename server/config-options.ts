@@ -4,6 +4,7 @@
  */
 
 import type { ServerName } from '#keys/ids.ts';
+import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import {
   baseUrlKind,
   choiceKind,
@@ -15,6 +16,7 @@ import {
   serverNameKind,
   textKind,
   type ValueKind,
+  versionKind,
 } from './config-types.ts';
 
 const registrationPolicies = ['closed', 'token', 'open'] as const;
@@ -32,6 +34,8 @@ export interface Config {
   /** Paths of PEM files. */
   readonly federationCa: readonly string[];
   readonly federationAllowPrivate: boolean;
+  /** Of rooms whose maker asks for no other. */
+  readonly defaultRoomVersion: string;
   readonly registration: (typeof registrationPolicies)[number];
   readonly registrationSecret: string | undefined;
   readonly rateLimits: boolean;
@@ -56,7 +60,7 @@ export interface Option<T> {
   readonly secret?: true;
 }
 
-export const options: { readonly [Name in keyof Config]-?: Option<NonNullable<Config[Name]>> } = {
+export const options: { readonly [Name in keyof Config]: Option<NonNullable<Config[Name]>> } = {
   serverName: {
     key: 'server_name',
     kind: serverNameKind,
@@ -114,6 +118,13 @@ export const options: { readonly [Name in keyof Config]-?: Option<NonNullable<Co
     describes:
       'Permits connections to other servers at loopback and private addresses. Leave it off on a server ' +
       'that federates over the internet.',
+  },
+  defaultRoomVersion: {
+    key: 'default_room_version',
+    kind: versionKind(SUPPORTED_VERSIONS),
+    default: DEFAULT_ROOM_VERSION,
+    describes:
+      'The version of new rooms whose maker asks for no other. Older servers may not know the newest versions.',
   },
   registration: {
     key: 'registration',

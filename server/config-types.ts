@@ -101,6 +101,12 @@ export function choiceKind<T extends string>(choices: readonly T[]): ValueKind<T
   };
 }
 
+/** One of the versions, which YAML takes for a number where it is not quoted. */
+export function versionKind(versions: readonly string[]): ValueKind<string> {
+  const { parse, ...kind } = choiceKind(versions);
+  return { ...kind, parse: (value) => parse(typeof value === 'number' ? String(value) : value) };
+}
+
 /** An http or https address, without a slash at its end. */
 export const baseUrlKind: ValueKind<string> = {
   expects: 'an address such as https://matrix.example.org',

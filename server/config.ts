@@ -57,28 +57,16 @@ export interface ShownOption {
 
 /** The options with their values, in the order of the table, without secrets. */
 export function shownOptions(config: Config): ShownOption[] {
-  const show = <T>(option: Option<T>, value: T | undefined): ShownOption => {
+  const isName = (name: string): name is keyof Config => Object.hasOwn(options, name);
+  const show = <Name extends keyof Config>(name: Name): ShownOption => {
+    const option: Option<NonNullable<Config[Name]>> = options[name];
     const { key, kind, describes, secret } = option;
-    const text = value === undefined ? '' : secret ? '(set, not shown)' : kind.format(value);
+    const value = config[name];
+    const text =
+      value === undefined || value === null ? '' : secret ? '(set, not shown)' : kind.format(value);
     return { key, env: envNameOf(option), expects: kind.expects, describes, value: text };
   };
-  return [
-    show(options.serverName, config.serverName),
-    show(options.dataDir, config.dataDir),
-    show(options.clientListen, config.clientListen),
-    show(options.federationListen, config.federationListen),
-    show(options.tlsCert, config.tlsCert),
-    show(options.tlsKey, config.tlsKey),
-    show(options.federationCa, config.federationCa),
-    show(options.federationAllowPrivate, config.federationAllowPrivate),
-    show(options.registration, config.registration),
-    show(options.registrationSecret, config.registrationSecret),
-    show(options.rateLimits, config.rateLimits),
-    show(options.logLevel, config.logLevel),
-    show(options.publicBaseurl, config.publicBaseurl),
-    show(options.federationAddress, config.federationAddress),
-    show(options.trustedProxies, config.trustedProxies),
-  ];
+  return Object.keys(options).filter(isName).map(show);
 }
 
 /** What an operator should know about these options, one line each. */
@@ -125,6 +113,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     tlsKey: read(options.tlsKey),
     federationCa: required(options.federationCa),
     federationAllowPrivate: required(options.federationAllowPrivate),
+    defaultRoomVersion: required(options.defaultRoomVersion),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
     rateLimits: required(options.rateLimits),

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 
@@ -7,7 +7,7 @@ import type { ServerContext } from '../context.ts';
 export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const available = Object.fromEntries(SUPPORTED_VERSIONS.map((version) => [version, 'stable']));
   const capabilities = {
-    'm.room_versions': { default: DEFAULT_ROOM_VERSION, available },
+    'm.room_versions': { default: ctx.config.defaultRoomVersion, available },
     'm.change_password': { enabled: true },
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },

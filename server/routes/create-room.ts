@@ -28,7 +28,8 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
   app.post('/_matrix/client/v3/createRoom', async (request) => {
     const { userId } = await requireRequester(ctx, request);
     ctx.limits.take('room_creation', userId);
-    const wanted = parseRoom(userId, bodyObject(request));
+    const asked = parseRoom(userId, bodyObject(request));
+    const wanted = { ...asked, roomVersion: asked.roomVersion ?? ctx.config.defaultRoomVersion };
     for (const target of wanted.invite ?? []) ctx.limits.take('invite_user', target);
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
     if (created.kind === 'refused') throw refusal(created, wanted);

@@ -36,6 +36,7 @@ test('every fixed name of the environment sets its option', async () => {
     KURIR_TLS_KEY: 'a.key',
     KURIR_FEDERATION_CA: 'one.pem, two.pem',
     KURIR_FEDERATION_ALLOW_PRIVATE: 'true',
+    KURIR_DEFAULT_ROOM_VERSION: '10',
     KURIR_REGISTRATION: 'open',
     KURIR_REGISTRATION_SECRET: 'a secret of some length',
     KURIR_RATE_LIMITS: 'off',
@@ -52,6 +53,7 @@ test('every fixed name of the environment sets its option', async () => {
     tlsKey: 'a.key',
     federationCa: ['one.pem', 'two.pem'],
     federationAllowPrivate: true,
+    defaultRoomVersion: '10',
     registration: 'open',
     registrationSecret: 'a secret of some length',
     rateLimits: false,
@@ -59,6 +61,13 @@ test('every fixed name of the environment sets its option', async () => {
     publicBaseurl: 'https://matrix.example.org',
   };
   assert.deepEqual(config, expected);
+});
+
+test('default_room_version may be written as a number, and is one that there is', async () => {
+  await withFile('default_room_version: 11\n', async (path) => {
+    assert.equal((await loadConfig(['--config', path], {})).defaultRoomVersion, '11');
+  });
+  await assert.rejects(loadConfig([], { KURIR_DEFAULT_ROOM_VERSION: '13' }), /use 1, 2, .* or 12/);
 });
 
 test('the file is given by --config or KURIR_CONFIG, and the environment wins over it', async () => {

@@ -29,6 +29,17 @@ test('createRoom: each preset makes the room that it says, and what cannot be is
   assert.equal(await refused({ room_alias_name: 'one' }), 'M_ROOM_IN_USE');
 });
 
+test('createRoom: where no version is asked for the configured one is taken, and capabilities name it', async () => {
+  await using server = await startServer({ defaultRoomVersion: '11' });
+  const alice = await register(server);
+  const versionOf = async (options: object) =>
+    (await alice.get(path(await alice.createRoom(options), 'state/m.room.create'))).room_version;
+  assert.equal(await versionOf({}), '11');
+  assert.equal(await versionOf({ room_version: '12' }), '12');
+  const { capabilities } = await alice.get('/capabilities');
+  assert.equal(capabilities['m.room_versions'].default, '11');
+});
+
 test('join: by id, by alias and again; not where one may not', async () => {
   await using server = await startServer();
   const alice = await register(server);
