@@ -38,6 +38,11 @@ const commands = {
     nodeArgs: longTestArgs,
     env: { KURIR_TEST_ROUNDS: '20' },
   },
+  'complement:read': {
+    dev: true,
+    says: "compare Complement's results with the table",
+    nodeArgs: program('test/complement/read.ts'),
+  },
   'test:peers': { dev: true, says: 'run the tests against other servers', nodeArgs: peerTestArgs },
 };
 
