@@ -22,7 +22,7 @@ export interface EventText {
   readonly head: string;
   /** What everybody is shown of `unsigned`, after the age; each member begins with a comma. */
   readonly unsigned: string;
-  /** The state event that it replaced, with `prev_content`, for those who may see that event. */
+  /** The state event that it replaced, with `prev_content` and who sent it, for those who may see that event. */
   readonly replaced: { readonly stored: StoredEvent; readonly unsigned: string } | undefined;
 }
 
@@ -147,7 +147,10 @@ async function replacedBy(
 }
 
 function withContent(stored: StoredEvent): EventText['replaced'] {
-  return { stored, unsigned: `,"prev_content":${JSON.stringify(stored.event.content)}` };
+  const { content, sender } = stored.event;
+  // `prev_sender` is older than the specification, which does not name it; clients go on reading it.
+  const unsigned = `,"prev_content":${JSON.stringify(content)},"prev_sender":${JSON.stringify(sender)}`;
+  return { stored, unsigned };
 }
 
 function headOf(event: Event): string {

@@ -30,6 +30,7 @@ test('state: an event that replaces another tells of it', async () => {
   await alice.put(path(roomId, 'state/m.room.name'), { name: 'new' });
   const [event] = (await alice.sync({ since })).rooms.join[roomId].timeline.events;
   assert.deepEqual(event.unsigned.prev_content, { name: 'old' });
+  assert.equal(event.unsigned.prev_sender, alice.userId);
   assert.equal(event.unsigned.replaces_state, first);
 });
 
