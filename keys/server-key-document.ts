@@ -40,11 +40,12 @@ export function buildServerKeyDocument(options: {
   const { serverName, signingKey, validUntilTs } = options;
   const { keyPair, oldKeys } = signingKey;
   const old = oldKeys.map((key) => [key.keyId, { expired_ts: key.expiredTs, key: key.publicKey }] as const);
+  // In the order of canonical JSON: some verify the text as it comes.
   const document = {
+    old_verify_keys: Object.fromEntries(old.sort(([a], [b]) => (a < b ? -1 : 1))),
     server_name: serverName,
     valid_until_ts: validUntilTs,
     verify_keys: { [keyPair.keyId]: { key: keyPair.publicKey } },
-    old_verify_keys: Object.fromEntries(old),
   };
   return signJson(document, serverName, keyPair);
 }

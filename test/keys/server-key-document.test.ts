@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { encodeCanonical } from '#keys/canonical-json.ts';
 import { generateSeed, keyPairFromSeed, publicKeyFrom } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import {
@@ -45,6 +46,13 @@ test('our own document has the fields of the specification', () => {
     old_verify_keys: { 'ed25519:a_0': { expired_ts: 500, key: oldPair.publicKey } },
   });
   assert.deepEqual(signersOf(document), [serverName]);
+});
+
+test('our own document is written as canonical JSON, for those who verify the text as it comes', () => {
+  const older = [{ ...oldKeys[0], keyId: 'ed25519:z' }, ...oldKeys] as typeof oldKeys;
+  const signingKey = { keyPair, oldKeys: older };
+  const { signatures, ...plain } = buildServerKeyDocument({ serverName, signingKey, validUntilTs: 1_000 });
+  assert.equal(JSON.stringify(plain), encodeCanonical(plain));
 });
 
 test('a document may lack old_verify_keys, and may have keys of other algorithms', async () => {
