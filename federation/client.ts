@@ -3,8 +3,9 @@
 import type { TLSSocket } from 'node:tls';
 import type { Pool } from 'undici';
 import { encodeCanonical } from '#keys/canonical-json.ts';
-import type { KeyId, ServerName } from '#keys/ids.ts';
+import type { ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
+import type { SigningKey } from '#keys/signing-key.ts';
 import { Lru } from '#storage/lru.ts';
 import { type Consume, ConsumerFailed, collect, consumeUpTo } from './answer-body.ts';
 import type { Backoff } from './backoff.ts';
@@ -87,7 +88,8 @@ export type FederationStreamed<T> =
 
 export interface FederationClientOptions {
   readonly serverName: ServerName;
-  readonly keyPair: { readonly keyId: KeyId; sign(text: string): string };
+  /** Its `keyPair` is read for each request: it may be rotated. */
+  readonly signingKey: Pick<SigningKey, 'keyPair'>;
   readonly resolver: ServerResolver;
   readonly dialer: Dialer;
   readonly backoff: Backoff;
@@ -223,7 +225,8 @@ export class FederationClient {
 
   /** https://spec.matrix.org/v1.19/server-server-api/#request-authentication: the keys in canonical order. */
   #authorization({ server, method }: FederationRequest, uri: string, content: string | undefined): string {
-    const { serverName: origin, keyPair } = this.#options;
+    const { serverName: origin, signingKey } = this.#options;
+    const { keyPair } = signingKey;
     const target = encodeCanonical({ destination: server, method, origin, uri });
     const signed = content === undefined ? target : `{"content":${content},${target.slice(1)}`;
     return formatXMatrix({ origin, destination: server, key: keyPair.keyId, sig: keyPair.sign(signed) });

@@ -11,7 +11,7 @@
  */
 
 import { randomInt } from 'node:crypto';
-import { constants, type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { constants, type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { decodeBase64, encodeBase64 } from './base64.ts';
 import {
@@ -38,6 +38,31 @@ export interface SigningKey {
   readonly oldKeys: readonly OldKey[];
 }
 
+/** The key of a running server. Whoever holds it signs with the new key from the moment of a rotation. */
+export class LiveSigningKey implements SigningKey {
+  #current: SigningKey;
+
+  constructor(current: SigningKey) {
+    this.#current = current;
+  }
+
+  get keyPair(): SigningKeyPair {
+    return this.#current.keyPair;
+  }
+
+  get oldKeys(): readonly OldKey[] {
+    return this.#current.oldKeys;
+  }
+
+  /** Takes the place of the present key, which must be among the old ones of `next`. */
+  replaceBy(next: SigningKey): void {
+    if (!next.oldKeys.some(({ keyId }) => keyId === this.keyPair.keyId)) {
+      throw new Error('the present key would be lost');
+    }
+    this.#current = next;
+  }
+}
+
 /** The file cannot be used. The message is one line for the operator and holds nothing of the key. */
 export class SigningKeyError extends Error {
   override readonly name = 'SigningKeyError';
@@ -47,6 +72,8 @@ const OWNER_ONLY = 0o600;
 /** What nobody but the owner, and for reading the group, may have. */
 const FORBIDDEN_MODE = 0o027;
 const MAX_FILE_BYTES = 65_536;
+/** Other servers refuse a key document with very many keys, and ask for it often: as many as a server ever needs. */
+export const MOST_OLD_KEYS = 32;
 const VERSION_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 
 /**
@@ -57,9 +84,7 @@ export async function loadOrCreateSigningKey(path: string): Promise<SigningKey> 
   const text = await readKeyFile(path);
   if (text !== undefined) return parseSigningKey(text, path);
   await createKeyFile(path);
-  const created = await readKeyFile(path);
-  if (created === undefined) throw new SigningKeyError(`signing key ${path}: vanished while it was made`);
-  return parseSigningKey(created, path);
+  return readBack(path);
 }
 
 /** Reads the key; undefined where there is no file. Throws `SigningKeyError` as `loadOrCreateSigningKey` does. */
@@ -68,11 +93,33 @@ export async function loadSigningKey(path: string): Promise<SigningKey | undefin
   return text === undefined ? undefined : parseSigningKey(text, path);
 }
 
+/**
+ * Makes a new key in the file. The one before stays in it as an old one that expired at `expiredTs` (milliseconds),
+ * without its secret. The file is on disk when this resolves; rights and owner stay as they were. Throws
+ * `SigningKeyError` as `loadOrCreateSigningKey` does, and where there is no file or it holds too many old keys.
+ */
+export async function rotateSigningKey(path: string, expiredTs: number): Promise<SigningKey> {
+  await writeThroughDraft(path, async (draft) => {
+    // Read while the draft is ours: of two rotations at once one is refused.
+    const before = await readKeyFile(path);
+    if (before === undefined) throw new SigningKeyError(`signing key ${path}: there is none to follow on`);
+    await copyRights(path, draft);
+    return rotated(before, { path, expiredTs });
+  });
+  return readBack(path);
+}
+
 /** The public keys by key id: the present one, and the old ones. */
 export function publicKeysOf({ keyPair, oldKeys }: SigningKey): Map<KeyId, PublicKey> {
   const keys = [{ keyId: keyPair.keyId, publicKey: keyPair.publicKey }, ...oldKeys];
   const known = keys.map(({ keyId, publicKey }) => [keyId, publicKeyFrom(publicKey)] as const);
   return new Map(known.filter((entry): entry is [KeyId, PublicKey] => entry[1] !== undefined));
+}
+
+async function readBack(path: string): Promise<SigningKey> {
+  const made = await loadSigningKey(path);
+  if (made === undefined) throw new SigningKeyError(`signing key ${path}: vanished while it was made`);
+  return made;
 }
 
 /** Undefined where there is no such file. */
@@ -98,22 +145,65 @@ async function readKeyFile(path: string): Promise<string | undefined> {
   }
 }
 
-/** Either a whole file appears under `path`, on disk, or none. */
 async function createKeyFile(path: string): Promise<void> {
-  const seed = encodeBase64(generateSeed());
+  await writeThroughDraft(path, async () => {
+    // Whoever owns the draft is the only one who makes a key; another may just have been done.
+    const isThere = (await readKeyFile(path)) !== undefined;
+    return isThere ? undefined : `ed25519 a_${newVersion()} ${encodeBase64(generateSeed())}\n`;
+  });
+}
+
+/** Either the whole text of `textOf` is under `path`, on disk, or what was there before. Undefined changes nothing. */
+async function writeThroughDraft(
+  path: string,
+  textOf: (draft: FileHandle) => Promise<string | undefined>,
+): Promise<void> {
   const draft = `${path}.new`;
   const file = await openDraft(path, draft);
+  // Once it has the other name, a file of this name is the draft of somebody else.
+  let isOurs = true;
   try {
-    // Whoever owns the draft is the only one who makes a key; another may just have been done.
-    if ((await readKeyFile(path)) !== undefined) return;
-    await file.writeFile(`ed25519 a_${newVersion()} ${seed}\n`);
+    const text = await textOf(file);
+    if (text === undefined) return;
+    await file.writeFile(text);
     await file.sync();
     await rename(draft, path);
+    isOurs = false;
     await syncFolder(dirname(path));
   } finally {
     await file.close();
-    await rm(draft, { force: true });
+    if (isOurs) await rm(draft, { force: true });
   }
+}
+
+/** The server must be able to read what an administrator wrote for it. */
+async function copyRights(path: string, draft: FileHandle): Promise<void> {
+  if (process.platform === 'win32') return;
+  const { mode, uid, gid } = await stat(path);
+  try {
+    if (uid !== process.getuid?.() || gid !== process.getgid?.()) await draft.chown(uid, gid);
+    await draft.chmod(mode & 0o777);
+  } catch (error) {
+    const reason = 'belongs to another user: run this as the user of the server';
+    throw new SigningKeyError(`signing key ${path}: ${reason}`, { cause: error });
+  }
+}
+
+/** The text of the file with a new key, and the present one as an old one. Comments stay. */
+function rotated(text: string, { path, expiredTs }: { path: string; expiredTs: number }): string {
+  const { keyPair, oldKeys } = parseSigningKey(text, path);
+  if (oldKeys.length >= MOST_OLD_KEYS) {
+    throw new SigningKeyError(
+      `signing key ${path}: it holds ${oldKeys.length} old keys, and others take no more; remove the oldest lines`,
+    );
+  }
+  const taken = new Set([keyPair.keyId, ...oldKeys.map(({ keyId }) => keyId)]);
+  let version = `a_${newVersion()}`;
+  while (taken.has(`ed25519:${version}`)) version = `a_${newVersion()}`;
+  const others = text.split('\n').filter((line) => parseKeyPair(wordsOf(line)) === undefined);
+  const present = `old ed25519 ${keyPair.keyId.slice('ed25519:'.length)} ${keyPair.publicKey} ${expiredTs}`;
+  const lines = [`ed25519 ${version} ${encodeBase64(generateSeed())}`, present, ...others];
+  return `${lines.join('\n').trimEnd()}\n`;
 }
 
 async function openDraft(path: string, draft: string): Promise<FileHandle> {
@@ -143,7 +233,7 @@ function parseSigningKey(text: string, path: string): SigningKey {
   let keyPair: SigningKeyPair | undefined;
   const oldKeys: OldKey[] = [];
   for (const [index, line] of text.split('\n').entries()) {
-    const words = line.trim().split(/\s+/);
+    const words = wordsOf(line);
     if (words[0] === '' || words[0]?.startsWith('#')) continue;
     const parsed = parseOldKey(words) ?? parseKeyPair(words);
     if (parsed === undefined) throw malformed(path, `line ${index + 1} is not a key`);
@@ -155,6 +245,10 @@ function parseSigningKey(text: string, path: string): SigningKey {
   const ids = new Set([keyPair.keyId, ...oldKeys.map((old) => old.keyId)]);
   if (ids.size !== oldKeys.length + 1) throw malformed(path, 'two keys have the same id');
   return { keyPair, oldKeys };
+}
+
+function wordsOf(line: string): string[] {
+  return line.trim().split(/\s+/);
 }
 
 function parseKeyPair(words: readonly string[]): SigningKeyPair | undefined {

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { ed25519Backend } from '#keys/ed25519.ts';
-import { loadOrCreateSigningKey } from '#keys/signing-key.ts';
+import { LiveSigningKey, loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import type { Clock, Log } from '#rooms/context.ts';
 import { readRelations } from '#rooms/read-relations.ts';
@@ -62,7 +62,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   }
   await using opening = new AsyncDisposableStack();
   const db = opening.use(await openDatabase(config, { log, onFatal: given.onFatal }));
-  const signingKey = await loadOrCreateSigningKey(join(config.dataDir, 'signing.key'));
+  const signingKey = new LiveSigningKey(await loadOrCreateSigningKey(join(config.dataDir, 'signing.key')));
   const streams = opening.use(await Streams.open(db));
 
   const foundation = { config, db, streams, signingKey, clock, log };
@@ -77,7 +77,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const housekeeping = opening.use(new Housekeeping({ db, clock, log }));
   const ctx: ServerContext = {
     ...federation,
-    ...{ config, limits, sessions, interactiveAuth, background, purges, shutdown },
+    ...{ config, signingKey, limits, sessions, interactiveAuth, background, purges, shutdown },
   };
 
   await forgetUnfinishedJoins(ctx);

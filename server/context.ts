@@ -1,4 +1,5 @@
 import type { FederationContext } from '#federation/context.ts';
+import type { LiveSigningKey } from '#keys/signing-key.ts';
 import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
@@ -9,6 +10,7 @@ import type { RoomPurges } from './room-purges.ts';
 /** What the functions of `server/` take first; made by `boot.ts`. */
 export interface ServerContext extends FederationContext {
   readonly config: Config;
+  readonly signingKey: LiveSigningKey;
   readonly limits: RateLimits;
   readonly sessions: Sessions;
   readonly interactiveAuth: InteractiveAuth;

@@ -5,6 +5,7 @@ import type { UserId } from '#keys/ids.ts';
 import { isObject } from '#keys/json.ts';
 import { leaveRooms } from './auth/leave-rooms.ts';
 import { readLine, socketPath } from './cli/control-line.ts';
+import { performOnKeys } from './cli/keys-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
 import type { ServerContext } from './context.ts';
@@ -61,6 +62,7 @@ async function answer(ctx: ServerContext, socket: Socket): Promise<void> {
   const outcome: Outcome =
     operation.kind === 'ok' && isObject(operation.value)
       ? ((await performOnRooms(roomOperations(ctx), operation.value)) ??
+        (await performOnKeys(ctx, operation.value)) ??
         (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation.value)))
       : { kind: 'refused', problem: 'the command is not understood' };
   socket.end(`${JSON.stringify(outcome)}\n`);

@@ -46,10 +46,9 @@ export async function openFederation(
   const delegationOf = (hostname: string) => wellKnown.delegationOf(hostname);
   const resolver = new ServerResolver({ delegationOf, clock });
   const backoff = new Backoff({ db, clock });
-  const { keyPair } = signingKey;
   const userAgent = `Kurir/${softwareVersion}`;
   const client = closing.use(
-    new FederationClient({ serverName, keyPair, resolver, dialer, backoff, userAgent }),
+    new FederationClient({ serverName, signingKey, resolver, dialer, backoff, userAgent }),
   );
   const reportError = (error: unknown) => log.warn({ err: error }, 'looking up a signing key failed');
   const own = { serverName, signingKey };

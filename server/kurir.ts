@@ -5,6 +5,7 @@ import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import { explainEventOf } from './cli/event-explain-command.ts';
 import { federationStatus } from './cli/federation-status-command.ts';
+import { listKeys, rotateKeys } from './cli/keys-commands.ts';
 import type { Outcome } from './cli/operations.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
@@ -93,6 +94,12 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'db check':
       none(rest);
       return checkDatabase(config);
+    case 'keys list':
+      none(rest);
+      return listKeys(config);
+    case 'keys rotate':
+      none(rest);
+      return rotateKeys(config);
     case 'federation status':
       return federationStatus(config, rest.length === 0 ? undefined : one(rest, 'the server'));
     case 'event explain':

@@ -19,6 +19,8 @@ export const usage = `The operator's command of Kurir:
   config docs        print the reference page of all options
   db check           check the database, without changing it
   room check ROOM    check a room, or --all, event by event
+  keys list          list the signing key of this server and its old ones
+  keys rotate        sign with a new key from now on
   federation status [SERVER]
                      what other servers have got, and why some do not answer
   event explain EVENT
@@ -80,6 +82,14 @@ works while the server runs. Says what is wrong, one line each, and exits with 1
 
   --all    checks every room
   --whole  resolves every fork of a room again, not only some: this may take long`,
+  'keys list': `keys list
+
+Lists the key that the server signs with, and those that it signed with before and until when: key id, public key.`,
+  'keys rotate': `keys rotate
+
+Makes a new signing key, which the server signs with from now on, whether it runs or not. The key before is published
+as an old one: what it signed stays valid, and its secret is deleted. Do it when somebody may have read signing.key, or
+when your rules ask for it. Rocket.Chat servers do not read old keys: they cannot verify earlier events any more.`,
   'federation status': `federation status [SERVER]
 
 Says for each server that events are sent to whether it has them all, how many wait and since when, and why it does not

@@ -48,8 +48,7 @@ export function connectFederation(options: ConnectOptions): Connected {
     clock,
   });
   const backoff = new Backoff({ db, clock });
-  const { keyPair } = signingKey;
-  const client = new FederationClient({ serverName, keyPair, resolver, dialer, backoff });
+  const client = new FederationClient({ serverName, signingKey, resolver, dialer, backoff });
   const keySource = remoteKeySource({
     client,
     db,

@@ -5,7 +5,13 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { encodeBase64 } from '#keys/base64.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
-import { loadOrCreateSigningKey, SigningKeyError } from '#keys/signing-key.ts';
+import {
+  LiveSigningKey,
+  loadOrCreateSigningKey,
+  MOST_OLD_KEYS,
+  rotateSigningKey,
+  SigningKeyError,
+} from '#keys/signing-key.ts';
 
 async function folderOf(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'signing-key-'));
@@ -124,4 +130,59 @@ test('of several starts at once none makes a second key', async (t) => {
   const { keyPair } = await loadOrCreateSigningKey(path);
   assert.ok(made.length > 0);
   assert.deepEqual(new Set(made), new Set([keyPair.publicKey]));
+});
+
+test('rotation: a new key signs, the one before is an old one without its secret, all else stays', async (t) => {
+  const text = `# ours\ned25519 a_1 ${seed}\nold ed25519 b ${publicKey} 1700000000000\n`;
+  const path = await fileWith(t, text, 0o640);
+  const before = await loadOrCreateSigningKey(path);
+  const made = await rotateSigningKey(path, 1_800_000_000_000);
+  assert.match(made.keyPair.keyId, /^ed25519:a_[A-Za-z0-9]{4}$/);
+  assert.notEqual(made.keyPair.publicKey, before.keyPair.publicKey);
+  assert.deepEqual(made.oldKeys, [
+    { keyId: 'ed25519:a_1', publicKey: before.keyPair.publicKey, expiredTs: 1_800_000_000_000 },
+    ...before.oldKeys,
+  ]);
+  const written = await readFile(path, 'utf8');
+  assert.ok(!written.includes(seed), 'the old secret is gone');
+  assert.match(written, /^# ours$/m);
+  assert.equal((await stat(path)).mode & 0o777, 0o640);
+  assert.deepEqual((await loadOrCreateSigningKey(path)).oldKeys, made.oldKeys);
+  assert.deepEqual(await readdir(join(path, '..')), ['signing.key']);
+});
+
+test('of several rotations at once each that succeeds follows on another: no key is lost', async (t) => {
+  const path = await fileWith(t, `ed25519 a_1 ${seed}\n`);
+  const results = await Promise.allSettled(Array.from({ length: 8 }, () => rotateSigningKey(path, 1)));
+  const made = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value.keyPair.keyId] : []));
+  const { keyPair, oldKeys } = await loadOrCreateSigningKey(path);
+  assert.ok(made.length > 0);
+  const known = [keyPair.keyId, ...oldKeys.map(({ keyId }) => keyId)];
+  assert.ok(known.includes('ed25519:a_1'));
+  assert.equal(new Set(known).size, oldKeys.length + 1);
+  for (const keyId of made) assert.ok(known.includes(keyId), keyId);
+  for (const each of results) if (each.status === 'rejected') isRefusal('')(each.reason);
+});
+
+test('no rotation without a file, of a file that is malformed, or beyond 32 old keys', async (t) => {
+  await assert.rejects(rotateSigningKey(join(await folderOf(t), 'signing.key'), 1), isRefusal(''));
+  const old = Array.from({ length: MOST_OLD_KEYS }, (_, index) => `old ed25519 b${index} ${publicKey} 1`);
+  for (const text of ['', `ed25519 a_1 ${seed}\n${old.join('\n')}\n`]) {
+    const path = await fileWith(t, text);
+    await assert.rejects(rotateSigningKey(path, 1), isRefusal(seed));
+    assert.equal(await readFile(path, 'utf8'), text);
+    assert.deepEqual(await readdir(join(path, '..')), ['signing.key']);
+  }
+});
+
+test('who holds the live key signs with the new one at once, and the old one is never lost', () => {
+  const one = { keyPair: keyPairFromSeed('one', generateSeed()), oldKeys: [] };
+  const two = keyPairFromSeed('two', generateSeed());
+  const live = new LiveSigningKey(one);
+  assert.throws(() => live.replaceBy({ keyPair: two, oldKeys: [] }), /would be lost/);
+  assert.equal(live.keyPair, one.keyPair);
+  const { keyId, publicKey } = one.keyPair;
+  live.replaceBy({ keyPair: two, oldKeys: [{ keyId, publicKey, expiredTs: 1 }] });
+  assert.equal(live.keyPair, two);
+  assert.equal(live.oldKeys[0]?.keyId, keyId);
 });
