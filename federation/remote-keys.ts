@@ -19,7 +19,7 @@ export interface RemoteKeysOptions {
   readonly db: Database;
   readonly clock: { now(): number };
   readonly own: KeySource['own'];
-  /** Servers to ask for the keys of those that do not answer. Their word counts as the server's own. */
+  /** Servers to ask for the keys of those that do not answer, in this order. Their word counts as the server's own. */
   readonly notaries?: readonly ServerName[];
   readonly reportError?: (error: unknown) => void;
 }
@@ -28,10 +28,13 @@ export interface RemoteKeysOptions {
 const MAX_DOCUMENT_BYTES = 64 * 1024;
 const MAX_BYTES = 1024 * 1024;
 const TIMEOUT_MS = 10_000;
+/** For how long a notary's own keys are believed without asking again. */
+const NOTARY_KEYS_TTL_MS = 60 * 60_000;
 
 /** The source of a `KeyRing`. */
 export function remoteKeySource(options: RemoteKeysOptions): KeySource {
   const { client, db, clock, own: ourselves, notaries = [], reportError } = options;
+  const trusted = new NotaryKeys(client, clock);
   return {
     load: (server) => serverKeys.of(db, server),
     store: (keys) => db.write('serverKeys.set', (tx) => serverKeys.set(tx, keys)),
@@ -40,7 +43,12 @@ export function remoteKeySource(options: RemoteKeysOptions): KeySource {
       if (published !== undefined) return { ...published, fetchedTs: clock.now() };
       for (const notary of notaries) {
         // One after the other: the next is asked only if this one does not know.
-        const passedOn = await fetchFromNotary(client, notary, { server, keyIds, now: clock.now() }, signal);
+        const passedOn = await askNotary(
+          { client, trusted },
+          notary,
+          { server, keyIds, now: clock.now() },
+          signal,
+        );
         if (passedOn !== undefined) return { ...passedOn, fetchedTs: clock.now() };
       }
       return undefined;
@@ -65,19 +73,54 @@ export async function fetchPublishedKeys(
   return document === undefined ? undefined : verifyServerKeyDocument(document, server);
 }
 
-async function fetchFromNotary(
-  client: FederationClient,
+/** What notaries published of themselves. Not what was stored: that may be from before their key changed. */
+class NotaryKeys {
+  readonly #client: FederationClient;
+  readonly #clock: { now(): number };
+  readonly #known = new Map<ServerName, { readonly keys: ServerKeys; readonly untilTs: number }>();
+
+  constructor(client: FederationClient, clock: { now(): number }) {
+    this.#client = client;
+    this.#clock = clock;
+  }
+
+  /** Of a notary; undefined where it does not answer. Bounded by the list of notaries. */
+  async of(notary: ServerName, signal: AbortSignal | undefined): Promise<ServerKeys | undefined> {
+    const known = this.#known.get(notary);
+    const now = this.#clock.now();
+    if (known !== undefined && known.untilTs > now && known.untilTs <= now + NOTARY_KEYS_TTL_MS) {
+      return known.keys;
+    }
+    const keys = await fetchPublishedKeys(this.#client, notary, signal);
+    if (keys === undefined || keys.validUntilTs <= now) return undefined;
+    const untilTs = Math.min(keys.validUntilTs, now + NOTARY_KEYS_TTL_MS);
+    this.#known.set(notary, { keys, untilTs });
+    return keys;
+  }
+
+  /** Has them asked anew next time: its key may have changed. */
+  forget(notary: ServerName): void {
+    this.#known.delete(notary);
+  }
+}
+
+/**
+ * What a notary says that `server` published. The document must be signed by the server itself, with a key that it
+ * lists, and by the notary ("perspectives"): a stranger who pretends to be the notary has neither.
+ */
+async function askNotary(
+  { client, trusted }: { client: FederationClient; trusted: NotaryKeys },
   notary: ServerName,
   wanted: { server: ServerName; keyIds: readonly KeyId[]; now: number },
   signal: AbortSignal | undefined,
 ): Promise<ServerKeys | undefined> {
   const criteria = wanted.keyIds.map((keyId) => [keyId, { minimum_valid_until_ts: wanted.now }] as const);
   const body = { server_keys: { [wanted.server]: Object.fromEntries(criteria) } };
-  const [notaryKeys, answer] = await Promise.all([
-    fetchPublishedKeys(client, notary, signal),
-    requestObject(client, { server: notary, method: 'POST', path: '/_matrix/key/v2/query', body }, signal),
-  ]);
+  const request = { server: notary, method: 'POST', path: '/_matrix/key/v2/query', body } as const;
+  // A notary that is away must not delay the look-up of every other server that is away.
+  const answer = await requestObject(client, { ...request, backoff: 'obey' }, signal);
   const documents = answer === undefined ? undefined : own(answer, 'server_keys');
+  const notaryKeys = Array.isArray(documents) ? await trusted.of(notary, signal) : undefined;
   if (notaryKeys === undefined || !Array.isArray(documents)) return undefined;
   const candidates = documents
     .filter(isObject)
@@ -86,7 +129,10 @@ async function fetchFromNotary(
   let newest: ServerKeys | undefined;
   for (const document of candidates) {
     // A notary gives several documents for one server only where keys were asked for that it no longer has.
-    if (!(await isSignedBy(document, notaryKeys))) continue;
+    if (!(await isSignedBy(document, notaryKeys))) {
+      trusted.forget(notary);
+      continue;
+    }
     const keys = await verifyServerKeyDocument(document, wanted.server);
     if (keys !== undefined && keys.validUntilTs > (newest?.validUntilTs ?? 0)) newest = keys;
   }
@@ -114,10 +160,10 @@ async function requestObject(
 ): Promise<JsonObject | undefined> {
   const answer = await client.request({
     maxBytes: MAX_BYTES,
+    backoff: 'ignore',
     ...request,
     unsigned: true,
     lone: true,
-    backoff: 'ignore',
     timeoutMs: TIMEOUT_MS,
     ...(signal !== undefined && { signal }),
   });

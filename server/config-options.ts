@@ -3,7 +3,7 @@
  * (`KURIR_` and the key in capitals), the checks and the reference page docs/configuration.md.
  */
 
-import type { ServerName } from '#keys/ids.ts';
+import { isServerName, type ServerName } from '#keys/ids.ts';
 import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import {
   baseUrlKind,
@@ -36,6 +36,7 @@ export interface Config {
   readonly federationAllowPrivate: boolean;
   /** Of rooms whose maker asks for no other. */
   readonly defaultRoomVersion: string;
+  readonly trustedKeyServers: readonly ServerName[];
   readonly registration: (typeof registrationPolicies)[number];
   readonly registrationSecret: string | undefined;
   readonly rateLimits: boolean;
@@ -125,6 +126,16 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
     default: DEFAULT_ROOM_VERSION,
     describes:
       'The version of new rooms whose maker asks for no other. Older servers may not know the newest versions.',
+  },
+  trustedKeyServers: {
+    key: 'trusted_key_servers',
+    kind: listKind('server names such as example.org', isServerName),
+    default: [],
+    describes:
+      'Servers that are asked for the signing keys of a server which does not answer itself, as when it is gone ' +
+      'and its old events are still to be verified. Their word counts as its own, so name only servers that you ' +
+      'trust; with none, keys come from the servers themselves and nobody else. In the environment several are ' +
+      'divided by commas.',
   },
   registration: {
     key: 'registration',

@@ -114,6 +114,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     federationCa: required(options.federationCa),
     federationAllowPrivate: required(options.federationAllowPrivate),
     defaultRoomVersion: required(options.defaultRoomVersion),
+    trustedKeyServers: required(options.trustedKeyServers),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
     rateLimits: required(options.rateLimits),

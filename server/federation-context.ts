@@ -52,7 +52,10 @@ export async function openFederation(
   );
   const reportError = (error: unknown) => log.warn({ err: error }, 'looking up a signing key failed');
   const own = { serverName, signingKey };
-  const keyRing = closing.use(new KeyRing(remoteKeySource({ client, db, clock, own, reportError })));
+  const notaries = config.trustedKeyServers.filter((notary) => notary !== serverName);
+  const keyRing = closing.use(
+    new KeyRing(remoteKeySource({ client, db, clock, own, notaries, reportError })),
+  );
   const typing = closing.use(new TypingUsers(streams, clock));
   const context = {
     ...{ serverName, signingKey, keyRing, db, streams, clock, log },

@@ -45,6 +45,8 @@ const RATES = {
   ephemeral: { perSecond: 20, burst: 100 },
   /** Queries and claims of keys by a user or a device. */
   keys: { perSecond: 20, burst: 100 },
+  /** Servers whose keys an address asks of us as a notary. */
+  notary: { perSecond: 5, burst: 200 },
   /** Messages from device to device, by a user. */
   to_device: { perSecond: 20, burst: 100 },
 } as const satisfies Record<string, Rate>;

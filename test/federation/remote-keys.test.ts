@@ -4,6 +4,7 @@ import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { KeyRing } from '#keys/key-ring.ts';
 import { countersign } from '#keys/server-key-document.ts';
+import type { SigningKey } from '#keys/signing-key.ts';
 import type { Database } from '#storage/database.ts';
 import * as serverKeys from '#storage/server-keys.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
@@ -111,4 +112,39 @@ test('a notary is asked where the server itself does not answer, and must sign w
   }
   const query = honest.requests.find(({ url }) => url === '/_matrix/key/v2/query');
   assert.ok(Object.hasOwn(JSON.parse(query?.body ?? '{}').server_keys, subject.name));
+});
+
+test("a notary that is away is left alone: it does not delay every other server's look-up", async () => {
+  await using notary = await startPeer({ authority, answer: () => ({ status: 503, json: {} }) });
+  await using at = await temporarySqlite();
+  await using opened = ringOn(at.db, [notary.name]);
+  for (const server of ['localhost:1', 'localhost:2', 'localhost:3']) {
+    assert.equal(await opened.ring.keyFor(server, 'ed25519:x', now()), undefined);
+  }
+  assert.equal(notary.requests.length, 1);
+});
+
+test('a notary whose key changed is believed again at the next look-up', async () => {
+  await using first = await startPeer({ authority, answer: () => ({ status: 404, json: {} }) });
+  await using second = await startPeer({ authority, answer: () => ({ status: 404, json: {} }) });
+  await using third = await startPeer({ authority, answer: () => ({ status: 404, json: {} }) });
+  let notaryKey: SigningKey = { keyPair: keyPairFromSeed('one', generateSeed()), oldKeys: [] };
+  await using notary = await startPeer({
+    authority,
+    answer: ({ url, body }, { name }) => {
+      if (url === '/_matrix/key/v2/server') return { json: keyDocumentOf({ name, signingKey: notaryKey }) };
+      const subject = [first, second, third].find((peer) => body.includes(peer.name)) ?? first;
+      return { json: { server_keys: [countersign(keyDocumentOf(subject), name, notaryKey.keyPair)] } };
+    },
+  });
+  await using at = await temporarySqlite();
+  await using opened = ringOn(at.db, [notary.name]);
+  const keyOf = async ({ name, signingKey: { keyPair } }: Peer) =>
+    (await opened.ring.keyFor(name, keyPair.keyId, now()))?.base64 === keyPair.publicKey;
+  assert.equal(await keyOf(first), true);
+  notaryKey = { keyPair: keyPairFromSeed('two', generateSeed()), oldKeys: [] };
+  assert.equal(await keyOf(second), false);
+  assert.equal(await keyOf(third), true);
+  const asked = notary.requests.filter(({ url }) => url === '/_matrix/key/v2/server');
+  assert.equal(asked.length, 2, 'its keys are kept between look-ups');
 });

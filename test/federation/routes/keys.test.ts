@@ -11,8 +11,9 @@ import { verifyJson } from '#keys/sign-json.ts';
 import type { ServerContext } from '#server/context.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
+import { startFleet } from '#test/harness/fleet.ts';
 import { keyDocumentOf, startPeer } from '#test/harness/peer.ts';
-import { startServer } from '#test/harness/server.ts';
+import { startServer, type TestServerOptions } from '#test/harness/server.ts';
 
 const authority = await createAuthority();
 
@@ -28,11 +29,11 @@ interface Routes extends AsyncDisposable {
 }
 
 /** What a server named `here.test` answers to strangers on its federation port. */
-async function routes(federationAddress?: string): Promise<Routes> {
+async function routes(options: TestServerOptions = {}): Promise<Routes> {
   const folder = await temporaryFolder();
   const roots = `${folder.path}/roots.pem`;
   await writeFile(roots, authority.cert);
-  const server = await startServer({ serverName: 'here.test', federationCa: [roots], federationAddress });
+  const server = await startServer({ serverName: 'here.test', federationCa: [roots], ...options });
   const ask = async (path: string, body?: JsonObject): Promise<Answer> => {
     const method = body === undefined ? 'GET' : 'POST';
     const request = httpsRequest(`${server.federationUrl}${path}`, { method, rejectUnauthorized: false });
@@ -123,6 +124,100 @@ test('key/v2/query: at most 100 servers; malformed queries are refused', async (
   assert.equal((await at.get('/_matrix/key/v2/query/a.test?minimum_valid_until_ts=soon')).status, 400);
 });
 
+/** A clock that a test sets forward. */
+function manualClock(): { now(): number; pass(ms: number): void } {
+  let passed = 0;
+  return {
+    now: () => Date.now() + passed,
+    pass: (ms) => {
+      passed += ms;
+    },
+  };
+}
+
+test('key/v2/query: "The returned keys SHOULD be valid until at least this timestamp": the server is asked anew', async () => {
+  const clock = manualClock();
+  await using at = await routes({ clock });
+  await using peer = await startPeer({ authority, answer: (_, self) => ({ json: keyDocumentOf(self) }) });
+  const path = `/_matrix/key/v2/query/${encodeURIComponent(peer.name)}`;
+  const inTwoHours = clock.now() + 7_200_000;
+  await at.get(path);
+  clock.pass(60_000);
+  await at.get(`${path}?minimum_valid_until_ts=${clock.now() + 60_000}`);
+  assert.equal(peer.requests.length, 1, 'what is stored is valid for an hour');
+  // Its document is never valid for that long: it is given all the same.
+  assert.equal(documentsOf(await at.get(`${path}?minimum_valid_until_ts=${inTwoHours}`)).length, 1);
+  assert.equal(peer.requests.length, 2);
+  assert.equal(documentsOf(await at.get(`${path}?minimum_valid_until_ts=${inTwoHours}`)).length, 1);
+  assert.equal(peer.requests.length, 2, 'and asked for it once, not by every query');
+  clock.pass(60_000);
+  const far = { minimum_valid_until_ts: Number.MAX_SAFE_INTEGER };
+  const body = { server_keys: { [peer.name]: { [peer.signingKey.keyPair.keyId]: far } } };
+  assert.equal(documentsOf(await at.post('/_matrix/key/v2/query', body)).length, 1);
+  assert.equal(peer.requests.length, 3);
+});
+
+test('key/v2/query: a key that is not known yet is asked for, also as the second of two or in the path', async () => {
+  const clock = manualClock();
+  await using at = await routes({ clock });
+  await using peer = await startPeer({ authority, answer: (_, self) => ({ json: keyDocumentOf(self) }) });
+  const { keyId } = peer.signingKey.keyPair;
+  const path = '/_matrix/key/v2/query';
+  await at.post(path, { server_keys: { [peer.name]: { [keyId]: {}, 'ed25519:new': {} } } });
+  clock.pass(60_000);
+  await at.post(path, { server_keys: { [peer.name]: { [keyId]: {}, 'ed25519:new': {} } } });
+  assert.equal(peer.requests.length, 2);
+  clock.pass(60_000);
+  const inPath = await at.get(`${path}/${encodeURIComponent(peer.name)}/ed25519:new`);
+  assert.equal(documentsOf(inPath)[0]?.server_name, peer.name);
+  assert.equal(peer.requests.length, 3);
+  await at.get(`${path}/${encodeURIComponent(peer.name)}/${keyId}`);
+  assert.equal(peer.requests.length, 3);
+});
+
+test('key/v2/query: "Notary servers can return keys for servers that are offline", by what is stored', async () => {
+  const clock = manualClock();
+  await using at = await routes({ clock });
+  await using peer = await startPeer({ authority, answer: (_, self) => ({ json: keyDocumentOf(self) }) });
+  const path = `/_matrix/key/v2/query/${encodeURIComponent(peer.name)}`;
+  await at.get(path);
+  await peer.stop();
+  clock.pass(2 * 3_600_000);
+  const [document = {}] = documentsOf(await at.get(path));
+  assert.ok(await verifyServerKeyDocument(document, peer.name));
+});
+
+test('key/v2/query: an address that asks for very many servers is told to wait; our own keys cost nothing', async () => {
+  await using at = await routes({ rateLimits: true });
+  const ask = (servers: JsonObject) => at.post('/_matrix/key/v2/query', { server_keys: servers });
+  const hundred = Object.fromEntries(Array.from({ length: 100 }, (_, port) => [`localhost:${port + 1}`, {}]));
+  assert.equal((await ask(hundred)).status, 200);
+  assert.equal((await ask(hundred)).status, 200);
+  const refused = await ask(hundred);
+  assert.deepEqual([refused.status, refused.body.errcode], [429, 'M_LIMIT_EXCEEDED']);
+  assert.equal((await ask({ 'here.test': {} })).status, 200);
+});
+
+test('trusted_key_servers: the keys of a server that is gone come from a notary, and from nobody without one', async () => {
+  await using fleet = await startFleet(1);
+  const [notary] = fleet.servers;
+  assert.ok(notary);
+  await using peer = await startPeer({
+    authority: fleet.authority,
+    answer: (_, self) => ({ json: keyDocumentOf(self) }),
+  });
+  const { keyId, publicKey } = peer.signingKey.keyPair;
+  const query = { atTs: Date.now(), strictValidity: true };
+  await notary.ctx.keyRing.keyFor(peer.name, keyId, query);
+  await peer.stop();
+  const [caPath = ''] = notary.ctx.config.federationCa;
+  for (const trustedKeyServers of [[], [notary.serverName]]) {
+    await using here = await startServer({ federationCa: [caPath], trustedKeyServers });
+    const key = await here.ctx.keyRing.keyFor(peer.name, keyId, query);
+    assert.equal(key?.base64, trustedKeyServers.length === 0 ? undefined : publicKey);
+  }
+});
+
 test('federation/v1/version names Kurir', async () => {
   await using at = await routes();
   const { body } = await at.get('/_matrix/federation/v1/version');
@@ -130,7 +225,7 @@ test('federation/v1/version names Kurir', async () => {
 });
 
 test('.well-known/matrix/server: the configured address, 404 without one', async () => {
-  await using delegated = await routes('matrix.here.test:443');
+  await using delegated = await routes({ federationAddress: 'matrix.here.test:443' });
   const answer = await delegated.get('/.well-known/matrix/server');
   assert.deepEqual(answer.body, { 'm.server': 'matrix.here.test:443' });
   await using plain = await routes();
