@@ -74,6 +74,23 @@ export class AddressGuard {
     }
   }
 
+  /** All addresses of a host name or an IP address (no brackets), allowed or not. Rejects as the resolver does. */
+  addressesOf(hostname: string): Promise<{ readonly address: string; readonly isAllowed: boolean }[]> {
+    if (isIP(hostname) !== 0) {
+      return Promise.resolve([{ address: hostname, isAllowed: this.allows(hostname) }]);
+    }
+    return new Promise((resolve, reject) => {
+      this.#resolve(hostname, { all: true }, (error, found) => {
+        if (error) {
+          reject(error);
+          return;
+        }
+        const addresses = typeof found === 'string' ? [found] : found.map(({ address }) => address);
+        resolve(addresses.map((address) => ({ address, isAllowed: this.allows(address) })));
+      });
+    });
+  }
+
   /** For `net.connect`: resolves a name to those of its addresses that are allowed; fails where none is. */
   readonly lookup: LookupFunction = (hostname, options, callback) => {
     this.#resolve(hostname, { ...options, all: true }, (error, found) => {

@@ -18,7 +18,7 @@ declare module 'fastify' {
   }
 }
 
-type AuthContext = Pick<FederationContext, 'serverName' | 'keyRing' | 'clock' | 'backoff'>;
+type AuthContext = Pick<FederationContext, 'serverName' | 'keyRing' | 'clock' | 'backoff' | 'callers'>;
 
 /** A request as it was received. */
 export interface SignedRequest {
@@ -43,8 +43,12 @@ export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) 
       content: isObject(request.body) ? request.body : undefined,
       rawBody: Buffer.isBuffer(rawBody) ? rawBody : undefined,
     });
-    if (verdict.kind === 'refused') throw unauthorized(verdict.reason);
+    if (verdict.kind === 'refused') {
+      if (verdict.claimed !== undefined) ctx.callers.refused(verdict.claimed, verdict.reason);
+      throw unauthorized(verdict.reason);
+    }
     request.origin = verdict.origin;
+    ctx.callers.called(verdict.origin);
     // Whoever calls us is up: what waits for it is sent now.
     await ctx.backoff.succeeded(verdict.origin);
   };
@@ -54,7 +58,7 @@ export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) 
 export async function verifyOrigin(
   ctx: Pick<AuthContext, 'serverName' | 'keyRing' | 'clock'>,
   request: SignedRequest,
-): Promise<{ kind: 'verified'; origin: ServerName } | { kind: 'refused'; reason: string }> {
+): Promise<{ kind: 'verified'; origin: ServerName } | Refused> {
   const auth = parseXMatrix(request.authorization ?? '');
   if (auth === undefined) return refused('Missing or malformed Authorization header');
   const { origin, destination = ctx.serverName, key: keyId, sig } = auth;
@@ -63,7 +67,7 @@ export async function verifyOrigin(
   if (origin === ctx.serverName) return refused('The request claims to be ours');
   const now = { atTs: ctx.clock.now(), strictValidity: true, calledUs: true };
   const key = await keyOf(ctx.keyRing, { origin, keyId, now });
-  if (key === undefined) return refused(`No valid key ${keyId} of ${origin} can be found`);
+  if (key === undefined) return refused(`No valid key ${keyId} of ${origin} can be found`, origin);
   const isValid = await isSigned(request, {
     target: { destination, method: request.method, origin, uri: request.uri },
     key,
@@ -71,7 +75,7 @@ export async function verifyOrigin(
   });
   return isValid
     ? { kind: 'verified', origin }
-    : refused(`The signature of ${origin} does not match the request`);
+    : refused(`The signature of ${origin} does not match the request`, origin);
 }
 
 /**
@@ -120,6 +124,13 @@ function withContent(content: string, rest: string): string {
   return `{"content":${content},${rest.slice(1)}`;
 }
 
-function refused(reason: string): { kind: 'refused'; reason: string } {
-  return { kind: 'refused', reason };
+interface Refused {
+  readonly kind: 'refused';
+  readonly reason: string;
+  /** The server that the request says it is of. */
+  readonly claimed?: ServerName;
+}
+
+function refused(reason: string, claimed?: ServerName): Refused {
+  return { kind: 'refused', reason, ...(claimed !== undefined && { claimed }) };
 }

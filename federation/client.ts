@@ -32,6 +32,8 @@ export interface FederationRequest {
   readonly lone?: boolean;
   /** Without the `Authorization` header. */
   readonly unsigned?: boolean;
+  /** Our own name is meant, too: the request goes out to our public address, to see whether it comes back. */
+  readonly ourselves?: boolean;
   /**
    * `obey` (the default): not sent while the server is left alone. `ignore`: sent anyway, because somebody waits
    * for it. `caller`: sent, and what becomes of it is not noted: the caller does both.
@@ -146,7 +148,8 @@ export class FederationClient {
     consume: (body: AsyncIterable<Buffer>) => Promise<T>,
   ): Promise<FederationStreamed<T>> {
     const { server, backoff = 'obey' } = request;
-    if (server === this.#options.serverName) return failure('invalid_server', 'this is our own server name');
+    if (server === this.#options.serverName && request.ourselves !== true)
+      return failure('invalid_server', 'this is our own server name');
     if (backoff === 'obey') {
       const retryAfterMs = await this.#options.backoff.remainingMs(server);
       if (retryAfterMs > 0)
@@ -340,8 +343,8 @@ function timeOf(date: unknown): { serverTs: number } | undefined {
   return Number.isNaN(ts) ? undefined : { serverTs: ts };
 }
 
-/** What an error tells besides its message. */
-function factsOf(error: unknown): Pick<FederationFailure, 'code' | 'certificate'> {
+/** What the error of a connection tells besides its message. */
+export function factsOf(error: unknown): Pick<FederationFailure, 'code' | 'certificate'> {
   if (!(error instanceof Error)) return {};
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   const certificate = error instanceof CertificateRefused ? error.certificate : undefined;
@@ -368,7 +371,8 @@ function queryOf(query: FederationRequest['query']): string {
   return parts.length === 0 ? '' : `?${parts.join('&')}`;
 }
 
-function messageOf(error: unknown): string {
+/** What went wrong, with what was behind it. */
+export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }

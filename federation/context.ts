@@ -6,6 +6,8 @@ import type { Tx } from '#storage/database.ts';
 import type { TypingUsers } from '#storage/typing.ts';
 import type { Backoff } from './backoff.ts';
 import type { FederationClient } from './client.ts';
+import type { Callers } from './doctor/callers.ts';
+import type { Network } from './network.ts';
 import type { ServerResolver } from './resolve.ts';
 
 /** What the functions of `federation/` take first. */
@@ -13,6 +15,9 @@ export interface FederationContext extends RoomsContext {
   readonly client: FederationClient;
   readonly resolver: ServerResolver;
   readonly backoff: Backoff;
+  readonly network: Network;
+  /** Who has called, and when. */
+  readonly callers: Callers;
   readonly typing: TypingUsers;
   /** Delivers to other servers what happens here. */
   readonly sender: Outbound;

@@ -51,6 +51,8 @@ export interface DialOptions {
   readonly tlsName: string;
   /** Ends the attempt, at any stage. */
   readonly signal?: AbortSignal;
+  /** Called when an endpoint has accepted a connection, before TLS. */
+  readonly onConnected?: () => void;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -86,10 +88,11 @@ export class Dialer {
     throw failure;
   }
 
-  async #dialOne(endpoint: Endpoint, { tlsName, signal }: DialOptions): Promise<TLSSocket> {
+  async #dialOne(endpoint: Endpoint, { tlsName, signal, onConnected }: DialOptions): Promise<TLSSocket> {
     using time = new TimeLimit(CONNECT_TIMEOUT_MS, [signal]);
     try {
       const tcp = await this.#connect(endpoint, time.signal);
+      onConnected?.();
       return await this.#inTurn(() => this.#handshake(tcp, tlsName, time.signal));
     } catch (error) {
       throw time.isOver ? new ConnectionEnded('KURIR_TIMEOUT', 'no connection in time') : error;
@@ -127,7 +130,7 @@ export class Dialer {
       await settled(tls, 'secureConnect', limit);
       return tls;
     } catch (error) {
-      const facts = certificate === undefined ? undefined : factsOf(certificate);
+      const facts = certificate === undefined ? undefined : certificateFactsOf(certificate);
       throw facts !== undefined && error instanceof Error ? new CertificateRefused(error, facts) : error;
     }
   }
@@ -152,8 +155,8 @@ export class Dialer {
   }
 }
 
-/** Undefined where the other side has shown none. */
-function factsOf(certificate: PeerCertificate): CertificateFacts | undefined {
+/** What the certificate of a connection says; undefined where the other side has shown none. */
+export function certificateFactsOf(certificate: PeerCertificate): CertificateFacts | undefined {
   // An empty object stands for none, whatever the type says.
   const {
     valid_from: from,

@@ -40,10 +40,23 @@ const remedies = {
     'their certificate must be for the name that they publish, and be sent for that name (SNI)',
   certificate_untrusted:
     'add their authority to federation_ca, or they must send the whole chain of certificates',
+  certificate_incomplete:
+    'they must send the whole chain of certificates (fullchain.pem); or add their authority to federation_ca if it ' +
+    'is one of your own network',
+  certificate_self_signed:
+    'they must use a certificate of an authority; or add theirs to federation_ca, where you got it from them in person',
+  certificate_ending: 'their administrator should renew the certificate now',
+  srv_certificate:
+    'the certificate must be for the server name itself where only an SRV record leads to their server: they must ' +
+    'add that name to it, or publish .well-known/matrix/server instead',
+  srv_only:
+    'nothing for Kurir; Rocket.Chat does not reach a server so: they should publish .well-known/matrix/server with a port',
+  ipv6_only: 'give this machine IPv6, or they must publish an IPv4 address too',
   not_tls: 'their port speaks plain HTTP: they must publish the port that speaks TLS',
   tls_version: 'their server offers no TLS 1.2 or later',
   tls_failed: 'their TLS listener is not set up as it should be',
   delegation_broken: 'their .well-known/matrix/server must be JSON with "m.server"',
+  name_differs: 'check where their name leads: their delegation, their proxy or their server_name is wrong',
   not_matrix: 'what answers is no Matrix server: check the port and the proxy before it',
   gateway_error: 'their proxy runs and the Matrix server behind it does not',
   server_error: 'their server fails: its log says why',
@@ -55,9 +68,19 @@ const remedies = {
   clock_off: 'set the clock of whichever machine is wrong by a time server',
   key_changed: 'ask their administrator whether that was meant: it may be another server under their name',
   key_expired: 'their server must publish its key anew: it does so while it runs',
+  key_unsigned: 'their server is broken, or something on the way changes its answers',
+  key_unlisted:
+    'they should list the earlier key under old_verify_keys: without it, only who knows it can verify older events',
   key_missing: 'their server must answer /_matrix/key/v2/server without a signature',
   answer_too_large: 'their server answers with more than is taken',
   not_a_server: 'this is no name of another server',
+  acl_denies_us:
+    'an administrator of the room must take this server out of deny, or into allow, of its m.room.server_acl',
+  stale_address: 'restart this server, or wait: it asks again where the name leads within two days',
+  own_key_differs: 'find out which server answers under this name',
+  refused_here:
+    'where all else is well somebody else used its name, or its clock or its key was wrong then: check again when it calls',
+  unproven: 'have a user of theirs write to a user of this server, and check again',
   given_up: 'nothing: it is tried again',
   unknown: 'the message is all that is known',
 } as const;
@@ -82,9 +105,10 @@ const byCode = new Map<string, FaultCause>([
   ['CERT_HAS_EXPIRED', 'certificate_expired'],
   ['CERT_NOT_YET_VALID', 'certificate_not_yet_valid'],
   ['ERR_TLS_CERT_ALTNAME_INVALID', 'certificate_name'],
-  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'certificate_untrusted'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'certificate_self_signed'],
   ['SELF_SIGNED_CERT_IN_CHAIN', 'certificate_untrusted'],
-  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'certificate_untrusted'],
+  // "no signatures could be verified because the chain contains only one certificate and it is not self signed"
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'certificate_incomplete'],
   ['UNABLE_TO_GET_ISSUER_CERT', 'certificate_untrusted'],
   ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'certificate_untrusted'],
   ['CERT_UNTRUSTED', 'certificate_untrusted'],
@@ -184,7 +208,12 @@ const UNITS = [
   ['second', 1],
 ] as const;
 
-function connectionFault({ code, certificate, message }: FederationFailure): Fault {
+/** The fault of a connection that was not made, by the code that it failed with. */
+export function connectionFault({
+  code,
+  certificate,
+  message,
+}: Pick<FederationFailure, 'code' | 'certificate' | 'message'>): Fault {
   const cause = byCode.get(code ?? '') ?? (code?.startsWith('ERR_SSL_') ? 'tls_failed' : 'unknown');
   switch (cause) {
     case 'name_not_found':
@@ -210,6 +239,13 @@ function connectionFault({ code, certificate, message }: FederationFailure): Fau
         cause,
         `certificate is from an authority that is not trusted here${of(certificate?.issuer)}`,
       );
+    case 'certificate_incomplete':
+      return fault(
+        cause,
+        `certificate comes without that of the authority which issued it${of(certificate?.issuer)}`,
+      );
+    case 'certificate_self_signed':
+      return fault(cause, `certificate is signed by itself${of(certificate?.names)}`);
     case 'not_tls':
       return fault(cause, 'what listens there does not speak TLS');
     default:
@@ -245,6 +281,6 @@ function of(what: string | undefined): string {
 }
 
 /** What the other side says is shown on a terminal: on one line, and no more than a line. */
-function said(text: string): string {
+export function said(text: string): string {
   return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ').slice(0, MAX_SAID);
 }

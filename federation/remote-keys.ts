@@ -10,9 +10,10 @@ import { isObject, type JsonObject, own, stringAt } from '#keys/json.ts';
 import type { KeySource } from '#keys/key-ring.ts';
 import { type ServerKeys, verifyServerKeyDocument } from '#keys/server-key-document.ts';
 import { verifyJson } from '#keys/sign-json.ts';
+import * as contradictedKeys from '#storage/contradicted-keys.ts';
 import type { Database } from '#storage/database.ts';
 import * as serverKeys from '#storage/server-keys.ts';
-import type { FederationClient, FederationRequest } from './client.ts';
+import type { FederationAnswer, FederationClient, FederationRequest } from './client.ts';
 
 export interface RemoteKeysOptions {
   readonly client: FederationClient;
@@ -24,10 +25,16 @@ export interface RemoteKeysOptions {
   readonly reportError?: (error: unknown) => void;
 }
 
+const QUERY = '/_matrix/key/v2/query';
 /** Of a server's own document: as many keys as we take (`MAX_KEYS`) need less. It is stored as it is. */
 const MAX_DOCUMENT_BYTES = 64 * 1024;
 const MAX_BYTES = 1024 * 1024;
 const TIMEOUT_MS = 10_000;
+/**
+ * The key ring has a back-off of its own, and a server that has just called us is up. Its keys are fetched once: for
+ * the members of a large room from hundreds of servers, whose connections would be kept for nothing.
+ */
+const KEY_REQUEST = { unsigned: true, lone: true, backoff: 'ignore', timeoutMs: TIMEOUT_MS } as const;
 /** For how long a notary's own keys are believed without asking again. */
 const NOTARY_KEYS_TTL_MS = 60 * 60_000;
 
@@ -37,7 +44,16 @@ export function remoteKeySource(options: RemoteKeysOptions): KeySource {
   const trusted = new NotaryKeys(client, clock);
   return {
     load: (server) => serverKeys.of(db, server),
-    store: (keys) => db.write('serverKeys.set', (tx) => serverKeys.set(tx, keys)),
+    store: (keys) =>
+      db.write('serverKeys.set', async (tx) => {
+        await serverKeys.set(tx, keys);
+        await contradictedKeys.remove(tx, keys.serverName);
+      }),
+    contradicted: ({ serverName: server, keys }) => {
+      const published = new Map([...keys].map(([keyId, { publicKey }]) => [keyId, publicKey] as const));
+      const noted = { server, keys: published, notedTs: clock.now() };
+      return db.write('contradictedKeys.set', (tx) => contradictedKeys.set(tx, noted));
+    },
     fetch: async (server, keyIds, signal) => {
       const published = await fetchPublishedKeys(client, server, signal);
       if (published !== undefined) return { ...published, fetchedTs: clock.now() };
@@ -59,17 +75,24 @@ export function remoteKeySource(options: RemoteKeysOptions): KeySource {
   };
 }
 
+/** `GET /_matrix/key/v2/server`, as it is answered. */
+export function requestKeyDocument(
+  client: FederationClient,
+  server: ServerName,
+  options: Pick<FederationRequest, 'signal' | 'ourselves' | 'backoff'> = {},
+): Promise<FederationAnswer> {
+  const path = '/_matrix/key/v2/server';
+  const request = { server, method: 'GET', path, maxBytes: MAX_DOCUMENT_BYTES } as const;
+  return client.request({ ...request, ...KEY_REQUEST, ...options });
+}
+
 /** What `server` itself publishes, verified; undefined where it does not answer or the answer does not hold. */
 export async function fetchPublishedKeys(
   client: FederationClient,
   server: ServerName,
   signal?: AbortSignal,
 ): Promise<ServerKeys | undefined> {
-  const document = await requestObject(
-    client,
-    { server, method: 'GET', path: '/_matrix/key/v2/server', maxBytes: MAX_DOCUMENT_BYTES },
-    signal,
-  );
+  const document = objectIn(await requestKeyDocument(client, server, signal === undefined ? {} : { signal }));
   return document === undefined ? undefined : verifyServerKeyDocument(document, server);
 }
 
@@ -116,9 +139,10 @@ async function askNotary(
 ): Promise<ServerKeys | undefined> {
   const criteria = wanted.keyIds.map((keyId) => [keyId, { minimum_valid_until_ts: wanted.now }] as const);
   const body = { server_keys: { [wanted.server]: Object.fromEntries(criteria) } };
-  const request = { server: notary, method: 'POST', path: '/_matrix/key/v2/query', body } as const;
+  const request = { server: notary, maxBytes: MAX_BYTES, method: 'POST', path: QUERY, body } as const;
   // A notary that is away must not delay the look-up of every other server that is away.
-  const answer = await requestObject(client, { ...request, backoff: 'obey' }, signal);
+  const limits = { ...KEY_REQUEST, backoff: 'obey', ...(signal !== undefined && { signal }) } as const;
+  const answer = objectIn(await client.request({ ...request, ...limits }));
   const documents = answer === undefined ? undefined : own(answer, 'server_keys');
   const notaryKeys = Array.isArray(documents) ? await trusted.of(notary, signal) : undefined;
   if (notaryKeys === undefined || !Array.isArray(documents)) return undefined;
@@ -149,24 +173,8 @@ async function isSignedBy(document: JsonObject, signer: ServerKeys): Promise<boo
   return false;
 }
 
-/**
- * The key ring has a back-off of its own, and a server that has just called us is up. Its keys are fetched once: for
- * the members of a large room from hundreds of servers, whose connections would be kept for nothing.
- */
-async function requestObject(
-  client: FederationClient,
-  request: FederationRequest,
-  signal: AbortSignal | undefined,
-): Promise<JsonObject | undefined> {
-  const answer = await client.request({
-    maxBytes: MAX_BYTES,
-    backoff: 'ignore',
-    ...request,
-    unsigned: true,
-    lone: true,
-    timeoutMs: TIMEOUT_MS,
-    ...(signal !== undefined && { signal }),
-  });
+/** The JSON object of an answer; undefined where there is none. */
+export function objectIn(answer: FederationAnswer): JsonObject | undefined {
   if (answer.kind === 'failed') return undefined;
   const body = parseLoose(answer.bytes);
   return body.kind === 'ok' && isObject(body.value) ? body.value : undefined;

@@ -116,7 +116,8 @@ function direct(hostHeader: string, name: { host: string; port: number | undefin
   return { host, port: name.port ?? DEFAULT_PORT, tlsName: host, hostHeader, fallbacks: [] };
 }
 
-function systemSrv(): (name: string) => Promise<SrvRecord[]> {
+/** The SRV records of a name, by the system's name servers. */
+export function systemSrv(): (name: string) => Promise<SrvRecord[]> {
   const resolver = new dns.Resolver({ timeout: 3_000, tries: 2 });
   return (name) => resolver.resolveSrv(name);
 }

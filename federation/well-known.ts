@@ -5,6 +5,7 @@
 
 import { type IncomingMessage, request as requestHttp } from 'node:http';
 import { isIP } from 'node:net';
+import { parseLoose } from '#keys/canonical-json.ts';
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { isObject, stringAt } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
@@ -29,7 +30,23 @@ const MOST_ENTRIES = 10_000;
 /** What a server name delegates to, or why it does not. `ttlMs`: how long the answer may be kept. */
 export type Delegation =
   | { readonly kind: 'delegated'; readonly server: ServerName; readonly ttlMs: number }
-  | { readonly kind: 'error'; readonly reason: string };
+  | {
+      readonly kind: 'error';
+      readonly problem: DelegationProblem;
+      readonly reason: string;
+      /** Of the answer. */
+      readonly status?: number;
+      /** What the connection failed with. */
+      readonly cause?: unknown;
+    };
+
+/**
+ * - `unreachable`: no connection, no certificate that we trust, or no answer in time
+ * - `status`: an answer with another status than 200
+ * - `redirects`: too many, or to something other than HTTPS
+ * - `content`: no JSON, no valid `m.server`, or too much of it
+ */
+export type DelegationProblem = 'unreachable' | 'status' | 'redirects' | 'content';
 
 interface Entry {
   readonly server: ServerName | undefined;
@@ -102,13 +119,16 @@ export async function fetchDelegation(dialer: Dialer, hostname: string, port = 4
       const { location } = response.headers;
       if (status === 200) return await readDelegation(response);
       response.destroy();
-      if (status < 300 || status > 399 || location === undefined) return failed(`status ${status}`);
-      url = new URL(location, url);
-      if (url.protocol !== 'https:') return failed('a redirect to something other than HTTPS');
+      if (status < 300 || status > 399 || location === undefined) {
+        return { ...failed('status', `status ${status}`), status };
+      }
+      const next = URL.parse(location, url.href);
+      if (next?.protocol !== 'https:') return failed('redirects', 'a redirect to something other than HTTPS');
+      url = next;
     }
-    return failed('too many redirects');
+    return failed('redirects', 'too many redirects');
   } catch (error) {
-    return failed(error instanceof Error ? error.message : String(error));
+    return { ...failed('unreachable', error instanceof Error ? error.message : String(error)), cause: error };
   }
 }
 
@@ -137,12 +157,13 @@ async function readDelegation(response: IncomingMessage): Promise<Delegation> {
   for await (const chunk of response) {
     if (!Buffer.isBuffer(chunk)) continue;
     length += chunk.length;
-    if (length > MOST_BYTES) return failed('the answer is too large');
+    if (length > MOST_BYTES) return failed('content', 'the answer is too large');
     chunks.push(chunk);
   }
-  const body: unknown = JSON.parse(Buffer.concat(chunks).toString());
-  const server = isObject(body) ? stringAt(body, 'm.server') : undefined;
-  if (!isServerName(server)) return failed('the answer has no valid m.server');
+  const body = parseLoose(Buffer.concat(chunks));
+  if (body.kind === 'invalid') return failed('content', 'the answer is not JSON');
+  const server = isObject(body.value) ? stringAt(body.value, 'm.server') : undefined;
+  if (!isServerName(server)) return failed('content', 'the answer has no valid m.server');
   return { kind: 'delegated', server, ttlMs: ttlOf(response) };
 }
 
@@ -162,6 +183,6 @@ function clampTtl(ttlMs: number): number {
   return Math.min(Math.max(ttlMs, SHORTEST_TTL_MS), LONGEST_TTL_MS);
 }
 
-function failed(reason: string): Delegation {
-  return { kind: 'error', reason };
+function failed(problem: DelegationProblem, reason: string): Delegation & { kind: 'error' } {
+  return { kind: 'error', problem, reason };
 }

@@ -10,6 +10,7 @@ import { type PublicKey, publicKeyFrom } from './ed25519.ts';
 import type { KeyId, ServerName } from './ids.ts';
 import {
   capped,
+  contradicts,
   isUsable,
   type KnownKeys,
   LONGEST_VALIDITY,
@@ -26,6 +27,10 @@ export interface KeySource {
   load(server: ServerName): Promise<ServerKeys | undefined>;
   /** Keeps what was fetched, in place of what was stored of this server. */
   store(keys: ServerKeys): Promise<void>;
+  /**
+   * Told of a document that is not believed, because it gives a key that is still valid other bytes under the same id.
+   */
+  contradicted?(fetched: ServerKeys): Promise<void>;
   /** The published keys, verified; undefined where nobody answers. One call at a time for a server. */
   fetch(server: ServerName, keyIds: readonly KeyId[], signal?: AbortSignal): Promise<ServerKeys | undefined>;
   readonly clock: { now(): number };
@@ -184,8 +189,12 @@ export class KeyRing {
     const fetched = await this.#source.fetch(server, [keyId], signal);
     const now = this.#source.clock.now();
     if (fetched === undefined || fetched.serverName !== server) return;
-    const merged = merge(this.#known.get(server), capped(fetched, now), now);
-    if (merged === undefined) return;
+    const known = this.#known.get(server);
+    const merged = merge(known, capped(fetched, now), now);
+    if (merged === undefined) {
+      if (known !== undefined && contradicts(known, fetched)) await this.#source.contradicted?.(fetched);
+      return;
+    }
     await this.#source.store(merged);
     this.#remember(merged);
     // An answer that is out of date already serves old events, but asking again soon would not help.

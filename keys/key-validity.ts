@@ -61,7 +61,8 @@ export function merge(
   return { ...fetched, keys };
 }
 
-function contradicts(known: KnownKeys, fetched: ServerKeys): boolean {
+/** True where a document gives a key that is known, and not an old one, other bytes under the same id. */
+export function contradicts(known: KnownKeys, fetched: ServerKeys): boolean {
   for (const [keyId, { publicKey, expiredTs }] of known.keys) {
     const other = fetched.keys.get(keyId);
     if (expiredTs === undefined && other !== undefined && other.publicKey !== publicKey) return true;

@@ -2,9 +2,10 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { parseLoose } from '#keys/canonical-json.ts';
 import type { UserId } from '#keys/ids.ts';
-import { isObject } from '#keys/json.ts';
+import { isObject, type JsonObject } from '#keys/json.ts';
 import { leaveRooms } from './auth/leave-rooms.ts';
 import { readLine, socketPath } from './cli/control-line.ts';
+import { performChecks } from './cli/federation-check.ts';
 import { performOnKeys } from './cli/keys-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
@@ -12,6 +13,8 @@ import type { ServerContext } from './context.ts';
 import { shutDownRoom } from './room-shutdown.ts';
 
 const TIMEOUT_MS = 30_000;
+/** Longer than any operation takes that its caller waits for. */
+const OPERATION_MS = 120_000;
 const ANSWER_WITHIN_MS = 10_000;
 
 /** The server's end of the control socket (see `cli/control-line.ts`). */
@@ -58,15 +61,23 @@ async function answer(ctx: ServerContext, socket: Socket): Promise<void> {
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   const line = await readLine(socket);
   if (line === undefined) return;
+  socket.setTimeout(OPERATION_MS);
   const operation = parseLoose(line);
   const outcome: Outcome =
     operation.kind === 'ok' && isObject(operation.value)
-      ? ((await performOnRooms(roomOperations(ctx), operation.value)) ??
-        (await performOnKeys(ctx, operation.value)) ??
-        (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation.value)))
+      ? await outcomeOf(ctx, operation.value)
       : { kind: 'refused', problem: 'the command is not understood' };
   socket.end(`${JSON.stringify(outcome)}\n`);
   await closed;
+}
+
+async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Outcome> {
+  return (
+    (await performOnRooms(roomOperations(ctx), operation)) ??
+    (await performOnKeys(ctx, operation)) ??
+    (await performChecks({ ...ctx, live: ctx }, operation, ctx.shutdown)) ??
+    (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation))
+  );
 }
 
 function roomOperations(ctx: ServerContext): RoomOperationContext {

@@ -4,7 +4,9 @@ import { Backoff } from '#federation/backoff.ts';
 import { FederationClient } from '#federation/client.ts';
 import type { FederationContext } from '#federation/context.ts';
 import { Dialer } from '#federation/dial.ts';
+import { Callers } from '#federation/doctor/callers.ts';
 import { Stage } from '#federation/inbound/stage.ts';
+import type { Network } from '#federation/network.ts';
 import { FederationSender } from '#federation/outbound/sender.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
 import { ServerResolver } from '#federation/resolve.ts';
@@ -40,13 +42,13 @@ export async function openFederation(
   const { config, db, streams, signingKey, clock, log } = foundation;
   const { serverName } = config;
   const softwareVersion = await version();
-  const guard = new AddressGuard({ allowPrivate: config.federationAllowPrivate });
-  const dialer = new Dialer({ guard, extraCa: await configuredRoots(config.federationCa) });
-  const wellKnown = new WellKnown((hostname) => fetchDelegation(dialer, hostname), clock);
+  const network = await openNetwork(config);
+  const wellKnown = new WellKnown((hostname) => network.fetchDelegation(hostname), clock);
   const delegationOf = (hostname: string) => wellKnown.delegationOf(hostname);
   const resolver = new ServerResolver({ delegationOf, clock });
   const backoff = new Backoff({ db, clock });
   const userAgent = `Kurir/${softwareVersion}`;
+  const { dialer } = network;
   const client = closing.use(
     new FederationClient({ serverName, signingKey, resolver, dialer, backoff, userAgent }),
   );
@@ -60,7 +62,7 @@ export async function openFederation(
   const context = {
     ...{ serverName, signingKey, keyRing, db, streams, clock, log },
     ...{ roomLocks: new KeyedQueue(), rooms: createRoomCache() },
-    ...{ client, resolver, backoff, typing },
+    ...{ client, resolver, backoff, typing, network, callers: new Callers(clock) },
     federation: { version: softwareVersion, publicAddress: config.federationAddress },
   };
   const inbound = closing.use(new Stage(context));
@@ -70,6 +72,13 @@ export async function openFederation(
     sender.start();
   };
   return { federation: { ...context, inbound, sender }, begin };
+}
+
+/** What connections to other servers are made with, by the configuration. */
+export async function openNetwork(config: Config): Promise<Network> {
+  const guard = new AddressGuard({ allowPrivate: config.federationAllowPrivate });
+  const dialer = new Dialer({ guard, extraCa: await configuredRoots(config.federationCa) });
+  return { guard, dialer, fetchDelegation: (hostname) => fetchDelegation(dialer, hostname) };
 }
 
 /** The version in package.json. */

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import { explainEventOf } from './cli/event-explain-command.ts';
+import { checkFederation } from './cli/federation-check-command.ts';
 import { federationStatus } from './cli/federation-status-command.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
 import type { Outcome } from './cli/operations.ts';
@@ -100,6 +101,8 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'keys rotate':
       none(rest);
       return rotateKeys(config);
+    case 'federation check':
+      return checkFederation(config, one(rest, 'the server'));
     case 'federation status':
       return federationStatus(config, rest.length === 0 ? undefined : one(rest, 'the server'));
     case 'event explain':
@@ -137,7 +140,7 @@ function none(rest: readonly string[]): void {
 function show(outcome: Outcome): number {
   if (outcome.kind === 'done') {
     print(outcome.lines.join('\n'));
-    return 0;
+    return outcome.isWrong === true ? 1 : 0;
   }
   process.stderr.write(`kurir: ${outcome.problem}\n`);
   return 1;

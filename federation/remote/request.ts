@@ -7,6 +7,8 @@ export interface RemoteOptions {
   readonly signal?: AbortSignal;
   /** For the whole request, in milliseconds. */
   readonly timeoutMs?: number;
+  /** What becomes of it for the server's back-off; see `FederationRequest`. */
+  readonly backoff?: NonNullable<FederationRequest['backoff']>;
 }
 
 export interface RemoteContext {

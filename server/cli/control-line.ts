@@ -17,11 +17,15 @@ const TIMEOUT_MS = 30_000;
 /** The longest path that every operating system takes for a socket. */
 const MAX_PATH_BYTES = 100;
 
-/** Asks the server that serves `dataDir` to do something; undefined where none is running. */
-export async function askServer(dataDir: string, operation: JsonObject): Promise<Outcome | undefined> {
+/** Asks the server that serves `dataDir` to do something, in milliseconds; undefined where none is running. */
+export async function askServer(
+  dataDir: string,
+  operation: JsonObject,
+  withinMs = TIMEOUT_MS,
+): Promise<Outcome | undefined> {
   const socket = await connect(await socketPath(dataDir));
   if (socket === undefined) return undefined;
-  socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('the server does not answer')));
+  socket.setTimeout(withinMs, () => socket.destroy(new Error('the server does not answer')));
   socket.write(`${JSON.stringify(operation)}\n`);
   const line = await readLine(socket);
   socket.end();

@@ -1,3 +1,5 @@
+import { type KeyFault, keyFaultOf, keyFaults } from '#federation/doctor/key-faults.ts';
+import { duration } from '#federation/fault.ts';
 import { detailLines, listLines } from '#federation/outbound/ledger.ts';
 import { isServerName } from '#keys/ids.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
@@ -9,8 +11,8 @@ import { UsageError } from './usage.ts';
 const PAGE = 200;
 
 /**
- * What became of what was sent to other servers, or to one. The ledger is on disk with every transaction, so that this
- * is the present whether the server runs or not. Changes nothing.
+ * What became of what was sent to other servers, or to one, and whose keys are not believed. The ledger is on disk with
+ * every transaction, so that this is the present whether the server runs or not. Changes nothing.
  */
 export async function federationStatus(config: Config, server: string | undefined): Promise<Outcome> {
   if (server !== undefined && !isServerName(server)) {
@@ -19,8 +21,10 @@ export async function federationStatus(config: Config, server: string | undefine
   await using db = await openSqliteReadOnly(databasePath(config));
   const now = Date.now();
   if (server !== undefined) {
-    const lines = await detailLines(db, server, now);
-    if (lines !== undefined) return { kind: 'done', lines };
+    const lines = (await detailLines(db, server, now)) ?? [];
+    const keys = await keyFaultOf(db, server);
+    if (keys !== undefined) lines.push(lineOf(keys, now), `What to do: ${keys.fault.remedy}.`);
+    if (lines.length > 0) return { kind: 'done', lines };
     return { kind: 'refused', problem: `nothing was ever sent to ${server}: see "federation status"` };
   }
   const lines: string[] = [];
@@ -30,5 +34,10 @@ export async function federationStatus(config: Config, server: string | undefine
     lines.push(...page.lines);
     after = page.next;
   }
+  lines.push(...(await keyFaults(db)).map((each) => lineOf(each, now)));
   return { kind: 'done', lines: lines.length > 0 ? lines : ['Nothing was sent to another server yet.'] };
+}
+
+function lineOf({ server, fault, sinceTs }: KeyFault, now: number): string {
+  return `${server}  ${fault.words}, for ${duration(now - sinceTs)}: nothing of it is verified until that is cleared up`;
 }

@@ -12,8 +12,13 @@ import {
 } from '../auth/accounts.ts';
 
 export type Outcome =
-  /** `next`: where a list goes on. */
-  | { readonly kind: 'done'; readonly lines: readonly string[]; readonly next?: number }
+  /** `next`: where a list goes on. `isWrong`: what was looked at is not as it should be. */
+  | {
+      readonly kind: 'done';
+      readonly lines: readonly string[];
+      readonly next?: number;
+      readonly isWrong?: boolean;
+    }
   | { readonly kind: 'refused'; readonly problem: string };
 
 /** What operations need: of a running server, or of a database that was opened for one command. */

@@ -21,6 +21,8 @@ export const usage = `The operator's command of Kurir:
   room check ROOM    check a room, or --all, event by event
   keys list          list the signing key of this server and its old ones
   keys rotate        sign with a new key from now on
+  federation check SERVER
+                     go the way to another server, and say what is wrong with it
   federation status [SERVER]
                      what other servers have got, and why some do not answer
   event explain EVENT
@@ -90,6 +92,12 @@ Lists the key that the server signs with, and those that it signed with before a
 Makes a new signing key, which the server signs with from now on, whether it runs or not. The key before is published
 as an old one: what it signed stays valid, and its secret is deleted. Do it when somebody may have read signing.key, or
 when your rules ask for it. Rocket.Chat servers do not read old keys: they cannot verify earlier events any more.`,
+  'federation check': `federation check SERVER
+
+Goes the way to SERVER step by step, as it would deliver to it: its name, where it leads, the certificate, the key, the
+clock, whether it takes our signature; and looks at this server as the other one must. Says what is wrong with either,
+and who is to do what. Works while the server runs and while it does not; a running one also knows who has called. Exits
+with 1 where something is wrong.`,
   'federation status': `federation status [SERVER]
 
 Says for each server that events are sent to whether it has them all, how many wait and since when, and why it does not

@@ -49,7 +49,13 @@ async function openGate(): Promise<Gate> {
   const keyRing = new KeyRing(connected.keySource);
   const recovered: ServerName[] = [];
   connected.backoff.onRecovery((server) => recovered.push(server));
-  const ctx = { serverName: OURS, keyRing, clock: Date, backoff: connected.backoff };
+  const ctx = {
+    serverName: OURS,
+    keyRing,
+    clock: Date,
+    backoff: connected.backoff,
+    callers: connected.callers,
+  };
   const app = createApp({ log: silent, cors: false, bodyLimit: 1_000_000, relaysEvents: true });
   app.decorateRequest('origin', '');
   app.all('/*', { preHandler: authenticateOrigin(ctx) }, async (request) => ({ origin: request.origin }));

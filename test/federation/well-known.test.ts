@@ -124,7 +124,7 @@ test('step 3: a host that does not answer is an error', async () => {
 test('answers are cached, errors for a minute at first and an hour at last', async () => {
   let now = 0;
   let asked = 0;
-  let answer: Delegation = { kind: 'error', reason: 'x' };
+  let answer: Delegation = { kind: 'error', problem: 'unreachable', reason: 'x' };
   const wellKnown = new WellKnown(
     async () => {
       asked += 1;
@@ -160,7 +160,7 @@ test('a delegation outlives errors, up to 48 hours after it was seen', async () 
   let answer: Delegation = { kind: 'delegated', server: 'b.test', ttlMs: HOUR };
   const wellKnown = new WellKnown(async () => answer, { now: () => now });
   await wellKnown.delegationOf('a.test');
-  answer = { kind: 'error', reason: 'x' };
+  answer = { kind: 'error', problem: 'unreachable', reason: 'x' };
   now = 2 * HOUR;
   assert.equal(await wellKnown.delegationOf('a.test'), 'b.test');
   now = 49 * HOUR;

@@ -12,17 +12,35 @@ export interface TestCertificate {
 
 export interface TestAuthority extends TestCertificate {
   /** A certificate for host names and IP addresses. */
-  issue(names: readonly string[], options?: { readonly expired?: boolean }): Promise<TestCertificate>;
+  issue(names: readonly string[], options?: IssueOptions): Promise<TestCertificate>;
+  /** An authority below this one: whoever trusts this one needs its `cert` too, from the server. */
+  intermediate(): Promise<TestAuthority>;
+}
+
+interface IssueOptions {
+  readonly expired?: boolean;
+  /** How long it is valid; a day unless given. */
+  readonly days?: number;
 }
 
 const DAY_MS = 24 * 60 * 60_000;
 
 /** A new certificate authority. Its `cert` is the root that a client of the test must trust. */
-export async function createAuthority(): Promise<TestAuthority> {
+export function createAuthority(): Promise<TestAuthority> {
+  return authorityBy(undefined, 'Kurir test authority');
+}
+
+/** A certificate that no authority has signed. */
+export async function selfSigned(names: readonly string[]): Promise<TestCertificate> {
+  return issue(undefined, names, {});
+}
+
+async function authorityBy(ca: TestCertificate | undefined, name: string): Promise<TestAuthority> {
   const now = Date.now();
-  const pems = await generate([{ name: 'commonName', value: 'Kurir test authority' }], {
+  const pems = await generate([{ name: 'commonName', value: name }], {
     keyType: 'ec',
     algorithm: 'sha256',
+    ...(ca !== undefined && { ca }),
     notBeforeDate: new Date(now - DAY_MS),
     notAfterDate: new Date(now + DAY_MS),
     extensions: [
@@ -31,21 +49,25 @@ export async function createAuthority(): Promise<TestAuthority> {
     ],
   });
   const authority = { cert: pems.cert, key: pems.private };
-  return { ...authority, issue: (names, options = {}) => issue(authority, names, options) };
+  return {
+    ...authority,
+    issue: (names, options = {}) => issue(authority, names, options),
+    intermediate: () => authorityBy(authority, 'Kurir test intermediate'),
+  };
 }
 
 async function issue(
-  ca: TestCertificate,
+  ca: TestCertificate | undefined,
   names: readonly string[],
-  { expired = false }: { readonly expired?: boolean },
+  { expired = false, days = 1 }: IssueOptions,
 ): Promise<TestCertificate> {
   const now = Date.now();
   const pems = await generate([{ name: 'commonName', value: names[0] ?? 'localhost' }], {
     keyType: 'ec',
     algorithm: 'sha256',
-    ca,
+    ...(ca !== undefined && { ca }),
     notBeforeDate: new Date(now - 2 * DAY_MS),
-    notAfterDate: new Date(now + (expired ? -DAY_MS : DAY_MS)),
+    notAfterDate: new Date(now + (expired ? -DAY_MS : days * DAY_MS)),
     extensions: [
       { name: 'basicConstraints', cA: false, critical: true },
       { name: 'keyUsage', digitalSignature: true, critical: true },

@@ -5,6 +5,8 @@ import { AddressGuard } from '#federation/address-guard.ts';
 import { Backoff } from '#federation/backoff.ts';
 import { FederationClient } from '#federation/client.ts';
 import { Dialer } from '#federation/dial.ts';
+import { Callers } from '#federation/doctor/callers.ts';
+import type { Network } from '#federation/network.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
 import { ServerResolver } from '#federation/resolve.ts';
 import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
@@ -34,6 +36,8 @@ export interface Connected {
   readonly resolver: ServerResolver;
   readonly backoff: Backoff;
   readonly dialer: Dialer;
+  readonly network: Network;
+  readonly callers: Callers;
   /** For `new KeyRing`. */
   readonly keySource: KeySource;
 }
@@ -57,5 +61,9 @@ export function connectFederation(options: ConnectOptions): Connected {
     ...(notaries !== undefined && { notaries }),
     ...(reportError !== undefined && { reportError }),
   });
-  return { client, resolver, backoff, dialer, keySource };
+  const network = {
+    ...{ guard, dialer },
+    fetchDelegation: (hostname: string) => fetchDelegation(dialer, hostname),
+  };
+  return { client, resolver, backoff, dialer, network, callers: new Callers(clock), keySource };
 }

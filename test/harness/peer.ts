@@ -9,7 +9,7 @@ import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { buildServerKeyDocument } from '#keys/server-key-document.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
-import type { TestAuthority } from './certificates.ts';
+import type { TestAuthority, TestCertificate } from './certificates.ts';
 
 export interface PeerRequest {
   readonly method: string;
@@ -39,11 +39,13 @@ export interface PeerOptions {
   readonly authority: TestAuthority;
   /** Besides `localhost` and `127.0.0.1`. */
   readonly names?: readonly string[];
+  /** In place of one of the authority. */
+  readonly certificate?: TestCertificate;
   readonly answer: (request: PeerRequest, peer: Peer) => PeerAnswer | Promise<PeerAnswer>;
 }
 
-export async function startPeer({ authority, names = [], answer }: PeerOptions): Promise<Peer> {
-  const certificate = await authority.issue(['localhost', '127.0.0.1', ...names]);
+export async function startPeer({ authority, names = [], answer, ...given }: PeerOptions): Promise<Peer> {
+  const certificate = given.certificate ?? (await authority.issue(['localhost', '127.0.0.1', ...names]));
   const requests: PeerRequest[] = [];
   const server = createServer(certificate, async (incoming, response) => {
     const chunks: Buffer[] = [];

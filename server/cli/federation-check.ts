@@ -1,0 +1,22 @@
+/** The operator's checks of the way to other servers and of our own, the same whether the server runs or not. */
+
+import { type CheckContext, checkServer } from '#federation/doctor/check-server.ts';
+import { diagnose, isAccepted } from '#federation/doctor/diagnose.ts';
+import { reportOf } from '#federation/doctor/report.ts';
+import { type JsonObject, own, stringAt } from '#keys/json.ts';
+import type { Outcome } from './operations.ts';
+
+/** Does one thing: `{"operation": "federation.check", "server": ...}`; undefined for an operation of another kind. */
+export async function performChecks(
+  ctx: CheckContext,
+  operation: JsonObject,
+  stop?: AbortSignal,
+): Promise<Outcome | undefined> {
+  if (own(operation, 'operation') !== 'federation.check') return undefined;
+  const server = stringAt(operation, 'server') ?? '';
+  const facts = await checkServer(ctx, server, stop);
+  // It answers: what waits for it need not wait any longer.
+  if (ctx.live !== undefined && isAccepted(facts.signed)) await ctx.backoff.succeeded(server);
+  const { lines, isSound } = reportOf(server, diagnose(facts));
+  return { kind: 'done', lines, ...(!isSound && { isWrong: true }) };
+}
