@@ -94,7 +94,8 @@ export async function checkServer(
     keysKnownOf(ctx, server),
     roomsWith(ctx, server),
   ]);
-  const live = ctx.live === undefined ? undefined : await liveFacts(ctx, ctx.live, theirs.reach);
+  const live =
+    ctx.live === undefined ? undefined : await liveFacts(ctx, ctx.live, [theirs.reach, ours.reach]);
   return {
     ...{ ourServer: ctx.serverName, ...theirs, ours, knownKeys, rooms },
     ...(live !== undefined && { live }),
@@ -121,8 +122,10 @@ async function askServer(
   if (!isReached(facts) || server === ctx.serverName) return { reach: facts };
   await using client = clientWith(ctx, resolver);
   const keyDocument = await askKeys(client, server, { clock, signal });
-  // What cannot be had of it without a signature cannot be had with one.
-  if (keyDocument.kind === 'failed') return { reach: facts, keyDocument };
+  // What cannot be had of it without a signature cannot be had with one; and what is no Matrix server is not asked.
+  const isMatrix =
+    keyDocument.kind === 'published' || (keyDocument.kind === 'wrong' && keyDocument.name !== '');
+  if (!isMatrix) return { reach: facts, keyDocument };
   const options = { backoff: 'caller', signal, timeoutMs: REQUEST_MS } as const;
   const [software, signed] = await Promise.all([
     version({ client }, server, options),
@@ -195,9 +198,16 @@ async function roomsWith(ctx: CheckContext, server: ServerName): Promise<CheckFa
 async function liveFacts(
   { backoff }: CheckContext,
   { resolver, callers }: CheckContext['live'] & object,
-  { server, hosts }: ReachFacts,
+  [theirs, ours]: readonly [ReachFacts, ReachFacts],
 ): Promise<LiveFacts> {
-  const addresses = hosts.flatMap((host) => host.addresses.map(({ address }) => address));
+  const { server } = theirs;
+  // From an address that we have too it may be ourselves who fetched our key, in this check.
+  const own = new Set(addressesIn(ours));
+  const addresses = addressesIn(theirs).filter((address) => !own.has(address));
   const [backoffMs, destination] = await Promise.all([backoff.remainingMs(server), resolver.resolve(server)]);
   return { calls: callers.of(server, addresses), backoffMs, destination };
+}
+
+function addressesIn({ hosts }: ReachFacts): string[] {
+  return hosts.flatMap(({ addresses }) => addresses.map(({ address }) => address));
 }

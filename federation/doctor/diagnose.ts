@@ -37,7 +37,7 @@ function answerSteps(facts: CheckFacts): Step[] {
   const { keyDocument, knownKeys, reach, version, signed } = facts;
   if (keyDocument === undefined) return [];
   const ofKeys = keySteps(keyDocument, knownKeys, reach.ts);
-  if (keyDocument.kind === 'failed') {
+  if (version === undefined) {
     return [...ofKeys, ...LATER.slice(1).map((name) => skipped(name, 'not asked'))];
   }
   return [
