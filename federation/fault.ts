@@ -77,6 +77,12 @@ const remedies = {
   acl_denies_us:
     'an administrator of the room must take this server out of deny, or into allow, of its m.room.server_acl',
   stale_address: 'restart this server, or wait: it asks again where the name leads within two days',
+  own_clock_off: 'set the clock by a time server, and see that it is kept so',
+  key_file: 'mend it as it says, or put the backup of the file in its place',
+  key_file_differs: 'find out who changed the file: at its next start the server signs with what is in it',
+  key_draft: 'remove it while no rotation runs: no key can be made before',
+  folder_open: 'run chmod 700 on it',
+  many_old_keys: 'remove the oldest lines that begin with "old" from signing.key, and restart the server',
   own_key_differs: 'find out which server answers under this name',
   refused_here:
     'where all else is well somebody else used its name, or its clock or its key was wrong then: check again when it calls',

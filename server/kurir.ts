@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import { explainEventOf } from './cli/event-explain-command.ts';
-import { checkFederation } from './cli/federation-check-command.ts';
+import { checkFederation, checkKeys } from './cli/federation-check-command.ts';
 import { federationStatus } from './cli/federation-status-command.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
 import type { Outcome } from './cli/operations.ts';
@@ -95,6 +95,9 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'db check':
       none(rest);
       return checkDatabase(config);
+    case 'keys check':
+      none(rest);
+      return checkKeys(config);
     case 'keys list':
       none(rest);
       return listKeys(config);

@@ -53,7 +53,19 @@ const LIST = sql<[string, number], Row>(
   'deliveryLedger.list',
   `${SELECT} WHERE d.server > ? ORDER BY d.server LIMIT ?`,
 );
+const CLOCK_SKEWS = sql<[number, number], { clock_skew: number }>(
+  'deliveryLedger.clockSkews',
+  'SELECT clock_skew FROM destinations WHERE last_success_ts > ? ORDER BY clock_skew, server LIMIT ?',
+);
 const OF = sql<[string], Row>('deliveryLedger.of', `${SELECT} WHERE d.server = ?`);
+
+/**
+ * By how many milliseconds the clocks of servers were ahead of ours when they last answered, the smallest first: of at
+ * most `limit` servers that answered after `since`.
+ */
+export async function clockSkews(reader: Reader, since: number, limit: number): Promise<number[]> {
+  return (await reader.all(CLOCK_SKEWS, since, limit)).map((row) => row.clock_skew);
+}
 
 /** The first `limit` servers after a name. */
 export async function list(reader: Reader, after: ServerName, limit: number): Promise<LedgerRow[]> {

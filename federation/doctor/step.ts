@@ -25,6 +25,8 @@ export type StepName =
   | 'delivery'
   | 'rooms'
   | 'calls us'
+  | 'key file'
+  | 'old keys'
   | 'this server';
 
 /** A step that is as it should be. */

@@ -1,5 +1,4 @@
 import { Backoff } from '#federation/backoff.ts';
-import type { CheckContext } from '#federation/doctor/check-server.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { loadSigningKey, SigningKeyError } from '#keys/signing-key.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
@@ -20,6 +19,11 @@ export function checkFederation(config: Config, server: string): Promise<Outcome
   return check(config, { operation: 'federation.check', server });
 }
 
+/** Says whether the signing key is kept as it should be, and published as others see it. */
+export function checkKeys(config: Config): Promise<Outcome> {
+  return check(config, { operation: 'keys.check' });
+}
+
 /** By the running server where there is one, else with its key and its database, which is only read. */
 async function check(config: Config, operation: JsonObject): Promise<Outcome> {
   const answer = await askServer(config.dataDir, operation, ANSWER_WITHIN_MS);
@@ -29,8 +33,8 @@ async function check(config: Config, operation: JsonObject): Promise<Outcome> {
   const signingKey = await loadSigningKey(path);
   if (signingKey === undefined) throw new SigningKeyError(`signing key ${path}: there is none yet`);
   const clock = { now: () => Date.now() };
-  const ctx: CheckContext = {
-    ...{ serverName: config.serverName, signingKey, db, clock, rooms: new RoomCache() },
+  const ctx = {
+    ...{ config, serverName: config.serverName, signingKey, db, clock, rooms: new RoomCache() },
     network: await openNetwork(config),
     backoff: new Backoff({ db, clock }),
   };

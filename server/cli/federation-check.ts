@@ -1,18 +1,36 @@
 /** The operator's checks of the way to other servers and of our own, the same whether the server runs or not. */
 
-import { type CheckContext, checkServer } from '#federation/doctor/check-server.ts';
+import { checkServer } from '#federation/doctor/check-server.ts';
 import { diagnose, isAccepted } from '#federation/doctor/diagnose.ts';
 import { reportOf } from '#federation/doctor/report.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
+import { checkKeys, type KeysCheckContext } from './keys-check.ts';
 import type { Outcome } from './operations.ts';
 
-/** Does one thing: `{"operation": "federation.check", "server": ...}`; undefined for an operation of another kind. */
+/**
+ * Does one thing: `{"operation": "federation.check", "server": ...}` or `{"operation": "keys.check"}`; undefined for an
+ * operation of another kind.
+ */
 export async function performChecks(
-  ctx: CheckContext,
+  ctx: KeysCheckContext,
   operation: JsonObject,
   stop?: AbortSignal,
 ): Promise<Outcome | undefined> {
-  if (own(operation, 'operation') !== 'federation.check') return undefined;
+  switch (own(operation, 'operation')) {
+    case 'federation.check':
+      return checkFederation(ctx, operation, stop);
+    case 'keys.check':
+      return checkKeys(ctx, stop);
+    default:
+      return undefined;
+  }
+}
+
+async function checkFederation(
+  ctx: KeysCheckContext,
+  operation: JsonObject,
+  stop: AbortSignal | undefined,
+): Promise<Outcome> {
   const server = stringAt(operation, 'server') ?? '';
   const facts = await checkServer(ctx, server, stop);
   // It answers: what waits for it need not wait any longer.

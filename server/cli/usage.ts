@@ -19,6 +19,7 @@ export const usage = `The operator's command of Kurir:
   config docs        print the reference page of all options
   db check           check the database, without changing it
   room check ROOM    check a room, or --all, event by event
+  keys check         check how the signing key is kept and published
   keys list          list the signing key of this server and its old ones
   keys rotate        sign with a new key from now on
   federation check SERVER
@@ -84,6 +85,11 @@ works while the server runs. Says what is wrong, one line each, and exits with 1
 
   --all    checks every room
   --whole  resolves every fork of a room again, not only some: this may take long`,
+  'keys check': `keys check
+
+Checks the file of the signing key and its rights, how many old keys there are, the clock of this machine by those of
+other servers, and whether this server is found by its own name with that key: its address, its certificate, and what
+answers there. Works while the server runs and while it does not. Exits with 1 where something is wrong.`,
   'keys list': `keys list
 
 Lists the key that the server signs with, and those that it signed with before and until when: key id, public key.`,

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { keyFaultOf, keyFaults } from '#federation/doctor/key-faults.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
+import type { KeyId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { KeyRing } from '#keys/key-ring.ts';
 import { countersign } from '#keys/server-key-document.ts';
@@ -16,8 +18,12 @@ const authority = await createAuthority();
 const signingKey = { keyPair: keyPairFromSeed('ours', generateSeed()), oldKeys: [] };
 
 /** A key ring that asks the network, on a database. */
-function ringOn(db: Database, notaries: readonly string[] = []): AsyncDisposable & { ring: KeyRing } {
-  const options = { serverName: 'kurir.test', signingKey, db, clock: Date, allowPrivate: true, notaries };
+function ringOn(
+  db: Database,
+  notaries: readonly string[] = [],
+  clock: { now(): number } = Date,
+): AsyncDisposable & { ring: KeyRing } {
+  const options = { serverName: 'kurir.test', signingKey, db, clock, allowPrivate: true, notaries };
   const { client, keySource } = connectFederation({ ...options, extraCa: authority.cert });
   const ring = new KeyRing(keySource);
   const dispose = async () => {
@@ -147,4 +153,39 @@ test('a notary whose key changed is believed again at the next look-up', async (
   assert.equal(await keyOf(third), true);
   const asked = notary.requests.filter(({ url }) => url === '/_matrix/key/v2/server');
   assert.equal(asked.length, 2, 'its keys are kept between look-ups');
+});
+
+test('a valid key that changes and keeps its id is not believed, and noted until that is cleared up', async () => {
+  let passed = 0;
+  const clock = { now: () => Date.now() + passed };
+  let publishes: SigningKey | undefined;
+  await using peer = await startPeer({
+    authority,
+    answer: (_, { name, signingKey: usual }) => ({
+      json: keyDocumentOf({ name, signingKey: publishes ?? usual }),
+    }),
+  });
+  await using at = await temporarySqlite();
+  await using opened = ringOn(at.db, [], clock);
+  const { keyId, publicKey } = peer.signingKey.keyPair;
+  const lookUp = (wanted: KeyId) =>
+    opened.ring.keyFor(peer.name, wanted, { atTs: clock.now(), strictValidity: true });
+  await lookUp(keyId);
+  assert.equal(await keyFaultOf(at.db, peer.name), undefined);
+
+  publishes = { keyPair: keyPairFromSeed('peer', generateSeed()), oldKeys: [] };
+  passed += 60_000;
+  await lookUp('ed25519:another');
+  assert.equal((await lookUp(keyId))?.base64, publicKey, 'the key that was known stays');
+  const found = await keyFaultOf(at.db, peer.name);
+  assert.equal(found?.fault.words, `its signing key ${keyId} changed and kept its id`);
+  assert.deepEqual(
+    (await keyFaults(at.db)).map(({ server }) => server),
+    [peer.name],
+  );
+
+  publishes = undefined;
+  passed += 10 * 60_000;
+  await lookUp('ed25519:another');
+  assert.equal(await keyFaultOf(at.db, peer.name), undefined);
 });

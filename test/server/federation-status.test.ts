@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import * as contradictedKeys from '#storage/contradicted-keys.ts';
 import * as destinations from '#storage/destinations.ts';
+import * as serverKeys from '#storage/server-keys.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { type Ended, run, serverEnvironment, startProcess } from '#test/harness/process.ts';
@@ -31,12 +33,19 @@ test('federation status: every server in a line, one in detail, while the server
     const answered = { ts, clockSkew: -240_000, delivered: 12, refused: 1 };
     await destinations.endTransaction(tx, 'c.test', { upto: 0, answered });
   });
+  const keyOf = (key: string) => new Map([['ed25519:a' as const, key]]);
+  await db.write('test', async (tx) => {
+    const keys = new Map([['ed25519:a' as const, { publicKey: 'AAAA' }]]);
+    await serverKeys.set(tx, { serverName: 'e.test', validUntilTs: ts, keys, document: {} });
+    await contradictedKeys.set(tx, { server: 'e.test', keys: keyOf('BBBB'), notedTs: ts });
+  });
   await db.close();
   const stopped = await status(folder.path);
   assert.deepEqual(stopped.out.trimEnd().split('\n'), [
     'a.test  up to date',
     'b.test  certificate expired on 2026-01-31, for 3 minutes',
     'c.test  its clock is off by 4 minutes (behind ours)',
+    'e.test  its signing key ed25519:a changed and kept its id, for 3 minutes: nothing of it is verified until that is cleared up',
   ]);
   await using _ = await startProcess(serverEnvironment(folder.path));
   assert.equal((await status(folder.path)).out, stopped.out);
@@ -44,6 +53,7 @@ test('federation status: every server in a line, one in detail, while the server
   assert.match(one.out, /What to do: their administrator must renew the certificate\./);
   assert.match(one.out, /Next attempt in \d+ \w+, or when it calls; 7 failed so far\./);
   assert.match((await status(folder.path, 'c.test')).out, /Delivered: 12 events; refused: 1\./);
+  assert.match((await status(folder.path, 'e.test')).out, /What to do: ask their administrator whether/);
   const unknown = await status(folder.path, 'd.test');
   assert.deepEqual(
     [unknown.code, unknown.err],

@@ -1,7 +1,7 @@
 /** The operator's commands about the signing key, beside a server that runs or does not. */
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { publicKeyFrom } from '#keys/ed25519.ts';
@@ -11,6 +11,8 @@ import { verifyServerKeyDocument } from '#keys/server-key-document.ts';
 import { verifyJson } from '#keys/sign-json.ts';
 import { loadEvent } from '#rooms/load.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
+import { checkKeys } from '#server/cli/federation-check-command.ts';
+import { judgeKeys, type KeyFacts } from '#server/cli/keys-check.ts';
 import { listKeys, rotateKeys } from '#server/cli/keys-commands.ts';
 import type { Outcome } from '#server/cli/operations.ts';
 import { defaultConfig } from '#server/config.ts';
@@ -19,6 +21,8 @@ import { untilMember, untilMessages } from '#test/harness/conversation.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { type Ended, run, serverEnvironment, startProcess } from '#test/harness/process.ts';
+import type { TestServer } from '#test/harness/server.ts';
+import { factsIn } from '../federation/doctor/world.ts';
 
 function keys(dataDir: string, word: string): Promise<Ended> {
   return run('server/kurir.ts', ['keys', word], { env: serverEnvironment(dataDir) });
@@ -101,3 +105,74 @@ async function documentOf(url: string): Promise<JsonObject> {
   assert.ok(isObject(document));
   return document;
 }
+
+/** The key of a fleet's server, as it is checked while the server runs. */
+async function checked(server: TestServer): Promise<{ isWrong: boolean; text: string }> {
+  const outcome = await checkKeys(server.ctx.config);
+  const lines = linesOf(outcome);
+  return { isWrong: outcome.kind === 'done' && outcome.isWrong === true, text: lines.join('\n') };
+}
+
+test('keys check: a server that is found by its own name with its key, also after a rotation', async () => {
+  await using fleet = await startFleet(1);
+  const server = fleet.at(0);
+  const path = join(server.ctx.config.dataDir, 'signing.key');
+  for (const old of ['none', '1 old key']) {
+    const { isWrong, text } = await checked(server);
+    assert.equal(isWrong, false, text);
+    assert.match(
+      text,
+      new RegExp(`^key file {5}ok {5}${path}, with ${server.ctx.signingKey.keyPair.keyId}`, 'm'),
+    );
+    assert.match(text, new RegExp(`^old keys {5}ok {5}${old}$`, 'm'));
+    assert.match(text, /^clock {8}ok {5}too few servers to compare with$/m);
+    if (old === 'none') linesOf(await rotateKeys(server.ctx.config));
+  }
+});
+
+test('keys check: a file open to others, a draft that was left, another key in the file', async () => {
+  await using fleet = await startFleet(1);
+  const server = fleet.at(0);
+  const path = join(server.ctx.config.dataDir, 'signing.key');
+  const text = await readFile(path, 'utf8');
+  await chmod(path, 0o644);
+  await writeFile(`${path}.new`, '');
+  const open = await checked(server);
+  assert.equal(open.isWrong, true);
+  assert.match(open.text, /^key file {5}FAULT {2}.*open to other users; run chmod 600 on it$/m);
+  assert.match(open.text, /^key file {5}note {3}.*signing\.key\.new is left of a rotation/m);
+  await rm(path);
+  await writeFile(path, text.replace(/^ed25519 \S+ \S+/, `ed25519 other ${'A'.repeat(43)}`), { mode: 0o600 });
+  assert.match(
+    (await checked(server)).text,
+    /^key file {5}FAULT {2}.* holds ed25519:other, and the server signs with/m,
+  );
+  await rm(path);
+  assert.match((await checked(server)).text, /^key file {5}FAULT {2}.* is gone$/m);
+});
+
+test('keys check: the clock is wrong here where most of three servers or more have another time', async () => {
+  await using fleet = await startFleet(1);
+  const { signingKey } = fleet.at(0).ctx;
+  const { keyId, publicKey } = signingKey.keyPair;
+  const world = { names: {}, serverName: 'here.test' };
+  const { ours } = await factsIn(world, 'a.test');
+  const file = { path: '/k', content: signingKey, hasDraft: false, isFolderOpen: false };
+  const facts: KeyFacts = { file, signingKey, ours: { ...ours, keyId, publicKey }, skews: [] };
+  const clockOf = (...skews: number[]) => judgeKeys({ ...facts, skews }).find(({ name }) => name === 'clock');
+  assert.equal(clockOf(600_000, 600_000)?.state, 'fine');
+  assert.equal(clockOf(-100, 0, 600_000)?.state, 'fine');
+  assert.equal(
+    clockOf(0, 300_000, 300_100)?.words,
+    'the clock of this machine is off by 5 minutes (behind most of 3 servers)',
+  );
+  const oldKeys = Array.from({ length: 17 }, (_, index) => ({
+    keyId: `ed25519:o${index}` as const,
+    publicKey,
+    expiredTs: 1,
+  }));
+  const many = judgeKeys({ ...facts, signingKey: { keyPair: signingKey.keyPair, oldKeys } });
+  assert.equal(many.find(({ name }) => name === 'old keys')?.state, 'notice');
+  const ourFault = many.find(({ name }) => name === 'this server');
+  assert.deepEqual([ourFault?.state, ourFault?.fault?.remedy], ['fault', 'publish the name in the DNS']);
+});
