@@ -288,5 +288,10 @@ function of(what: string | undefined): string {
 
 /** What the other side says is shown on a terminal: on one line, and no more than a line. */
 export function said(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ').slice(0, MAX_SAID);
+  return oneLine(text).slice(0, MAX_SAID);
+}
+
+/** The text without what would end the line, or tell the terminal to do something. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
 }

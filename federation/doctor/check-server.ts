@@ -40,6 +40,7 @@ export type KeyDocumentFacts =
       /** `malformed`: no key document; `name`: of another server; `unsigned`: by none of its own keys. */
       readonly problem: 'malformed' | 'name' | 'unsigned';
       readonly name: string;
+      readonly skewMs: number | undefined;
     };
 
 export interface CheckFacts {
@@ -63,7 +64,7 @@ export interface LiveFacts {
   readonly calls: CallFacts;
   /** For how long it is still left alone. */
   readonly backoffMs: number;
-  /** Where it is reached now. */
+  /** Where it is reached now; undefined where that is not known. */
   readonly destination: Destination | undefined;
 }
 
@@ -94,8 +95,7 @@ export async function checkServer(
     keysKnownOf(ctx, server),
     roomsWith(ctx, server),
   ]);
-  const live =
-    ctx.live === undefined ? undefined : await liveFacts(ctx, ctx.live, [theirs.reach, ours.reach]);
+  const live = ctx.live === undefined ? undefined : await liveFacts(ctx, [theirs.reach, ours.reach], limit);
   return {
     ...{ ourServer: ctx.serverName, ...theirs, ours, knownKeys, rooms },
     ...(live !== undefined && { live }),
@@ -148,14 +148,15 @@ async function askKeys(
   const sentTs = clock.now();
   const answer = await requestKeyDocument(client, server, { signal, ourselves: true, backoff: 'caller' });
   if (answer.kind === 'failed') return answer;
-  const document = objectIn(answer);
-  const name = document === undefined ? undefined : stringAt(document, 'server_name');
-  if (document === undefined || name === undefined) return { kind: 'wrong', problem: 'malformed', name: '' };
-  if (name !== server) return { kind: 'wrong', problem: 'name', name };
-  const keys = await verifyServerKeyDocument(document, server);
-  if (keys === undefined) return { kind: 'wrong', problem: 'unsigned', name };
   const { serverTs } = answer;
   const skewMs = serverTs === undefined ? undefined : serverTs - (sentTs + clock.now()) / 2;
+  const document = objectIn(answer);
+  const name = document === undefined ? undefined : stringAt(document, 'server_name');
+  if (document === undefined || name === undefined)
+    return { kind: 'wrong', problem: 'malformed', name: '', skewMs };
+  if (name !== server) return { kind: 'wrong', problem: 'name', name, skewMs };
+  const keys = await verifyServerKeyDocument(document, server);
+  if (keys === undefined) return { kind: 'wrong', problem: 'unsigned', name, skewMs };
   return { kind: 'published', keys, skewMs };
 }
 
@@ -196,16 +197,21 @@ async function roomsWith(ctx: CheckContext, server: ServerName): Promise<CheckFa
 }
 
 async function liveFacts(
-  { backoff }: CheckContext,
-  { resolver, callers }: CheckContext['live'] & object,
+  { live, backoff }: CheckContext,
   [theirs, ours]: readonly [ReachFacts, ReachFacts],
-): Promise<LiveFacts> {
+  limit: TimeLimit,
+): Promise<LiveFacts | undefined> {
+  if (live === undefined) return undefined;
   const { server } = theirs;
   // From an address that we have too it may be ourselves who fetched our key, in this check.
   const own = new Set(addressesIn(ours));
   const addresses = addressesIn(theirs).filter((address) => !own.has(address));
-  const [backoffMs, destination] = await Promise.all([backoff.remainingMs(server), resolver.resolve(server)]);
-  return { calls: callers.of(server, addresses), backoffMs, destination };
+  const [backoffMs, destination] = await Promise.all([
+    backoff.remainingMs(server),
+    // Where it is not found in time there is nothing to compare.
+    limit.race(live.resolver.resolve(server)).catch(() => undefined),
+  ]);
+  return { calls: live.callers.of(server, addresses), backoffMs, destination };
 }
 
 function addressesIn({ hosts }: ReachFacts): string[] {

@@ -79,5 +79,5 @@ function ownKeyFault({ keyDocument, reach, keyId, publicKey }: OwnFacts): Fault 
 }
 
 function asOurs({ cause, words, remedy }: Fault, ourServer: string): Fault {
-  return { cause, words: `as others find ${ourServer}: ${words}`, remedy: remedies[cause] ?? remedy };
+  return { cause, words: `by its own name, ${ourServer}: ${words}`, remedy: remedies[cause] ?? remedy };
 }

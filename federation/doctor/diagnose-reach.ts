@@ -18,6 +18,10 @@ const ABSENT: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA']);
 
 /** The steps from `name` to `certificate`. */
 export function reachSteps(facts: ReachFacts): Step[] {
+  if (facts.isUnresolved) {
+    const words = 'where it is served could not be looked up in time';
+    return [fine('name', facts.server), faulty('addresses', fault('name_lookup_failed', words))];
+  }
   if (facts.destination === undefined) {
     return [faulty('name', fault('not_a_server', `"${said(facts.server)}" is not the name of a server`))];
   }
@@ -128,7 +132,7 @@ function tlsFault(facts: ReachFacts, failure: ConnectionFailure | undefined): Fa
   const found = failureFault(failure);
   if (found.cause !== 'certificate_name' || !isBySrv(facts)) return found;
   const names = failure?.certificate?.names ?? '';
-  const words = `certificate is for ${said(names)}, and not for ${facts.destination?.tlsName}, which an SRV record leads from`;
+  const words = `certificate is for ${said(names)}; behind an SRV record it must be for ${facts.destination?.tlsName}`;
   return fault('srv_certificate', words);
 }
 

@@ -21,7 +21,7 @@ export function diagnose(facts: CheckFacts): Step[] {
     return [faulty('name', fault('not_a_server', `${ourServer} is this server itself: see "keys check"`))];
   }
   const way = reachSteps(reach);
-  if (reach.destination === undefined) return way;
+  if (reach.destination === undefined && !reach.isUnresolved) return way;
   const hears = isAccepted(facts.signed) || facts.live?.calls.calledTs !== undefined;
   return [
     ...way,
@@ -52,7 +52,7 @@ function answerSteps(facts: CheckFacts): Step[] {
 }
 
 function clockStep(document: KeyDocumentFacts): Step {
-  const skewMs = document.kind === 'published' ? document.skewMs : undefined;
+  const skewMs = document.kind === 'failed' ? undefined : document.skewMs;
   if (skewMs === undefined) return skipped('clock', 'it does not say its time');
   const off = clockFault(skewMs);
   if (off !== undefined) return faulty('clock', off);
@@ -93,7 +93,9 @@ function signatureStep(signed: CheckFacts['signed'], now: number): Step {
 function deliverySteps({ live, reach, signed }: CheckFacts): Step[] {
   if (live === undefined) return [];
   const { backoffMs, destination } = live;
-  const isElsewhere = JSON.stringify(placesOf(destination)) !== JSON.stringify(placesOf(reach.destination));
+  const isKnown = destination !== undefined && reach.destination !== undefined;
+  const isElsewhere =
+    isKnown && JSON.stringify(placesOf(destination)) !== JSON.stringify(placesOf(reach.destination));
   const words = `this server still goes to ${destination?.host}:${destination?.port}, as it was told earlier`;
   return [
     ...(isElsewhere ? [noticed('delivery', fault('stale_address', words))] : []),

@@ -21,8 +21,9 @@ export interface ReachFacts {
   readonly delegation: Delegation | undefined;
   /** Empty where nothing was looked up. */
   readonly srv: readonly SrvFacts[];
-  /** Undefined where it is no server name. */
+  /** Undefined where it is no server name, or where that could not be looked up in time. */
   readonly destination: Destination | undefined;
+  readonly isUnresolved: boolean;
   readonly hosts: readonly HostFacts[];
   /** One for each address that we may connect to. */
   readonly attempts: readonly AttemptFacts[];
@@ -61,6 +62,8 @@ export interface ConnectionFailure {
   readonly certificate?: CertificateFacts;
 }
 
+/** For a `.well-known` and two SRV records, each of which has a limit of its own. */
+const RESOLVE_MS = 30_000;
 const LOOKUP_MS = 10_000;
 const CONNECT_MS = 8_000;
 const MOST_ADDRESSES = 8;
@@ -72,7 +75,7 @@ export async function reach(
   { clock, signal }: { readonly clock: { now(): number }; readonly signal: AbortSignal },
 ): Promise<{ readonly facts: ReachFacts; readonly resolver: ServerResolver }> {
   const { resolver, seen } = watchedResolver(network, clock);
-  const destination = await resolver.resolve(server);
+  const { destination, isUnresolved } = await resolved(resolver, server, signal);
   const endpoints = destination === undefined ? [] : [destination, ...destination.fallbacks];
   const hosts = await Promise.all(endpoints.map((endpoint) => lookUp(network, endpoint, signal)));
   const targets = hosts.flatMap(({ addresses, port }) =>
@@ -83,7 +86,22 @@ export async function reach(
     targets.slice(0, MOST_ADDRESSES).map((target) => attempt(network, { target, tlsName }, signal)),
   );
   const hasIpv6 = network.hasIpv6 ?? machineHasIpv6();
-  return { facts: { server, ts: clock.now(), ...seen, destination, hosts, attempts, hasIpv6 }, resolver };
+  const ts = clock.now();
+  return { facts: { server, ts, ...seen, destination, isUnresolved, hosts, attempts, hasIpv6 }, resolver };
+}
+
+async function resolved(
+  resolver: ServerResolver,
+  server: ServerName,
+  signal: AbortSignal,
+): Promise<Pick<ReachFacts, 'destination' | 'isUnresolved'>> {
+  using time = new TimeLimit(RESOLVE_MS, [signal]);
+  try {
+    return { destination: await time.race(resolver.resolve(server)), isUnresolved: false };
+  } catch (error) {
+    if (!time.signal.aborted) throw error;
+    return { destination: undefined, isUnresolved: true };
+  }
 }
 
 /** True where TLS was agreed upon with one of its addresses. */

@@ -1,3 +1,4 @@
+import { oneLine } from '../fault.ts';
 import type { Step } from './step.ts';
 
 /** What an operator reads of a check. */
@@ -23,7 +24,8 @@ export function reportOf(what: string, steps: readonly Step[]): Report {
 }
 
 function linesOf({ name, state, words, fault }: Step): string[] {
-  const line = `${name.padEnd(WIDTH)}  ${MARKS[state].padEnd(MARK_WIDTH)}  ${words}`;
+  // Names come from the DNS and from certificates, too.
+  const line = oneLine(`${name.padEnd(WIDTH)}  ${MARKS[state].padEnd(MARK_WIDTH)}  ${words}`);
   if (fault === undefined) return [line];
   return [line, `${' '.repeat(WIDTH + MARK_WIDTH + 4)}What to do: ${fault.remedy}.`];
 }

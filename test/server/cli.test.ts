@@ -83,6 +83,10 @@ test('each command has --help', async () => {
     'db check',
     'room check',
     'event explain',
+    'federation check',
+    'keys list',
+    'keys rotate',
+    'keys check',
   ]) {
     const help = await kurir(folder.path, `${words} --help`);
     assert.equal(help.code, 0);

@@ -48,7 +48,7 @@ test('two servers that federate: nothing is wrong, each says when the other call
   assert.match(said(after, 'calls us'), /^ok {5}\d+ seconds? ago$/);
   assert.match(said(after, 'version'), /^ok {5}Kurir \d/);
   assert.equal(said(after, 'rooms'), 'ok     1 shared');
-  assert.match(said(after, 'this server'), /^note {3}as others find .*certificate ends in/);
+  assert.match(said(after, 'this server'), /^note {3}by its own name, .*certificate ends in/);
   assert.match(after.lines.at(-1) ?? '', /: nothing is wrong \(\d notes\)\.$/);
 });
 

@@ -16,6 +16,7 @@ import { judgeKeys, type KeyFacts } from '#server/cli/keys-check.ts';
 import { listKeys, rotateKeys } from '#server/cli/keys-commands.ts';
 import type { Outcome } from '#server/cli/operations.ts';
 import { defaultConfig } from '#server/config.ts';
+import * as serverKeys from '#storage/server-keys.ts';
 import { register } from '#test/harness/client.ts';
 import { untilMember, untilMessages } from '#test/harness/conversation.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
@@ -89,6 +90,31 @@ test('after a rotation both keys are published, and other servers take events of
   assert.deepEqual(used, new Set([before.keyId, now.keyId]));
   assert.ok(publicKeyFrom(now.publicKey));
   assert.ok(await verifyJson(document, here.serverName, now.keyId, publicKeyFrom(now.publicKey) as never));
+});
+
+test('a server that knows the key from before learns the new one by the first request that is signed with it', async () => {
+  let passed = 0;
+  await using fleet = await startFleet(2, { clock: { now: () => Date.now() + passed } });
+  const [here, there] = [fleet.at(0), fleet.at(1)];
+  const alice = await register(here, 'alice');
+  const bob = await register(there, 'bob');
+  const roomId = await alice.createRoom({ preset: 'public_chat' });
+  await bob.join(roomId, [here.serverName]);
+  const before = here.ctx.signingKey.keyPair.keyId;
+  linesOf(await rotateKeys(here.ctx.config));
+  // Beyond the pause in which no key is asked for again.
+  passed += 60_000;
+  await alice.send(roomId, 'after');
+  await untilMessages(bob, roomId, ['after']);
+  const known = await serverKeys.of(there.ctx.db, here.serverName);
+  const keyIds = [...(known?.keys ?? [])].map(([keyId, { expiredTs }]) => [keyId, expiredTs !== undefined]);
+  assert.deepEqual(
+    new Map(keyIds as [string, boolean][]),
+    new Map([
+      [here.ctx.signingKey.keyPair.keyId, false],
+      [before, true],
+    ]),
+  );
 });
 
 function keysOf(stored: StoredEvent | undefined, server: string): string[] {

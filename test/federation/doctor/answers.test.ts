@@ -253,7 +253,7 @@ test('this server by its own name: found with its key, with another, of another 
     [ours.port, undefined, /^is found at here\.test:\d+, with its present key$/],
     [other.port, 'own_key_differs', /what answers has the key ed25519:ours/],
     [misnamed.port, 'name_differs', /what answers is the server there\.test$/],
-    [await freePort(), 'connection_refused', /^as others find here\.test: .* connection refused$/],
+    [await freePort(), 'connection_refused', /^by its own name, here\.test: .* connection refused$/],
   ] as const;
   for (const [port, cause, words] of cases) {
     await using world = await ownWorld(port, { signingKey });

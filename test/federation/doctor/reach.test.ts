@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { test } from 'node:test';
+import { createServer as createTls } from 'node:tls';
 import type { Step } from '#federation/doctor/step.ts';
 import { createAuthority, selfSigned } from '#test/harness/certificates.ts';
 import { freePort } from '#test/harness/free-port.ts';
@@ -195,7 +196,8 @@ test('an SRV record without a certificate for the name itself; with one it works
     const steps = await stepsIn({ names, srv }, 'a.test');
     assert.deepEqual(faultsOf(steps), faults);
     assert.equal(of(steps, 'DNS SRV')[0]?.words, `leads to matrix.a.test:${peer.port}`);
-    if (faults.length > 0) assert.match(wordsOf(steps, 'certificate'), /and not for a\.test, which an SRV/);
+    if (faults.length > 0)
+      assert.match(wordsOf(steps, 'certificate'), /; behind an SRV record it must be for a\.test$/);
     else assert.equal(of(steps, 'DNS SRV')[1]?.fault?.cause, 'srv_only');
   }
 });
@@ -257,4 +259,25 @@ test('a name without .well-known is no fault, whether its web server answers 404
     const steps = await stepsIn({ names: { 'a.test': AT }, web: { 'a.test': port }, srv }, 'a.test');
     assert.deepEqual([faultsOf(steps), of(steps, 'well-known')[0]?.state], [[], 'fine']);
   }
+});
+
+test('a name server that does not answer ends the check in time, and is named', async () => {
+  const world = { resolveSrv: () => new Promise<never>(() => undefined), limitMs: 500 };
+  const steps = await stepsIn(world, 'a.test');
+  assert.deepEqual(faultsOf(steps), ['name_lookup_failed']);
+  assert.match(wordsOf(steps, 'addresses'), /could not be looked up in time$/);
+});
+
+test('a server that offers no TLS 1.2', async () => {
+  const certificate = await authority.issue(['localhost']);
+  const old = createTls({
+    ...certificate,
+    minVersion: 'TLSv1',
+    maxVersion: 'TLSv1.1',
+    ciphers: 'ALL@SECLEVEL=0',
+  });
+  old.on('tlsClientError', () => undefined);
+  await withServer(old, async (name) => {
+    assert.deepEqual(faultsOf(await stepsIn({}, name)), ['tls_version']);
+  });
 });

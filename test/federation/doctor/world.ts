@@ -35,6 +35,10 @@ export interface World {
   readonly srv?: Readonly<Record<string, readonly SrvRecord[]>>;
   /** The ports at which web servers of host names answer for their port 443. */
   readonly web?: Readonly<Record<string, number>>;
+  /** In place of `srv`. */
+  readonly resolveSrv?: Network['resolveSrv'] & object;
+  /** When the check is given up. */
+  readonly limitMs?: number;
   readonly hasIpv6?: boolean;
   readonly connectTimeoutMs?: number;
   /** Our own name; `here.test` unless given. */
@@ -65,7 +69,8 @@ export async function factsIn(world: World, server: string): Promise<CheckFacts>
     ...{ serverName, signingKey, db: opened.db, clock: Date, rooms: new RoomCache(), backoff },
     ...{ network: networkOf(world), ...(live !== undefined && { live }) },
   };
-  return await checkServer(ctx, server);
+  const stop = world.limitMs === undefined ? undefined : AbortSignal.timeout(world.limitMs);
+  return await checkServer(ctx, server, stop);
 }
 
 /** The steps of a check in the world. */
@@ -137,11 +142,13 @@ function networkOf(world: World): Network {
   return {
     ...{ guard, dialer, hasIpv6 },
     fetchDelegation: (hostname) => fetchDelegation(dialer, hostname, web[hostname] ?? closedPort),
-    resolveSrv: async (name) => {
-      const records = srv[name];
-      if (records === undefined) throw Object.assign(new Error(`querySrv ${name}`), { code: 'ENOTFOUND' });
-      return [...records];
-    },
+    resolveSrv:
+      world.resolveSrv ??
+      (async (name) => {
+        const records = srv[name];
+        if (records === undefined) throw Object.assign(new Error(`querySrv ${name}`), { code: 'ENOTFOUND' });
+        return [...records];
+      }),
     ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
   };
 }
