@@ -95,7 +95,7 @@ export async function checkServer(
     keysKnownOf(ctx, server),
     roomsWith(ctx, server),
   ]);
-  const live = ctx.live === undefined ? undefined : await liveFacts(ctx, [theirs.reach, ours.reach], limit);
+  const live = await liveFacts(ctx, [theirs.reach, ours.reach], limit);
   return {
     ...{ ourServer: ctx.serverName, ...theirs, ours, knownKeys, rooms },
     ...(live !== undefined && { live }),

@@ -42,8 +42,8 @@ const remedies: Partial<Record<FaultCause, string>> = {
     'another server runs under this name, or a proxy keeps an old answer: it must not cache /_matrix',
 };
 
-/** `hears`: the other server has proved that it reaches this one, so that what is wrong from here may be right there. */
-export function ownSteps(ours: OwnFacts, hears: boolean): Step[] {
+/** `isFound`: the other server has shown that it finds this one, so that what is wrong from here may be right there. */
+export function ownSteps(ours: OwnFacts, isFound: boolean): Step[] {
   const way = reachSteps(ours.reach).filter(({ state }) => state === 'fault' || state === 'notice');
   const found = [
     ...way.map(({ fault: each, state }) => ({ each, state })),
@@ -54,7 +54,7 @@ export function ownSteps(ours: OwnFacts, hears: boolean): Step[] {
   ];
   const steps = found.flatMap(({ each, state }) => {
     if (each === undefined) return [];
-    const isNotice = hears || state === 'notice' || isSeenFromHere(each);
+    const isNotice = isFound || state === 'notice' || isSeenFromHere(each);
     return [(isNotice ? noticed : faulty)('this server', asOurs(each, ours.reach.server))];
   });
   const { host = '', port = 0 } = ours.reach.destination ?? {};

@@ -12,6 +12,7 @@ import { faulty, fine, noticed, type Step, type StepName, skipped } from './step
 /** A second is lost on the way; more is shown. */
 const SHOWN_SKEW_MS = 2_000;
 const SHOWN_ROOMS = 5;
+const LATELY_MS = 60 * 60_000;
 const LATER: readonly StepName[] = ['key', 'clock', 'version', 'signature'];
 
 /** All that was looked at, in order. */
@@ -22,15 +23,20 @@ export function diagnose(facts: CheckFacts): Step[] {
   }
   const way = reachSteps(reach);
   if (reach.destination === undefined && !reach.isUnresolved) return way;
-  const hears = isAccepted(facts.signed) || facts.live?.calls.calledTs !== undefined;
   return [
     ...way,
     ...(isReached(reach) ? answerSteps(facts) : LATER.map((name) => skipped(name, 'not reached'))),
     ...deliverySteps(facts),
     roomsStep(facts),
     ...callSteps(facts),
-    ...ownSteps(facts.ours, hears),
+    ...ownSteps(facts.ours, reachesUs(facts)),
   ];
+}
+
+/** True where the other server has shown that it finds this one, and not long ago. */
+function reachesUs({ signed, live, reach }: CheckFacts): boolean {
+  const { calledTs = 0 } = live?.calls ?? {};
+  return isAccepted(signed) || calledTs > reach.ts - LATELY_MS;
 }
 
 function answerSteps(facts: CheckFacts): Step[] {

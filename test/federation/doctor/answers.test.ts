@@ -289,6 +289,10 @@ test('of a running server: who has called, who was refused, who fetched the key,
   assert.equal(of(diagnose(facts), 'calls us')[0]?.state, 'fine');
   const { live, reach } = facts;
   assert.ok(live !== undefined && reach.destination !== undefined);
+  // Our own name leads nowhere here: that counts where nothing shows that the other server finds us.
+  assert.equal(of(diagnose(facts), 'this server')[0]?.state, 'notice');
+  const longAgo = { ...live, calls: { calledTs: Date.now() - 2 * HOUR } };
+  assert.equal(of(diagnose({ ...facts, live: longAgo }), 'this server')[0]?.state, 'fault');
   const left = diagnose({ ...facts, live: { ...live, backoffMs: 120_000 } });
   assert.equal(of(left, 'delivery')[0]?.words, 'left alone for another 2 minutes');
   const moved = { ...reach.destination, host: 'old.test' };
