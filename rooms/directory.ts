@@ -14,6 +14,8 @@ export interface PublicRoomsQuery {
   readonly filter?: PublicRoomsFilter | undefined;
   /** Leaves out rooms that users of other servers cannot join (`m.federate` is false). */
   readonly federatedOnly?: boolean;
+  /** "The specific third-party network/protocol to request": rooms that users of this server made are in none. */
+  readonly thirdPartyInstanceId?: string | undefined;
 }
 
 export interface PublicRoomsFilter {
@@ -28,8 +30,10 @@ export interface PublicRooms extends JsonObject {
   readonly chunk: readonly PublicRoom[];
 }
 
+/** The most rooms of a page. */
+export const MAX_PUBLIC_ROOMS = 500;
+
 const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 500;
 /** Rooms whose state is read at once. */
 const BATCH = 100;
 /** Rooms that one query looks at; it answers with what it has found by then, and a token to go on. */
@@ -59,11 +63,14 @@ export async function listPublicRooms(
   ctx: RoomsContext,
   query: PublicRoomsQuery,
 ): Promise<{ kind: 'ok'; body: PublicRooms } | { kind: 'invalid'; reason: string }> {
+  if (query.thirdPartyInstanceId !== undefined) {
+    return { kind: 'ok', body: { chunk: [], total_room_count_estimate: 0 } };
+  }
   const token = query.since === undefined ? undefined : tokenFrom(query.since);
   if (token === undefined && query.since !== undefined) {
     return { kind: 'invalid', reason: 'since is not a token of this server' };
   }
-  const limit = Math.min(Math.max(1, query.limit ?? DEFAULT_LIMIT), MAX_LIMIT);
+  const limit = Math.min(Math.max(1, query.limit ?? DEFAULT_LIMIT), MAX_PUBLIC_ROOMS);
   const found = await find(ctx, query, token, limit);
   const backwards = token?.direction === 'before';
   const chunk = backwards ? found.rooms.toReversed() : found.rooms;

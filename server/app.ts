@@ -9,6 +9,7 @@ import { joinsRoutes } from '#federation/routes/joins.ts';
 import { keysQueryRoutes } from '#federation/routes/keys-query.ts';
 import { keysServerRoutes } from '#federation/routes/keys-server.ts';
 import { leavingRoutes } from '#federation/routes/leaving.ts';
+import { publicRoomsRoutes } from '#federation/routes/public-rooms.ts';
 import { queryRoutes } from '#federation/routes/query.ts';
 import { transactionsRoutes } from '#federation/routes/transactions.ts';
 import { versionRoutes } from '#federation/routes/version.ts';
@@ -129,6 +130,7 @@ const federationRoutes: readonly Routes[] = [
   keysQueryRoutes,
   keysServerRoutes,
   leavingRoutes,
+  publicRoomsRoutes,
   queryRoutes,
   transactionsRoutes,
   versionRoutes,

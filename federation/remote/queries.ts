@@ -8,7 +8,9 @@ import {
   type ServerName,
   type UserId,
 } from '#keys/ids.ts';
-import { type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { integerAt, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { MAX_PUBLIC_ROOMS, type PublicRooms } from '#rooms/directory.ts';
+import { toldRoom } from '#rooms/told-room.ts';
 import { type Remote, readObject } from './answer.ts';
 import {
   FEDERATION,
@@ -20,6 +22,7 @@ import {
 } from './request.ts';
 
 const MAX_SERVERS = 10_000;
+const MAX_DIRECTORY_BYTES = 4 * 1024 * 1024;
 
 /** `GET v1/query/profile` */
 export async function queryProfile(
@@ -49,13 +52,16 @@ export async function queryDirectory(
   });
 }
 
-/** `POST v1/publicRooms`; `body` as the client-server API has it. The answer's `chunk` is an array. */
+/**
+ * `POST v1/publicRooms`; `body` as the client-server API has it. Of the rooms those are left out whose entries are
+ * malformed, and those beyond what a page holds.
+ */
 export async function publicRooms(
   ctx: RemoteContext,
   server: ServerName,
   body: JsonObject,
   options: RemoteOptions = {},
-): Promise<Remote<JsonObject>> {
+): Promise<Remote<PublicRooms>> {
   const path = `${FEDERATION}/v1/publicRooms`;
   const request = {
     server,
@@ -63,12 +69,25 @@ export async function publicRooms(
     path,
     body,
     timeoutMs: QUERY_TIMEOUT_MS,
+    maxBytes: MAX_DIRECTORY_BYTES,
     ...WAITED_FOR,
     ...options,
   } as const;
-  return readObject(await ctx.client.request(request), (answer) =>
-    Array.isArray(own(answer, 'chunk')) ? answer : undefined,
-  );
+  return readObject(await ctx.client.request(request), publicRoomsIn);
+}
+
+function publicRoomsIn(answer: JsonObject): PublicRooms | undefined {
+  const rooms: Json | undefined = own(answer, 'chunk');
+  if (!Array.isArray(rooms)) return undefined;
+  const chunk = rooms.slice(0, MAX_PUBLIC_ROOMS).map((room: Json) => toldRoom(room));
+  const [next, previous] = [stringAt(answer, 'next_batch'), stringAt(answer, 'prev_batch')];
+  const total = integerAt(answer, 'total_room_count_estimate');
+  return {
+    chunk: chunk.filter((room) => room !== undefined),
+    ...(next !== undefined && { next_batch: next }),
+    ...(previous !== undefined && { prev_batch: previous }),
+    ...(total !== undefined && { total_room_count_estimate: total }),
+  };
 }
 
 /** `GET v1/version` */

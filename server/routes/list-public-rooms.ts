@@ -1,18 +1,14 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { badJson, invalidParam, notFound, unreachable } from '#federation/errors.ts';
+import { invalidParam, notFound, unreachable } from '#federation/errors.ts';
+import { publicRoomsQuery } from '#federation/public-rooms-query.ts';
 import { publicRooms } from '#federation/remote/queries.ts';
 import { isServerName, type ServerName } from '#keys/ids.ts';
-import { type JsonObject, own } from '#keys/json.ts';
-import {
-  listPublicRooms,
-  type PublicRooms,
-  type PublicRoomsFilter,
-  type PublicRoomsQuery,
-} from '#rooms/directory.ts';
+import type { JsonObject } from '#keys/json.ts';
+import { listPublicRooms, type PublicRooms, type PublicRoomsQuery } from '#rooms/directory.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bodyObject, optionalInteger, optionalObject, optionalString } from '../body.ts';
+import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 
@@ -21,6 +17,8 @@ type PublicRoomsRequest = FastifyRequest<{ Querystring: Query }>;
 const PATH = '/_matrix/client/v3/publicRooms';
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 500;
+/** What another server is told of a client's body. */
+const RELAYED = ['limit', 'since', 'filter', 'include_all_networks', 'third_party_instance_id'];
 
 /** The rooms that this server publishes, and those that others do. */
 export function listPublicRoomsRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -42,18 +40,9 @@ export function listPublicRoomsRoutes(app: FastifyInstance, ctx: ServerContext):
     const { userId } = await requireRequester(ctx, request);
     ctx.limits.take('directory', userId);
     const body = bodyObject(request);
-    const filter = optionalObject(body, 'filter');
-    const limit = optionalInteger(body, 'limit');
-    const since = optionalString(body, 'since');
+    const query = publicRoomsQuery(body);
     const server = otherServer(ctx, request);
-    if (server !== undefined) {
-      return listOf(ctx, server, {
-        ...(limit !== undefined && { limit }),
-        ...(since !== undefined && { since }),
-        ...(filter !== undefined && { filter }),
-      });
-    }
-    return list(ctx, { limit, since, ...(filter !== undefined && { filter: filterOf(filter) }) });
+    return server === undefined ? list(ctx, query) : listOf(ctx, server, onlyOf(body, RELAYED));
   });
 }
 
@@ -63,14 +52,10 @@ async function list(ctx: ServerContext, query: PublicRoomsQuery): Promise<Public
   return listed.body;
 }
 
-function filterOf(filter: JsonObject): PublicRoomsFilter {
-  const roomTypes = own(filter, 'room_types');
-  if (roomTypes !== undefined && !isRoomTypes(roomTypes)) throw badJson('room_types must be a list');
-  return { genericSearchTerm: optionalString(filter, 'generic_search_term'), roomTypes };
-}
-
-function isRoomTypes(value: unknown): value is readonly (string | null)[] {
-  return Array.isArray(value) && value.every((item) => item === null || typeof item === 'string');
+function onlyOf(body: JsonObject, keys: readonly string[]): JsonObject {
+  return Object.fromEntries(
+    Object.entries(body).filter(([key, value]) => keys.includes(key) && value !== null),
+  );
 }
 
 /** "The server to fetch the published room directory from." Undefined for our own. */
@@ -82,7 +67,7 @@ function otherServer(ctx: ServerContext, { query }: PublicRoomsRequest): ServerN
 }
 
 /** The directory of another server, as it says it. */
-async function listOf(ctx: ServerContext, server: ServerName, body: JsonObject): Promise<JsonObject> {
+async function listOf(ctx: ServerContext, server: ServerName, body: JsonObject): Promise<PublicRooms> {
   const answer = await publicRooms(ctx, server, body);
   if (answer.kind === 'ok') return answer.value;
   // It has answered, with a refusal.
