@@ -13,6 +13,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { canonicalContent } from '#rooms/build-event.ts';
 import { carrySettingsOnJoin } from '#rooms/carry-settings.ts';
 import { closedBecause } from '#rooms/closed-room.ts';
+import type { RoomsContext } from '#rooms/context.ts';
 import { loadNid } from '#rooms/load.ts';
 import { changeMembership } from '#rooms/membership-local.ts';
 import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
@@ -154,8 +155,9 @@ export async function invite(
   return invited.kind === 'invited' ? { kind: 'ok', roomId } : invited;
 }
 
-async function inviterOf(
-  ctx: FederationContext,
+/** The server of whoever invited the user to the room, where there is an invitation. */
+export async function inviterOf(
+  ctx: RoomsContext,
   roomId: RoomId,
   userId: UserId,
 ): Promise<ServerName | undefined> {

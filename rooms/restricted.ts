@@ -54,13 +54,22 @@ export async function authoriseRestrictedJoin(
  * Whether one of the rooms whose members may join has this user, or a user of this server; `unknown` where only other
  * servers can tell. "A joining server [must satisfy] at least one of the conditions specified by `m.room.join_rules`."
  */
-export async function meetsCondition(
+export function meetsCondition(
   ctx: RoomsContext,
   joinRules: Event | undefined,
   viewer: Viewer,
 ): Promise<'yes' | 'no' | 'unknown'> {
+  return isMemberOfAny(ctx, allowedRooms(joinRules), viewer);
+}
+
+/** Whether one of the rooms has this user, or a user of this server. */
+export async function isMemberOfAny(
+  ctx: RoomsContext,
+  roomIds: Iterable<RoomId>,
+  viewer: Viewer,
+): Promise<'yes' | 'no' | 'unknown'> {
   let verdict: 'no' | 'unknown' = 'no';
-  for (const roomId of allowedRooms(joinRules)) {
+  for (const roomId of roomIds) {
     // Each room by itself: mostly there is one, and the first that lets the user in ends it.
     const room = await getRoom(ctx, roomId);
     if (room === undefined || !(await isInRoom(ctx, room))) {

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { backfillRoutes } from '#federation/routes/backfill.ts';
 import { eventAuthRoutes } from '#federation/routes/event-auth.ts';
 import { eventsRoutes } from '#federation/routes/events.ts';
+import { hierarchyRoutes } from '#federation/routes/hierarchy.ts';
 import { invitesRoutes } from '#federation/routes/invites.ts';
 import { joinsRoutes } from '#federation/routes/joins.ts';
 import { keysQueryRoutes } from '#federation/routes/keys-query.ts';
@@ -125,6 +126,7 @@ const federationRoutes: readonly Routes[] = [
   eventAuthRoutes,
   eventsRoutes,
   healthRoutes,
+  hierarchyRoutes,
   invitesRoutes,
   joinsRoutes,
   keysQueryRoutes,

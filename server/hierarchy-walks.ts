@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { RoomId, UserId } from '#keys/ids.ts';
+import type { RoomId, ServerName, UserId } from '#keys/ids.ts';
 import type { Clock } from '#rooms/context.ts';
 import type { Walk } from '#rooms/hierarchy.ts';
 import { Lru } from '#storage/lru.ts';
@@ -8,6 +8,8 @@ import { Lru } from '#storage/lru.ts';
 export interface OwnedWalk {
   readonly userId: UserId;
   readonly roomId: RoomId;
+  /** Servers that may know of the room. */
+  readonly via: readonly ServerName[];
   readonly walk: Walk;
 }
 

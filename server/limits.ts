@@ -35,6 +35,8 @@ const RATES = {
   moderation: { perSecond: 1, burst: 30 },
   /** Reads that cost much, by a user: directories, searches, remote lookups. */
   directory: { perSecond: 1, burst: 20 },
+  /** Other servers asked for the sake of an address that nobody is signed in from. */
+  stranger_lookup: { perSecond: 0.2, burst: 5 },
   /** Profile changes by a user: each becomes an event in every room. */
   profile: { perSecond: 0.1, burst: 10 },
   /** Profiles asked for from an address. */

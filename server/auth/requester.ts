@@ -21,6 +21,14 @@ export async function requireRequester(
   return requester;
 }
 
+/** Who makes the request, where it has an access token at all; throws `M_UNKNOWN_TOKEN`. */
+export async function findRequester(
+  ctx: Pick<ServerContext, 'sessions'>,
+  request: FastifyRequest,
+): Promise<Requester | undefined> {
+  return accessTokenOf(request) === undefined ? undefined : requireRequester(ctx, request);
+}
+
 /** From the `Authorization` header, or from the query where older clients put it. */
 function accessTokenOf(request: FastifyRequest): string | undefined {
   const { authorization } = request.headers;

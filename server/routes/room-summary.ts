@@ -1,37 +1,97 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias */
 
 import type { FastifyInstance } from 'fastify';
-import { resolveAlias } from '#federation/directory.ts';
+import { type ResolvedAlias, resolveAlias } from '#federation/directory.ts';
 import { invalidParam, notFound } from '#federation/errors.ts';
-import { belongsTo, isRoomAlias, isRoomId, type RoomId } from '#keys/ids.ts';
-import { getRoom, isInRoom } from '#rooms/room.ts';
-import { accessOf } from '#rooms/room-access.ts';
-import { entryOf } from '#rooms/room-entry.ts';
+import { candidatesOf } from '#federation/handshakes/template.ts';
+import { inviterOf } from '#federation/membership.ts';
+import { remoteRoom } from '#federation/spaces.ts';
+import {
+  belongsTo,
+  isRoomAlias,
+  isRoomId,
+  isServerName,
+  type RoomId,
+  type ServerName,
+  type UserId,
+} from '#keys/ids.ts';
+import { getRoom, isInRoom, type Room } from '#rooms/room.ts';
+import { accessByWord, accessOf } from '#rooms/room-access.ts';
+import { entryOf, type PublicRoom } from '#rooms/room-entry.ts';
 import * as memberships from '#storage/memberships.ts';
-import { requireRequester } from '../auth/requester.ts';
+import { findRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
+import { type Query, queryList } from '../query.ts';
 
-/** What a room is, for one who thinks of joining it. */
+/** Who asks: without a user, somebody who is not signed in. */
+interface Asker {
+  readonly userId: UserId | undefined;
+  readonly ip: string;
+}
+
+/** For the answers of other servers. */
+const LOOKUP_MS = 15_000;
+
+/**
+ * What a room is, for one who thinks of joining it. "Servers MAY allow unauthenticated access" to rooms that anybody
+ * may join, ask to be let into, or read.
+ */
 export function roomSummaryRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  app.get<{ Params: { roomIdOrAlias: string } }>(
+  app.get<{ Params: { roomIdOrAlias: string }; Querystring: Query }>(
     '/_matrix/client/v1/room_summary/:roomIdOrAlias',
     async (request) => {
-      const { userId } = await requireRequester(ctx, request);
-      const roomId = await roomIdOf(ctx, userId, request.params.roomIdOrAlias);
-      const room = roomId === undefined ? undefined : await getRoom(ctx, roomId);
-      // Of a room that this server is not in it knows nothing that is still true.
-      if (room === undefined || !(await isInRoom(ctx, room))) throw notFound('Room not found');
+      const userId = (await findRequester(ctx, request))?.userId;
+      const asker = { userId, ip: request.ip };
+      const { roomId, servers } = await roomOf(ctx, asker, request.params.roomIdOrAlias);
+      const room = await getRoom(ctx, roomId);
+      const via = [...queryList(request.query, 'via').filter(isServerName), ...servers];
+      const entry =
+        room !== undefined && (await isInRoom(ctx, room))
+          ? await entryHere(ctx, asker, room)
+          : await entryElsewhere(ctx, asker, { roomId, via });
       // Alike for a room that does not exist and for one that is none of the user's business.
-      if ((await accessOf(ctx, room, { userId })) === undefined) throw notFound('Room not found');
-      const member = await memberships.of(ctx.db, room.roomNid, userId);
-      return { ...(await entryOf(ctx, room)), membership: member?.membership ?? 'leave' };
+      if (entry === undefined) throw notFound('Room not found');
+      if (userId === undefined) return entry;
+      const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
+      return { ...entry, membership: member?.membership ?? 'leave' };
     },
   );
 }
 
-async function roomIdOf(ctx: ServerContext, userId: string, room: string): Promise<RoomId | undefined> {
-  if (isRoomId(room)) return room;
+async function roomOf(ctx: ServerContext, asker: Asker, room: string): Promise<ResolvedAlias> {
+  if (isRoomId(room)) return { roomId: room, servers: [] };
   if (!isRoomAlias(room)) throw invalidParam('Neither a room ID nor a room alias');
-  if (!belongsTo(room, ctx.serverName)) ctx.limits.take('directory', userId);
-  return (await resolveAlias(ctx, room))?.roomId;
+  if (!belongsTo(room, ctx.serverName)) takeLookup(ctx, asker);
+  const resolved = await resolveAlias(ctx, room);
+  if (resolved === undefined) throw notFound('Room not found');
+  return resolved;
+}
+
+async function entryHere(ctx: ServerContext, { userId }: Asker, room: Room): Promise<PublicRoom | undefined> {
+  const access = await accessOf(ctx, room, userId && { userId });
+  return access === undefined ? undefined : entryOf(ctx, room);
+}
+
+/** By the word of other servers. */
+async function entryElsewhere(
+  ctx: ServerContext,
+  asker: Asker,
+  { roomId, via }: { readonly roomId: RoomId; readonly via: readonly ServerName[] },
+): Promise<PublicRoom | undefined> {
+  const { userId } = asker;
+  const inviter = userId && (await inviterOf(ctx, roomId, userId));
+  const servers = candidatesOf(ctx.serverName, [inviter, ...via], roomId);
+  if (servers.length === 0) return undefined;
+  takeLookup(ctx, asker);
+  const signal = AbortSignal.any([AbortSignal.timeout(LOOKUP_MS), ctx.shutdown]);
+  // The rooms below it are of no interest: where it is a space, as few of them as can be.
+  const remote = await remoteRoom(ctx, { roomId, via: servers }, { suggestedOnly: true, signal });
+  const access = remote && (await accessByWord(ctx, remote.entry, userId && { userId }));
+  return access === undefined ? undefined : remote?.entry;
+}
+
+/** "Servers should consider rate limiting requests [...] more heavily if the client is unauthenticated." */
+function takeLookup(ctx: ServerContext, { userId, ip }: Asker): void {
+  if (userId === undefined) ctx.limits.take('stranger_lookup', ip);
+  else ctx.limits.take('directory', userId);
 }

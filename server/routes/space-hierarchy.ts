@@ -2,18 +2,23 @@
 
 import type { FastifyInstance } from 'fastify';
 import { forbidden, invalidParam } from '#federation/errors.ts';
-import type { RoomId, UserId } from '#keys/ids.ts';
-import { type HierarchyRoom, localRoom, nextRooms, type Walk, walkFrom } from '#rooms/hierarchy.ts';
+import { candidatesOf } from '#federation/handshakes/template.ts';
+import { remoteRoom } from '#federation/spaces.ts';
+import { isServerName, type RoomId, type ServerName, type UserId } from '#keys/ids.ts';
+import { type HierarchyRoom, localRoom, nextRooms, type Step, walkFrom } from '#rooms/hierarchy.ts';
+import { accessByWord } from '#rooms/room-access.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
-import { HierarchyWalks } from '../hierarchy-walks.ts';
-import { type Query, queryLimit, queryString } from '../query.ts';
+import { HierarchyWalks, type OwnedWalk } from '../hierarchy-walks.ts';
+import { type Query, queryLimit, queryList, queryString } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 100;
 /** How deep a walk goes, unless it is to go less deep. */
 const MAX_DEPTH = 50;
+/** For a page, whatever other servers do: what is not found by then is for the next page. */
+const PAGE_MS = 15_000;
 const INTEGER = /^\d{1,15}$/;
 
 /** The rooms of a space, page by page. */
@@ -28,29 +33,35 @@ export function spaceHierarchyRoutes(app: FastifyInstance, ctx: ServerContext): 
       const roomId = roomIdParam(params.roomId);
       const limit = queryLimit(query, { fallback: DEFAULT_LIMIT, most: MAX_LIMIT });
       if (limit === 0) throw invalidParam('limit must be greater than zero');
-      const walk = walkOf(walks, { userId, roomId }, query);
+      const { via, walk } = walkOf({ walks, serverName: ctx.serverName }, { userId, roomId }, query);
+      const signal = AbortSignal.any([AbortSignal.timeout(PAGE_MS), ctx.shutdown]);
+      const find = finder(ctx, userId, { suggestedOnly: walk.suggestedOnly, signal });
       // Asked at each page: the user may have lost the space since the one before.
-      if ((await find(ctx, roomId, userId)) === undefined) {
+      if ((await find({ roomId, via })) === undefined) {
         throw forbidden('You are not allowed to view this room');
       }
-      const page = await nextRooms(walk, limit, (step) => find(ctx, step.roomId, userId));
-      const { rooms, rest } = page;
-      return { rooms, ...(rest !== undefined && { next_batch: walks.keep({ userId, roomId, walk: rest }) }) };
+      const { rooms, rest } = await nextRooms(walk, { limit, signal }, find);
+      return {
+        rooms,
+        ...(rest !== undefined && { next_batch: walks.keep({ userId, roomId, via, walk: rest }) }),
+      };
     },
   );
 }
 
 /** The beginning, or where an earlier page ended. Throws `M_INVALID_PARAM`. */
 function walkOf(
-  walks: HierarchyWalks,
+  { walks, serverName }: { readonly walks: HierarchyWalks; readonly serverName: ServerName },
   { userId, roomId }: { readonly userId: UserId; readonly roomId: RoomId },
   query: Query,
-): Walk {
+): Pick<OwnedWalk, 'via' | 'walk'> {
   const maxDepth = maxDepthOf(query);
   const suggestedOnly = suggestedOnlyOf(query);
   const from = queryString(query, 'from');
   if (from === undefined || from === '') {
-    return walkFrom(roomId, { maxDepth: maxDepth ?? MAX_DEPTH, suggestedOnly: suggestedOnly ?? false });
+    const via = candidatesOf(serverName, queryList(query, 'via').filter(isServerName), roomId);
+    const how = { maxDepth: maxDepth ?? MAX_DEPTH, suggestedOnly: suggestedOnly ?? false, via };
+    return { via, walk: walkFrom(roomId, how) };
   }
   const known = walks.find(from);
   if (known?.userId !== userId || known.roomId !== roomId) {
@@ -62,7 +73,7 @@ function walkOf(
     (maxDepth ?? walk.maxDepth) !== walk.maxDepth ||
     (suggestedOnly ?? walk.suggestedOnly) !== walk.suggestedOnly;
   if (isChanged) throw invalidParam('suggested_only and max_depth cannot change on paginated requests');
-  return walk;
+  return known;
 }
 
 function maxDepthOf(query: Query): number | undefined {
@@ -79,8 +90,24 @@ function suggestedOnlyOf(query: Query): boolean | undefined {
   return text === 'true';
 }
 
-/** What this server may show of a room; rooms that only others know of are not asked for yet. */
-async function find(ctx: ServerContext, roomId: RoomId, userId: UserId): Promise<HierarchyRoom | undefined> {
-  const found = await localRoom(ctx, roomId, { userId });
-  return found.kind === 'visible' ? found.room : undefined;
+/**
+ * Finds what one user may be shown of rooms: of those that this server is in by itself, of others by asking servers.
+ * Throws `M_LIMIT_EXCEEDED` where the user makes it ask too often.
+ */
+function finder(
+  ctx: ServerContext,
+  userId: UserId,
+  how: { readonly suggestedOnly: boolean; readonly signal: AbortSignal },
+): (step: Pick<Step, 'roomId' | 'via' | 'parent' | 'toldBy'>) => Promise<HierarchyRoom | undefined> {
+  let isCounted = false;
+  return async (step) => {
+    const local = await localRoom(ctx, step.roomId, { userId });
+    if (local.kind === 'visible') return local.room;
+    if (local.kind === 'inaccessible') return undefined;
+    if (!isCounted) ctx.limits.take('directory', userId);
+    isCounted = true;
+    const remote = await remoteRoom(ctx, step, how);
+    const access = remote && (await accessByWord(ctx, remote.entry, { userId }));
+    return access === undefined ? undefined : remote;
+  };
 }

@@ -5,6 +5,7 @@ import type { TakeStateEvents } from '#federation/joined-state.ts';
 import * as events from '#federation/remote/events.ts';
 import * as memberships from '#federation/remote/memberships.ts';
 import * as queries from '#federation/remote/queries.ts';
+import { hierarchy } from '#federation/remote/spaces.ts';
 import { sendTransaction } from '#federation/remote/transaction.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
@@ -120,6 +121,7 @@ const calls: Readonly<Record<string, (world: World) => Promise<{ kind: string; r
   queryDirectory: ({ ctx, peer }) => queries.queryDirectory(ctx, peer.name, '#a:x'),
   publicRooms: ({ ctx, peer }) => queries.publicRooms(ctx, peer.name, {}),
   version: ({ ctx, peer }) => queries.version(ctx, peer.name),
+  hierarchy: ({ ctx, peer }) => hierarchy(ctx, peer.name, { roomId, suggestedOnly: false }),
 };
 
 const garbage: readonly (string | Buffer)[] = [
