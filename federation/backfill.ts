@@ -114,7 +114,11 @@ async function fillFromPortion(
   return false;
 }
 
-async function fillFrom(
+/**
+ * Fetches events and what comes before them, `limit` or so, whether or not our history leads back to them; true where
+ * something came of it.
+ */
+export async function fillFrom(
   ctx: PullContext,
   room: Room,
   rim: readonly EventId[],
@@ -148,7 +152,7 @@ function behind(rim: readonly EventId[], told: readonly VerifiedEvent[]): Verifi
 }
 
 /** Servers in the room: those of its first members first, for they have the most of its history. */
-async function serversFor(ctx: PullContext, room: Room): Promise<ServerName[]> {
+export async function serversFor(ctx: PullContext, room: Room): Promise<ServerName[]> {
   const members = await memberships.inRoom(ctx.db, room.roomNid, 'join');
   const byAge = [...members].sort((a, b) => a.eventNid - b.eventNid);
   const servers = new Set(byAge.map(({ serverName }) => serverName));

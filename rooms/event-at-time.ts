@@ -5,15 +5,15 @@
  * place where the time is passed is searched for by halves, and of the events around it the nearest is taken: in a
  * room of up to 10,000 events that is the nearest of all.
  */
-import type { UserId } from '#keys/ids.ts';
+import * as eventEdges from '#storage/event-edges.ts';
 import * as eventTimes from '#storage/event-times.ts';
 import type { RoomsContext } from './context.ts';
 import { loadNids } from './load.ts';
 import type { StoredEvent } from './stored-event.ts';
-import { visibleTo } from './visibility.ts';
+import { type Viewer, visibleTo } from './visibility.ts';
 
 export interface TimeQuery {
-  readonly userId: UserId;
+  readonly viewer: Viewer;
   /** In milliseconds since 1970. */
   readonly ts: number;
   /** `f`: the first event at that time or later; `b`: the last one at that time or earlier. */
@@ -22,15 +22,17 @@ export interface TimeQuery {
 
 /** Of the events looked at, half on each side. */
 const AROUND = 5_000;
-/** Events of which it is asked at once whether the user may see them, and how often. */
+/** Events of which it is asked at once whether the viewer may see them, and how often. */
 const JUDGED_AT_ONCE = 50;
 const MOST_JUDGED = 500;
+/** Events after the time among which a gap is looked for. */
+const NEAR_GAP = 10;
 
-/** The nearest event that the user may see; undefined where there is none. */
+/** The nearest event that the viewer may see; undefined where there is none. */
 export async function eventAtTime(
   ctx: RoomsContext,
   roomNid: number,
-  { userId, ts, direction }: TimeQuery,
+  { viewer, ts, direction }: TimeQuery,
 ): Promise<StoredEvent | undefined> {
   const at = await placeOf(ctx, roomNid, ts);
   const older = await eventTimes.before(ctx.db, roomNid, at, AROUND);
@@ -44,9 +46,33 @@ export async function eventAtTime(
       some.map(({ nid }) => nid),
     );
     const events = some.map(({ nid }) => loaded.get(nid)).filter((event) => event !== undefined);
-    const visible = await visibleTo(ctx, roomNid, { userId }, events);
+    const visible = await visibleTo(ctx, roomNid, viewer, events);
     const found = events.find((_, index) => visible[index]);
     if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/**
+ * An event near the time, or the first one after it, that follows events which the server does not have: one of those
+ * may be nearer to the time than any that is here. Undefined where there is no such gap.
+ */
+export async function gapAt(
+  ctx: RoomsContext,
+  roomNid: number,
+  ts: number,
+): Promise<StoredEvent | undefined> {
+  const newer = await eventTimes.from(ctx.db, roomNid, await placeOf(ctx, roomNid, ts), NEAR_GAP);
+  const loaded = await loadNids(
+    ctx,
+    newer.map(({ nid }) => nid),
+  );
+  for (const { nid } of newer) {
+    const stored = loaded.get(nid);
+    for (const eventId of stored?.event.prevEvents ?? []) {
+      // One after the other: nearly all events have one, and mostly the first tells.
+      if (await eventEdges.isBackwardExtremity(ctx.db, roomNid, eventId)) return stored;
+    }
   }
   return undefined;
 }

@@ -12,6 +12,7 @@ import { keysServerRoutes } from '#federation/routes/keys-server.ts';
 import { leavingRoutes } from '#federation/routes/leaving.ts';
 import { publicRoomsRoutes } from '#federation/routes/public-rooms.ts';
 import { queryRoutes } from '#federation/routes/query.ts';
+import { timestampToEventRoutes } from '#federation/routes/timestamp-to-event.ts';
 import { transactionsRoutes } from '#federation/routes/transactions.ts';
 import { versionRoutes } from '#federation/routes/version.ts';
 import { wellknownRoutes } from '#federation/routes/wellknown.ts';
@@ -134,6 +135,7 @@ const federationRoutes: readonly Routes[] = [
   leavingRoutes,
   publicRoomsRoutes,
   queryRoutes,
+  timestampToEventRoutes,
   transactionsRoutes,
   versionRoutes,
   wellknownRoutes,

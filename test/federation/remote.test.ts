@@ -6,6 +6,7 @@ import * as events from '#federation/remote/events.ts';
 import * as memberships from '#federation/remote/memberships.ts';
 import * as queries from '#federation/remote/queries.ts';
 import { hierarchy } from '#federation/remote/spaces.ts';
+import { timestampToEvent } from '#federation/remote/timestamps.ts';
 import { sendTransaction } from '#federation/remote/transaction.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
@@ -122,6 +123,7 @@ const calls: Readonly<Record<string, (world: World) => Promise<{ kind: string; r
   publicRooms: ({ ctx, peer }) => queries.publicRooms(ctx, peer.name, {}),
   version: ({ ctx, peer }) => queries.version(ctx, peer.name),
   hierarchy: ({ ctx, peer }) => hierarchy(ctx, peer.name, { roomId, suggestedOnly: false }),
+  timestampToEvent: ({ ctx, peer }) => timestampToEvent(ctx, peer.name, { roomId, ts: 1, direction: 'f' }),
 };
 
 const garbage: readonly (string | Buffer)[] = [
