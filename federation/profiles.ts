@@ -1,5 +1,5 @@
 import { type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
-import { type JsonObject, stringAt } from '#keys/json.ts';
+import type { Json, JsonObject } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
 import type { FederationContext } from './context.ts';
 import { queryProfile } from './remote/queries.ts';
@@ -10,6 +10,9 @@ export type RemoteProfile =
 
 const FRESH_MS = 5 * 60_000;
 const MOST_PROFILES = 1_000;
+/** "The profile key names must be no more than 255 bytes", "profile size must be no more than 64 KiB". */
+const MAX_KEY_BYTES = 255;
+const MAX_PROFILE_BYTES = 64 * 1024;
 
 type ProfileContext = Pick<FederationContext, 'client' | 'clock' | 'rooms'>;
 
@@ -46,13 +49,21 @@ async function ask(ctx: ProfileContext, server: ServerName, userId: UserId): Pro
     if (answer.status === 404) return { kind: 'not_found' };
     return { kind: answer.status === 403 ? 'forbidden' : 'unreachable' };
   }
-  const { displayname: _, avatar_url: __, ...others } = answer.value;
-  const displayname = stringAt(answer.value, 'displayname');
-  const avatarUrl = stringAt(answer.value, 'avatar_url');
-  const profile = {
-    ...others,
-    ...(displayname !== undefined && { displayname }),
-    ...(avatarUrl !== undefined && { avatar_url: avatarUrl }),
-  };
-  return { kind: 'ok', profile };
+  return { kind: 'ok', profile: cleaned(answer.value) };
+}
+
+/** Without fields that are not set ("or give it the value `null`"), malformed, or more than a profile can hold. */
+function cleaned(told: JsonObject): JsonObject {
+  const profile: [string, Json][] = [];
+  let bytes = 0;
+  for (const [key, value] of Object.entries(told)) {
+    const isText = key === 'displayname' || key === 'avatar_url';
+    if (value === null || (isText && typeof value !== 'string')) continue;
+    if (Buffer.byteLength(key) > MAX_KEY_BYTES) continue;
+    const size = Buffer.byteLength(key) + Buffer.byteLength(JSON.stringify(value));
+    if (bytes + size > MAX_PROFILE_BYTES) continue;
+    bytes += size;
+    profile.push([key, value]);
+  }
+  return Object.fromEntries(profile);
 }
