@@ -3,6 +3,7 @@ import type { JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import type { Tx } from '#storage/database.ts';
+import type { Presences } from '#storage/presences.ts';
 import type { TypingUsers } from '#storage/typing.ts';
 import type { Backoff } from './backoff.ts';
 import type { FederationClient } from './client.ts';
@@ -19,6 +20,7 @@ export interface FederationContext extends RoomsContext {
   /** Who has called, and when. */
   readonly callers: Callers;
   readonly typing: TypingUsers;
+  readonly presence: Presences;
   /** Delivers to other servers what happens here. */
   readonly sender: Outbound;
   /** Receives what other servers hand over. */

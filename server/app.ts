@@ -38,6 +38,7 @@ import { loginRoutes } from './routes/login.ts';
 import { logoutRoutes } from './routes/logout.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
+import { presenceRoutes } from './routes/presence.ts';
 import { profileRoutes } from './routes/profile.ts';
 import { pushRulesRoutes } from './routes/push-rules.ts';
 import { readMarkersRoutes } from './routes/read-markers.ts';
@@ -109,6 +110,7 @@ const clientRoutes: readonly Routes[] = [
   loginRoutes,
   logoutRoutes,
   passwordManagementRoutes,
+  presenceRoutes,
   profileRoutes,
   pushRulesRoutes,
   registrationPageRoutes,

@@ -5,6 +5,7 @@
 
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import { type PresenceMode, presenceModes } from '#storage/presences.ts';
 import {
   baseUrlKind,
   choiceKind,
@@ -39,6 +40,7 @@ export interface Config {
   readonly trustedKeyServers: readonly ServerName[];
   readonly registration: (typeof registrationPolicies)[number];
   readonly registrationSecret: string | undefined;
+  readonly presence: PresenceMode;
   readonly rateLimits: boolean;
   readonly logLevel: (typeof logLevels)[number];
   /** Without a slash at its end. */
@@ -152,6 +154,14 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'Turns on `/_synapse/admin/v1/register`, by which scripts that know this secret make accounts. Use 16 ' +
       'random characters or more.',
     secret: true,
+  },
+  presence: {
+    key: 'presence',
+    kind: choiceKind(presenceModes),
+    default: 'local',
+    describes:
+      'Who sees which users are online: nobody (`off`), the users of this server who share a room with them ' +
+      '(`local`), or those of other servers too (`federated`).',
   },
   rateLimits: {
     key: 'rate_limits',

@@ -117,6 +117,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     trustedKeyServers: required(options.trustedKeyServers),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
+    presence: required(options.presence),
     rateLimits: required(options.rateLimits),
     logLevel: required(options.logLevel),
     publicBaseurl: read(options.publicBaseurl),

@@ -7,6 +7,7 @@ import { Dialer } from '#federation/dial.ts';
 import { Callers } from '#federation/doctor/callers.ts';
 import { Stage } from '#federation/inbound/stage.ts';
 import type { Network } from '#federation/network.ts';
+import { OutgoingPresence } from '#federation/outbound/presence.ts';
 import { FederationSender } from '#federation/outbound/sender.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
 import { ServerResolver } from '#federation/resolve.ts';
@@ -17,6 +18,7 @@ import type { Clock, Log } from '#rooms/context.ts';
 import { createRoomCache } from '#rooms/room-cache.ts';
 import type { Database } from '#storage/database.ts';
 import { KeyedQueue } from '#storage/locks.ts';
+import { Presences } from '#storage/presences.ts';
 import type { Streams } from '#storage/streams.ts';
 import { TypingUsers } from '#storage/typing.ts';
 import type { Config } from './config-options.ts';
@@ -59,17 +61,21 @@ export async function openFederation(
     new KeyRing(remoteKeySource({ client, db, clock, own, notaries, reportError })),
   );
   const typing = closing.use(new TypingUsers(streams, clock));
+  const { presence: mode } = config;
+  const presence = closing.use(await Presences.open({ db, streams, clock, log, serverName, mode }));
   const context = {
     ...{ serverName, signingKey, keyRing, db, streams, clock, log },
     ...{ roomLocks: new KeyedQueue(), rooms: createRoomCache() },
-    ...{ client, resolver, backoff, typing, network, callers: new Callers(clock) },
+    ...{ client, resolver, backoff, typing, presence, network, callers: new Callers(clock) },
     federation: { version: softwareVersion, publicAddress: config.federationAddress },
   };
   const inbound = closing.use(new Stage(context));
   const sender = closing.use(new FederationSender(context));
+  const outgoingPresence = closing.use(new OutgoingPresence({ ...context, sender }));
   const begin = () => {
     inbound.start();
     sender.start();
+    outgoingPresence.start();
   };
   return { federation: { ...context, inbound, sender }, begin };
 }

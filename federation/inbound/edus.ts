@@ -7,11 +7,13 @@
 import type { ServerName } from '#keys/ids.ts';
 import { isObject, type Json, objectAt, stringAt } from '#keys/json.ts';
 import type { EduContext, ReceiveEdu } from './edu-source.ts';
+import { receivePresence } from './presence.ts';
 import { receiveReceipts } from './receipts.ts';
 import { receiveTyping } from './typing.ts';
 
 /** EDUs of other types are not for us. */
 const receivers: ReadonlyMap<string, ReceiveEdu> = new Map([
+  ['m.presence', receivePresence],
   ['m.receipt', receiveReceipts],
   ['m.typing', receiveTyping],
 ]);

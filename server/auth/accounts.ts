@@ -18,6 +18,7 @@ import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as filters from '#storage/filters.ts';
+import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
 import * as toDevice from '#storage/to-device.ts';
@@ -27,6 +28,8 @@ import type { ServerContext } from '../context.ts';
 /** What accounts need; the operator's command has it without a running server, too. */
 export type AccountsContext = Pick<ServerContext, 'db' | 'streams' | 'clock' | 'serverName'> & {
   readonly sessions: { forgetAll(): void };
+  /** Of a running server. */
+  readonly presence?: { forget(userId: UserId): void };
 };
 
 export interface NewAccount {
@@ -160,9 +163,11 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
     await profiles.clear(tx, userId);
     await accountData.clear(tx, userId);
     await filters.clear(tx, userId);
+    await presence.remove(tx, [userId]);
     return true;
   });
   if (done) ctx.sessions.forgetAll();
+  if (done) ctx.presence?.forget(userId);
   return done;
 }
 

@@ -16,8 +16,9 @@ export function readMarkersRoutes(app: FastifyInstance, ctx: ServerContext): voi
   app.post<{ Params: { roomId: string } }>(
     '/_matrix/client/v3/rooms/:roomId/read_markers',
     async (request) => {
-      const { userId } = await requireRequester(ctx, request);
+      const { userId, deviceId } = await requireRequester(ctx, request);
       ctx.limits.take('ephemeral', userId);
+      ctx.presence.active({ userId, deviceId });
       const body = bodyObject(request);
       const room = await joinedRoom(ctx, userId, request.params.roomId);
       const markers = MARKERS.flatMap((type) => {

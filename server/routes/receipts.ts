@@ -23,8 +23,9 @@ export function receiptsRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.post<{ Params: ReceiptParams }>(
     '/_matrix/client/v3/rooms/:roomId/receipt/:receiptType/:eventId',
     async (request) => {
-      const { userId } = await requireRequester(ctx, request);
+      const { userId, deviceId } = await requireRequester(ctx, request);
       ctx.limits.take('ephemeral', userId);
+      ctx.presence.active({ userId, deviceId });
       const { receiptType: type } = request.params;
       const eventId = eventIdParam(request.params.eventId);
       const threadId = threadIdOf(optionalString(bodyObject(request), 'thread_id'));

@@ -20,6 +20,7 @@ export function roomSendRoutes(app: FastifyInstance, ctx: ServerContext): void {
     async (request) => {
       const { userId, deviceId } = await requireRequester(ctx, request);
       ctx.limits.take('message', userId);
+      ctx.presence.active({ userId, deviceId });
       const { roomId, eventType, txnId } = request.params;
       return sendForClient(ctx, {
         roomId: roomIdParam(roomId),

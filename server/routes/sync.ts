@@ -2,6 +2,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
+import type { PresenceState } from '#storage/presences.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { createSyncContext, type SyncContext, type SyncRequest } from '../sync/context.ts';
@@ -25,6 +26,7 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const config = { longPoll: true };
   app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
     const wanted = await parseRequest(sync, request);
+    using _ = ctx.presence.syncing(wanted.requester, presenceOf(request.query));
     const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
     const answer = await answerInTime(sync, wanted, { polls, timeoutMs, request, reply });
     return reply.header('content-type', 'application/json; charset=utf-8').send(answer.text);
@@ -97,6 +99,13 @@ async function filterOf(
   const found = typeof filter === 'string' && (await sync.filters.find(sync.server.db, userId, filter));
   if (!found) throw invalidParam('filter is neither JSON nor the id of a filter');
   return found;
+}
+
+/** "If this parameter is omitted then the client is automatically marked as online when it uses this API." */
+function presenceOf({ set_presence: value }: Query): PresenceState {
+  if (value === undefined || value === '' || value === 'online') return 'online';
+  if (value === 'offline' || value === 'unavailable') return value;
+  throw invalidParam('set_presence is neither online, unavailable nor offline');
 }
 
 function timeoutOf(value: unknown): number {

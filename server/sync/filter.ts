@@ -36,6 +36,7 @@ interface RoomSet {
 
 export interface SyncFilter {
   readonly accountData: EventFilter;
+  readonly presence: EventFilter;
   readonly rooms: RoomSet;
   readonly includeLeave: boolean;
   readonly timeline: EventFilter;
@@ -109,6 +110,7 @@ function syncFilterOf(json: JsonObject): SyncFilter {
   const part = (key: string) => eventFilterOf(objectAt(room, key) ?? {});
   return {
     accountData: eventFilterOf(objectAt(json, 'account_data') ?? {}),
+    presence: eventFilterOf(objectAt(json, 'presence') ?? {}),
     rooms: roomSetOf(room),
     includeLeave: own(room, 'include_leave') === true,
     timeline: part('timeline'),

@@ -5,6 +5,7 @@ import type { RoomId, UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
+import { type Presences, presenceKey } from '#storage/presences.ts';
 import { ignoredBy } from '../ignored-users.ts';
 
 /** A room that the user is in. */
@@ -41,15 +42,17 @@ const MOST_ROOMS = 500_000;
 /** How often memberships are read again that are newer than what may be told. */
 const MOST_TURNS = 100;
 
+type SyncUsersContext = RoomsContext & { readonly presence: Pick<Presences, 'mode'> };
+
 export class SyncUsers {
-  readonly #ctx: RoomsContext;
+  readonly #ctx: SyncUsersContext;
   readonly #users = new Lru<UserId, Known>({
     maxEntries: MOST_USERS,
     maxWeight: MOST_ROOMS,
     weigh: ({ user }) => user.joined.length + user.others.length + 10,
   });
 
-  constructor(ctx: RoomsContext) {
+  constructor(ctx: SyncUsersContext) {
     this.#ctx = ctx;
   }
 
@@ -68,13 +71,14 @@ export class SyncUsers {
   }
 
   async #read(userId: UserId): Promise<{ user: SyncUser; upto: number }> {
+    const withPresence = this.#ctx.presence.mode !== 'off';
     for (let turn = 0; turn < MOST_TURNS; turn++) {
       const upto = this.#ctx.streams.upto();
       const rows = await memberships.ofUser(this.#ctx.db, userId);
       const ignored = await ignoredBy(this.#ctx.db, userId);
       // Committed, but a position before it is still open: it is published in a moment.
       if (rows.some((row) => row.position > upto)) await nextTurn();
-      else return { user: syncUserOf(userId, rows, ignored), upto };
+      else return { user: syncUserOf(userId, rows, { ignored, withPresence }), upto };
     }
     throw new Error('memberships stay ahead of the streams');
   }
@@ -83,7 +87,7 @@ export class SyncUsers {
 function syncUserOf(
   userId: UserId,
   rows: readonly memberships.MembershipRow[],
-  ignored: ReadonlySet<string>,
+  { ignored, withPresence }: { readonly ignored: ReadonlySet<string>; readonly withPresence: boolean },
 ): SyncUser {
   const key = `user:${userId}`;
   const joined = rows.filter((row) => row.membership === 'join').map(joinedRoomOf);
@@ -93,7 +97,11 @@ function syncUserOf(
     joined,
     others: rows.filter((row) => row.membership !== 'join'),
     ignored,
-    keys: [key, ...joined.map(({ keys }) => keys.any)],
+    keys: [
+      key,
+      ...joined.map(({ keys }) => keys.any),
+      ...(withPresence ? joined.map(({ roomId }) => presenceKey(roomId)) : []),
+    ],
   };
 }
 

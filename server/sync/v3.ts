@@ -5,6 +5,7 @@ import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
 import { devicePart } from './device.ts';
 import { eventsJson, joinedRooms } from './joined-rooms.ts';
 import { otherRooms } from './other-rooms.ts';
+import { presenceEvents } from './presence.ts';
 import { formatSyncToken } from './token.ts';
 
 export interface Answer {
@@ -26,15 +27,17 @@ export async function answerNow(sync: SyncContext, request: SyncRequest): Promis
   const answer: SyncAnswer = { request, user, upto, roomAccountData: account.roomAccountData };
   const joined = await joinedRooms(sync, answer);
   const others = await otherRooms(sync, answer);
+  const presence = await presenceEvents(sync, request, { user, upto });
 
   const rooms = roomsJson({ join: joined, ...others });
   const nextBatch = formatSyncToken({ position: upto, inbox: device.inbox });
   const parts = [`"next_batch":"${nextBatch}"`, device.json];
   if (rooms !== undefined) parts.push(`"rooms":${rooms}`);
   if (account.events.length > 0) parts.push(`"account_data":${eventsJson(account.events)}`);
+  if (presence.length > 0) parts.push(`"presence":${eventsJson(presence)}`);
   return {
     text: `{${parts.join(',')}}`,
-    hasNews: rooms !== undefined || account.events.length > 0 || device.hasNews,
+    hasNews: rooms !== undefined || account.events.length > 0 || device.hasNews || presence.length > 0,
     upto,
     keys: user.keys,
   };

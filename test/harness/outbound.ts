@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FederationSender, type SenderContext } from '#federation/outbound/sender.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
+import { Presences } from '#storage/presences.ts';
 import { TypingUsers } from '#storage/typing.ts';
 import type { TestAuthority } from './certificates.ts';
 import { type Connected, connectFederation } from './connect.ts';
@@ -68,8 +69,17 @@ async function open(rooms: TestRooms, authority: TestAuthority, options: Sending
   });
   const { replayOf } = options;
   const typing = new TypingUsers(streams, clock);
+  const { log } = rooms.ctx;
+  const presence = await Presences.open({ db, streams, clock, log, serverName, mode: 'off' });
   const federation = { version: 'test', publicAddress: undefined };
-  const ctx = { ...rooms.ctx, ...connected, typing, federation, ...(replayOf !== undefined && { replayOf }) };
+  const ctx = {
+    ...rooms.ctx,
+    ...connected,
+    typing,
+    presence,
+    federation,
+    ...(replayOf !== undefined && { replayOf }),
+  };
   const sender = new FederationSender(ctx);
   sender.start();
   await sender.started();

@@ -24,6 +24,7 @@ const RARE: ReadonlySet<string> = new Set([
   'purge.pendingRedactions',
   // Once, at the start.
   'rooms.begun',
+  'presence.newest',
 ]);
 
 let plans: ReadonlyMap<string, readonly string[]>;

@@ -1,0 +1,58 @@
+/** `presence`: "The updates to the presence status of other users." */
+
+import { isUserId, type UserId } from '#keys/ids.ts';
+import * as currentState from '#storage/current-state.ts';
+import * as presence from '#storage/presence.ts';
+import { presenceContent } from '../presence-content.ts';
+import type { SyncContext, SyncRequest } from './context.ts';
+import { passes } from './filter.ts';
+import type { SyncUser } from './sync-users.ts';
+
+/** In one answer. */
+const MOST_EVENTS = 2_000;
+
+/** The presence of those who share a room with the user: who is not offline, or what has changed; each as JSON. */
+export async function presenceEvents(
+  sync: SyncContext,
+  { since, filter }: SyncRequest,
+  { user, upto }: { readonly user: SyncUser; readonly upto: number },
+): Promise<string[]> {
+  const { server } = sync;
+  if (server.presence.mode === 'off') return [];
+  const candidates =
+    since === undefined
+      ? new Set(server.presence.present())
+      : new Set([
+          ...server.presence.changed(since, upto),
+          ...(await newInRooms(sync, user, { since, upto })),
+        ]);
+  candidates.delete(user.userId);
+  if (candidates.size === 0) return [];
+  const sharing = await presence.sharingWith(server.db, user.userId, candidates);
+  const shown = sharing.filter(
+    (sender) => !user.ignored.has(sender) && passes(filter.presence, { type: 'm.presence', sender }),
+  );
+  const now = server.clock.now();
+  return shown.slice(0, filter.presence.limit ?? MOST_EVENTS).map((sender) => {
+    const content = presenceContent(server.presence.of(sender), now);
+    return JSON.stringify({ type: 'm.presence', sender, content });
+  });
+}
+
+/** Those who are not offline and came into a room of the user's, or were there when the user came. */
+async function newInRooms(
+  { server }: SyncContext,
+  user: SyncUser,
+  { since, upto }: { readonly since: number; readonly upto: number },
+): Promise<Iterable<UserId>> {
+  if (!server.streams.mayConcern('memberships', since)) return [];
+  const changed = new Set<string>();
+  for (const { roomNid, keys } of user.joined) {
+    if (!server.streams.mayConcern(keys.state, since)) continue;
+    // Room by room: only those where something changed.
+    const deltas = await currentState.deltas(server.db, roomNid, { after: since, upto });
+    for (const { type, stateKey } of deltas) if (type === 'm.room.member') changed.add(stateKey);
+    if (changed.has(user.userId)) return server.presence.present();
+  }
+  return [...changed].filter(isUserId).filter((userId) => server.presence.of(userId).state !== 'offline');
+}

@@ -1,0 +1,72 @@
+/** What is known of how one user is, and what follows from it. */
+
+import type { PresenceState } from './presence.ts';
+
+/** How a user is now. */
+export interface Presence {
+  readonly state: PresenceState;
+  readonly statusMsg: string | undefined;
+  /** In milliseconds since 1970. */
+  readonly lastActiveTs: number | undefined;
+  /** Online, and active within the last minute: `currently_active`. */
+  readonly isActive: boolean;
+}
+
+/** A device of a user of ours, as it says it is. */
+export interface PresentDevice {
+  state: PresenceState;
+  seenTs: number;
+  /** Requests of it that wait for news. */
+  syncs: number;
+}
+
+export interface PresenceEntry {
+  /** Of a user of ours, those heard of last at the end. */
+  readonly devices: Map<string, PresentDevice>;
+  /** Of a user of another server: as that server says, and until when it is believed. */
+  told: { readonly state: PresenceState; readonly isActive: boolean; readonly untilTs: number } | undefined;
+  /** What was last announced, or is about to be. */
+  state: PresenceState;
+  isActive: boolean;
+  statusMsg: string | undefined;
+  lastActiveTs: number | undefined;
+}
+
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+/** A user whose devices have not been heard of for so long is offline. */
+const GONE_MS = 30 * SECOND;
+/** "Set a user's presence to `unavailable` if their last active time was over a threshold value (e.g. 5 minutes)." */
+const IDLE_MS = 5 * MINUTE;
+const ACTIVE_MS = MINUTE;
+
+/** Of whom nothing is known. */
+export const ABSENT: Presence = {
+  state: 'offline',
+  statusMsg: undefined,
+  lastActiveTs: undefined,
+  isActive: false,
+};
+
+export function newPresenceEntry(): PresenceEntry {
+  return { ...ABSENT, devices: new Map(), told: undefined };
+}
+
+/** How the user is at a time. Devices that were not heard of for long are forgotten. */
+export function judgePresence(entry: PresenceEntry, now: number): Pick<Presence, 'state' | 'isActive'> {
+  if (entry.told === undefined) return judgeByDevices(entry, now);
+  const { state, isActive, untilTs } = entry.told;
+  return now < untilTs ? { state, isActive } : ABSENT;
+}
+
+/** By the best that a device says of its user. */
+function judgeByDevices(entry: PresenceEntry, now: number): Pick<Presence, 'state' | 'isActive'> {
+  for (const [deviceId, { seenTs, syncs }] of entry.devices) {
+    if (syncs === 0 && now - seenTs >= GONE_MS) entry.devices.delete(deviceId);
+  }
+  const states = new Set([...entry.devices.values()].map(({ state }) => state));
+  const idleMs = now - (entry.lastActiveTs ?? now);
+  if (states.has('online') && idleMs < IDLE_MS) return { state: 'online', isActive: idleMs < ACTIVE_MS };
+  const isThere = states.has('online') || states.has('unavailable');
+  return { state: isThere ? 'unavailable' : 'offline', isActive: false };
+}
