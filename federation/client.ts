@@ -1,5 +1,6 @@
 /** The one client for requests to other servers: resolves, dials, signs, limits; failures are values. */
 
+import type { IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { Pool } from 'undici';
 import { encodeCanonical } from '#keys/canonical-json.ts';
@@ -7,7 +8,7 @@ import type { ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
 import { Lru } from '#storage/lru.ts';
-import { type Consume, ConsumerFailed, collect, consumeUpTo } from './answer-body.ts';
+import { ConsumerFailed, collect, consumeUpTo } from './answer-body.ts';
 import type { Backoff } from './backoff.ts';
 import { CertificateRefused, type Dialer } from './dial.ts';
 import type { CertificateFacts } from './fault.ts';
@@ -34,6 +35,10 @@ export interface FederationRequest {
   readonly unsigned?: boolean;
   /** Our own name is meant, too: the request goes out to our public address, to see whether it comes back. */
   readonly ourselves?: boolean;
+  /** What is asked for; JSON unless given. */
+  readonly accept?: string;
+  /** The longest pause before and within the answer, in milliseconds; without it only `timeoutMs` counts. */
+  readonly idleMs?: number;
   /**
    * `obey` (the default): not sent while the server is left alone. `ignore`: sent anyway, because somebody waits
    * for it. `caller`: sent, and what becomes of it is not noted: the caller does both.
@@ -87,6 +92,9 @@ export type FederationAnswer =
 export type FederationStreamed<T> =
   | { readonly kind: 'ok'; readonly status: number; readonly value: T; readonly serverTs?: number }
   | FederationFailure;
+
+/** Takes the body of an answer, with its headers. Where the body fails it should let that error pass. */
+export type ConsumeAnswer<T> = (body: AsyncIterable<Buffer>, headers: IncomingHttpHeaders) => Promise<T>;
 
 export interface FederationClientOptions {
   readonly serverName: ServerName;
@@ -143,10 +151,7 @@ export class FederationClient {
    * for both. Where the answer breaks off, or is too large, `consume` sees its body fail and should let that error
    * pass. Rejects only with what `consume` throws of its own.
    */
-  async stream<T>(
-    request: FederationRequest,
-    consume: (body: AsyncIterable<Buffer>) => Promise<T>,
-  ): Promise<FederationStreamed<T>> {
+  async stream<T>(request: FederationRequest, consume: ConsumeAnswer<T>): Promise<FederationStreamed<T>> {
     const { server, backoff = 'obey' } = request;
     if (server === this.#options.serverName && request.ourselves !== true)
       return failure('invalid_server', 'this is our own server name');
@@ -165,7 +170,7 @@ export class FederationClient {
     await Promise.all([...this.#open].map((pool) => pool.destroy()));
   }
 
-  async #attempt<T>(request: FederationRequest, consume: Consume<T>): Promise<FederationStreamed<T>> {
+  async #attempt<T>(request: FederationRequest, consume: ConsumeAnswer<T>): Promise<FederationStreamed<T>> {
     const timeoutMs = request.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     using limit = new TimeLimit(timeoutMs, [this.#disposed.signal, request.signal]);
     try {
@@ -191,7 +196,7 @@ export class FederationClient {
     }: {
       readonly destination: Destination;
       readonly signal: AbortSignal;
-      readonly consume: Consume<T>;
+      readonly consume: ConsumeAnswer<T>;
     },
   ): Promise<FederationStreamed<T>> {
     const path = `${request.path}${queryOf(request.query)}`;
@@ -202,15 +207,15 @@ export class FederationClient {
       headers: {
         host: destination.hostHeader,
         'user-agent': this.#options.userAgent ?? 'Kurir',
-        accept: 'application/json',
+        accept: request.accept ?? 'application/json',
         ...(content !== undefined && { 'content-type': 'application/json' }),
         ...(request.unsigned !== true && { authorization: this.#authorization(request, path, content) }),
       },
       body: content ?? null,
       reset: request.lone === true,
-      // The limit of the whole request holds for its parts.
-      headersTimeout: 0,
-      bodyTimeout: 0,
+      // Without one of its own, the limit of the whole request holds for its parts.
+      headersTimeout: request.idleMs ?? 0,
+      bodyTimeout: request.idleMs ?? 0,
       signal,
     };
     const response = await retriedOnce(() => pool.request(options), signal);
@@ -220,7 +225,9 @@ export class FederationClient {
       const refusal = await consumeUpTo(response.body, MAX_REFUSAL_BYTES, collect);
       return { ...refusalOf(status, refusal?.value, headers['retry-after']), ...serverTs };
     }
-    const taken = await consumeUpTo(response.body, request.maxBytes ?? DEFAULT_MAX_BYTES, consume);
+    const taken = await consumeUpTo(response.body, request.maxBytes ?? DEFAULT_MAX_BYTES, (body) =>
+      consume(body, headers),
+    );
     return taken === undefined
       ? failure('too_large', 'the answer is too large')
       : { kind: 'ok', status, value: taken.value, ...serverTs };

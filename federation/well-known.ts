@@ -3,13 +3,13 @@
  * https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names, step 3
  */
 
-import { type IncomingMessage, request as requestHttp } from 'node:http';
-import { isIP } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import { parseLoose } from '#keys/canonical-json.ts';
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { isObject, stringAt } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
 import type { Dialer } from './dial.ts';
+import { getOverHttps } from './https-get.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -114,7 +114,7 @@ export async function fetchDelegation(dialer: Dialer, hostname: string, port = 4
     let url = new URL(`https://${hostname}:${port}/.well-known/matrix/server`);
     for (let hop = 0; hop <= MOST_REDIRECTS; hop += 1) {
       // One after the other: each answer says where the next one is.
-      const response = await get(dialer, url, signal);
+      const response = await getOverHttps(dialer, url, { accept: 'application/json', signal });
       const status = response.statusCode ?? 0;
       const { location } = response.headers;
       if (status === 200) return await readDelegation(response);
@@ -130,25 +130,6 @@ export async function fetchDelegation(dialer: Dialer, hostname: string, port = 4
   } catch (error) {
     return { ...failed('unreachable', error instanceof Error ? error.message : String(error)), cause: error };
   }
-}
-
-async function get(dialer: Dialer, url: URL, signal: AbortSignal): Promise<IncomingMessage> {
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  const endpoint = { host, port: url.port === '' ? 443 : Number(url.port) };
-  const socket = await dialer.dial({ endpoints: [endpoint], tlsName: host, signal });
-  return new Promise((resolve, reject) => {
-    const request = requestHttp({
-      createConnection: () => socket,
-      path: `${url.pathname}${url.search}`,
-      headers: {
-        host: isIP(host) === 0 && endpoint.port === 443 ? host : url.host,
-        accept: 'application/json',
-      },
-      maxHeaderSize: 16 * 1024,
-      signal,
-    });
-    request.once('response', resolve).once('error', reject).end();
-  });
 }
 
 async function readDelegation(response: IncomingMessage): Promise<Delegation> {

@@ -10,6 +10,7 @@ import { joinsRoutes } from '#federation/routes/joins.ts';
 import { keysQueryRoutes } from '#federation/routes/keys-query.ts';
 import { keysServerRoutes } from '#federation/routes/keys-server.ts';
 import { leavingRoutes } from '#federation/routes/leaving.ts';
+import { mediaRoutes } from '#federation/routes/media.ts';
 import { publicRoomsRoutes } from '#federation/routes/public-rooms.ts';
 import { queryRoutes } from '#federation/routes/query.ts';
 import { timestampToEventRoutes } from '#federation/routes/timestamp-to-event.ts';
@@ -36,6 +37,9 @@ import { listJoinedRoomsRoutes } from './routes/list-joined-rooms.ts';
 import { listPublicRoomsRoutes } from './routes/list-public-rooms.ts';
 import { loginRoutes } from './routes/login.ts';
 import { logoutRoutes } from './routes/logout.ts';
+import { mediaDownloadRoutes } from './routes/media-download.ts';
+import { mediaLegacyRoutes } from './routes/media-legacy.ts';
+import { mediaUploadRoutes } from './routes/media-upload.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
 import { presenceRoutes } from './routes/presence.ts';
@@ -109,6 +113,9 @@ const clientRoutes: readonly Routes[] = [
   keysRoutes,
   loginRoutes,
   logoutRoutes,
+  mediaDownloadRoutes,
+  mediaLegacyRoutes,
+  mediaUploadRoutes,
   passwordManagementRoutes,
   presenceRoutes,
   profileRoutes,
@@ -135,6 +142,7 @@ const federationRoutes: readonly Routes[] = [
   keysQueryRoutes,
   keysServerRoutes,
   leavingRoutes,
+  mediaRoutes,
   publicRoomsRoutes,
   queryRoutes,
   timestampToEventRoutes,

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
+import { openMedia } from '#federation/media/open.ts';
 import { ed25519Backend } from '#keys/ed25519.ts';
 import { LiveSigningKey, loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
@@ -66,7 +67,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const streams = opening.use(await Streams.open(db));
 
   const foundation = { config, db, streams, signingKey, clock, log };
-  const { federation, begin } = await openFederation(foundation, opening);
+  const { federation, dialer, begin } = await openFederation(foundation, opening);
   const sessions = opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted')));
   const limits = new RateLimits({ enabled: config.rateLimits, clock });
   const stopping = new AbortController();
@@ -74,10 +75,17 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const shutdown = stopping.signal;
   const background = opening.use(new Background(log));
   const purges = opening.use(new RoomPurges(federation));
-  const housekeeping = opening.use(new Housekeeping({ db, clock, log }));
+  const mediaLimits = { remoteBytes: config.maxRemoteMediaSize, cacheBytes: config.remoteMediaCacheSize };
+  const { dataDir } = config;
+  const media = await openMedia(
+    federation,
+    { dataDir, dialer, limits: mediaLimits, stopping: shutdown },
+    opening,
+  );
+  const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {
     ...federation,
-    ...{ config, signingKey, limits, sessions, interactiveAuth, background, purges, shutdown },
+    ...{ config, signingKey, limits, sessions, interactiveAuth, background, purges, media, shutdown },
   };
 
   await forgetUnfinishedJoins(ctx);

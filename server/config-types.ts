@@ -92,6 +92,23 @@ export const flagKind: ValueKind<boolean> = {
   format: (value) => (value ? 'on' : 'off'),
 };
 
+const SIZE_UNITS = ['B', 'K', 'M', 'G', 'T'] as const;
+
+/** A number of bytes, such as `50M`: the units are 1,024 of the one before. */
+export const sizeKind: ValueKind<number> = {
+  expects: 'a size such as 500K, 50M or 10G',
+  parse: (value) => {
+    const [, digits, unit = 'B'] = /^(\d{1,9})([BKMGT]?)B?$/.exec(String(value).toUpperCase()) ?? [];
+    const power = SIZE_UNITS.findIndex((name) => name === (unit === '' ? 'B' : unit));
+    const bytes = Number(digits) * 1_024 ** power;
+    return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
+  },
+  format: (bytes) => {
+    const power = SIZE_UNITS.findLastIndex((_, index) => bytes % 1_024 ** index === 0);
+    return `${bytes / 1_024 ** power}${power === 0 ? '' : SIZE_UNITS[power]}`;
+  },
+};
+
 /** One of a few words. */
 export function choiceKind<T extends string>(choices: readonly T[]): ValueKind<T> {
   return {

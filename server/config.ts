@@ -123,6 +123,11 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     publicBaseurl: read(options.publicBaseurl),
     federationAddress: read(options.federationAddress),
     trustedProxies: required(options.trustedProxies),
+    maxUploadSize: required(options.maxUploadSize),
+    userMediaQuota: read(options.userMediaQuota),
+    maxRemoteMediaSize: required(options.maxRemoteMediaSize),
+    remoteMediaCacheSize: required(options.remoteMediaCacheSize),
+    legacyMedia: required(options.legacyMedia),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { FederationContext } from '#federation/context.ts';
+import type { MediaContext } from '#federation/media/context.ts';
 import type { LiveSigningKey } from '#keys/signing-key.ts';
 import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
@@ -8,7 +9,7 @@ import type { RateLimits } from './limits.ts';
 import type { RoomPurges } from './room-purges.ts';
 
 /** What the functions of `server/` take first; made by `boot.ts`. */
-export interface ServerContext extends FederationContext {
+export interface ServerContext extends FederationContext, MediaContext {
   readonly config: Config;
   readonly signingKey: LiveSigningKey;
   readonly limits: RateLimits;

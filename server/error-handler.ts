@@ -16,6 +16,7 @@ import {
 import { PasswordQueueFull } from '#keys/password.ts';
 import type { Log } from '#rooms/context.ts';
 import { RoomBusy } from '#rooms/send.ts';
+import { NoSpace } from '#storage/blobs.ts';
 import { DatabaseUnavailable, WriteQueueFull } from '#storage/database.ts';
 import { QueueFull } from '#storage/locks.ts';
 
@@ -44,6 +45,7 @@ function matrixErrorOf(error: unknown): MatrixError | undefined {
   if (error instanceof MatrixError) return error;
   if (OVERLOADS.some((overload) => error instanceof overload)) return limitExceeded(OVERLOAD_RETRY_MS);
   if (error instanceof DatabaseUnavailable) return unknown(503, 'The server is shutting down', error);
+  if (error instanceof NoSpace) return unknown(507, 'The server has no space left for files', error);
   return isFastifyError(error) ? frameworkErrorOf(error) : undefined;
 }
 

@@ -40,7 +40,7 @@ export interface Foundation {
 export async function openFederation(
   foundation: Foundation,
   closing: AsyncDisposableStack,
-): Promise<{ federation: FederationContext; begin: () => void }> {
+): Promise<{ federation: FederationContext; dialer: Dialer; begin: () => void }> {
   const { config, db, streams, signingKey, clock, log } = foundation;
   const { serverName } = config;
   const softwareVersion = await version();
@@ -77,7 +77,7 @@ export async function openFederation(
     sender.start();
     outgoingPresence.start();
   };
-  return { federation: { ...context, inbound, sender }, begin };
+  return { federation: { ...context, inbound, sender }, dialer, begin };
 }
 
 /** What connections to other servers are made with, by the configuration. */

@@ -1,5 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock, Log } from '#rooms/context.ts';
+import type { MediaContext } from '#federation/media/context.ts';
+import { tidyMedia } from '#federation/media/tidy.ts';
+import type { Clock } from '#rooms/context.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { Database } from '#storage/database.ts';
 
@@ -8,19 +10,17 @@ const DAY_MS = 24 * 60 * 60_000;
 const TRANSACTIONS_KEPT_MS = 7 * DAY_MS;
 const ROWS_AT_ONCE = 500;
 
+type HousekeepingContext = Pick<MediaContext, 'db' | 'clock' | 'log' | 'media'>;
+
 /** Deletes what need not be kept, when it is started and once a day, a little at a time. */
 export class Housekeeping {
-  readonly #db: Database;
-  readonly #clock: Clock;
-  readonly #log: Log;
+  readonly #ctx: HousekeepingContext;
   readonly #stopping = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
 
-  constructor({ db, clock, log }: { readonly db: Database; readonly clock: Clock; readonly log: Log }) {
-    this.#db = db;
-    this.#clock = clock;
-    this.#log = log;
+  constructor(ctx: HousekeepingContext) {
+    this.#ctx = ctx;
   }
 
   start(): void {
@@ -35,9 +35,13 @@ export class Housekeeping {
   }
 
   #begin(): void {
+    const { db, clock, log } = this.#ctx;
+    const { signal } = this.#stopping;
     this.#running = this.#running
-      .then(() => forgetOldTransactions(this.#db, this.#clock, this.#stopping.signal))
-      .catch((error: unknown) => this.#log.error({ err: error }, 'old rows could not be deleted'));
+      .then(() => forgetOldTransactions(db, clock, signal))
+      .catch((error: unknown) => log.error({ err: error }, 'old rows could not be deleted'))
+      .then(() => tidyMedia(this.#ctx, signal))
+      .catch((error: unknown) => log.error({ err: error }, 'media could not be tidied'));
   }
 }
 

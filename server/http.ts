@@ -24,6 +24,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** True for a route that waits on purpose: it is not slow. */
     longPoll?: boolean;
+    /** True for a route that reads its body by itself, while it arrives. */
+    streamsBody?: boolean;
   }
 }
 
@@ -107,9 +109,10 @@ export function createApp(options: AppOptions): FastifyInstance {
 function serverFor(options: AppOptions, handler: http.RequestListener): http.Server {
   const limits = {
     maxHeaderSize: 16 * KIB,
-    // For the headers, then for the whole request; what the answer takes is not counted.
+    // For the headers, then for the whole request; what the answer takes is not counted. The second is for uploads:
+    // `readBody` has a limit of its own.
     headersTimeout: 15 * SECOND,
-    requestTimeout: 60 * SECOND,
+    requestTimeout: 600 * SECOND,
     keepAliveTimeout: 75 * SECOND,
     connectionsCheckingInterval: 5 * SECOND,
     highWaterMark: 64 * KIB,
@@ -132,6 +135,7 @@ function readJson(app: FastifyInstance, relaysEvents: boolean): void {
     : { refuseLoneSurrogates: true };
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: http.IncomingMessage) => {
+    if (request.routeOptions.config.streamsBody === true) return undefined;
     const bytes = await readBody(payload, request.routeOptions.bodyLimit);
     request.rawBody = bytes;
     const parsed = parseLoose(bytes, limits);

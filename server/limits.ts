@@ -51,6 +51,10 @@ const RATES = {
   notary: { perSecond: 5, burst: 200 },
   /** Messages from device to device, by a user. */
   to_device: { perSecond: 20, burst: 100 },
+  /** Media uploaded, and ids reserved, by a user. */
+  media_upload: { perSecond: 10, burst: 50 },
+  /** Media fetched from other servers for a user. */
+  media_fetch: { perSecond: 10, burst: 500 },
 } as const satisfies Record<string, Rate>;
 
 export type LimitKind = keyof typeof RATES;

@@ -1,17 +1,18 @@
 import type { IncomingMessage } from 'node:http';
-import { notJson, tooLarge } from '#federation/errors.ts';
+import { notJson, tooLarge, unknown } from '#federation/errors.ts';
 
 const FIRST_BYTES = 4 * 1_024;
 /**
  * Of a body that is too large, so much more is read and thrown away before it is refused: who is still sending when
  * the connection is closed does not get to read the answer.
  */
-const MOST_DISCARDED = 8 * 1_024 * 1_024;
+export const MOST_DISCARDED = 8 * 1_024 * 1_024;
+const TIMEOUT_MS = 60_000;
 
 /**
  * The body of a request, of at most `maxBytes`. It takes no more memory than twice its bytes, in however small pieces
  * it comes: an object for each piece of one byte would be hundreds of times as much. Rejects with a `MatrixError` for
- * one that is too large, or cut off.
+ * one that is too large, too slow, or cut off.
  */
 export function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   const announced = Number(request.headers['content-length'] ?? 0);
@@ -20,6 +21,7 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
     let bytes: Buffer = Buffer.allocUnsafe(Math.min(Math.max(announced, FIRST_BYTES), 16 * FIRST_BYTES));
     let length = 0;
     const end = (error?: Error): void => {
+      clearTimeout(timer);
       request.off('data', take).off('end', finish).off('error', cutOff).off('close', cutOff);
       if (error === undefined) resolve(bytes.subarray(0, length));
       else reject(error);
@@ -34,6 +36,7 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bu
     };
     const finish = (): void => end(length > maxBytes ? tooLarge() : undefined);
     const cutOff = (): void => end(notJson('The request ends early'));
+    const timer = setTimeout(() => end(unknown(408, 'The request took too long')), TIMEOUT_MS).unref();
     request.on('data', take).once('end', finish).once('error', cutOff).once('close', cutOff);
   });
 }

@@ -1,0 +1,38 @@
+import type { Lanes } from '#keys/lanes.ts';
+import type { Blobs } from '#storage/blobs.ts';
+import type { FederationContext } from '../context.ts';
+import type { Dialer } from '../dial.ts';
+import type { Arrivals } from './arrivals.ts';
+import type { Flights } from './flights.ts';
+import type { Found, ThumbnailResult } from './found.ts';
+import type { ThumbnailMaker } from './thumbnail-maker.ts';
+
+/** What the functions of `federation/media/` take first. */
+export interface MediaContext
+  extends Pick<FederationContext, 'serverName' | 'client' | 'db' | 'clock' | 'log'> {
+  readonly media: MediaParts;
+}
+
+/** The content repository: made by `open.ts`. */
+export interface MediaParts {
+  readonly blobs: Blobs;
+  /** Media of ours that somebody waits for until they are uploaded. */
+  readonly arrivals: Arrivals;
+  /** Media of other servers that are on their way. */
+  readonly fetches: Flights<Found>;
+  readonly fetchLanes: Lanes;
+  readonly thumbnails: ThumbnailMaker;
+  readonly thumbnailFlights: Flights<ThumbnailResult>;
+  readonly dialer: Dialer;
+  readonly limits: MediaLimits;
+  /** Aborted when the server begins to stop. */
+  readonly stopping: AbortSignal;
+}
+
+/** In bytes. */
+export interface MediaLimits {
+  /** Of one media of another server. */
+  readonly remoteBytes: number;
+  /** Of all that is kept of other servers. */
+  readonly cacheBytes: number;
+}

@@ -1,0 +1,58 @@
+import type { Clock } from '#rooms/context.ts';
+import { Lru } from '#storage/lru.ts';
+
+export interface FlightsOptions<T> {
+  readonly clock: Clock;
+  /** Whether a result is one that the same key gives again for a while. */
+  readonly isLasting: (result: T) => boolean;
+  /** For how long, in milliseconds. */
+  readonly rememberedMs: number;
+}
+
+const MOST_REMEMBERED = 1_000;
+
+/** Work by keys: each key once at a time, however many ask for it, and failures are not tried again at once. */
+export class Flights<T> {
+  readonly #options: FlightsOptions<T>;
+  readonly #running = new Map<string, Promise<T>>();
+  readonly #remembered = new Lru<string, { readonly until: number; readonly result: T }>({
+    maxEntries: MOST_REMEMBERED,
+  });
+
+  constructor(options: FlightsOptions<T>) {
+    this.#options = options;
+  }
+
+  /** True where `run` would begin something. */
+  isNew(key: string): boolean {
+    return !this.#running.has(key) && this.#known(key) === undefined;
+  }
+
+  /** The result of `work`, of the work that runs for this key, or of a failure a moment ago. */
+  async run(key: string, work: () => Promise<T>): Promise<T> {
+    const running = this.#running.get(key);
+    if (running !== undefined) return running;
+    const known = this.#known(key);
+    if (known !== undefined) return known.result;
+    const flight = this.#fly(key, work).finally(() => this.#running.delete(key));
+    this.#running.set(key, flight);
+    return flight;
+  }
+
+  /** Forgets a failure. */
+  forget(key: string): void {
+    this.#remembered.delete(key);
+  }
+
+  async #fly(key: string, work: () => Promise<T>): Promise<T> {
+    const result = await work();
+    const { isLasting, clock, rememberedMs } = this.#options;
+    if (isLasting(result)) this.#remembered.set(key, { until: clock.now() + rememberedMs, result });
+    return result;
+  }
+
+  #known(key: string): { readonly result: T } | undefined {
+    const remembered = this.#remembered.get(key);
+    return remembered !== undefined && remembered.until > this.#options.clock.now() ? remembered : undefined;
+  }
+}

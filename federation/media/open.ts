@@ -1,0 +1,54 @@
+import { join } from 'node:path';
+import { Lanes } from '#keys/lanes.ts';
+import { Blobs } from '#storage/blobs.ts';
+import type { Reader } from '#storage/database.ts';
+import * as media from '#storage/media.ts';
+import * as thumbnails from '#storage/thumbnails.ts';
+import { Arrivals } from './arrivals.ts';
+import type { MediaContext, MediaParts } from './context.ts';
+import { Flights } from './flights.ts';
+import { ThumbnailMaker } from './thumbnail-maker.ts';
+
+export interface MediaOptions extends Pick<MediaParts, 'dialer' | 'limits' | 'stopping'> {
+  readonly dataDir: string;
+}
+
+/** Media that are fetched at once, and how many may wait for that. */
+const FETCHES_AT_ONCE = 32;
+const MOST_WAITING = 512;
+/** What a server did not give is not asked for again at once: a room may show it to hundreds of users. */
+const ABSENCE_REMEMBERED_MS = 60_000;
+/** An image that could not be decoded will not be the next time either. */
+const UNSUPPORTED_REMEMBERED_MS = 60 * 60_000;
+
+/** Opens the content repository; `closing` ends what has a life of its own. */
+export async function openMedia(
+  { db, clock }: Pick<MediaContext, 'db' | 'clock'>,
+  { dataDir, ...given }: MediaOptions,
+  closing: AsyncDisposableStack,
+): Promise<MediaParts> {
+  return {
+    ...given,
+    blobs: await openBlobs(db, dataDir),
+    arrivals: new Arrivals(),
+    fetches: new Flights({
+      clock,
+      isLasting: ({ kind }) => kind !== 'found' && kind !== 'not_yet_uploaded',
+      rememberedMs: ABSENCE_REMEMBERED_MS,
+    }),
+    fetchLanes: new Lanes(FETCHES_AT_ONCE, MOST_WAITING),
+    thumbnails: closing.use(new ThumbnailMaker()),
+    thumbnailFlights: new Flights({
+      clock,
+      isLasting: ({ kind }) => kind === 'unsupported' || kind === 'too_large',
+      rememberedMs: UNSUPPORTED_REMEMBERED_MS,
+    }),
+  };
+}
+
+/** The files of the content repository in a data folder. */
+export function openBlobs(db: Reader, dataDir: string): Promise<Blobs> {
+  return Blobs.open(join(dataDir, 'media'), async (files) =>
+    (await media.held(db, files)).union(await thumbnails.held(db, files)),
+  );
+}

@@ -1,0 +1,21 @@
+import * as media from '#storage/media.ts';
+import { shrinkCache } from './cache.ts';
+import type { MediaContext } from './context.ts';
+
+const ROWS_AT_ONCE = 500;
+
+/** Removes reserved ids that were not used in time, files that a crash left, and what is over the limit of the cache. */
+export async function tidyMedia(
+  ctx: Pick<MediaContext, 'db' | 'clock' | 'media'>,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    // In portions, so that nobody waits long for the one writer.
+    const removed = await ctx.db.write('media.removeExpired', (tx) =>
+      media.removeExpired(tx, ctx.clock.now(), ROWS_AT_ONCE),
+    );
+    if (removed < ROWS_AT_ONCE) break;
+  }
+  await ctx.media.blobs.sweep(signal);
+  if (!signal.aborted) await shrinkCache(ctx);
+}
