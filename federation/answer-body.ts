@@ -1,5 +1,7 @@
 /** The body of an answer while it arrives: no more of it than is allowed, and no faster than it is taken. */
 
+import type { Readable } from 'node:stream';
+
 /** Takes a body. Where the body fails it should let that error pass. */
 export type Consume<T> = (body: AsyncIterable<Buffer>) => Promise<T>;
 
@@ -17,7 +19,7 @@ class TooLong extends Error {
  * its end. Rejects with the body's own error, or with `ConsumerFailed`.
  */
 export async function consumeUpTo<T>(
-  body: AsyncIterable<unknown> & { destroy(): unknown },
+  body: AsyncIterable<unknown> & Pick<Readable, 'once' | 'destroy'>,
   maxBytes: number,
   consume: Consume<T>,
 ): Promise<{ readonly value: T } | undefined> {
@@ -45,7 +47,11 @@ export async function consumeUpTo<T>(
     if (error instanceof TooLong) return undefined;
     throw error;
   } finally {
-    if (!isWhole) body.destroy();
+    if (!isWhole) {
+      // Where `consume` has read nothing of it, nobody else hears of the end that this is.
+      body.once('error', () => undefined);
+      body.destroy();
+    }
   }
 }
 

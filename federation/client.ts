@@ -290,7 +290,7 @@ export class FederationClient {
     switch (answer.reason) {
       case 'refused':
         // An error of the request is a sign of life.
-        if (OUTAGE_STATUS.has(answer.status ?? 0)) await backoff.failed(server, answer.retryAfterMs);
+        if (isOutage(answer)) await backoff.failed(server, answer.retryAfterMs);
         else await backoff.succeeded(server);
         return;
       case 'unreachable':
@@ -302,6 +302,11 @@ export class FederationClient {
         return;
     }
   }
+}
+
+/** What a Matrix server refuses with a reason of its own, such as `M_NOT_YET_UPLOADED` with 504, is no outage. */
+function isOutage({ status = 0, errcode = 'M_UNKNOWN' }: FederationFailure): boolean {
+  return OUTAGE_STATUS.has(status) && (status === 429 || errcode === 'M_UNKNOWN');
 }
 
 type DialCallback = (...args: [null, TLSSocket] | [Error, null]) => void;

@@ -54,7 +54,7 @@ const RATES = {
   /** Media uploaded, and ids reserved, by a user. */
   media_upload: { perSecond: 10, burst: 50 },
   /** Media fetched from other servers for a user. */
-  media_fetch: { perSecond: 10, burst: 500 },
+  media_fetch: { perSecond: 10, burst: 300 },
 } as const satisfies Record<string, Rate>;
 
 export type LimitKind = keyof typeof RATES;

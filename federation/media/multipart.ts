@@ -21,7 +21,7 @@ const MAX_METADATA_BYTES = 64 * 1024;
 const MAX_PREAMBLE_BYTES = 16 * 1024;
 /** A body that is read to its end leaves a connection that can be used again. */
 const MAX_EPILOGUE_BYTES = 16 * 1024;
-const BOUNDARY = /;\s*boundary\s*=\s*(?:"([^"\\]{1,70})"|([^\s";,]{1,70}))/i;
+const BOUNDARY = /;\s*boundary\s*=\s*(?:"([^"\\]{1,70})"|([^\s";]{1,70})(?=[\s;]|$))/i;
 const MULTIPART = /^multipart\/mixed\s*;/i;
 const CRLF = '\r\n';
 

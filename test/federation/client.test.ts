@@ -130,6 +130,40 @@ test('a peer that never answers, or never ends its answer, runs into the time li
   assert.ok((await at.backoff.remainingMs(at.peer.name)) > 0);
 });
 
+test('a peer that pauses for longer than idleMs is given up, before its answer and within', async () => {
+  await using at = await connected(({ url }) => (response) => {
+    if (url !== '/half') return;
+    response.writeHead(200);
+    response.write('{');
+  });
+  for (const path of ['/nothing', '/half']) {
+    const request = { server: at.peer.name, method: 'GET', path, idleMs: 100, backoff: 'ignore' } as const;
+    const answer = await at.client.request(request);
+    assert.equal(answer.kind === 'failed' && answer.reason, 'unreachable');
+  }
+});
+
+test('504 by the server itself, with a reason of its own, is no outage; by a proxy it is', async () => {
+  let json = { errcode: 'M_NOT_YET_UPLOADED' };
+  await using at = await connected(() => ({ status: 504, json }));
+  const request = { server: at.peer.name, method: 'GET', path: '/x' } as const;
+  await at.client.request(request);
+  assert.equal(await at.backoff.remainingMs(at.peer.name), 0);
+  json = { errcode: 'M_UNKNOWN' };
+  await at.client.request(request);
+  assert.ok((await at.backoff.remainingMs(at.peer.name)) > 0);
+});
+
+test('an answer that nobody reads is given up without harm', async () => {
+  await using at = await connected(() => (response) => {
+    response.writeHead(200);
+    response.write(Buffer.alloc(100_000));
+  });
+  const request = { server: at.peer.name, method: 'GET', path: '/x' } as const;
+  const answer = await at.client.stream(request, async (_, headers) => headers['transfer-encoding']);
+  assert.deepEqual(answer.kind === 'ok' && answer.value, 'chunked');
+});
+
 test('a caller that gives up gets its answer at once, and the peer no blame', async () => {
   await using at = await connected(() => () => undefined);
   const request = {

@@ -65,7 +65,8 @@ export function thumbnail(
   uri: string,
   query: Readonly<Record<string, string | number | boolean>>,
 ): Promise<Downloaded> {
-  const text = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
+  const text = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) text.set(name, String(value));
   const path = `/_matrix/client/v1/media/thumbnail/${partsOf(uri)}?${text}`;
   return getBytes(client.server, path, { token: client.accessToken });
 }
@@ -88,9 +89,13 @@ export function picture(
 }
 
 /** A picture whose frames follow each other. */
-export function movingPicture(width: number, height: number, format: 'gif' | 'webp'): Promise<Buffer> {
-  const frames = ['#f00', '#0f0', '#00f'].map((background) => ({
-    create: { width, height, channels: 3 as const, background },
-  }));
-  return sharp(frames, { join: { animated: true } }).toFormat(format).toBuffer();
+export async function movingPicture(width: number, height: number, format: 'gif' | 'webp'): Promise<Buffer> {
+  const frames = ['#f00', '#0f0', '#00f'].map((background) =>
+    sharp({ create: { width, height, channels: 3, background } })
+      .png()
+      .toBuffer(),
+  );
+  return sharp(await Promise.all(frames), { join: { animated: true } })
+    .toFormat(format)
+    .toBuffer();
 }

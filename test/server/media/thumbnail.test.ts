@@ -169,13 +169,18 @@ test('what is asked for must make sense', async () => {
 test('only PNG, JPEG, GIF and WebP are decoded, whatever a file says that it is', async () => {
   await using server = await startServer();
   const alice = await register(server);
-  const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="100" height="100"><rect width="9" height="9"/></svg>';
+  const svg =
+    '<svg xmlns="http://www.w3.org/2000/svg" width="100" height="100"><rect width="9" height="9"/></svg>';
   const others: Record<string, Buffer | string> = {
     svg,
     pdf: '%PDF-1.4\n',
     eps: '%!PS-Adobe-3.0 EPSF-3.0\n',
-    tiff: await sharp(await picture(50, 50)).tiff().toBuffer(),
-    avif: await sharp(await picture(50, 50)).avif().toBuffer(),
+    tiff: await sharp(await picture(50, 50))
+      .tiff()
+      .toBuffer(),
+    avif: await sharp(await picture(50, 50))
+      .avif()
+      .toBuffer(),
     text: 'hello',
     nothing: '',
     'a png of svg': Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), Buffer.from(svg)]),
