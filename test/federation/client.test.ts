@@ -154,14 +154,20 @@ test('504 by the server itself, with a reason of its own, is no outage; by a pro
   assert.ok((await at.backoff.remainingMs(at.peer.name)) > 0);
 });
 
-test('an answer that nobody reads is given up without harm', async () => {
+test('an answer that is not read to its end, or not at all, is given up without harm', async () => {
   await using at = await connected(() => (response) => {
     response.writeHead(200);
-    response.write(Buffer.alloc(100_000));
+    response.end('short');
   });
   const request = { server: at.peer.name, method: 'GET', path: '/x' } as const;
-  const answer = await at.client.stream(request, async (_, headers) => headers['transfer-encoding']);
-  assert.deepEqual(answer.kind === 'ok' && answer.value, 'chunked');
+  const unread = await at.client.stream(request, async (_, headers) => headers['transfer-encoding']);
+  assert.deepEqual(unread.kind === 'ok' && unread.value, 'chunked');
+  const begun = await at.client.stream(request, async (body) => {
+    const { value } = await body[Symbol.asyncIterator]().next();
+    return String(value);
+  });
+  assert.deepEqual(begun.kind === 'ok' && begun.value, 'short');
+  assert.equal((await at.client.request(request)).kind, 'ok');
 });
 
 test('a caller that gives up gets its answer at once, and the peer no blame', async () => {
