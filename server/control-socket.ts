@@ -7,6 +7,7 @@ import { leaveRooms } from './auth/leave-rooms.ts';
 import { readLine, socketPath } from './cli/control-line.ts';
 import { performChecks } from './cli/federation-check.ts';
 import { performOnKeys } from './cli/keys-operations.ts';
+import { performOnMedia } from './cli/media-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
 import type { ServerContext } from './context.ts';
@@ -74,6 +75,7 @@ async function answer(ctx: ServerContext, socket: Socket): Promise<void> {
 async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Outcome> {
   return (
     (await performOnRooms(roomOperations(ctx), operation)) ??
+    (await performOnMedia({ ...ctx, inTime }, operation)) ??
     (await performOnKeys(ctx, operation)) ??
     (await performChecks({ ...ctx, live: ctx }, operation, ctx.shutdown)) ??
     (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation))

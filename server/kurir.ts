@@ -7,6 +7,7 @@ import { explainEventOf } from './cli/event-explain-command.ts';
 import { checkFederation, checkKeys } from './cli/federation-check-command.ts';
 import { federationStatus } from './cli/federation-status-command.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
+import { purgeRemoteMedia, quarantineMedia, releaseMedia } from './cli/media-commands.ts';
 import type { Outcome } from './cli/operations.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
@@ -89,6 +90,13 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
       });
     case 'room unblock':
       return unblockRoom(config, one(rest, 'the room'));
+    case 'media quarantine':
+      return quarantineMedia(config, one(rest, 'the media'));
+    case 'media release':
+      return releaseMedia(config, one(rest, 'the media'));
+    case 'media purge-remote':
+      none(rest);
+      return purgeRemoteMedia(config, values.before);
     case 'config check':
       none(rest);
       return checkConfig(config);

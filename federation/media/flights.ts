@@ -39,11 +39,6 @@ export class Flights<T> {
     return flight;
   }
 
-  /** Forgets a failure. */
-  forget(key: string): void {
-    this.#remembered.delete(key);
-  }
-
   async #fly(key: string, work: () => Promise<T>): Promise<T> {
     const result = await work();
     const { isLasting, clock, rememberedMs } = this.#options;

@@ -12,6 +12,7 @@ import * as purges from '#storage/purges.ts';
 import * as roomList from '#storage/room-list.ts';
 import type { Shutdown, ShutdownResult } from '../room-shutdown.ts';
 import type { Outcome } from './operations.ts';
+import { timeOf } from './when.ts';
 
 export type RoomOperationContext = PurgeContext & {
   /** Deletes what was noted of a room; `running` where it goes on for long. */
@@ -23,7 +24,6 @@ export type RoomOperationContext = PurgeContext & {
 const PAGE = 100;
 const LONGEST_NAME = 60;
 const MOST_BLOCKED = 1_000;
-const DATE = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?$/;
 
 /** Does one thing: `{"operation": "room.list", ...}`; undefined for what is none of these. */
 export async function performOnRooms(
@@ -110,8 +110,8 @@ async function purgeRoom(ctx: RoomOperationContext, operation: JsonObject): Prom
 
 function pointOf(text: string): PurgePoint | undefined {
   if (isEventId(text)) return { eventId: text };
-  const time = DATE.test(text) ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(time) ? undefined : { before: time };
+  const before = timeOf(text);
+  return before === undefined ? undefined : { before };
 }
 
 async function shutDown(ctx: RoomOperationContext, operation: JsonObject): Promise<Outcome> {

@@ -15,6 +15,10 @@ export const usage = `The operator's command of Kurir:
   room purge ROOM    delete the older history of a room
   room shutdown ROOM close a room for all users of this server
   room unblock ROOM  let users into a room again that was shut down
+  media quarantine MXC
+                     withhold a media from everybody
+  media release MXC  serve a media again that was withheld
+  media purge-remote delete what is kept of other servers
   config check       check the configuration, without starting
   config docs        print the reference page of all options
   db check           check the database, without changing it
@@ -67,6 +71,18 @@ stay among themselves.
   'room unblock': `room unblock ROOM
 
 Lets users join ROOM again, and be invited to it, after "room shutdown".`,
+  'media quarantine': `media quarantine MXC
+
+Withholds a media, given by its address (mxc://example.org/abc), from users of this server and from other servers. The
+same file is withheld under any other address too, also one that it gets later. It stays on the disk. One of another
+server may be withheld before anybody has seen it.`,
+  'media release': `media release MXC
+
+Serves a media again after "media quarantine".`,
+  'media purge-remote': `media purge-remote --before WHEN
+
+Deletes the files of other servers that nobody here has read since WHEN, which is a day (2026-01-31) or a time
+(2026-01-31T12:00Z). They are fetched again when somebody asks for them, where their server still has them.`,
   'config check': `config check
 
 Reads the configuration as the server would, and prints it without secrets.`,
