@@ -8,7 +8,7 @@ const PROGRAM = fileURLToPath(new URL('./thumbnail-program.ts', import.meta.url)
 /** What the process may have of its own, in KiB: the pixels of the largest image, decoded, and the program itself. */
 const MEMORY_KIB = 1_200_000;
 const HEAP_MIB = 64;
-const JOB_TIMEOUT_MS = 15_000;
+const JOB_TIMEOUT_MS = 20_000;
 const IDLE_MS = 60_000;
 const MOST_WAITING = 200;
 const OTHERS: ReadonlySet<unknown> = new Set(['original', 'too_large', 'unsupported']);
@@ -18,10 +18,18 @@ const OTHERS: ReadonlySet<unknown> = new Set(['original', 'too_large', 'unsuppor
  * a while, and ended with the job that takes too long or too much memory.
  */
 export class ThumbnailMaker {
+  readonly #program: string;
+  readonly #timeoutMs: number;
   readonly #lanes = new Lanes(1, MOST_WAITING);
   #process: ChildProcess | undefined;
   #idle: NodeJS.Timeout | undefined;
   #isClosed = false;
+
+  /** `program` and `timeoutMs` (for a job) are others in tests only. */
+  constructor(options: { readonly program?: string; readonly timeoutMs?: number } = {}) {
+    this.#program = options.program ?? PROGRAM;
+    this.#timeoutMs = options.timeoutMs ?? JOB_TIMEOUT_MS;
+  }
 
   /** The id of the process, while there is one. */
   get pid(): number | undefined {
@@ -38,7 +46,7 @@ export class ThumbnailMaker {
       if (this.#isClosed) return { kind: 'failed' };
       clearTimeout(this.#idle);
       const program = this.#process ?? this.#start();
-      const outcome = await ask(program, job);
+      const outcome = await ask(program, job, this.#timeoutMs);
       if (outcome.kind === 'failed') this.#stop();
       else this.#idle = setTimeout(() => this.#stop(), IDLE_MS).unref();
       return outcome;
@@ -58,7 +66,7 @@ export class ThumbnailMaker {
     ];
     // The kernel holds the limit where it can; the shell only sets it, and becomes the program.
     const limited = `ulimit -d ${MEMORY_KIB} 2>/dev/null; exec "$0" "$@"`;
-    const program = spawn('/bin/sh', ['-c', limited, ...node, PROGRAM], {
+    const program = spawn('/bin/sh', ['-c', limited, ...node, this.#program], {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       serialization: 'advanced',
       // Nothing of the server's own: its environment may hold secrets.
@@ -87,6 +95,7 @@ export class ThumbnailMaker {
 function ask(
   program: ChildProcess,
   job: ThumbnailJob,
+  timeoutMs: number,
 ): Promise<ThumbnailOutcome | { readonly kind: 'failed' }> {
   return new Promise((resolve) => {
     const end = (outcome: ThumbnailOutcome | { readonly kind: 'failed' }): void => {
@@ -96,7 +105,7 @@ function ask(
     };
     const answered = (answer: unknown): void => end(isOutcome(answer) ? answer : { kind: 'failed' });
     const failed = (): void => end({ kind: 'failed' });
-    const timer = setTimeout(failed, JOB_TIMEOUT_MS);
+    const timer = setTimeout(failed, timeoutMs);
     program.on('message', answered).once('exit', failed).once('error', failed);
     program.send(job, (error) => {
       if (error !== null) failed();
