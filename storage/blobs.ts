@@ -109,8 +109,7 @@ export class Blobs {
 
   /** Where a file is, for a program that reads it. */
   pathOf(sha256: string): string {
-    if (!SHA256.test(sha256)) throw new Error('not the name of a file');
-    return join(this.#folder, 'files', sha256.slice(0, 2), sha256);
+    return blobPath(this.#folder, sha256);
   }
 
   /** Removes files that nothing names any more. */
@@ -180,6 +179,12 @@ export class Blobs {
     const named = await this.#referenced([sha256]);
     if (!named.has(sha256)) await rm(this.pathOf(sha256), { force: true });
   }
+}
+
+/** Where a file is in a folder of files. */
+export function blobPath(folder: string, sha256: string): string {
+  if (!SHA256.test(sha256)) throw new Error('not the name of a file');
+  return join(folder, 'files', sha256.slice(0, 2), sha256);
 }
 
 async function syncFolder(path: string): Promise<void> {

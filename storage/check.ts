@@ -111,6 +111,16 @@ const CHECKS: readonly (readonly [rule: string, statement: Check])[] = [
     ),
   ],
   [
+    'the media of an owner have as many bytes as they are counted with',
+    sql(
+      'check.mediaUsage',
+      `SELECT u.user_id AS example FROM media_usage u
+       LEFT JOIN (SELECT COALESCE(m.user_id, '') AS owner, SUM(m.size) AS bytes FROM media m
+         GROUP BY COALESCE(m.user_id, '')) s ON s.owner = u.user_id
+       WHERE u.bytes <> COALESCE(s.bytes, 0) ORDER BY u.user_id LIMIT 1`,
+    ),
+  ],
+  [
     'a device belongs to an account',
     sql(
       'check.devices',

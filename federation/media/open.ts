@@ -48,7 +48,12 @@ export async function openMedia(
 
 /** The files of the content repository in a data folder. */
 export function openBlobs(db: Reader, dataDir: string): Promise<Blobs> {
-  return Blobs.open(join(dataDir, 'media'), async (files) =>
+  return Blobs.open(mediaFolder(dataDir), async (files) =>
     (await media.held(db, files)).union(await thumbnails.held(db, files)),
   );
+}
+
+/** Where the content repository is in a data folder. */
+export function mediaFolder(dataDir: string): string {
+  return join(dataDir, 'media');
 }

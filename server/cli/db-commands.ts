@@ -1,6 +1,8 @@
+import { mediaFolder } from '#federation/media/open.ts';
 import { checkRooms } from '#rooms/db-check.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import { CONTENT_RULES, contentFindings, type Finding, fileFindings } from '#storage/check.ts';
+import { mediaFindings } from '#storage/check-media.ts';
 import type { Database } from '#storage/database.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
@@ -17,7 +19,7 @@ export async function checkDatabase(config: Config): Promise<Outcome> {
   await using db = await openSqliteReadOnly(path);
   const broken = await fileFindings(db);
   // What a broken file holds is not worth judging.
-  const findings = broken.length > 0 ? broken : [...(await contentFindings(db)), ...(await roomFindings(db))];
+  const findings = broken.length > 0 ? broken : await findingsIn(db, config);
   if (findings.length === 0) {
     return {
       kind: 'done',
@@ -29,6 +31,14 @@ export async function checkDatabase(config: Config): Promise<Outcome> {
     kind: 'refused',
     problem: [`${path} is damaged. Stop the server and restore a backup.`, ...lines].join('\n'),
   };
+}
+
+async function findingsIn(db: Database, { dataDir }: Config): Promise<Finding[]> {
+  return [
+    ...(await contentFindings(db)),
+    ...(await mediaFindings(db, mediaFolder(dataDir))),
+    ...(await roomFindings(db)),
+  ];
 }
 
 /** What the rows of the rooms say of each other: states, ids, memberships, extremities. */

@@ -91,8 +91,8 @@ Reads the configuration as the server would, and prints it without secrets.`,
 Prints the reference page of all options, docs/configuration.md.`,
   'db check': `db check
 
-Checks the database in data_dir: the file itself, references between tables, and that rooms make sense. Reads
-only, and works while the server runs. Exits with 1 if anything is wrong.`,
+Checks the database in data_dir: the file itself, references between tables, that the files of media are there, and
+that rooms make sense. Reads only, and works while the server runs. Exits with 1 if anything is wrong.`,
   'room check': `room check ROOM | --all [--whole]
 
 Checks ROOM (a room id, or an alias of this server), or all rooms, as its events make it: each event by its hash, its signature and what it

@@ -1,8 +1,11 @@
 /** The operator's commands about media, as an operator runs them. */
 
 import assert from 'node:assert/strict';
+import { rm, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { performOnMedia } from '#server/cli/media-operations.ts';
+import { blobPath } from '#storage/blobs.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { startFleet } from '#test/harness/fleet.ts';
@@ -55,6 +58,26 @@ test('media quarantine and release, while the server runs and while it does not'
     const ended = await kurir(folder.path, words);
     assert.equal(ended.code, code, words);
     assert.match(ended.err, says);
+  }
+});
+
+test('db check says which file of a media is missing or cut', async () => {
+  await using folder = await temporaryFolder();
+  const env = { ...serverEnvironment(folder.path), KURIR_REGISTRATION: 'open' };
+  await using server = await startProcess(env);
+  const alice = await register(server, 'alice');
+  await upload(alice, 'whole');
+  const etag = (await download(alice, await upload(alice, 'cut'))).headers.get('etag') ?? '';
+  const sha256 = etag.slice(1, -1);
+  const sound = await kurir(folder.path, 'db check');
+  assert.deepEqual([sound.code, sound.err], [0, '']);
+  const path = blobPath(join(folder.path, 'media'), sha256);
+  for (const damage of [() => truncate(path, 1), () => rm(path)]) {
+    await damage();
+    const damaged = await kurir(folder.path, 'db check');
+    assert.equal(damaged.code, 1);
+    const line = `broken: the file of a media is there, and whole (for example ${sha256})`;
+    assert.ok(damaged.err.includes(line), damaged.err);
   }
 });
 
