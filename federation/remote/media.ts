@@ -52,7 +52,7 @@ export async function downloadMedia<T>(
     query: { timeout_ms: timeoutMs },
   } as const satisfies Partial<FederationRequest>;
   const path = `${FEDERATION}/v1/media/download/${encode(mediaId)}`;
-  const signed = { ...request, path, accept: 'multipart/mixed', maxBytes: maxBytes + MULTIPART_BYTES };
+  const signed = { ...request, path, accept: 'multipart/mixed, */*', maxBytes: maxBytes + MULTIPART_BYTES };
   const answer = await ctx.client.stream(signed, (body, headers) => readParts(headers, body, take));
   if (answer.kind === 'ok') return answer.value;
   if (answer.reason !== 'refused' || !isUnrecognized(answer)) return answer;

@@ -81,7 +81,7 @@ test('db check says which file of a media is missing or cut', async () => {
   }
 });
 
-test('what is in quarantine nobody gets: by no path, under no other address, and not uploaded again', async () => {
+test('row 73: what is in quarantine nobody gets: by no path, under no other address, and not uploaded again', async () => {
   await using server = await startServer({ legacyMedia: true });
   const alice = await register(server);
   const bob = await register(server);

@@ -259,7 +259,7 @@ test('however many ask for a media, its server is asked once', async () => {
   assert.equal(await filesOf(at.server), 1);
 });
 
-test('what another server refuses or breaks is its fault in our answer, never that of the client', async () => {
+test('row 111: what another server refuses or breaks is its fault in our answer, never that of the client', async () => {
   const answers: readonly (readonly [PeerAnswer, number])[] = [
     [{ status: 401, json: { errcode: 'M_UNKNOWN_TOKEN', error: 'Log out!' } }, 502],
     [{ status: 403, json: { errcode: 'M_FORBIDDEN', error: 'No.' } }, 502],
@@ -371,7 +371,7 @@ test('a Location is followed: by HTTPS, a few redirects far, and no further', as
   assert.equal(await filesOf(at.server), 1);
 });
 
-test('a Location that leads into the own network is not followed, however it is written', async () => {
+test('row 129: a Location that leads into the own network is not followed, however it is written', async () => {
   await using at = await scene(() => raw(200, {}, 'secret'));
   const dialer = new Dialer({ guard: new AddressGuard({ allowPrivate: false }) });
   const context = { media: { ...at.server.ctx.media, dialer } };
@@ -419,7 +419,7 @@ test('what a server says of its files does not get past our own headers', async 
   assert.match(got.headers.get('content-security-policy') ?? '', /^sandbox/);
 });
 
-test('a stranger makes us ask nobody', async () => {
+test('row 63: a stranger makes us ask nobody', async () => {
   await using at = await scene(() => multipart('x'), { legacyMedia: true });
   const parts = `${at.peer.name}/abc`;
   for (const path of [`${LEGACY}${parts}`, `/_matrix/media/v3/thumbnail/${parts}?width=32&height=32`]) {
@@ -467,7 +467,7 @@ test('a kept file that has gone from the disk is fetched again', async () => {
   assert.equal((await download(at.alice, uri)).bytes.toString(), 'again');
 });
 
-test('what the same user may have fetched from other servers is limited', async () => {
+test('row 62: what the same user may have fetched from other servers is limited', async () => {
   const now = Date.now();
   await using at = await scene(() => notFound, { rateLimits: true, clock: { now: () => now } });
   const asked = Array.from({ length: 310 }, (_, index) =>

@@ -9,7 +9,7 @@ import { startServer } from '#test/harness/server.ts';
 const POLICY =
   "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; object-src 'self';";
 
-test('13.2.4: only types that run nothing are shown in place, and nothing in any of them can run', async () => {
+test('row 114: only types that run nothing are shown in place, and nothing in any of them can run', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const types = {
@@ -114,7 +114,7 @@ test('who has a file already is told so, and gets a part only of the same file',
   assert.deepEqual([other.status, other.bytes.length], [200, 10]);
 });
 
-test('what is no media id or server name is refused, however it is written, and reaches no file', async () => {
+test('row 43: what is no media id or server name is refused, however it is written, and reaches no file', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const wrong = [

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import { register } from '#test/harness/client.ts';
@@ -166,7 +167,7 @@ test('what is asked for must make sense', async () => {
   }
 });
 
-test('only PNG, JPEG, GIF and WebP are decoded, whatever a file says that it is', async () => {
+test('row 67: only PNG, JPEG, GIF and WebP are decoded, whatever a file says that it is', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const svg =
@@ -193,7 +194,7 @@ test('only PNG, JPEG, GIF and WebP are decoded, whatever a file says that it is'
   }
 });
 
-test('an image of more pixels than can be decoded is 413 M_TOO_LARGE, and costs nothing', async () => {
+test('row 86: an image of more pixels than can be decoded is 413 M_TOO_LARGE, and costs nothing', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const bomb = await upload(alice, emptyPng(30_000, 30_000), { type: 'image/png' });
@@ -226,4 +227,15 @@ test('a thumbnail is made once, and kept over a restart', async () => {
   const again = await thumbnail(alice, uri, query);
   assert.ok(all[0]?.bytes.equals(again.bytes));
   assert.equal(hasProcess(server), false);
+});
+
+test('a thumbnail that has gone from the disk is made again', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const uri = await upload(alice, await picture(100, 100));
+  const query = { width: 32, height: 32, method: 'crop' };
+  const made = await thumbnail(alice, uri, query);
+  await rm(server.ctx.media.blobs.pathOf(made.headers.get('etag')?.slice(1, -1) ?? ''));
+  assert.equal((await thumbnail(alice, uri, query)).status, 404);
+  assert.ok((await thumbnail(alice, uri, query)).bytes.equals(made.bytes));
 });
