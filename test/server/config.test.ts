@@ -72,6 +72,26 @@ test('default_room_version may be written as a number, and is one that there is'
   await assert.rejects(loadConfig([], { KURIR_DEFAULT_ROOM_VERSION: '13' }), /use 1, 2, .* or 12/);
 });
 
+test('a size is a number of bytes, or of K, M, G and T, and is shown in the largest that it is whole in', async () => {
+  const sizes: Readonly<Record<string, readonly [bytes: number, shown: string]>> = {
+    '1': [1, '1'],
+    '1500': [1_500, '1500'],
+    '500K': [512_000, '500K'],
+    '50m': [52_428_800, '50M'],
+    '2048': [2_048, '2K'],
+    '1GB': [1_073_741_824, '1G'],
+    '2T': [2_199_023_255_552, '2T'],
+  };
+  for (const [text, [bytes, shown]] of Object.entries(sizes)) {
+    const config = await loadConfig([], { KURIR_MAX_UPLOAD_SIZE: text });
+    assert.equal(config.maxUploadSize, bytes);
+    assert.equal(shownOptions(config).find(({ key }) => key === 'max_upload_size')?.value, shown);
+  }
+  for (const text of ['0', '-1', '1.5M', 'M', '50 MB', '5P', '999999999T']) {
+    await assert.rejects(loadConfig([], { KURIR_MAX_UPLOAD_SIZE: text }), /KURIR_MAX_UPLOAD_SIZE is/);
+  }
+});
+
 test('the file is given by --config or KURIR_CONFIG, and the environment wins over it', async () => {
   await withFile('server_name: a.example\nrate_limits: off\nfederation_ca: [x.pem]\n', async (path) => {
     for (const [argv, env] of [

@@ -153,7 +153,9 @@ test('F7: an upload that is cut off leaves no file and no row', async () => {
   assert.deepEqual(await filesOf(server), { kept: [], incoming: [] });
 });
 
-test('an id is reserved, and what is uploaded to it is there for everybody who waits', async () => {
+test('an id is reserved, and what is uploaded to it is there for everybody who waits', {
+  timeout: 30_000,
+}, async () => {
   await using server = await startServer();
   const alice = await register(server);
   const bob = await register(server);
