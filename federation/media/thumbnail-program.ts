@@ -59,7 +59,7 @@ process.on('message', (job: ThumbnailJob) => {
 });
 
 async function thumbnailOf({ path, type, variant }: ThumbnailJob): Promise<ThumbnailOutcome> {
-  const metadata = await sharp(path, { limitInputPixels: false }).metadata();
+  const metadata = await sharp(path, { limitInputPixels: false, failOn: 'error' }).metadata();
   const { width, height } = metadata.autoOrient;
   if (width * height > MAX_PIXELS) return { kind: 'too_large' };
   const frames = await framesOf(path, type, metadata);

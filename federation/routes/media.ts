@@ -67,14 +67,18 @@ function answer(
 ): FastifyReply {
   if (content === undefined) throw notFound();
   const { contentType, head, tail } = multipartFrame(file);
-  reply.raw.setTimeout(STALL_MS, () => reply.raw.destroy());
-  async function* framed(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const bytes = content.createReadStream();
+  async function* framed(): AsyncGenerator<Buffer> {
     yield head;
     yield* bytes;
     yield tail;
   }
+  const body = Readable.from(framed(), { objectMode: false });
+  // Where the peer has gone before the first byte, nobody has begun to read the file.
+  body.once('close', () => bytes.destroy());
+  reply.raw.setTimeout(STALL_MS, () => reply.raw.destroy());
   return reply
     .header('content-type', contentType)
     .header('content-length', head.length + file.size + tail.length)
-    .send(Readable.from(framed(content.createReadStream()), { objectMode: false }));
+    .send(body);
 }
