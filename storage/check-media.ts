@@ -1,4 +1,4 @@
-/** Whether the files of media are where they should be. Reads only. */
+/** Whether the files that users uploaded are where they should be. Reads only. */
 
 import { stat } from 'node:fs/promises';
 import { blobPath } from './blobs.ts';
@@ -8,11 +8,14 @@ import { sql } from './sql.ts';
 
 const PAGE = sql<[string, number], { sha256: string; size: number }>(
   'checkMedia.page',
-  `SELECT DISTINCT sha256, size FROM media WHERE sha256 > ? AND sha256 IS NOT NULL ORDER BY sha256 LIMIT ?`,
+  `SELECT DISTINCT sha256, size FROM media WHERE sha256 > ? AND user_id IS NOT NULL ORDER BY sha256 LIMIT ?`,
 );
 const FILES_AT_ONCE = 500;
 
-/** The first media whose file is missing or cut, in the folder of the content repository. */
+/**
+ * The first upload whose file is missing or cut, in the folder of the content repository. What is kept of other
+ * servers is fetched again where it is missing.
+ */
 export async function mediaFindings(reader: Reader, folder: string): Promise<Finding[]> {
   for (let after = ''; ; ) {
     // Page by page: there may be many.
