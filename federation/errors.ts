@@ -144,6 +144,11 @@ export function userInUse(): MatrixError {
   return new MatrixError(400, 'M_USER_IN_USE', 'This user ID is already in use');
 }
 
+/** 400 `M_INVALID_SIGNATURE`: a signature does not hold. */
+export function invalidSignature(message: string): MatrixError {
+  return new MatrixError(400, 'M_INVALID_SIGNATURE', message);
+}
+
 /** 400 `M_INVALID_USERNAME`: not a user name that an account here may have. */
 export function invalidUsername(message = 'Invalid user name'): MatrixError {
   return new MatrixError(400, 'M_INVALID_USERNAME', message);

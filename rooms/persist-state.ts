@@ -7,6 +7,7 @@ import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
+import * as outgoingDeviceLists from '#storage/outgoing-device-lists.ts';
 import * as rooms from '#storage/rooms.ts';
 import { difference, type StateGroup } from '#storage/state-groups.ts';
 import { keysOf, type StateKey } from '#storage/state-keys.ts';
@@ -184,8 +185,16 @@ async function setMembership(
   room: Room,
   row: memberships.NewMembership,
 ): Promise<void> {
+  const isOurs = row.serverName === ctx.serverName;
+  if (isOurs && row.membership === 'join') await noteJoin(tx, row);
   await memberships.set(tx, row);
-  if (row.serverName === ctx.serverName) await forgetInvitation(tx, room.roomNid, row.userId);
+  if (isOurs) await forgetInvitation(tx, room.roomNid, row.userId);
+}
+
+/** Servers in a room that one of our users comes into may not have heard of the user's devices. */
+async function noteJoin(tx: Tx, { roomNid, userId, position }: memberships.NewMembership): Promise<void> {
+  const before = await memberships.of(tx, roomNid, userId);
+  if (before?.membership !== 'join') await outgoingDeviceLists.addJoin(tx, userId, { roomNid, position });
 }
 
 /** The stripped state of an invitation from outside is of no use once the room's own state says more. */

@@ -7,14 +7,18 @@ import { eventsRoutes } from '#federation/routes/events.ts';
 import { hierarchyRoutes } from '#federation/routes/hierarchy.ts';
 import { invitesRoutes } from '#federation/routes/invites.ts';
 import { joinsRoutes } from '#federation/routes/joins.ts';
+import { keysClaimRoutes } from '#federation/routes/keys-claim.ts';
 import { keysQueryRoutes } from '#federation/routes/keys-query.ts';
 import { keysServerRoutes } from '#federation/routes/keys-server.ts';
 import { leavingRoutes } from '#federation/routes/leaving.ts';
 import { mediaRoutes } from '#federation/routes/media.ts';
+import { openidRoutes } from '#federation/routes/openid.ts';
 import { publicRoomsRoutes } from '#federation/routes/public-rooms.ts';
 import { queryRoutes } from '#federation/routes/query.ts';
 import { timestampToEventRoutes } from '#federation/routes/timestamp-to-event.ts';
 import { transactionsRoutes } from '#federation/routes/transactions.ts';
+import { userDevicesRoutes } from '#federation/routes/user-devices.ts';
+import { userKeysQueryRoutes } from '#federation/routes/user-keys-query.ts';
 import { versionRoutes } from '#federation/routes/version.ts';
 import { wellknownRoutes } from '#federation/routes/wellknown.ts';
 import type { ServerContext } from './context.ts';
@@ -25,6 +29,8 @@ import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
 import { banningRoutes } from './routes/banning.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
 import { createRoomRoutes } from './routes/create-room.ts';
+import { crossSigningRoutes } from './routes/cross-signing.ts';
+import { deviceManagementRoutes } from './routes/device-management.ts';
 import { directoryRoutes } from './routes/directory.ts';
 import { eventContextRoutes } from './routes/event-context.ts';
 import { filterRoutes } from './routes/filter.ts';
@@ -41,6 +47,7 @@ import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
 import { mediaUploadRoutes } from './routes/media-upload.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
+import { openidTokenRoutes } from './routes/openid.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
 import { presenceRoutes } from './routes/presence.ts';
 import { profileRoutes } from './routes/profile.ts';
@@ -108,6 +115,8 @@ const clientRoutes: readonly Routes[] = [
   accountDataRoutes,
   accountDeactivationRoutes,
   capabilitiesRoutes,
+  crossSigningRoutes,
+  deviceManagementRoutes,
   filterRoutes,
   healthRoutes,
   keysRoutes,
@@ -116,6 +125,7 @@ const clientRoutes: readonly Routes[] = [
   mediaDownloadRoutes,
   mediaLegacyRoutes,
   mediaUploadRoutes,
+  openidTokenRoutes,
   passwordManagementRoutes,
   presenceRoutes,
   profileRoutes,
@@ -139,14 +149,18 @@ const federationRoutes: readonly Routes[] = [
   hierarchyRoutes,
   invitesRoutes,
   joinsRoutes,
+  keysClaimRoutes,
   keysQueryRoutes,
   keysServerRoutes,
   leavingRoutes,
   mediaRoutes,
   publicRoomsRoutes,
+  openidRoutes,
   queryRoutes,
   timestampToEventRoutes,
   transactionsRoutes,
+  userDevicesRoutes,
+  userKeysQueryRoutes,
   versionRoutes,
   wellknownRoutes,
 ];

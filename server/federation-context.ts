@@ -3,6 +3,8 @@ import { AddressGuard } from '#federation/address-guard.ts';
 import { Backoff } from '#federation/backoff.ts';
 import { FederationClient } from '#federation/client.ts';
 import type { FederationContext } from '#federation/context.ts';
+import { DeviceListNews } from '#federation/device-lists-news.ts';
+import { DeviceListResync } from '#federation/device-lists-resync.ts';
 import { Dialer } from '#federation/dial.ts';
 import { Callers } from '#federation/doctor/callers.ts';
 import { Stage } from '#federation/inbound/stage.ts';
@@ -72,10 +74,14 @@ export async function openFederation(
   const inbound = closing.use(new Stage(context));
   const sender = closing.use(new FederationSender(context));
   const outgoingPresence = closing.use(new OutgoingPresence({ ...context, sender }));
+  const deviceListNews = closing.use(new DeviceListNews({ ...context, sender }));
+  const deviceListResync = closing.use(new DeviceListResync(context));
   const begin = () => {
     inbound.start();
     sender.start();
     outgoingPresence.start();
+    deviceListNews.start();
+    deviceListResync.start();
   };
   return { federation: { ...context, inbound, sender }, dialer, begin };
 }

@@ -1,12 +1,36 @@
 import type { UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
-import { sql } from './sql.ts';
+import * as outgoing from './outgoing-device-lists.ts';
+import { anyOf, sql } from './sql.ts';
 import type { Streams } from './streams.ts';
+
+/** The last `m.device_list_update` of one of our users. */
+export interface LastUpdate {
+  readonly streamId: number;
+  /** 0 where there was none before it. */
+  readonly prevStreamId: number;
+  readonly deviceId: string;
+}
 
 const UPSERT = sql<[string, number]>(
   'deviceLists.upsert',
   `INSERT INTO device_lists (user_id, position) VALUES (?, ?)
    ON CONFLICT (user_id) DO UPDATE SET position = excluded.position`,
+);
+
+const SET_LAST_UPDATE = sql<[number, number, string, string]>(
+  'deviceLists.setLastUpdate',
+  'UPDATE device_lists SET stream_id = ?, prev_stream_id = ?, device_id = ? WHERE user_id = ?',
+);
+
+const LAST_UPDATE = sql<[string], { stream_id: number; prev_stream_id: number; device_id: string | null }>(
+  'deviceLists.lastUpdate',
+  'SELECT stream_id, prev_stream_id, device_id FROM device_lists WHERE user_id = ?',
+);
+
+const POSITIONS = sql<[string], { user_id: UserId; position: number }>(
+  'deviceLists.positions',
+  'SELECT user_id, position FROM device_lists WHERE user_id {anyOf} ORDER BY user_id',
 );
 
 const ROOMS_OF_USER = sql<[string], { room_id: string }>(
@@ -25,6 +49,13 @@ const CHANGED_DEVICES = sql<[number, number, string, string], { user_id: UserId 
        WHERE mine.user_id = ? AND mine.membership = 'join'
          AND theirs.user_id = d.user_id AND theirs.membership = 'join'))
    ORDER BY d.user_id`,
+);
+
+/** Users whose keys the user has signed: the user's other devices are to see that. */
+const NEWLY_SIGNED = sql<[string, number, number], { user_id: UserId }>(
+  'deviceLists.newlySigned',
+  `SELECT DISTINCT target_user_id AS user_id FROM key_signatures
+   WHERE user_id = ? AND position > ? AND position <= ? ORDER BY target_user_id`,
 );
 
 /** Users that came to share a room: they joined one of mine, or I joined one of theirs. */
@@ -53,11 +84,62 @@ const NO_LONGER_SHARED = sql<[string, number, number, number, number, string, st
    ORDER BY theirs.user_id`,
 );
 
-/** Says that a user's devices or their keys changed, to all that share a room with the user. */
-export async function markChanged(tx: Tx, streams: Streams, userId: UserId): Promise<void> {
+/**
+ * Says that the devices of one of our users have changed, to all that share a room with the user, here and on other
+ * servers: each is an update of its own.
+ */
+export async function devicesChanged(
+  tx: Tx,
+  streams: Streams,
+  userId: UserId,
+  deviceIds: readonly string[],
+): Promise<void> {
+  let prevStreamId = (await lastUpdateOf(tx, userId))?.streamId ?? 0;
+  // Each goes on from the one before. A user has few.
+  for (const deviceId of deviceIds) {
+    const streamId = await markChanged(tx, streams, userId);
+    await tx.run(SET_LAST_UPDATE, streamId, prevStreamId, deviceId, userId);
+    await outgoing.addUpdate(tx, userId, { deviceId, streamId, prevStreamId });
+    prevStreamId = streamId;
+  }
+}
+
+/** As `devicesChanged`, of the cross-signing keys of one of our users. */
+export async function signingKeysChanged(tx: Tx, streams: Streams, userId: UserId): Promise<void> {
+  await markChanged(tx, streams, userId);
+  await outgoing.addSigningKeys(tx, userId);
+}
+
+/**
+ * Says here that a user's devices or keys have changed, to all that share a room with the user; answers the position.
+ * `hint` is announced besides.
+ */
+export async function markChanged(
+  tx: Tx,
+  streams: Streams,
+  userId: UserId,
+  hint: readonly string[] = [],
+): Promise<number> {
   const rooms = await tx.all(ROOMS_OF_USER, userId);
-  const hints = [`user:${userId}`, 'device_lists', ...rooms.map((row) => `room:${row.room_id}`)];
-  await tx.run(UPSERT, userId, streams.allocate(tx, hints));
+  const hints = [`user:${userId}`, 'device_lists', ...rooms.map((row) => `room:${row.room_id}`), ...hint];
+  const position = streams.allocate(tx, hints);
+  await tx.run(UPSERT, userId, position);
+  return position;
+}
+
+/** The last update of one of our users; undefined where there was none. */
+export async function lastUpdateOf(reader: Reader, userId: UserId): Promise<LastUpdate | undefined> {
+  const row = await reader.get(LAST_UPDATE, userId);
+  if (row === undefined || row.device_id === null) return undefined;
+  return { streamId: row.stream_id, prevStreamId: row.prev_stream_id, deviceId: row.device_id };
+}
+
+/** The positions at which users' devices were last said to have changed; those of whom that was never said are absent. */
+export async function positionsOf(
+  reader: Reader,
+  userIds: readonly UserId[],
+): Promise<ReadonlyMap<UserId, number>> {
+  return new Map((await reader.all(POSITIONS, anyOf(userIds))).map((row) => [row.user_id, row.position]));
 }
 
 /**
@@ -72,8 +154,9 @@ export async function changedSince(
 ): Promise<{ changed: UserId[]; left: UserId[] }> {
   const { after, upto } = range;
   const devices = await reader.all(CHANGED_DEVICES, after, upto, userId, userId);
+  const signed = await reader.all(NEWLY_SIGNED, userId, after, upto);
   const shared = await reader.all(NEWLY_SHARED, userId, after, upto, after, upto);
   const left = await reader.all(NO_LONGER_SHARED, userId, after, upto, after, upto, userId, userId);
-  const changed = new Set([...devices, ...shared].map((row) => row.user_id));
+  const changed = new Set([...devices, ...signed, ...shared].map((row) => row.user_id));
   return { changed: [...changed], left: left.map((row) => row.user_id) };
 }

@@ -1,9 +1,10 @@
-import type { UserId } from '#keys/ids.ts';
+import type { ServerName, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { Reader, Tx } from './database.ts';
 import type { DeviceRef } from './e2ee-keys.ts';
 import { sql } from './sql.ts';
 import type { Streams } from './streams.ts';
+import { textColumn } from './text-column.ts';
 
 /** A message to a device, as /sync shows it. */
 export interface ToDeviceMessage {
@@ -45,6 +46,25 @@ const DELETE_OLD_TRANSACTIONS = sql<[string, string, number]>(
   'DELETE FROM to_device_transactions WHERE user_id = ? AND device_id = ? AND sent_ts < ?',
 );
 
+const NTH = sql<[string, string, number], { position: number }>(
+  'toDevice.nth',
+  `SELECT position FROM to_device WHERE user_id = ? AND device_id = ? ORDER BY position LIMIT 1 OFFSET ?`,
+);
+
+const INSERT_INBOUND = sql<[string, string, number]>(
+  'toDevice.insertInbound',
+  `INSERT INTO inbound_to_device (origin, message_id, received_ts) VALUES (?, ?, ?)
+   ON CONFLICT (origin, message_id) DO NOTHING`,
+);
+
+const DELETE_OLD_INBOUND = sql<[string, number]>(
+  'toDevice.deleteOldInbound',
+  'DELETE FROM inbound_to_device WHERE origin = ? AND received_ts < ?',
+);
+
+/** How long a message that a server hands over again is recognised. Servers try again once a day at the latest. */
+const INBOUND_MEMORY_MS = 7 * 24 * 60 * 60 * 1000;
+
 /** How long a repeated /sendToDevice is recognised. */
 const TRANSACTION_MEMORY_MS = 24 * 60 * 60 * 1000;
 
@@ -60,6 +80,25 @@ export async function isNewTransaction(
   const { userId, deviceId } = sender;
   await tx.run(DELETE_OLD_TRANSACTIONS, userId, deviceId, request.now - TRANSACTION_MEMORY_MS);
   return (await tx.run(INSERT_TRANSACTION, userId, deviceId, request.txnId, request.now)) === 1;
+}
+
+/**
+ * Remembers a message of another server in the write that also stores it. False where the server has handed it over
+ * before: then nothing must be stored again. `now` in milliseconds since 1970.
+ */
+export async function isNewInbound(
+  tx: Tx,
+  origin: ServerName,
+  message: { readonly messageId: string; readonly now: number },
+): Promise<boolean> {
+  const { messageId, now } = message;
+  await tx.run(DELETE_OLD_INBOUND, origin, now - INBOUND_MEMORY_MS);
+  return (await tx.run(INSERT_INBOUND, origin, textColumn(messageId), now)) === 1;
+}
+
+/** True where at least `most` messages wait for the device. */
+export async function hasWaiting(reader: Reader, device: DeviceRef, most: number): Promise<boolean> {
+  return (await reader.get(NTH, device.userId, device.deviceId, most - 1)) !== undefined;
 }
 
 /** Puts a message into a device's inbox and announces it to its user. */

@@ -1,6 +1,6 @@
 import type { UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 
 /** An account of this server. Times are in milliseconds since 1970. */
 export interface User {
@@ -31,6 +31,11 @@ const LIST = sql<[string, number], UserRow>(
 
 const ANY = sql<[], { user_id: UserId }>('users.any', 'SELECT user_id FROM users ORDER BY user_id LIMIT 1');
 
+const EXISTING = sql<[string], { user_id: UserId }>(
+  'users.existing',
+  'SELECT user_id FROM users WHERE user_id {anyOf} ORDER BY user_id',
+);
+
 const CREATE = sql<[string, string | null, number, number]>(
   'users.create',
   `INSERT INTO users (user_id, password_hash, is_admin, created_ts, leaving_rooms) VALUES (?, ?, ?, ?, 0)
@@ -57,6 +62,11 @@ const HAS_LEFT_ROOMS = sql<[string]>(
   'users.hasLeftRooms',
   'UPDATE users SET leaving_rooms = 0 WHERE user_id = ?',
 );
+
+/** Those of the users who have, or had, an account. */
+export async function existing(reader: Reader, userIds: readonly UserId[]): Promise<ReadonlySet<UserId>> {
+  return new Set((await reader.all(EXISTING, anyOf(userIds))).map((row) => row.user_id));
+}
 
 /** The account, deactivated or not. */
 export async function of(reader: Reader, userId: UserId): Promise<User | undefined> {

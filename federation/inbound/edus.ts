@@ -6,15 +6,21 @@
 
 import type { ServerName } from '#keys/ids.ts';
 import { isObject, type Json, objectAt, stringAt } from '#keys/json.ts';
+import { receiveDeviceListUpdate } from './device-lists.ts';
 import type { EduContext, ReceiveEdu } from './edu-source.ts';
 import { receivePresence } from './presence.ts';
 import { receiveReceipts } from './receipts.ts';
+import { receiveSigningKeyUpdate } from './signing-keys.ts';
+import { receiveToDevice } from './to-device.ts';
 import { receiveTyping } from './typing.ts';
 
 /** EDUs of other types are not for us. */
 const receivers: ReadonlyMap<string, ReceiveEdu> = new Map([
   ['m.presence', receivePresence],
+  ['m.device_list_update', receiveDeviceListUpdate],
+  ['m.direct_to_device', receiveToDevice],
   ['m.receipt', receiveReceipts],
+  ['m.signing_key_update', receiveSigningKeyUpdate],
   ['m.typing', receiveTyping],
 ]);
 

@@ -77,8 +77,9 @@ export async function receiveTransaction(
   const events = admissions.flatMap((admission) => (admission.kind === 'admitted' ? [admission.event] : []));
   if (events.some(({ roomId }) => ctx.inbound.isFull(roomId))) return { kind: 'busy' };
   const answer = answerOf(admissions);
-  if (events.length > 0) await ctx.inbound.stage({ origin, txnId, answer, events });
+  // Before the answer is remembered: a transaction that is cut short here comes again with all that it brings.
   await receiveEdus(ctx, origin, edus);
+  if (events.length > 0) await ctx.inbound.stage({ origin, txnId, answer, events });
   return { kind: 'ok', answer };
 }
 

@@ -1,6 +1,7 @@
 /** Accounts, and where they are signed in. Used by the routes and by the operator's command. */
 
 import { randomInt } from 'node:crypto';
+import { forbidden } from '#federation/errors.ts';
 import {
   isNewLocalpart,
   localpartOf,
@@ -13,11 +14,13 @@ import { hashPassword, verifyNothing, verifyPassword } from '#keys/password.ts';
 import { hashToken, newToken } from '#keys/tokens.ts';
 import * as accessTokens from '#storage/access-tokens.ts';
 import * as accountData from '#storage/account-data.ts';
+import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
 import type { Tx } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as filters from '#storage/filters.ts';
+import * as keySignatures from '#storage/key-signatures.ts';
 import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
@@ -109,17 +112,15 @@ export async function signIn(
   user: { userId: UserId; deviceId: string | undefined; displayName: string | undefined },
 ): Promise<{ accessToken: string; deviceId: string }> {
   const { userId, deviceId = newDeviceId() } = user;
-  const displayName = user.displayName
-    ?.replaceAll('\0', '')
-    .slice(0, MAX_DEVICE_NAME_CHARACTERS)
-    .toWellFormed();
+  const displayName = user.displayName === undefined ? undefined : deviceName(user.displayName);
   const accessToken = newToken('kat');
   const isNew = await ctx.db.write('accounts.signIn', async (tx) => {
     const now = ctx.clock.now();
+    await refuseKeyAsDevice(tx, userId, deviceId);
     const added = await devices.create(tx, { userId, deviceId, displayName, now });
     if (!added) await accessTokens.removeOfDevice(tx, userId, deviceId);
     await accessTokens.add(tx, { hash: hashToken(accessToken), userId, deviceId, now });
-    if (added) await deviceLists.markChanged(tx, ctx.streams, userId);
+    if (added) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
     return added;
   });
   if (!isNew) ctx.sessions.forgetAll();
@@ -134,8 +135,7 @@ export async function signOut(
 ): Promise<void> {
   if (deviceIds.length === 0) return;
   await ctx.db.write('accounts.signOut', async (tx) => {
-    await removeDevices(tx, userId, deviceIds);
-    await deviceLists.markChanged(tx, ctx.streams, userId);
+    await removeDevices(ctx, tx, userId, deviceIds);
   });
   ctx.sessions.forgetAll();
 }
@@ -155,11 +155,12 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
     if (!(await users.deactivate(tx, userId, ctx.clock.now()))) return false;
     const owned = await devices.ofUser(tx, userId);
     await removeDevices(
+      ctx,
       tx,
       userId,
       owned.map((device) => device.deviceId),
     );
-    await deviceLists.markChanged(tx, ctx.streams, userId);
+    await crossSigningKeys.clear(tx, userId);
     await profiles.clear(tx, userId);
     await accountData.clear(tx, userId);
     await filters.clear(tx, userId);
@@ -171,14 +172,33 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
   return done;
 }
 
-async function removeDevices(tx: Tx, userId: UserId, deviceIds: readonly string[]): Promise<void> {
+/** The name of a device as it is stored. */
+export function deviceName(name: string): string {
+  return name.replaceAll('\0', '').slice(0, MAX_DEVICE_NAME_CHARACTERS).toWellFormed();
+}
+
+/** "Servers therefore must ensure that device IDs will not collide with cross-signing public keys." */
+async function refuseKeyAsDevice(tx: Tx, userId: UserId, deviceId: string): Promise<void> {
+  for (const { publicKey } of (await crossSigningKeys.ofUser(tx, userId)).values()) {
+    if (publicKey === deviceId) throw forbidden('device_id is the public key of a cross-signing key');
+  }
+}
+
+async function removeDevices(
+  ctx: Pick<AccountsContext, 'streams'>,
+  tx: Tx,
+  userId: UserId,
+  deviceIds: readonly string[],
+): Promise<void> {
   // One by one: a user has a few.
   for (const deviceId of deviceIds) {
     await accessTokens.removeOfDevice(tx, userId, deviceId);
     await e2eeKeys.deleteDevice(tx, { userId, deviceId });
     await toDevice.deleteDevice(tx, { userId, deviceId });
+    await keySignatures.removeOn(tx, { userId, id: deviceId });
     await devices.remove(tx, userId, deviceId);
   }
+  await deviceLists.devicesChanged(tx, ctx.streams, userId, deviceIds);
 }
 
 function newDeviceId(): string {

@@ -1,9 +1,8 @@
+import { isDeviceId } from '#federation/device-keys.ts';
 import { invalidParam } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
-
-const MAX_DEVICE_ID_BYTES = 255;
 
 /** What a client is told when it is signed in: the answer of `/login` and `/register`. */
 export function signedInAnswer(
@@ -24,8 +23,6 @@ export function signedInAnswer(
 /** The device id that a client has chosen, if it is one. */
 export function checkDeviceId(deviceId: string | undefined): string | undefined {
   if (deviceId === undefined) return undefined;
-  const isSound = deviceId !== '' && !deviceId.includes('\0') && deviceId.isWellFormed();
-  if (!isSound || Buffer.byteLength(deviceId) > MAX_DEVICE_ID_BYTES)
-    throw invalidParam('device_id is not one');
+  if (!isDeviceId(deviceId)) throw invalidParam('device_id is not one');
   return deviceId;
 }

@@ -1,24 +1,41 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#key-management-api */
 
 import type { FastifyInstance } from 'fastify';
+import type { FederationFailure } from '#federation/client.ts';
+import { faultOfDeviceKeys, publicKeyOf } from '#federation/device-keys.ts';
+import { ownKeys, signed } from '#federation/device-lists-own.ts';
+import { remoteKeys } from '#federation/device-lists-remote.ts';
 import { badJson, invalidParam } from '#federation/errors.ts';
-import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
+import {
+  claimedJson,
+  claimOwnKeys,
+  claimRemoteKeys,
+  MOST_CLAIMS,
+  parseClaims,
+} from '#federation/key-claims.ts';
+import { keysJson } from '#federation/keys-answer.ts';
+import { belongsTo, isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import { isObject, isStringArray, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
+import { signableBytes } from '#keys/sign-json.ts';
+import type { Tx } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import type { DeviceRef, UploadedKey } from '#storage/e2ee-keys.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
+import * as keySignatures from '#storage/key-signatures.ts';
+import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bodyObject, optionalObject } from '../body.ts';
+import { bodyObject, optionalInteger, optionalObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { checkDeviceKeys } from '../device-keys.ts';
 import { parseToken } from '../sync/token.ts';
 
 const BODY_LIMIT = 1024 * 1024;
 /** Far more than clients upload: they keep about 50 on the server. */
 const MOST_ONE_TIME_KEYS = 200;
 const MOST_USERS_PER_QUERY = 5_000;
+const DEFAULT_TIMEOUT_MS = 10_000;
+const LONGEST_TIMEOUT_MS = 30_000;
 
-/** Device keys, one-time keys and fallback keys of this server's users. */
+/** Keys of devices: uploaded by our users, and those of all users to ask for. */
 export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.post('/_matrix/client/v3/keys/upload', { bodyLimit: BODY_LIMIT }, async (request) => {
     const { userId, deviceId } = await requireRequester(ctx, request);
@@ -32,7 +49,7 @@ export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.post('/_matrix/client/v3/keys/query', { bodyLimit: BODY_LIMIT }, async (request) => {
     const { userId } = await requireRequester(ctx, request);
     ctx.limits.take('keys', userId);
-    return queryKeys(ctx, bodyObject(request));
+    return queryKeys(ctx, bodyObject(request), userId);
   });
 
   app.post('/_matrix/client/v3/keys/claim', { bodyLimit: BODY_LIMIT }, async (request) => {
@@ -60,7 +77,8 @@ interface Upload {
 
 function parseUpload(body: JsonObject, device: DeviceRef): Upload {
   const deviceKeys = optionalObject(body, 'device_keys');
-  if (deviceKeys !== undefined) checkDeviceKeys(deviceKeys, device);
+  const fault = deviceKeys && faultOfDeviceKeys(deviceKeys, device);
+  if (fault !== undefined) throw invalidParam(`device_keys: ${fault}`);
   const oneTimeKeys = parseKeys(own(body, 'one_time_keys'), 'one_time_keys');
   if (oneTimeKeys.length > MOST_ONE_TIME_KEYS) throw invalidParam('one_time_keys: too many');
   return { deviceKeys, oneTimeKeys, fallbackKeys: parseKeys(own(body, 'fallback_keys'), 'fallback_keys') };
@@ -83,12 +101,7 @@ function parseKeys(keys: Json | undefined, field: string): UploadedKey[] {
 async function storeUpload(ctx: ServerContext, device: DeviceRef, upload: Upload): Promise<void> {
   const { deviceKeys, oneTimeKeys, fallbackKeys } = upload;
   await ctx.db.write('keys.upload', async (tx) => {
-    if (deviceKeys !== undefined) {
-      const known = (await e2eeKeys.deviceKeys(tx, [device.userId])).get(device.userId)?.get(device.deviceId);
-      await e2eeKeys.setDeviceKeys(tx, device, deviceKeys);
-      const isNew = JSON.stringify(known) !== JSON.stringify(deviceKeys);
-      if (isNew) await deviceLists.markChanged(tx, ctx.streams, device.userId);
-    }
+    if (deviceKeys !== undefined) await storeDeviceKeys(ctx, tx, device, deviceKeys);
     const conflict = await e2eeKeys.addOneTimeKeys(tx, device, oneTimeKeys);
     if (conflict !== undefined)
       throw invalidParam(`One-time key ${conflict} already exists with another value`);
@@ -98,73 +111,94 @@ async function storeUpload(ctx: ServerContext, device: DeviceRef, upload: Upload
   });
 }
 
-async function queryKeys(ctx: ServerContext, body: JsonObject): Promise<JsonObject> {
+async function storeDeviceKeys(
+  ctx: ServerContext,
+  tx: Tx,
+  device: DeviceRef,
+  keys: JsonObject,
+): Promise<void> {
+  const { userId, deviceId } = device;
+  const known = (await e2eeKeys.deviceKeys(tx, [userId])).get(userId)?.get(deviceId);
+  if (known !== undefined && JSON.stringify(known) === JSON.stringify(keys)) return;
+  await e2eeKeys.setDeviceKeys(tx, device, keys);
+  // What was signed is no more.
+  const isOther = known !== undefined && signableBytes(known) !== signableBytes(keys);
+  if (isOther) await keySignatures.removeOn(tx, { userId, id: deviceId });
+  await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
+}
+
+async function queryKeys(ctx: ServerContext, body: JsonObject, viewer: UserId): Promise<JsonObject> {
   const wanted = objectAt(body, 'device_keys');
   if (wanted === undefined) throw badJson('device_keys is not an object');
-  const users = Object.entries(wanted);
-  if (users.length > MOST_USERS_PER_QUERY) throw invalidParam('device_keys: too many users');
-  for (const [userId, deviceIds] of users) {
+  const users = new Map<UserId, Json>();
+  for (const [userId, deviceIds] of Object.entries(wanted)) {
     if (!isUserId(userId)) throw invalidParam(`device_keys: ${userId} is not a user ID`);
     if (!isStringArray(deviceIds)) throw invalidParam(`device_keys: ${userId} has no list of device IDs`);
+    users.set(userId, deviceIds);
   }
-  const local = users.map(([userId]) => userId).filter((userId) => isLocal(ctx, userId));
-  const stored = await e2eeKeys.deviceKeys(ctx.db, local);
-  const answer: Record<string, Record<string, JsonObject>> = {};
-  for (const [userId, devices] of stored) {
-    const ids = own(wanted, userId);
-    const chosen = [...devices].filter(([id]) => !Array.isArray(ids) || ids.length === 0 || ids.includes(id));
-    answer[userId] = Object.fromEntries(chosen);
-  }
-  return { device_keys: answer, failures: failuresOf(ctx, Object.keys(wanted)) };
+  if (users.size > MOST_USERS_PER_QUERY) throw invalidParam('device_keys: too many users');
+  const { own: ours = [], other = [] } = Object.groupBy(users.keys(), (userId) =>
+    belongsTo(userId, ctx.serverName) ? 'own' : 'other',
+  );
+  const [ownFound, remote] = await Promise.all([
+    ownKeys(ctx.db, ours, viewer),
+    remoteKeys(ctx, other, { timeoutMs: timeoutOf(body) }),
+  ]);
+  const remoteFound = await withSignaturesOf(ctx, viewer, remote.keys);
+  return {
+    ...keysJson(new Map<UserId, RemoteKeys>([...ownFound, ...remoteFound]), wanted),
+    failures: failuresJson(remote.failures),
+  };
+}
+
+/** "signatures made by the user's own [...] user-signing keys" are known here, and to nobody else. */
+async function withSignaturesOf(
+  ctx: ServerContext,
+  viewer: UserId,
+  keys: ReadonlyMap<UserId, RemoteKeys>,
+): Promise<[UserId, RemoteKeys][]> {
+  const given = await keySignatures.onKeysOf(ctx.db, [...keys.keys()], viewer);
+  const byTarget = Map.groupBy(given, ({ target }) => `${target.userId} ${target.id}`);
+  return [...keys].map(([userId, ofUser]) => {
+    const { masterKey } = ofUser;
+    if (masterKey === undefined) return [userId, ofUser];
+    const signatures = byTarget.get(`${userId} ${publicKeyOf(masterKey)}`);
+    return [userId, { ...ofUser, masterKey: signed(masterKey, signatures) }];
+  });
 }
 
 async function claimKeys(ctx: ServerContext, body: JsonObject): Promise<JsonObject> {
   const wanted = objectAt(body, 'one_time_keys');
   if (wanted === undefined) throw badJson('one_time_keys is not an object');
-  const claims: { device: DeviceRef; algorithm: string }[] = [];
-  for (const [userId, devices] of Object.entries(wanted)) {
-    if (!isUserId(userId) || !isObject(devices)) throw invalidParam(`one_time_keys: ${userId}`);
-    for (const [deviceId, algorithm] of Object.entries(devices)) {
-      if (typeof algorithm !== 'string') throw invalidParam(`one_time_keys: ${userId} ${deviceId}`);
-      if (isLocal(ctx, userId)) claims.push({ device: { userId, deviceId }, algorithm });
-    }
-  }
-  const claimed = await ctx.db.write('keys.claim', (tx) => takeKeys(tx, claims, ctx));
-  const answer: Record<string, Record<string, JsonObject>> = {};
-  for (const { device, name, key } of claimed) {
-    answer[device.userId] = { ...answer[device.userId], [device.deviceId]: { [name]: key } };
-  }
-  return { one_time_keys: answer, failures: failuresOf(ctx, Object.keys(wanted)) };
+  const parsed = parseClaims(wanted, isUserId);
+  if ('fault' in parsed) throw invalidParam(`one_time_keys: ${parsed.fault}`);
+  if (parsed.claims.length > MOST_CLAIMS) throw invalidParam('one_time_keys: too many');
+  const byServer = Map.groupBy(parsed.claims, ({ userId }) => serverNameOf(userId) ?? '');
+  const ours = byServer.get(ctx.serverName) ?? [];
+  byServer.delete(ctx.serverName);
+  const [own, remote] = await Promise.all([
+    claimOwnKeys(ctx, ours),
+    claimRemoteKeys(ctx, byServer, { timeoutMs: timeoutOf(body) }),
+  ]);
+  return {
+    one_time_keys: claimedJson([...own, ...remote.claimed]),
+    failures: failuresJson(remote.failures),
+  };
 }
 
-async function takeKeys(
-  tx: Parameters<typeof e2eeKeys.claim>[0],
-  claims: readonly { device: DeviceRef; algorithm: string }[],
-  ctx: ServerContext,
-): Promise<{ device: DeviceRef; name: string; key: JsonObject | string }[]> {
-  const taken = [];
-  // One key at a time: two claims of one request for the same device must not be given the same key.
-  for (const { device, algorithm } of claims) {
-    const key = await e2eeKeys.claim(tx, device, algorithm);
-    if (key === undefined) continue;
-    taken.push({ device, name: `${algorithm}:${key.keyId}`, key: key.key });
-    ctx.streams.allocate(tx, [`user:${device.userId}`]);
-  }
-  return taken;
+/** "The time (in milliseconds) to wait when downloading keys from remote servers. 10 seconds is the recommended default." */
+function timeoutOf(body: JsonObject): number {
+  const timeoutMs = optionalInteger(body, 'timeout') ?? DEFAULT_TIMEOUT_MS;
+  return Math.min(Math.max(timeoutMs, 0), LONGEST_TIMEOUT_MS);
 }
 
-function isLocal(ctx: ServerContext, userId: string): userId is UserId {
-  return serverNameOf(userId) === ctx.serverName;
-}
-
-/** Servers whose users' keys were asked for and could not be had. */
-function failuresOf(ctx: ServerContext, userIds: readonly string[]): JsonObject {
-  const servers = new Set(userIds.map((userId) => serverNameOf(userId)));
-  servers.delete(ctx.serverName);
-  const failure = { errcode: 'M_UNRECOGNIZED', error: 'Device keys of other servers are not fetched' };
-  return Object.fromEntries(
-    [...servers].flatMap((server) => (server === undefined ? [] : [[server, failure]])),
-  );
+/** "If any remote homeservers could not be reached, they are recorded here." */
+function failuresJson(failures: ReadonlyMap<ServerName, FederationFailure>): JsonObject {
+  const entries = [...failures].map(([server, { errcode = 'M_UNKNOWN', reason, status }]) => {
+    const error = `The server could not be asked: ${reason}`;
+    return [server, { errcode, error, ...(status !== undefined && { status }) }] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 function positionOf(token: unknown, name: string): number {

@@ -2,7 +2,8 @@
 
 import type { FastifyInstance } from 'fastify';
 import { badJson, invalidParam, tooLarge } from '#federation/errors.ts';
-import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
+import { isRelayable, sizeOf, type ToDeviceMessage, toDeviceEdus } from '#federation/to-device-edus.ts';
+import { belongsTo, isUserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt } from '#keys/json.ts';
 import * as devices from '#storage/devices.ts';
 import type { DeviceRef } from '#storage/e2ee-keys.ts';
@@ -14,13 +15,7 @@ import type { ServerContext } from '../context.ts';
 const BODY_LIMIT = 1024 * 1024;
 const LARGEST_CONTENT = 64 * 1024;
 const MOST_MESSAGES = 1_000;
-
-interface Outgoing {
-  readonly userId: UserId;
-  /** A device id, or `*` for all devices of the user. */
-  readonly deviceId: string;
-  readonly content: JsonObject;
-}
+const MAX_TYPE_BYTES = 255;
 
 /** Messages from device to device, outside of any room. */
 export function toDeviceRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -31,29 +26,37 @@ export function toDeviceRoutes(app: FastifyInstance, ctx: ServerContext): void {
       const { userId, deviceId } = await requireRequester(ctx, request);
       ctx.limits.take('to_device', userId);
       const { eventType, txnId } = request.params;
-      const outgoing = parseMessages(bodyObject(request)).filter((message) => isLocal(ctx, message.userId));
+      if (Buffer.byteLength(eventType) > MAX_TYPE_BYTES) throw invalidParam('The event type is too long');
+      const outgoing = parseMessages(bodyObject(request));
+      const { own = [], other = [] } = Object.groupBy(outgoing, (message) =>
+        belongsTo(message.userId, ctx.serverName) ? 'own' : 'other',
+      );
+      if (!other.every(({ content }) => isRelayable(content)))
+        throw badJson('A message is not canonical JSON');
+      const edus = toDeviceEdus({ sender: userId, type: eventType }, other);
       await ctx.db.write('toDevice.send', async (tx) => {
         const sender = { userId, deviceId };
         const isNew = await toDevice.isNewTransaction(tx, sender, { txnId, now: ctx.clock.now() });
         if (!isNew) return;
-        for (const { device, content } of await addressees(tx, outgoing)) {
+        for (const { device, content } of await addressees(tx, own)) {
           await toDevice.add(tx, ctx.streams, device, { sender: userId, type: eventType, content });
         }
+        for (const { server, edu } of edus) await ctx.sender.enqueueEdu(tx, [server], { edu });
       });
       return {};
     },
   );
 }
 
-function parseMessages(body: JsonObject): Outgoing[] {
+function parseMessages(body: JsonObject): ToDeviceMessage[] {
   const messages = objectAt(body, 'messages');
   if (messages === undefined) throw badJson('messages is not an object');
-  const outgoing: Outgoing[] = [];
+  const outgoing: ToDeviceMessage[] = [];
   for (const [userId, byDevice] of Object.entries(messages)) {
     if (!isUserId(userId) || !isObject(byDevice)) throw invalidParam(`messages: ${userId}`);
     for (const [deviceId, content] of Object.entries(byDevice)) {
       if (!isObject(content)) throw invalidParam(`messages: ${userId} ${deviceId} is not an object`);
-      if (JSON.stringify(content).length > LARGEST_CONTENT) throw tooLarge('Message is over 64 KiB');
+      if (sizeOf(content) > LARGEST_CONTENT) throw tooLarge('Message is over 64 KiB');
       outgoing.push({ userId, deviceId, content });
     }
   }
@@ -63,7 +66,7 @@ function parseMessages(body: JsonObject): Outgoing[] {
 
 async function addressees(
   tx: Parameters<typeof devices.ofUsers>[0],
-  outgoing: readonly Outgoing[],
+  outgoing: readonly ToDeviceMessage[],
 ): Promise<{ device: DeviceRef; content: JsonObject }[]> {
   const known = await devices.ofUsers(tx, [...new Set(outgoing.map((message) => message.userId))]);
   return outgoing.flatMap(({ userId, deviceId, content }) =>
@@ -71,8 +74,4 @@ async function addressees(
       .filter((device) => device.userId === userId && (deviceId === '*' || device.deviceId === deviceId))
       .map((device) => ({ device: { userId, deviceId: device.deviceId }, content })),
   );
-}
-
-function isLocal(ctx: ServerContext, userId: UserId): boolean {
-  return serverNameOf(userId) === ctx.serverName;
 }

@@ -1,0 +1,102 @@
+/** What this server tells of its own users' devices and keys, to clients and to other servers. */
+
+import type { UserId } from '#keys/ids.ts';
+import { isObject, type JsonObject, objectAt } from '#keys/json.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import type { CrossSigningKey, Usage } from '#storage/cross-signing-keys.ts';
+import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
+import type { Reader } from '#storage/database.ts';
+import * as deviceLists from '#storage/device-lists.ts';
+import * as devices from '#storage/devices.ts';
+import * as e2eeKeys from '#storage/e2ee-keys.ts';
+import { type KeySignature, onKeysOf } from '#storage/key-signatures.ts';
+import * as users from '#storage/users.ts';
+
+/** The keys of one of our users, with the signatures that the viewer may see. */
+export interface OwnKeys {
+  /** By device id: those that have uploaded keys. */
+  readonly devices: ReadonlyMap<string, JsonObject>;
+  readonly masterKey: JsonObject | undefined;
+  readonly selfSigningKey: JsonObject | undefined;
+  readonly userSigningKey: JsonObject | undefined;
+}
+
+/** Who asks: a user of ours, or another server, which learns no names of devices. */
+export type Viewer = UserId | 'server';
+
+/** The keys of users of ours; those who do not exist are absent. */
+export async function ownKeys(
+  reader: Reader,
+  userIds: readonly UserId[],
+  viewer: Viewer,
+): Promise<ReadonlyMap<UserId, OwnKeys>> {
+  const ofDevices = await e2eeKeys.deviceKeys(reader, userIds);
+  const ofUsers = await crossSigningKeys.ofUsers(reader, userIds);
+  const given = await onKeysOf(reader, userIds, viewer === 'server' ? undefined : viewer);
+  const names = viewer === 'server' ? new Map<string, string>() : await deviceNames(reader, userIds);
+  const signatures = Map.groupBy(given, ({ target }) => `${target.userId} ${target.id}`);
+  const found = new Map<UserId, OwnKeys>();
+  for (const userId of await users.existing(reader, userIds)) {
+    const signedDevices = [...(ofDevices.get(userId) ?? [])].map(([deviceId, keys]) => {
+      const key = `${userId} ${deviceId}`;
+      return [deviceId, named(signed(keys, signatures.get(key)), names.get(key))] as const;
+    });
+    const keyOf = (usage: Usage) => withSignatures(userId, ofUsers.get(userId)?.get(usage), signatures);
+    found.set(userId, {
+      devices: new Map(signedDevices),
+      masterKey: keyOf('master'),
+      selfSigningKey: keyOf('self_signing'),
+      // "the user-signing key of the user making the request, if they queried their own device information"
+      userSigningKey: userId === viewer ? keyOf('user_signing') : undefined,
+    });
+  }
+  return found;
+}
+
+/** What `GET user/devices/{userId}` answers. Of a user who does not exist it says the same as of one without devices. */
+export async function ownDeviceList(ctx: Pick<RoomsContext, 'db'>, userId: UserId): Promise<JsonObject> {
+  // Before the keys: what changes in between is told again by an update, and not missed.
+  const last = await deviceLists.lastUpdateOf(ctx.db, userId);
+  const keys = (await ownKeys(ctx.db, [userId], 'server')).get(userId);
+  return {
+    user_id: userId,
+    stream_id: last?.streamId ?? 0,
+    devices: [...(keys?.devices ?? [])].map(([deviceId, ofDevice]) => ({
+      device_id: deviceId,
+      keys: ofDevice,
+    })),
+    ...(keys?.masterKey !== undefined && { master_key: keys.masterKey }),
+    ...(keys?.selfSigningKey !== undefined && { self_signing_key: keys.selfSigningKey }),
+  };
+}
+
+async function deviceNames(reader: Reader, userIds: readonly UserId[]): Promise<Map<string, string>> {
+  const names = new Map<string, string>();
+  for (const { userId, deviceId, displayName } of await devices.ofUsers(reader, userIds)) {
+    if (displayName !== undefined) names.set(`${userId} ${deviceId}`, displayName);
+  }
+  return names;
+}
+
+function withSignatures(
+  userId: UserId,
+  found: CrossSigningKey | undefined,
+  signatures: ReadonlyMap<string, readonly KeySignature[]>,
+): JsonObject | undefined {
+  return found && signed(found.key, signatures.get(`${userId} ${found.publicKey}`));
+}
+
+/** The object with more signatures beside those that it has. */
+export function signed(object: JsonObject, given: readonly KeySignature[] = []): JsonObject {
+  let signatures = objectAt(object, 'signatures') ?? {};
+  for (const { signer, keyId, signature } of given) {
+    signatures = { ...signatures, [signer]: { ...objectAt(signatures, signer), [keyId]: signature } };
+  }
+  return given.length === 0 ? object : { ...object, signatures };
+}
+
+function named(keys: JsonObject, name: string | undefined): JsonObject {
+  if (name === undefined) return keys;
+  const { unsigned } = keys;
+  return { ...keys, unsigned: { ...(isObject(unsigned) && unsigned), device_display_name: name } };
+}

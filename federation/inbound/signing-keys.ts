@@ -1,0 +1,45 @@
+/** https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption */
+
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import { belongsTo, isUserId, type ServerName } from '#keys/ids.ts';
+import { type JsonObject, own } from '#keys/json.ts';
+import * as deviceLists from '#storage/device-lists.ts';
+import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
+import { MISSED } from '../device-lists-resync.ts';
+import { signingKeyIn } from '../remote/keys.ts';
+import { isShared } from './device-lists.ts';
+import type { EduContext } from './edu-source.ts';
+
+/** Takes in an `m.signing_key_update`: only of the origin's own users, only of those who share a room with ours. */
+export async function receiveSigningKeyUpdate(
+  ctx: EduContext,
+  origin: ServerName,
+  content: JsonObject,
+): Promise<void> {
+  const userId = own(content, 'user_id');
+  if (!isUserId(userId) || !belongsTo(userId, origin)) return;
+  const masterKey = signingKeyIn(content, 'master_key', { userId, usage: 'master' });
+  const selfSigningKey = signingKeyIn(content, 'self_signing_key', { userId, usage: 'self_signing' });
+  if (masterKey === undefined && selfSigningKey === undefined) return;
+  await ctx.db.write('federation.signingKeyUpdate', async (tx) => {
+    if (!(await isShared(ctx, tx, userId))) return;
+    const state = (await remoteDeviceLists.statesOf(tx, ctx.serverName, [userId])).get(userId);
+    const before = (await remoteDeviceLists.keysOf(tx, [userId])).get(userId);
+    if (before !== undefined) {
+      const after = {
+        masterKey: masterKey ?? before.masterKey,
+        selfSigningKey: selfSigningKey ?? before.selfSigningKey,
+      };
+      if (state?.isStale === false && isSame(before, after)) return;
+      await remoteDeviceLists.setSigningKeys(tx, userId, after);
+    }
+    await deviceLists.markChanged(tx, ctx.streams, userId, state?.isStale === true ? [MISSED] : []);
+  });
+}
+
+type SigningKeys = Pick<remoteDeviceLists.RemoteKeys, 'masterKey' | 'selfSigningKey'>;
+
+function isSame(a: SigningKeys, b: SigningKeys): boolean {
+  const text = (keys: SigningKeys) => encodeCanonical([keys.masterKey ?? null, keys.selfSigningKey ?? null]);
+  return text(a) === text(b);
+}

@@ -1,0 +1,74 @@
+/** Messages from device to device: https://spec.matrix.org/v1.19/server-server-api/#send-to-device-messaging */
+
+import { belongsTo, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
+import { isObject, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import * as devices from '#storage/devices.ts';
+import * as toDevice from '#storage/to-device.ts';
+import type { EduContext } from './edu-source.ts';
+
+/** A message for a device of a user of ours, or for all of them (`*`). */
+interface Message {
+  readonly userId: UserId;
+  readonly deviceId: string;
+  readonly content: JsonObject;
+}
+
+const MAX_CONTENT_BYTES = 64 * 1024;
+const MAX_TYPE_BYTES = 255;
+/** "Arbitrary utf8 string, of maximum length 32 codepoints": some servers use more. */
+const MAX_MESSAGE_ID = 255;
+/** In one EDU: servers send fewer. */
+const MOST_MESSAGES = 1_000;
+/** A device that does not come back is not to fill the disk. */
+const MOST_WAITING = 50_000;
+
+/**
+ * Takes in an `m.direct_to_device`: only of the origin's own users, each `message_id` once, for devices that there
+ * are. What is malformed, too large or for others is left out, the rest delivered.
+ */
+export async function receiveToDevice(
+  ctx: EduContext,
+  origin: ServerName,
+  content: JsonObject,
+): Promise<void> {
+  const sender = own(content, 'sender');
+  const type = stringAt(content, 'type');
+  const messageId = stringAt(content, 'message_id');
+  if (!isUserId(sender) || !belongsTo(sender, origin) || messageId === undefined) return;
+  if (type === undefined || Buffer.byteLength(type) > MAX_TYPE_BYTES) return;
+  if (messageId.length > MAX_MESSAGE_ID) return;
+  const messages = messagesIn(ctx, objectAt(content, 'messages') ?? {});
+  if (messages.length === 0) return;
+  await ctx.db.write('federation.toDevice', async (tx) => {
+    const known = await devices.ofUsers(tx, [...new Set(messages.map(({ userId }) => userId))]);
+    const byUser = Map.groupBy(known, ({ userId }) => userId);
+    const addressed = messages.flatMap((message) =>
+      (byUser.get(message.userId) ?? [])
+        .filter(({ deviceId }) => message.deviceId === '*' || message.deviceId === deviceId)
+        .map((device) => ({ device, content: message.content })),
+    );
+    if (addressed.length === 0) return;
+    if (!(await toDevice.isNewInbound(tx, origin, { messageId, now: ctx.clock.now() }))) return;
+    for (const { device, content: body } of addressed) {
+      if (await toDevice.hasWaiting(tx, device, MOST_WAITING)) {
+        ctx.log.debug({ origin, userId: device.userId }, 'a device has too many messages waiting');
+      } else await toDevice.add(tx, ctx.streams, device, { sender, type, content: body });
+    }
+  });
+}
+
+function messagesIn({ serverName }: EduContext, byUser: JsonObject): Message[] {
+  const messages: Message[] = [];
+  for (const [userId, byDevice] of Object.entries(byUser)) {
+    if (!isUserId(userId) || !belongsTo(userId, serverName) || !isObject(byDevice)) continue;
+    for (const [deviceId, content] of Object.entries(byDevice)) {
+      if (messages.length >= MOST_MESSAGES) return messages;
+      if (isObject(content) && isSmall(content)) messages.push({ userId, deviceId, content });
+    }
+  }
+  return messages;
+}
+
+function isSmall(content: JsonObject): boolean {
+  return Buffer.byteLength(JSON.stringify(content)) <= MAX_CONTENT_BYTES;
+}

@@ -1,0 +1,30 @@
+import type { FastifyInstance } from 'fastify';
+import { belongsTo, isUserId } from '#keys/ids.ts';
+import { isObject, isStringArray, type JsonObject, objectAt } from '#keys/json.ts';
+import { authenticateOrigin } from '../auth.ts';
+import type { FederationContext } from '../context.ts';
+import { ownKeys } from '../device-lists-own.ts';
+import { badJson, invalidParam } from '../errors.ts';
+import { keysJson } from '../keys-answer.ts';
+
+const MOST_USERS = 5_000;
+
+/** `POST user/keys/query`: https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption */
+export function userKeysQueryRoutes(app: FastifyInstance, ctx: FederationContext): void {
+  const preHandler = authenticateOrigin(ctx);
+
+  app.post('/_matrix/federation/v1/user/keys/query', { preHandler }, async ({ body }) => {
+    const wanted = isObject(body) ? objectAt(body, 'device_keys') : undefined;
+    if (wanted === undefined) throw badJson('device_keys is not an object');
+    const asked = new Map(Object.entries(wanted));
+    if (asked.size > MOST_USERS) throw invalidParam('device_keys: too many users');
+    for (const [userId, deviceIds] of asked) {
+      if (!isStringArray(deviceIds)) throw badJson(`device_keys: ${userId} has no list of device IDs`);
+    }
+    // "Requested users must be local to the receiving homeserver": of others we say nothing.
+    const ours = [...asked.keys()].filter(isUserId).filter((userId) => belongsTo(userId, ctx.serverName));
+    const keys = await ownKeys(ctx.db, ours, 'server');
+    const answer: JsonObject = keysJson(keys, wanted);
+    return answer;
+  });
+}

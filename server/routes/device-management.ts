@@ -1,0 +1,88 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#device-management */
+
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { badJson, invalidParam, notFound } from '#federation/errors.ts';
+import { isStringArray, type JsonObject, own } from '#keys/json.ts';
+import * as deviceLists from '#storage/device-lists.ts';
+import * as devices from '#storage/devices.ts';
+import { deviceName, signOut } from '../auth/accounts.ts';
+import { confirmByPassword } from '../auth/confirm-password.ts';
+import { requireRequester } from '../auth/requester.ts';
+import { bodyObject, optionalString } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+
+interface OneDevice {
+  Params: { deviceId: string };
+}
+
+const MOST_DEVICES = 1_000;
+
+/** The list of a user's devices: to see, to rename, and to sign out. */
+export function deviceManagementRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.get('/_matrix/client/v3/devices', async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    return { devices: (await devices.ofUser(ctx.db, userId)).map(deviceJson) };
+  });
+
+  app.get<OneDevice>('/_matrix/client/v3/devices/:deviceId', async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    const device = await devices.of(ctx.db, userId, request.params.deviceId);
+    if (device === undefined) throw notFound('You have no such device');
+    return deviceJson(device);
+  });
+
+  app.put<OneDevice>('/_matrix/client/v3/devices/:deviceId', async (request) => {
+    const { userId } = await requireRequester(ctx, request);
+    const { deviceId } = request.params;
+    ctx.limits.take('account_data', userId);
+    const name = optionalString(bodyObject(request), 'display_name');
+    await ctx.db.write('devices.rename', async (tx) => {
+      const device = await devices.of(tx, userId, deviceId);
+      if (device === undefined) throw notFound('You have no such device');
+      const displayName = name === undefined ? device.displayName : deviceName(name);
+      if (displayName === undefined || displayName === device.displayName) return;
+      await devices.setDisplayName(tx, { userId, deviceId }, displayName);
+      // To our own users alone: other servers are not told the names of devices.
+      await deviceLists.markChanged(tx, ctx.streams, userId);
+    });
+    return {};
+  });
+
+  app.delete<OneDevice>('/_matrix/client/v3/devices/:deviceId', async (request) => {
+    return deleteDevices(ctx, request, [request.params.deviceId]);
+  });
+
+  app.post('/_matrix/client/v3/delete_devices', async (request) => {
+    const deviceIds = own(bodyObject(request), 'devices');
+    if (!isStringArray(deviceIds)) throw badJson('devices is not a list of device IDs');
+    if (deviceIds.length > MOST_DEVICES) throw invalidParam('devices: too many');
+    return deleteDevices(ctx, request, deviceIds);
+  });
+}
+
+/** "The device was successfully removed, or had been removed previously." */
+async function deleteDevices(
+  ctx: ServerContext,
+  request: FastifyRequest,
+  deviceIds: readonly string[],
+): Promise<JsonObject> {
+  const requester = await requireRequester(ctx, request);
+  // What is confirmed for some devices is not confirmed for others.
+  const action = `delete ${JSON.stringify([...new Set(deviceIds)].sort())} of`;
+  const body = request.rawBody.length === 0 ? {} : bodyObject(request);
+  const session = await confirmByPassword(ctx, body, { requester, action, address: request.ip });
+  const known = await devices.ofUser(ctx.db, requester.userId);
+  const present = known.map(({ deviceId }) => deviceId).filter((deviceId) => deviceIds.includes(deviceId));
+  await signOut(ctx, requester.userId, present);
+  ctx.interactiveAuth.finish(session);
+  return {};
+}
+
+function deviceJson({ deviceId, displayName, lastSeenTs, lastSeenIp }: devices.Device): JsonObject {
+  return {
+    device_id: deviceId,
+    ...(displayName !== undefined && { display_name: displayName }),
+    ...(lastSeenTs !== undefined && { last_seen_ts: lastSeenTs }),
+    ...(lastSeenIp !== undefined && { last_seen_ip: lastSeenIp }),
+  };
+}
