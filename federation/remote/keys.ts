@@ -13,7 +13,7 @@ import { type Remote, readObject } from './answer.ts';
 import { encode, FEDERATION, type RemoteContext, type RemoteOptions } from './request.ts';
 
 /** Far more than users have. */
-export const MOST_DEVICES = 5_000;
+export const MOST_DEVICES = 1_000;
 const KEYS_TIMEOUT_MS = 20_000;
 const MAX_BYTES = 16 * 1024 * 1024;
 const MAX_KEY_CHARACTERS = 32 * 1024;

@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { login, register, type TestClient } from '#test/harness/client.ts';
+import { inRoom, untilMember } from '#test/harness/conversation.ts';
+import {
+  crossSigningOf,
+  devicesSeen,
+  queryKeys,
+  signedBy,
+  untilChanged,
+  uploadDeviceKeys,
+} from '#test/harness/encryption.ts';
+import { startFleet } from '#test/harness/fleet.ts';
+import { until } from '#test/harness/until.ts';
+
+const fleet = await startFleet(2);
+after(() => fleet[Symbol.asyncDispose]());
+const [here, there] = [fleet.at(0), fleet.at(1)];
+const thereName = there.serverName;
+
+const WAITING = {
+  name: '',
+  text: 'SELECT seq FROM edu_outbox UNION ALL SELECT seq FROM outgoing_device_lists',
+};
+const MAKE_STALE = { name: '', text: 'UPDATE remote_device_lists SET stale = 1' };
+const STALE = { name: '', text: 'SELECT user_id FROM remote_device_lists WHERE stale = 1' };
+
+/** Alice here and bob there, in a room of alice's; bob's devices have been asked for. */
+async function pair(): Promise<{ alice: TestClient; bob: TestClient; roomId: string; since: string }> {
+  const alice = await register(here);
+  const bob = await register(there);
+  await uploadDeviceKeys(bob);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId, [here.serverName]);
+  await untilMember(alice, roomId, bob.userId, 'join');
+  await until(async () => (await devicesSeen(alice, bob.userId)).length === 1, 'the device');
+  await settled();
+  return { alice, bob, roomId, since: (await alice.sync()).next_batch };
+}
+
+/** Waits until all that is told by the server there has arrived here, and its lists have been asked for. */
+async function settled(): Promise<void> {
+  await until(async () => (await there.ctx.db.get(WAITING)) === undefined, 'that nothing waits');
+  await until(async () => (await here.ctx.db.get(STALE)) === undefined, 'that nothing is stale');
+}
+
+/** Waits until a viewer sees these devices. */
+async function untilSees(viewer: TestClient, userId: string, expected: readonly string[]): Promise<void> {
+  const wanted = JSON.stringify([...expected].sort());
+  await until(
+    async () => JSON.stringify(await devicesSeen(viewer, userId)) === wanted,
+    `the devices ${wanted}`,
+  );
+}
+
+test('a new device, its keys and its end are told to the servers that share a room', async () => {
+  const { alice, bob, since } = await pair();
+  const phone = await login(there, bob.userId, bob.password);
+  const keys = await uploadDeviceKeys(phone);
+  const told = await untilChanged(alice, bob.userId, since);
+  await untilSees(alice, bob.userId, [bob.deviceId, phone.deviceId]);
+  const { device_keys: seen } = await queryKeys(alice, [bob.userId]);
+  assert.deepEqual(seen[bob.userId][phone.deviceId], keys);
+  const quiet = await alice.sync({ since: told });
+  await phone.post('/logout');
+  await untilChanged(alice, bob.userId, quiet.next_batch);
+  await untilSees(alice, bob.userId, [bob.deviceId]);
+});
+
+test('a list that is followed is answered from memory, also while its server is away', async () => {
+  const { alice, bob } = await pair();
+  const phone = await login(there, bob.userId, bob.password);
+  await uploadDeviceKeys(phone);
+  await untilSees(alice, bob.userId, [bob.deviceId, phone.deviceId]);
+  await settled();
+  await there.stop();
+  try {
+    const { device_keys: seen, failures } = await queryKeys(alice, [bob.userId]);
+    assert.deepEqual(Object.keys(seen[bob.userId]).sort(), [bob.deviceId, phone.deviceId].sort());
+    assert.deepEqual(failures, {});
+  } finally {
+    await there.start();
+  }
+});
+
+test('what changes while a server is away is told when it is back, though both were restarted', async () => {
+  const { alice, bob, since } = await pair();
+  await here.stop();
+  const phones: TestClient[] = [];
+  for (let count = 0; count < 3; count++) {
+    const phone = await login(there, bob.userId, bob.password);
+    await uploadDeviceKeys(phone);
+    phones.push(phone);
+  }
+  await there.restart();
+  await here.start();
+  await untilChanged(alice, bob.userId, since);
+  const ids = [bob, ...phones].map(({ deviceId }) => deviceId);
+  await untilSees(alice, bob.userId, ids);
+});
+
+test('an update that is missed makes the whole list be asked for, and its server away nothing stale be told', async () => {
+  const { alice, bob, since } = await pair();
+  // The updates between are lost.
+  await here.stop();
+  const phone = await login(there, bob.userId, bob.password);
+  await uploadDeviceKeys(phone);
+  await there.ctx.db.write('test', (tx) => tx.run({ name: '', text: 'DELETE FROM edu_outbox' }));
+  await here.start();
+  const tablet = await login(there, bob.userId, bob.password);
+  await uploadDeviceKeys(tablet);
+  await untilChanged(alice, bob.userId, since);
+  await untilSees(alice, bob.userId, [bob.deviceId, phone.deviceId, tablet.deviceId]);
+});
+
+test('a list that is out of date is not told while its server is away, and asked for when it is back', async () => {
+  const { alice, bob } = await pair();
+  const phone = await login(there, bob.userId, bob.password);
+  await uploadDeviceKeys(phone);
+  await untilSees(alice, bob.userId, [bob.deviceId, phone.deviceId]);
+  await here.ctx.db.write('test', (tx) => tx.run(MAKE_STALE));
+  await there.stop();
+  try {
+    const { device_keys: seen, failures } = await queryKeys(alice, [bob.userId]);
+    assert.equal(seen[bob.userId], undefined);
+    assert.deepEqual(Object.keys(failures), [thereName]);
+    await here.restart();
+  } finally {
+    await there.start();
+  }
+  await until(async () => (await here.ctx.db.get(STALE)) === undefined, 'that the list is asked for');
+  assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId, phone.deviceId].sort());
+});
+
+test('who leaves is told as left; what changed meanwhile is seen after the next join', async () => {
+  const { alice, bob, roomId, since } = await pair();
+  await bob.post(`${inRoom(roomId)}/leave`);
+  const left = await alice.syncUntil(
+    ({ device_lists: lists }) => lists?.left?.includes(bob.userId) === true,
+    {
+      since,
+    },
+  );
+  const phone = await login(there, bob.userId, bob.password);
+  await uploadDeviceKeys(phone);
+  await bob.join(roomId, [here.serverName]);
+  await untilMember(alice, roomId, bob.userId, 'join');
+  await untilChanged(alice, bob.userId, left.next_batch);
+  assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId, phone.deviceId].sort());
+});
+
+test('a user who joins is told to servers that have not heard of the user', async () => {
+  const alice = await register(here);
+  const bob = await register(there);
+  await uploadDeviceKeys(bob);
+  const roomId = await alice.createRoom();
+  const { next_batch: since } = await alice.sync();
+  await bob.join(roomId, [here.serverName]);
+  await untilChanged(alice, bob.userId, since);
+  assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId]);
+});
+
+test('cross-signing keys and signatures on devices are told to other servers, user-signing keys are not', async () => {
+  const { alice, bob, since } = await pair();
+  const keys = crossSigningOf(bob.userId);
+  await bob.post('/keys/device_signing/upload', keys.body);
+  const told = await untilChanged(alice, bob.userId, since);
+  await until(
+    async () => (await queryKeys(alice, [bob.userId])).master_keys[bob.userId] !== undefined,
+    'the key',
+  );
+  const seen = await queryKeys(alice, [bob.userId]);
+  assert.deepEqual(seen.master_keys, { [bob.userId]: keys.body.master_key });
+  assert.deepEqual(seen.self_signing_keys, { [bob.userId]: keys.body.self_signing_key });
+  assert.equal(seen.user_signing_keys, undefined);
+
+  const device = (await queryKeys(bob, [bob.userId])).device_keys[bob.userId][bob.deviceId];
+  const signedDevice = signedBy(device, keys.selfSigning);
+  const upload = { [bob.userId]: { [bob.deviceId]: signedDevice } };
+  assert.deepEqual(await bob.post('/keys/signatures/upload', upload), { failures: {} });
+  await untilChanged(alice, bob.userId, told);
+  await until(async () => {
+    const { device_keys: devices } = await queryKeys(alice, [bob.userId]);
+    const signatures = devices[bob.userId][bob.deviceId].signatures[bob.userId];
+    return signatures[keys.selfSigning.keyId] !== undefined;
+  }, 'the signature');
+});
+
+test('a signature on the master key of a user of another server is seen by its maker alone', async () => {
+  const { alice, bob } = await pair();
+  const carol = await register(here);
+  const [hers, his] = [crossSigningOf(alice.userId), crossSigningOf(bob.userId)];
+  await alice.post('/keys/device_signing/upload', hers.body);
+  await bob.post('/keys/device_signing/upload', his.body);
+  const masterOf = async (viewer: TestClient) =>
+    (await queryKeys(viewer, [bob.userId])).master_keys[bob.userId];
+  await until(async () => (await masterOf(alice)) !== undefined, 'the master key');
+  const target = signedBy(his.body.master_key, hers.userSigning);
+  const upload = { [bob.userId]: { [his.master.pair.publicKey]: target } };
+  const { next_batch: since } = await alice.sync();
+  assert.deepEqual(await alice.post('/keys/signatures/upload', upload), { failures: {} });
+  assert.deepEqual(await masterOf(alice), target);
+  assert.deepEqual(
+    (await alice.sync({ since })).device_lists.changed,
+    [bob.userId],
+    'her other devices are told',
+  );
+  assert.deepEqual(await masterOf(carol), his.body.master_key);
+  assert.deepEqual(await masterOf(bob), his.body.master_key);
+});

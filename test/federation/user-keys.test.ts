@@ -1,0 +1,183 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { type Body, register, request, type TestClient } from '#test/harness/client.ts';
+import { deviceKeysOf, queryKeys, uploadDeviceKeys } from '#test/harness/encryption.ts';
+import { startFleet } from '#test/harness/fleet.ts';
+import { RoomPeer } from '#test/harness/room-peer.ts';
+
+const fleet = await startFleet(2);
+after(() => fleet[Symbol.asyncDispose]());
+const [here, there] = [fleet.at(0), fleet.at(1)];
+
+const CLAIM = '/_matrix/federation/v1/user/keys/claim';
+const QUERY = '/_matrix/federation/v1/user/keys/query';
+
+async function uploadOneTimeKeys(user: TestClient, from: number, count: number): Promise<void> {
+  // Numbers of one length: of one upload no order is specified.
+  const keys = Array.from({ length: count }, (_, index) => [
+    `signed_curve25519:K${String(from + index).padStart(4, '0')}`,
+    { key: `value ${from + index}` },
+  ]);
+  await user.post('/keys/upload', { one_time_keys: Object.fromEntries(keys) });
+}
+
+function wanted(user: TestClient): object {
+  return { one_time_keys: { [user.userId]: { [user.deviceId]: 'signed_curve25519' } } };
+}
+
+/** The names of the keys in an answer. */
+function namesIn(answer: Body, user: TestClient): string[] {
+  return Object.keys(answer.one_time_keys[user.userId]?.[user.deviceId] ?? {});
+}
+
+test('a one-time key is given out once, in the order of upload, whoever asks, and at last the fallback key', async () => {
+  const alice = await register(here);
+  const bob = await register(there);
+  const carol = await register(there);
+  for (let from = 0; from < 180; from += 60) await uploadOneTimeKeys(bob, from, 60);
+  await bob.post('/keys/upload', {
+    fallback_keys: { 'signed_curve25519:FALL': { key: 'fallback', fallback: true } },
+  });
+  const claims = Array.from({ length: 200 }, (_, index) =>
+    (index % 2 === 0 ? alice : carol).post('/keys/claim', wanted(bob)),
+  );
+  const names = (await Promise.all(claims)).flatMap((answer) => namesIn(answer, bob));
+  const oneTime = names.filter((name) => name !== 'signed_curve25519:FALL');
+  assert.equal(names.length, 200);
+  assert.equal(new Set(oneTime).size, 180, 'no key twice');
+  assert.equal(names.length - oneTime.length, 20);
+  const { device_one_time_keys_count: counts, device_unused_fallback_key_types: unused } = await bob.sync();
+  assert.deepEqual([counts, unused], [{ signed_curve25519: 0 }, []]);
+
+  await uploadOneTimeKeys(bob, 500, 1);
+  await uploadOneTimeKeys(bob, 400, 1);
+  assert.deepEqual(namesIn(await alice.post('/keys/claim', wanted(bob)), bob), ['signed_curve25519:K0500']);
+  assert.deepEqual(namesIn(await carol.post('/keys/claim', wanted(bob)), bob), ['signed_curve25519:K0400']);
+});
+
+test('keys of several servers are asked for at the same time; those that do not answer are named', async () => {
+  await using silent = await new RoomPeer(fleet.authority).start();
+  silent.script = ({ url }) => (url.includes('/user/keys/') ? () => undefined : undefined);
+  const alice = await register(here);
+  const bob = await register(there);
+  const keys = await uploadDeviceKeys(bob);
+  const device_keys = { [bob.userId]: [], [silent.user('x')]: [], '@y:unknown.invalid': [] };
+  const answer = await alice.post('/keys/query', { device_keys, timeout: 1_500 });
+  assert.deepEqual(answer.device_keys, { [bob.userId]: { [bob.deviceId]: keys } });
+  assert.deepEqual(Object.keys(answer.failures).sort(), [silent.name, 'unknown.invalid'].sort());
+  const claim = { one_time_keys: { [silent.user('x')]: { D: 'signed_curve25519' } }, timeout: 500 };
+  const claimed = await alice.post('/keys/claim', claim);
+  assert.deepEqual(claimed.one_time_keys, {});
+  assert.deepEqual(Object.keys(claimed.failures), [silent.name]);
+});
+
+test('what a server tells of users or devices that it was not asked for, or of others than its own, is left out', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const alice = await register(here);
+  const bob = await register(there);
+  const real = await uploadDeviceKeys(bob);
+  const asked = { userId: peer.user('asked'), deviceId: 'D' };
+  const sound = deviceKeysOf(asked);
+  const forged = deviceKeysOf(bob);
+  peer.script = ({ url }) => {
+    if (url.endsWith('/user/keys/query')) {
+      return {
+        json: {
+          device_keys: {
+            [asked.userId]: { D: sound, E: sound, F: 'a string', G: { ...sound, device_id: 'G', keys: [] } },
+            [peer.user('other')]: { D: deviceKeysOf({ userId: peer.user('other'), deviceId: 'D' }) },
+            [bob.userId]: { [bob.deviceId]: forged },
+            [alice.userId]: { [alice.deviceId]: deviceKeysOf(alice) },
+          },
+          master_keys: { [asked.userId]: { user_id: bob.userId, usage: ['master'], keys: {} } },
+        },
+      };
+    }
+    if (!url.endsWith('/user/keys/claim')) return undefined;
+    const key = { key: 'k' };
+    return {
+      json: {
+        one_time_keys: {
+          [asked.userId]: {
+            D: { 'other:1': key, 'signed_curve25519:1': key, 'signed_curve25519:2': key },
+            E: {},
+          },
+          [bob.userId]: { [bob.deviceId]: { 'signed_curve25519:forged': key } },
+        },
+      },
+    };
+  };
+  const answer = await queryKeys(alice, [asked.userId, bob.userId]);
+  const expected = { [asked.userId]: { D: sound }, [bob.userId]: { [bob.deviceId]: real } };
+  assert.deepEqual(answer.device_keys, expected);
+  assert.deepEqual([answer.master_keys, answer.failures], [{}, {}]);
+  const one_time_keys = {
+    [asked.userId]: { D: 'signed_curve25519' },
+    [bob.userId]: { [bob.deviceId]: 'signed_curve25519' },
+  };
+  const claimed = await alice.post('/keys/claim', { one_time_keys });
+  assert.deepEqual(claimed.one_time_keys, { [asked.userId]: { D: { 'signed_curve25519:1': { key: 'k' } } } });
+});
+
+test('a server is told of our own users only, and not the names of their devices', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const alice = await register(here);
+  const bob = await register(there);
+  const keys = await uploadDeviceKeys(alice);
+  await uploadDeviceKeys(bob);
+  await alice.put(`/devices/${alice.deviceId}`, { display_name: "Alice's secret laptop" });
+  const body = { device_keys: { [alice.userId]: [], [bob.userId]: [], '@nobody:x': [] } };
+  const answer = await peer.request(here, { method: 'POST', path: QUERY, body });
+  assert.deepEqual(answer.body.device_keys, { [alice.userId]: { [alice.deviceId]: keys } });
+  const path = (userId: string) => `/_matrix/federation/v1/user/devices/${encodeURIComponent(userId)}`;
+  const { body: list } = await peer.request(here, { path: path(alice.userId) });
+  assert.deepEqual(list.devices, [{ device_id: alice.deviceId, keys }]);
+  assert.equal(list.user_id, alice.userId);
+  assert.ok(Number.isSafeInteger(list.stream_id) && list.stream_id > 0);
+  const nobody = await peer.request(here, { path: path(`@nobody:${here.serverName}`) });
+  assert.deepEqual([nobody.status, nobody.body.devices], [200, []]);
+  assert.equal((await peer.request(here, { path: path(bob.userId) })).status, 400);
+  const claim = { one_time_keys: { [bob.userId]: { [bob.deviceId]: 'signed_curve25519' } } };
+  assert.equal((await peer.request(here, { method: 'POST', path: CLAIM, body: claim })).status, 400);
+  for (const wrong of [{}, { device_keys: [] }, { device_keys: { [alice.userId]: 'all' } }]) {
+    const { status } = await peer.request(here, { method: 'POST', path: QUERY, body: wrong });
+    assert.equal(status, 400, JSON.stringify(wrong));
+  }
+  // Our own users are told the name.
+  const { device_keys: seen } = await queryKeys(alice, [alice.userId]);
+  const unsigned = { device_display_name: "Alice's secret laptop" };
+  assert.deepEqual(seen[alice.userId][alice.deviceId], { ...keys, unsigned });
+});
+
+test('OpenID: a token tells another service who the user is, until it expires or the account ends', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const alice = await register(here);
+  const ask = `/user/${encodeURIComponent(alice.userId)}/openid/request_token`;
+  const token = await alice.post(ask);
+  assert.deepEqual(
+    [token.token_type, token.matrix_server_name, token.expires_in],
+    ['Bearer', here.serverName, 3600],
+  );
+  const path = (accessToken: string) => `/_matrix/federation/v1/openid/userinfo?access_token=${accessToken}`;
+  const info = await peer.request(here, { path: path(token.access_token) });
+  assert.deepEqual([info.status, info.body], [200, { sub: alice.userId }]);
+  for (const wrong of ['', 'nonsense', alice.accessToken]) {
+    const { status, body } = await peer.request(here, { path: path(wrong) });
+    assert.deepEqual([status, body.errcode], [401, wrong === '' ? 'M_MISSING_TOKEN' : 'M_UNKNOWN_TOKEN']);
+  }
+  const other = await register(here);
+  assert.equal((await other.try('POST', ask, {})).status, 403);
+  const whoami = await request(here, 'GET', '/_matrix/client/v3/account/whoami', {
+    token: token.access_token,
+  });
+  assert.equal(whoami.status, 401, 'it is good for nothing else');
+  const later = await alice.post(ask);
+  await here.ctx.db.write('test', (tx) =>
+    tx.run({ name: '', text: 'UPDATE openid_tokens SET expires_ts = 1' }),
+  );
+  assert.equal((await peer.request(here, { path: path(later.access_token) })).status, 401);
+  const last = await alice.post(ask);
+  const auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: alice.userId } };
+  await alice.post('/account/deactivate', { auth: { ...auth, password: alice.password } });
+  assert.equal((await peer.request(here, { path: path(last.access_token) })).status, 401);
+});
