@@ -86,9 +86,10 @@ export async function remoteKeys(
 export async function refresh(
   ctx: RemoteListsContext,
   server: ServerName,
-  userId: UserId,
+  wanted: { readonly userId: UserId; readonly signal: AbortSignal },
 ): Promise<Remote<true>> {
-  const [flight] = await flightsFor(ctx, [userId], (started) => fetchList(ctx, server, { userId, started }));
+  const begin = (started: Started) => fetchList(ctx, server, { ...wanted, started });
+  const [flight] = await flightsFor(ctx, [wanted.userId], begin);
   const answer = await flight;
   return answer?.kind === 'failed' ? answer : { kind: 'ok', value: true };
 }
@@ -165,9 +166,10 @@ async function fetchKeys(
 async function fetchList(
   ctx: RemoteListsContext,
   server: ServerName,
-  { userId, started }: { readonly userId: UserId; readonly started: Started },
+  wanted: { readonly userId: UserId; readonly signal: AbortSignal; readonly started: Started },
 ): Promise<Remote<ReadonlyMap<UserId, RemoteKeys>>> {
-  const answer = await userDevices(ctx, server, userId);
+  const { userId, signal, started } = wanted;
+  const answer = await userDevices(ctx, server, userId, { signal });
   if (answer.kind === 'failed') return isForGood(answer) ? fetchKeys(ctx, server, started) : answer;
   const { streamId, keys } = answer.value;
   const told = new Map([[userId, keys]]);

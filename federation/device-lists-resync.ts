@@ -3,7 +3,7 @@
  * user after the other, until they answer. What is to be asked for is on disk; after a restart it goes on.
  */
 
-import type { ServerName } from '#keys/ids.ts';
+import type { ServerName, UserId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import type { FederationFailure } from './client.ts';
@@ -18,6 +18,7 @@ export const MISSED = 'missed_device_lists';
 const SERVERS_AT_ONCE = 8;
 const SERVERS_PER_PAGE = 500;
 const USERS_PER_PAGE = 100;
+const SWEEP_EVERY_MS = 24 * 60 * 60_000;
 const FIRST_RETRY_MS = 30_000;
 const LONGEST_RETRY_MS = 60 * 60_000;
 
@@ -38,6 +39,8 @@ export class DeviceListResync {
   #unsubscribe: (() => void)[] = [];
   #looking: Promise<void> | undefined;
   #isAwaited = false;
+  #sweep: NodeJS.Timeout | undefined;
+  #forgetting: Promise<void> | undefined;
 
   constructor(ctx: ResyncContext) {
     this.#ctx = ctx;
@@ -50,6 +53,8 @@ export class DeviceListResync {
       this.#ctx.backoff.onRecovery((server) => this.#resume(server)),
     ];
     this.#lookSoon();
+    this.#sweep = setInterval(() => this.#forgetSoon(), SWEEP_EVERY_MS).unref();
+    this.#forgetSoon();
   }
 
   /** Ends what is under way; it stays on disk. */
@@ -57,8 +62,32 @@ export class DeviceListResync {
     this.#stop.abort();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     for (const { timer } of this.#pauses.values()) clearTimeout(timer);
+    clearInterval(this.#sweep);
+    await this.#forgetting;
     await this.#looking;
     await Promise.all(this.#workers.values());
+  }
+
+  #forgetSoon(): void {
+    this.#forgetting ??= this.#forget()
+      .catch((error: unknown) => this.#ctx.log.error({ err: error }, 'old device lists were not forgotten'))
+      .finally(() => {
+        this.#forgetting = undefined;
+      });
+  }
+
+  /** Forgets the lists of users who share no room with ours any more: nobody tells us what changes in them. */
+  async #forget(): Promise<void> {
+    const { db, serverName } = this.#ctx;
+    for (let after: string | undefined = ''; after !== undefined && !this.#stop.signal.aborted; ) {
+      // Page by page, each after the last, and each a write of its own.
+      const users: UserId[] = await remoteDeviceLists.allOf(db, { after, limit: USERS_PER_PAGE });
+      await db.write('deviceLists.forget', async (tx) => {
+        const sharing = await remoteDeviceLists.sharing(tx, serverName, users);
+        for (const userId of users) if (!sharing.has(userId)) await remoteDeviceLists.remove(tx, userId);
+      });
+      after = users.length < USERS_PER_PAGE ? undefined : users.at(-1);
+    }
   }
 
   #lookSoon(): void {
@@ -123,7 +152,7 @@ export class DeviceListResync {
       const users = await remoteDeviceLists.staleOf(db, server, { after, limit: USERS_PER_PAGE });
       for (const userId of users) {
         if (this.#stop.signal.aborted) return;
-        const answer = await refresh(this.#ctx, server, userId);
+        const answer = await refresh(this.#ctx, server, { userId, signal: this.#stop.signal });
         if (answer.kind === 'ok') continue;
         if (!isForGood(answer)) return this.#pause(server, { failures, failure: answer });
         // Its keys cannot be had this way: whoever needs them makes us ask again.

@@ -64,7 +64,8 @@ const NEWLY_SHARED = sql<[string, number, number, number, number], { user_id: Us
   `SELECT DISTINCT theirs.user_id FROM memberships mine
    JOIN memberships theirs ON theirs.room_nid = mine.room_nid AND theirs.membership = 'join'
    WHERE mine.user_id = ? AND mine.membership = 'join'
-     AND ((theirs.position > ? AND theirs.position <= ?) OR (mine.position > ? AND mine.position <= ?))
+     AND ((theirs.joined_position > ? AND theirs.joined_position <= ?)
+       OR (mine.joined_position > ? AND mine.joined_position <= ?))
    ORDER BY theirs.user_id`,
 );
 

@@ -62,6 +62,12 @@ const ONE_TIME_KEY_COUNTS = sql<[string, string], { algorithm: string; total: nu
    WHERE user_id = ? AND device_id = ? GROUP BY algorithm ORDER BY algorithm`,
 );
 
+const NTH_ONE_TIME_KEY = sql<[string, string, number], { key_id: string }>(
+  'e2eeKeys.nthOneTimeKey',
+  `SELECT key_id FROM one_time_keys WHERE user_id = ? AND device_id = ?
+   ORDER BY algorithm, key_id LIMIT 1 OFFSET ?`,
+);
+
 const SET_FALLBACK_KEY = sql<[string, string, string, string, string]>(
   'e2eeKeys.setFallbackKey',
   `INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, key_json, used)
@@ -137,6 +143,11 @@ export async function addOneTimeKeys(
     if (stored?.key_json !== text) return `${algorithm}:${keyId}`;
   }
   return undefined;
+}
+
+/** True where at least `most` one-time keys of a device wait to be claimed. */
+export async function hasOneTimeKeys(reader: Reader, device: DeviceRef, most: number): Promise<boolean> {
+  return (await reader.get(NTH_ONE_TIME_KEY, device.userId, device.deviceId, most - 1)) !== undefined;
 }
 
 /** Stores fallback keys, one for each algorithm, in place of earlier ones, as unused. */

@@ -44,7 +44,7 @@ const LAND = sql<[string]>(
 const FORGET = sql<[string]>('eduOutbox.forget', 'DELETE FROM edu_outbox WHERE server = ? AND in_flight = 1');
 const TRIM = sql<[string, string, number]>(
   'eduOutbox.trim',
-  `DELETE FROM edu_outbox WHERE server = ? AND in_flight = 0 AND seq <=
+  `DELETE FROM edu_outbox WHERE server = ? AND in_flight = 0 AND replace_key IS NULL AND seq <=
      (SELECT seq FROM edu_outbox WHERE server = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`,
 );
 const SERVERS = sql<[string, number], { server: ServerName }>(
@@ -84,7 +84,10 @@ export async function forget(tx: Tx, server: ServerName): Promise<void> {
   await tx.run(FORGET, server);
 }
 
-/** Forgets all but the newest `keep` EDUs of a server; answers how many went. */
+/**
+ * Forgets all but the newest `keep` EDUs of a server; answers how many went. Those with a key stay: there is one for
+ * each key, and it holds what no later one would say.
+ */
 export function trim(tx: Tx, server: ServerName, keep: number): Promise<number> {
   return tx.run(TRIM, server, server, keep);
 }

@@ -96,14 +96,17 @@ const SHARE_A_ROOM = sql<[string, string], { room_nid: number }>(
    WHERE ours.user_id = ? AND ours.membership = 'join' AND theirs.user_id = ?
    ORDER BY ours.room_nid LIMIT 1`,
 );
-const SET = sql<[number, string, string, number, number, string, string | null, string | null]>(
+const SET = sql<[number, string, string, number, number, string, string | null, string | null, number]>(
   'memberships.set',
   `INSERT INTO memberships
-     (room_nid, user_id, membership, event_nid, position, server_name, display_name, avatar_url, forgotten)
-   VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)
+     (room_nid, user_id, membership, event_nid, position, server_name, display_name, avatar_url, forgotten,
+      joined_position)
+   VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
    ON CONFLICT (room_nid, user_id) DO UPDATE SET membership = excluded.membership,
      event_nid = excluded.event_nid, position = excluded.position, display_name = excluded.display_name,
-     avatar_url = excluded.avatar_url, forgotten = 0`,
+     avatar_url = excluded.avatar_url, forgotten = 0,
+     joined_position = CASE WHEN memberships.membership = 'join' THEN memberships.joined_position
+                            ELSE excluded.joined_position END`,
 );
 const LEAVE = sql<[number, number, string]>(
   'memberships.leave',
@@ -228,6 +231,7 @@ export async function set(tx: Tx, membership: NewMembership): Promise<void> {
     serverName,
     withoutNul(displayName),
     withoutNul(avatarUrl),
+    position,
   );
 }
 

@@ -37,12 +37,16 @@ const SHARING = sql<[string, string], { user_id: UserId }>(
      WHERE ours.room_nid = theirs.room_nid AND ours.membership = 'join' AND ours.server_name = ?)
    ORDER BY theirs.user_id`,
 );
+const ALL = sql<[string, number], { user_id: UserId }>(
+  'remoteDeviceLists.all',
+  'SELECT user_id FROM remote_device_lists WHERE user_id > ? ORDER BY user_id LIMIT ?',
+);
 const STATES = sql<[string, string], Row>(
   'remoteDeviceLists.states',
   `SELECT l.user_id, l.stream_id, l.stale, CASE WHEN EXISTS (
      SELECT 1 FROM memberships theirs JOIN memberships ours ON ours.room_nid = theirs.room_nid
-     WHERE theirs.user_id = l.user_id AND theirs.membership = 'join' AND theirs.position <= l.position
-       AND ours.membership = 'join' AND ours.server_name = ? AND ours.position <= l.position
+     WHERE theirs.user_id = l.user_id AND theirs.membership = 'join' AND theirs.joined_position <= l.position
+       AND ours.membership = 'join' AND ours.server_name = ? AND ours.joined_position <= l.position
    ) THEN 1 ELSE 0 END AS followed
    FROM remote_device_lists l WHERE l.user_id {anyOf} ORDER BY l.user_id`,
 );
@@ -111,6 +115,14 @@ const STALE_OF = sql<[string, string, number], { user_id: UserId }>(
   `SELECT user_id FROM remote_device_lists WHERE stale = 1 AND server_name = ? AND user_id > ?
    ORDER BY user_id LIMIT ?`,
 );
+
+/** The users of whom something is known, in pages: the first `limit` after a user. */
+export async function allOf(
+  reader: Reader,
+  { after, limit }: { readonly after: string; readonly limit: number },
+): Promise<UserId[]> {
+  return (await reader.all(ALL, after, limit)).map((row) => row.user_id);
+}
 
 /** Those of the users who are joined to a room that a user of ours, whose name is `ours`, is joined to. */
 export async function sharing(

@@ -161,6 +161,7 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
       owned.map((device) => device.deviceId),
     );
     await crossSigningKeys.clear(tx, userId);
+    await deviceLists.signingKeysChanged(tx, ctx.streams, userId);
     await profiles.clear(tx, userId);
     await accountData.clear(tx, userId);
     await filters.clear(tx, userId);

@@ -31,6 +31,7 @@ import { parseToken } from '../sync/token.ts';
 const BODY_LIMIT = 1024 * 1024;
 /** Far more than clients upload: they keep about 50 on the server. */
 const MOST_ONE_TIME_KEYS = 200;
+const MOST_WAITING_KEYS = 1_000;
 const MOST_USERS_PER_QUERY = 5_000;
 const DEFAULT_TIMEOUT_MS = 10_000;
 const LONGEST_TIMEOUT_MS = 30_000;
@@ -105,6 +106,9 @@ async function storeUpload(ctx: ServerContext, device: DeviceRef, upload: Upload
     const conflict = await e2eeKeys.addOneTimeKeys(tx, device, oneTimeKeys);
     if (conflict !== undefined)
       throw invalidParam(`One-time key ${conflict} already exists with another value`);
+    if (await e2eeKeys.hasOneTimeKeys(tx, device, MOST_WAITING_KEYS + 1)) {
+      throw invalidParam('one_time_keys: too many are waiting to be claimed');
+    }
     await e2eeKeys.setFallbackKeys(tx, device, fallbackKeys);
     // The device hears of its new counts by its next sync.
     ctx.streams.allocate(tx, [`user:${device.userId}`]);

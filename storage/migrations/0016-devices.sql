@@ -1,3 +1,7 @@
+-- The position at which the user came to be joined: a new name or picture moves the position of a membership, not this.
+ALTER TABLE memberships ADD COLUMN joined_position {int} NOT NULL DEFAULT 0;
+UPDATE memberships SET joined_position = position;
+
 -- stream_id: the number of the last m.device_list_update of one of our users, prev_stream_id that of the one before,
 -- device_id the device it was about; 0 and NULL where there was none. Not used for users of other servers.
 ALTER TABLE device_lists ADD COLUMN stream_id {int} NOT NULL DEFAULT 0;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import type { JsonObject } from '#keys/json.ts';
 import { login, register, type TestClient } from '#test/harness/client.ts';
 import { inRoom, untilMember } from '#test/harness/conversation.ts';
 import {
@@ -11,6 +12,7 @@ import {
   uploadDeviceKeys,
 } from '#test/harness/encryption.ts';
 import { startFleet } from '#test/harness/fleet.ts';
+import { RoomPeer } from '#test/harness/room-peer.ts';
 import { until } from '#test/harness/until.ts';
 
 const fleet = await startFleet(2);
@@ -21,6 +23,10 @@ const thereName = there.serverName;
 const WAITING = {
   name: '',
   text: 'SELECT seq FROM edu_outbox UNION ALL SELECT seq FROM outgoing_device_lists',
+};
+const JOINED = {
+  name: '',
+  text: "SELECT room_nid FROM memberships WHERE user_id = ? AND membership = 'join'",
 };
 const MAKE_STALE = { name: '', text: 'UPDATE remote_device_lists SET stale = 1' };
 const STALE = { name: '', text: 'SELECT user_id FROM remote_device_lists WHERE stale = 1' };
@@ -207,4 +213,84 @@ test('a signature on the master key of a user of another server is seen by its m
   );
   assert.deepEqual(await masterOf(carol), his.body.master_key);
   assert.deepEqual(await masterOf(bob), his.body.master_key);
+});
+
+/** The contents of the EDUs of a type that the peer was sent, in order. */
+function edusAt(peer: RoomPeer, type: string): JsonObject[] {
+  const bodies = peer.peer.requests
+    .filter(({ url }) => url.includes('/send/'))
+    .map(({ body }) => JSON.parse(body));
+  const edus: { edu_type: string; content: JsonObject }[] = bodies.flatMap(({ edus: sent }) => sent);
+  return edus.filter(({ edu_type }) => edu_type === type).map(({ content }) => content);
+}
+
+test('updates go on from one another, and from what the whole list says', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  peer.makeRoom();
+  const alice = await register(here);
+  const keys = await uploadDeviceKeys(alice);
+  await alice.join(peer.room.roomId, [peer.name]);
+  const updates = () =>
+    edusAt(peer, 'm.device_list_update').filter(({ user_id }) => user_id === alice.userId);
+  await until(() => updates().length === 1, 'the update of the join');
+  const list = async () => {
+    const path = `/_matrix/federation/v1/user/devices/${encodeURIComponent(alice.userId)}`;
+    return (await peer.request(here, { path })).body;
+  };
+  const [first] = updates();
+  assert.deepEqual([first?.device_id, first?.keys], [alice.deviceId, keys]);
+  assert.equal((await list()).stream_id, first?.stream_id, 'nothing has changed since');
+
+  const phone = await login(here, alice.userId, alice.password);
+  await until(() => updates().length === 2, 'the update of the new device');
+  await phone.post('/logout');
+  await until(() => updates().length === 3, 'the update of its end');
+  const [, second, third] = updates();
+  assert.deepEqual([second?.device_id, second?.prev_id], [phone.deviceId, [first?.stream_id ?? 0]]);
+  assert.deepEqual(third, {
+    user_id: alice.userId,
+    device_id: phone.deviceId,
+    stream_id: third?.stream_id ?? 0,
+    prev_id: [second?.stream_id ?? 0],
+    deleted: true,
+  });
+  assert.equal((await list()).stream_id, third?.stream_id);
+
+  // Another name is no news.
+  await alice.put(`/profile/${encodeURIComponent(alice.userId)}/displayname`, { displayname: 'Alice' });
+  await alice.send(peer.room.roomId, 'after that');
+  await until(() => peer.peer.requests.some(({ body }) => body.includes('after that')), 'the message');
+  assert.equal(updates().length, 3);
+});
+
+test('another name is no change of devices, and the list stays followed', async () => {
+  const { alice, bob, roomId } = await pair();
+  const { next_batch: since } = await alice.sync();
+  const path = (user: TestClient) => `/profile/${encodeURIComponent(user.userId)}/displayname`;
+  await alice.put(path(alice), { displayname: 'Alice' });
+  await bob.put(path(bob), { displayname: 'Bob' });
+  const answer = await alice.syncUntil(
+    ({ rooms }) => JSON.stringify(rooms?.join?.[roomId] ?? {}).includes('"displayname":"Bob"'),
+    { since },
+  );
+  assert.equal(answer.device_lists, undefined);
+  await there.stop();
+  try {
+    assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId]);
+  } finally {
+    await there.start();
+  }
+});
+
+test('a list is forgotten once its user shares no room any more', async () => {
+  const { bob, roomId } = await pair();
+  const known = { name: '', text: 'SELECT user_id FROM remote_device_lists WHERE user_id = ?' };
+  assert.notEqual(await here.ctx.db.get(known, bob.userId), undefined);
+  await bob.post(`${inRoom(roomId)}/leave`);
+  await until(async () => {
+    const row = await here.ctx.db.get(JOINED, bob.userId);
+    return row === undefined;
+  }, 'that the leave has arrived');
+  await here.restart();
+  await until(async () => (await here.ctx.db.get(known, bob.userId)) === undefined, 'that it is forgotten');
 });
