@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, afterEach, test } from 'node:test';
 import type { JsonObject } from '#keys/json.ts';
 import { type Body, register } from '#test/harness/client.ts';
+import { untilMember } from '#test/harness/conversation.ts';
 import { crossSigningOf, deviceKeysOf, devicesSeen, queryKeys } from '#test/harness/encryption.ts';
 import type { PeerAnswer } from '#test/harness/peer.ts';
 import type { RoomPeer } from '#test/harness/room-peer.ts';
@@ -22,9 +23,9 @@ class Mallory {
   readonly devices = new Map<string, JsonObject>();
   streamId = 1;
 
-  constructor(peer: RoomPeer) {
+  constructor(peer: RoomPeer, localpart = 'mallory') {
     this.peer = peer;
-    this.userId = peer.user('mallory');
+    this.userId = peer.user(localpart);
     this.add('FIRST');
     this.answerLists();
   }
@@ -132,6 +133,27 @@ test('a list that is asked for while an update comes in is asked for again', asy
   release.resolve();
   await until(() => mallory.asked.lists === 3, 'that it is asked for again');
   assert.deepEqual(await devicesSeen(alice, mallory.userId), ['FIRST', 'SECOND', 'THIRD']);
+});
+
+test('what was known of a user who left and came back is asked for again, though no update says so', async () => {
+  const peer = await witness.peerWithGuest();
+  await using _ = peer;
+  const nick = new Mallory(peer, 'nick');
+  const userId = peer.user('nick');
+  const untilIs = (membership: string) => untilMember(alice, peer.room.roomId, userId, membership);
+  await peer.send(server, [peer.room.join(userId)]);
+  await untilIs('join');
+  assert.deepEqual(await devicesSeen(alice, userId), ['FIRST']);
+  assert.deepEqual(await devicesSeen(alice, userId), ['FIRST']);
+  assert.equal(nick.asked.queries, 1);
+  await peer.send(server, [peer.room.leave(userId)]);
+  await untilIs('leave');
+  nick.add('SECOND');
+  await peer.send(server, [peer.room.join(userId)]);
+  await untilIs('join');
+  assert.deepEqual(await devicesSeen(alice, userId), ['FIRST', 'SECOND']);
+  assert.deepEqual(await devicesSeen(alice, userId), ['FIRST', 'SECOND']);
+  assert.equal(nick.asked.queries, 2);
 });
 
 test('a server that has no lists of devices is not asked for them again and again', async () => {
