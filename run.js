@@ -107,12 +107,13 @@ function testArguments(args, { concurrency, isMeant }) {
   return ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...options, ...files];
 }
 
-/** `test/oracle` and `test/oracles`, the deaths of a process in the middle of a write, and each wrong event. */
+/** What tries random cases: `test/oracle`, `test/oracles` and others, and each wrong event. */
 function isLongTest(file) {
   return [
     path.join('test', 'oracle'),
     path.join('test', 'rooms', 'faults'),
     path.join('test', 'rooms', 'poison'),
+    path.join('test', 'federation', 'device-lists-random'),
     path.join('test', 'federation', 'hostile', 'poison'),
   ].some((start) => file.startsWith(start));
 }

@@ -64,7 +64,7 @@ test('a request that is repeated is sent once', async () => {
   assert.deepEqual(await received(bob, 2), [1, 2]);
 });
 
-test('one message to many devices that are large together arrives whole', async () => {
+test('row 76: one message to many devices that are large together arrives whole', async () => {
   const alice = await register(here);
   const bobs = await Promise.all(Array.from({ length: 12 }, () => register(there)));
   const padding = 'x'.repeat(60_000);

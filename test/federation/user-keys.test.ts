@@ -30,7 +30,7 @@ function namesIn(answer: Body, user: TestClient): string[] {
   return Object.keys(answer.one_time_keys[user.userId]?.[user.deviceId] ?? {});
 }
 
-test('a one-time key is given out once, in the order of upload, whoever asks, and at last the fallback key', async () => {
+test('row 151: a one-time key is given out once, in the order of upload, whoever asks, and at last the fallback key', async () => {
   const alice = await register(here);
   const bob = await register(there);
   const carol = await register(there);
@@ -53,6 +53,17 @@ test('a one-time key is given out once, in the order of upload, whoever asks, an
   await uploadOneTimeKeys(bob, 400, 1);
   assert.deepEqual(namesIn(await alice.post('/keys/claim', wanted(bob)), bob), ['signed_curve25519:K0500']);
   assert.deepEqual(namesIn(await carol.post('/keys/claim', wanted(bob)), bob), ['signed_curve25519:K0400']);
+});
+
+test('no device has more than a thousand keys waiting: what goes beyond is refused, and the others stay', async () => {
+  const bob = await register(there);
+  for (let from = 0; from < 1_000; from += 200) await uploadOneTimeKeys(bob, from, 200);
+  const one = { 'signed_curve25519:MORE': { key: 'more' } };
+  const { status, body } = await bob.try('POST', '/keys/upload', { one_time_keys: one });
+  assert.deepEqual([status, body.errcode], [400, 'M_INVALID_PARAM']);
+  assert.deepEqual((await bob.sync()).device_one_time_keys_count, { signed_curve25519: 1_000 });
+  await bob.post('/keys/claim', wanted(bob));
+  await bob.post('/keys/upload', { one_time_keys: one });
 });
 
 test('keys of several servers are asked for at the same time; those that do not answer are named', async () => {
@@ -119,7 +130,7 @@ test('what a server tells of users or devices that it was not asked for, or of o
   assert.deepEqual(claimed.one_time_keys, { [asked.userId]: { D: { 'signed_curve25519:1': { key: 'k' } } } });
 });
 
-test('a server is told of our own users only, and not the names of their devices', async () => {
+test('row 59: a server is told of our own users only, and not the names of their devices', async () => {
   await using peer = await new RoomPeer(fleet.authority).start();
   const alice = await register(here);
   const bob = await register(there);

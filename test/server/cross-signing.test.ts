@@ -36,7 +36,7 @@ async function signing(): Promise<{ alice: TestClient; keys: CrossSigning }> {
   return { alice, keys };
 }
 
-test('the first keys, and the same ones again, need no confirmation; other ones need the password', async () => {
+test('row 174: the first keys, and the same ones again, need no confirmation; other ones need the password', async () => {
   const { alice, keys } = await signing();
   const { device_keys: _, failures: __, ...seen } = await queryKeys(alice, [alice.userId]);
   assert.deepEqual(seen, {

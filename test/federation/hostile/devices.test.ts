@@ -177,7 +177,7 @@ test('a server that has no lists of devices is not asked for them again and agai
   assert.deepEqual(mallory.asked.lists, lists, 'a client asks for keys, not for the list');
 });
 
-test('what a server says of the users of others, or of those who share no room, changes nothing', async () => {
+test('row 17: what a server says of the users of others, or of those who share no room, changes nothing', async () => {
   const mallory = await followed();
   await using _ = mallory.peer;
   await using other = await witness.peer();
@@ -258,7 +258,7 @@ test('a user with thousands of devices is taken as far as there is room', async 
   assert.equal((await devicesSeen(alice, mallory.userId)).length, 1_000);
 });
 
-test('to-device: each message of a server once, for devices that there are, and none that is too large', async () => {
+test('row 121: each message of a server once, for devices that there are, and none that is too large', async () => {
   const mallory = await followed();
   await using _ = mallory.peer;
   const carol = await register(server);

@@ -103,7 +103,7 @@ test('devices: keys left are counted, and changes of those one shares a room wit
   assert.deepEqual(left.device_lists.left, [bob.userId]);
 });
 
-test('device keys: of a wrong shape anywhere they are refused, and nothing of the upload is kept', async () => {
+test('row 72: device keys of a wrong shape anywhere they are refused, and nothing of the upload is kept', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const id = `ed25519:${alice.deviceId}`;
