@@ -5,7 +5,7 @@
  */
 
 import type { ServerName } from '#keys/ids.ts';
-import { isObject, type Json, objectAt, stringAt } from '#keys/json.ts';
+import { isObject, type Json, type JsonObject, objectAt, stringAt } from '#keys/json.ts';
 import { receiveDeviceListUpdate } from './device-lists.ts';
 import type { EduContext, ReceiveEdu } from './edu-source.ts';
 import { receivePresence } from './presence.ts';
@@ -14,23 +14,25 @@ import { receiveSigningKeyUpdate } from './signing-keys.ts';
 import { receiveToDevice } from './to-device.ts';
 import { receiveTyping } from './typing.ts';
 
-/** EDUs of other types are not for us. */
+/** Besides `m.direct_to_device`. EDUs of other types are not for us. */
 const receivers: ReadonlyMap<string, ReceiveEdu> = new Map([
   ['m.presence', receivePresence],
   ['m.device_list_update', receiveDeviceListUpdate],
-  ['m.direct_to_device', receiveToDevice],
   ['m.receipt', receiveReceipts],
   ['m.signing_key_update', receiveSigningKeyUpdate],
   ['m.typing', receiveTyping],
 ]);
 
-/** Takes in the EDUs of one transaction, in order. */
+/** Takes in the EDUs of one transaction, in order; messages to devices, which are many, in one write. */
 export async function receiveEdus(ctx: EduContext, origin: ServerName, edus: readonly Json[]): Promise<void> {
+  const toDevice: JsonObject[] = [];
   for (const edu of edus) {
-    if (!isObject(edu)) continue;
-    const content = objectAt(edu, 'content');
-    const receive = receivers.get(stringAt(edu, 'edu_type') ?? '');
+    const content = isObject(edu) ? objectAt(edu, 'content') : undefined;
+    if (!isObject(edu) || content === undefined) continue;
+    const type = stringAt(edu, 'edu_type') ?? '';
+    if (type === 'm.direct_to_device') toDevice.push(content);
     // In order: of two that say different things the later counts.
-    if (content !== undefined && receive !== undefined) await receive(ctx, origin, content);
+    else await receivers.get(type)?.(ctx, origin, content);
   }
+  await receiveToDevice(ctx, origin, toDevice);
 }

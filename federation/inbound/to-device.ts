@@ -2,6 +2,7 @@
 
 import { belongsTo, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import type { Tx } from '#storage/database.ts';
 import * as devices from '#storage/devices.ts';
 import * as toDevice from '#storage/to-device.ts';
 import type { EduContext } from './edu-source.ts';
@@ -11,6 +12,14 @@ interface Message {
   readonly userId: UserId;
   readonly deviceId: string;
   readonly content: JsonObject;
+}
+
+/** What one EDU holds. */
+interface ToDevice {
+  readonly sender: UserId;
+  readonly type: string;
+  readonly messageId: string;
+  readonly messages: readonly Message[];
 }
 
 const MAX_CONTENT_BYTES = 64 * 1024;
@@ -23,38 +32,49 @@ const MOST_MESSAGES = 1_000;
 const MOST_WAITING = 50_000;
 
 /**
- * Takes in an `m.direct_to_device`: only of the origin's own users, each `message_id` once, for devices that there
- * are. What is malformed, too large or for others is left out, the rest delivered.
+ * Takes in `m.direct_to_device`s in their order, in one write: only of the origin's own users, each `message_id` once,
+ * for devices that there are. What is malformed, too large or for others is left out, the rest delivered.
  */
 export async function receiveToDevice(
   ctx: EduContext,
   origin: ServerName,
-  content: JsonObject,
+  contents: readonly JsonObject[],
 ): Promise<void> {
+  const told = contents.flatMap((content) => toDeviceFrom(ctx, origin, content) ?? []);
+  if (told.length === 0) return;
+  await ctx.db.write('federation.toDevice', async (tx) => {
+    for (const each of told) await deliver(ctx, tx, origin, each);
+  });
+}
+
+async function deliver(ctx: EduContext, tx: Tx, origin: ServerName, told: ToDevice): Promise<void> {
+  const { sender, type, messageId, messages } = told;
+  const known = await devices.ofUsers(tx, [...new Set(messages.map(({ userId }) => userId))]);
+  const byUser = Map.groupBy(known, ({ userId }) => userId);
+  const addressed = messages.flatMap((message) =>
+    (byUser.get(message.userId) ?? [])
+      .filter(({ deviceId }) => message.deviceId === '*' || message.deviceId === deviceId)
+      .map((device) => ({ device, content: message.content })),
+  );
+  if (addressed.length === 0) return;
+  if (!(await toDevice.isNewInbound(tx, origin, { messageId, now: ctx.clock.now() }))) return;
+  for (const { device, content } of addressed) {
+    if (await toDevice.hasWaiting(tx, device, MOST_WAITING)) {
+      ctx.log.debug({ origin, userId: device.userId }, 'a device has too many messages waiting');
+    } else await toDevice.add(tx, ctx.streams, device, { sender, type, content });
+  }
+}
+
+/** Undefined where it is malformed, not the origin's to say, or for nobody here. */
+function toDeviceFrom(ctx: EduContext, origin: ServerName, content: JsonObject): ToDevice | undefined {
   const sender = own(content, 'sender');
   const type = stringAt(content, 'type');
   const messageId = stringAt(content, 'message_id');
-  if (!isUserId(sender) || !belongsTo(sender, origin) || messageId === undefined) return;
-  if (type === undefined || Buffer.byteLength(type) > MAX_TYPE_BYTES) return;
-  if (messageId.length > MAX_MESSAGE_ID) return;
+  if (!isUserId(sender) || !belongsTo(sender, origin)) return undefined;
+  if (type === undefined || Buffer.byteLength(type) > MAX_TYPE_BYTES) return undefined;
+  if (messageId === undefined || messageId.length > MAX_MESSAGE_ID) return undefined;
   const messages = messagesIn(ctx, objectAt(content, 'messages') ?? {});
-  if (messages.length === 0) return;
-  await ctx.db.write('federation.toDevice', async (tx) => {
-    const known = await devices.ofUsers(tx, [...new Set(messages.map(({ userId }) => userId))]);
-    const byUser = Map.groupBy(known, ({ userId }) => userId);
-    const addressed = messages.flatMap((message) =>
-      (byUser.get(message.userId) ?? [])
-        .filter(({ deviceId }) => message.deviceId === '*' || message.deviceId === deviceId)
-        .map((device) => ({ device, content: message.content })),
-    );
-    if (addressed.length === 0) return;
-    if (!(await toDevice.isNewInbound(tx, origin, { messageId, now: ctx.clock.now() }))) return;
-    for (const { device, content: body } of addressed) {
-      if (await toDevice.hasWaiting(tx, device, MOST_WAITING)) {
-        ctx.log.debug({ origin, userId: device.userId }, 'a device has too many messages waiting');
-      } else await toDevice.add(tx, ctx.streams, device, { sender, type, content: body });
-    }
-  });
+  return messages.length === 0 ? undefined : { sender, type, messageId, messages };
 }
 
 function messagesIn({ serverName }: EduContext, byUser: JsonObject): Message[] {
