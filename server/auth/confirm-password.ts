@@ -1,4 +1,4 @@
-import { type MatrixError, wrongCredentials } from '#federation/errors.ts';
+import { forbidden, type MatrixError, wrongCredentials } from '#federation/errors.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
 import { localUserId, verifyAccount } from './accounts.ts';
@@ -29,8 +29,8 @@ async function checkPassword(
 ): Promise<MatrixError | undefined> {
   ctx.limits.check('login_failed', address);
   const userId = localUserId(userNamed(auth), ctx.serverName);
-  const isSelf = userId === requester.userId;
-  const user = isSelf ? await verifyAccount(ctx, userId, stringAt(auth, 'password') ?? '') : undefined;
+  if (userId !== requester.userId) throw forbidden('Only the user of the access token can confirm this');
+  const user = await verifyAccount(ctx, userId, stringAt(auth, 'password') ?? '');
   if (user !== undefined) return undefined;
   ctx.limits.take('login_failed', address);
   return wrongCredentials('Invalid password');

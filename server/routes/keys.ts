@@ -137,7 +137,7 @@ async function queryKeys(ctx: ServerContext, body: JsonObject, viewer: UserId): 
   const users = new Map<UserId, Json>();
   for (const [userId, deviceIds] of Object.entries(wanted)) {
     if (!isUserId(userId)) throw invalidParam(`device_keys: ${userId} is not a user ID`);
-    if (!isStringArray(deviceIds)) throw invalidParam(`device_keys: ${userId} has no list of device IDs`);
+    if (!isStringArray(deviceIds)) throw badJson(`device_keys: ${userId} has no list of device IDs`);
     users.set(userId, deviceIds);
   }
   if (users.size > MOST_USERS_PER_QUERY) throw invalidParam('device_keys: too many users');

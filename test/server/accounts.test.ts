@@ -119,7 +119,7 @@ test('a password is changed after it was confirmed, and the other devices are si
   const wrong = await alice.try('POST', path, { new_password: 'new', auth: confirmation(alice, 'wrong') });
   assertError(wrong, 401, 'M_FORBIDDEN');
   const others = await alice.try('POST', path, { new_password: 'new', auth: confirmation(bob) });
-  assertError(others, 401, 'M_FORBIDDEN');
+  assertError(others, 403, 'M_FORBIDDEN');
   await alice.post(path, {
     new_password: 'new',
     auth: { ...confirmation(alice), session: first.body.session },

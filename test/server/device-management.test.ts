@@ -102,6 +102,17 @@ test('several devices are deleted at once; what was confirmed for one is not con
   }
 });
 
+test('what is to be confirmed by its user is not confirmed by another', async () => {
+  const alice = await register(server);
+  const bob = await register(server);
+  const phone = await login(server, alice.userId, alice.password);
+  const path = `/devices/${phone.deviceId}`;
+  const auth = authOf(bob, '');
+  const { status, body } = await alice.try('DELETE', path, { auth });
+  assert.deepEqual([status, body.errcode], [403, 'M_FORBIDDEN']);
+  assert.equal((await phone.try('GET', '/account/whoami')).status, 200);
+});
+
 test('the device of another user cannot be deleted', async () => {
   const alice = await register(server);
   const bob = await register(server);
