@@ -29,6 +29,8 @@ import type { ServerContext } from '../context.ts';
 import { parseToken } from '../sync/token.ts';
 
 const BODY_LIMIT = 1024 * 1024;
+/** Of the keys of a device. */
+const REQUIRED = ['user_id', 'device_id', 'algorithms', 'keys', 'signatures'];
 /** Far more than clients upload: they keep about 50 on the server. */
 const MOST_ONE_TIME_KEYS = 200;
 const MOST_WAITING_KEYS = 1_000;
@@ -78,6 +80,8 @@ interface Upload {
 
 function parseUpload(body: JsonObject, device: DeviceRef): Upload {
   const deviceKeys = optionalObject(body, 'device_keys');
+  const missing = REQUIRED.find((part) => deviceKeys !== undefined && !Object.hasOwn(deviceKeys, part));
+  if (missing !== undefined) throw badJson(`device_keys: no ${missing}`);
   const fault = deviceKeys && faultOfDeviceKeys(deviceKeys, device);
   if (fault !== undefined) throw invalidParam(`device_keys: ${fault}`);
   const oneTimeKeys = parseKeys(own(body, 'one_time_keys'), 'one_time_keys');

@@ -134,6 +134,11 @@ test('row 72: device keys of a wrong shape anywhere they are refused, and nothin
     const { status, body } = await alice.try('POST', '/keys/upload', upload);
     assert.deepEqual([status, body.errcode], [400, 'M_INVALID_PARAM'], JSON.stringify(part).slice(0, 100));
   }
+  for (const part of Object.keys(keys)) {
+    const rest = Object.fromEntries(Object.entries(keys).filter(([name]) => name !== part));
+    const { status, body } = await alice.try('POST', '/keys/upload', { device_keys: rest });
+    assert.deepEqual([status, body.errcode], [400, 'M_BAD_JSON'], part);
+  }
   const { one_time_key_counts: counts } = await alice.post('/keys/upload', { device_keys: null });
   assert.deepEqual(counts, { signed_curve25519: 0 });
   await alice.post('/keys/upload', { device_keys: keys });
