@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createAuthority, type TestAuthority } from './certificates.ts';
 import { type TestFolder, temporaryFolder } from './databases.ts';
 import { freePort } from './free-port.ts';
+import { Network } from './network.ts';
 import { startServer, type TestServer, type TestServerOptions } from './server.ts';
 
 export class Fleet {
@@ -12,11 +13,22 @@ export class Fleet {
   /** Signs for all servers, and for peers of the test's own that they are to trust. */
   readonly authority: TestAuthority;
   readonly #folder: TestFolder;
+  readonly #network: Network | undefined;
 
-  constructor(servers: readonly TestServer[], authority: TestAuthority, folder: TestFolder) {
+  constructor(
+    servers: readonly TestServer[],
+    shared: { authority: TestAuthority; folder: TestFolder; network: Network | undefined },
+  ) {
     this.servers = servers;
-    this.authority = authority;
-    this.#folder = folder;
+    this.authority = shared.authority;
+    this.#folder = shared.folder;
+    this.#network = shared.network;
+  }
+
+  /** Of a fleet that has one. */
+  get network(): Network {
+    if (this.#network === undefined) throw new Error('the servers of the fleet talk to each other directly');
+    return this.#network;
   }
 
   /** One of the servers, by its number from 0. */
@@ -28,14 +40,23 @@ export class Fleet {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.servers.map((server) => server[Symbol.asyncDispose]()));
+    await this.#network?.[Symbol.asyncDispose]();
     await this.#folder[Symbol.asyncDispose]();
   }
 }
 
+export interface FleetOptions extends TestServerOptions {
+  /** The links between the servers can be cut, by `fleet.network`. */
+  readonly hasNetwork?: boolean;
+}
+
 /** Starts servers that trust the certificates of one authority. `await using` stops them all. */
-export async function startFleet(count: number, options: TestServerOptions = {}): Promise<Fleet> {
+export async function startFleet(count: number, fleetOptions: FleetOptions = {}): Promise<Fleet> {
+  const { hasNetwork = false, ...options } = fleetOptions;
   const folder = await temporaryFolder();
   const authority = await createAuthority();
+  const network = hasNetwork ? new Network(authority) : undefined;
+  const shared = { authority, folder, network };
   const ca = join(folder.path, 'ca.crt');
   await writeFile(ca, authority.cert);
   const certificate = await authority.issue(['localhost', '127.0.0.1']);
@@ -47,8 +68,9 @@ export async function startFleet(count: number, options: TestServerOptions = {})
   try {
     for (let index = 0; index < count; index++) {
       const port = await freePort();
+      const gate = await network?.open(port);
       const server = await startServer({
-        serverName: `localhost:${port}`,
+        serverName: gate?.name ?? `localhost:${port}`,
         federationListen: { host: '127.0.0.1', port },
         federationCa: [ca],
         federationAllowPrivate: true,
@@ -57,9 +79,9 @@ export async function startFleet(count: number, options: TestServerOptions = {})
       });
       servers.push(server);
     }
-    return new Fleet(servers, authority, folder);
+    return new Fleet(servers, shared);
   } catch (error) {
-    await new Fleet(servers, authority, folder)[Symbol.asyncDispose]();
+    await new Fleet(servers, shared)[Symbol.asyncDispose]();
     throw error;
   }
 }

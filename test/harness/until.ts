@@ -6,8 +6,9 @@ const LONGEST_MS = 20_000;
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what = 'the condition',
+  { longestMs = LONGEST_MS }: { longestMs?: number } = {},
 ): Promise<void> {
-  const deadline = Date.now() + LONGEST_MS;
+  const deadline = Date.now() + longestMs;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`${what} did not come true`);
     await sleep(5);
