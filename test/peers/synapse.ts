@@ -1,13 +1,15 @@
 /** A real Synapse for tests, in a Python virtual environment of its own, federating over TLS on loopback. */
 
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { open, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { TestAuthority } from '#test/harness/certificates.ts';
 import { freePort } from '#test/harness/free-port.ts';
+import type { Network } from '#test/harness/network.ts';
+import { startPython } from '#test/harness/python.ts';
 import { synapsePython } from '#test/harness/synapse-python.ts';
 
 const run = promisify(execFile);
@@ -20,6 +22,8 @@ export interface SynapseOptions {
   /** An empty folder: configuration, database, log and keys. */
   readonly folder: string;
   readonly authority: TestAuthority;
+  /** Puts it behind a gate of a network, by which other servers reach it. */
+  readonly network?: Network;
 }
 
 /** A Synapse with SQLite, no rate limits, and federation to loopback. */
@@ -30,10 +34,12 @@ export class Synapse {
   readonly #python: string;
   #child: ChildProcess | undefined;
 
-  static async create({ folder, authority }: SynapseOptions): Promise<Synapse> {
+  static async create({ folder, authority, network }: SynapseOptions): Promise<Synapse> {
     const python = await synapsePython();
     const ports = { client: await freePort(), federation: await freePort() };
-    const synapse = new Synapse({ folder, python, ports });
+    const gate = await network?.open(ports.federation);
+    const serverName = gate?.name ?? `localhost:${ports.federation}`;
+    const synapse = new Synapse({ folder, python, serverName, clientPort: ports.client });
     await synapse.#configure(authority, ports);
     await synapse.start();
     return synapse;
@@ -42,26 +48,25 @@ export class Synapse {
   private constructor(options: {
     folder: string;
     python: string;
-    ports: { client: number; federation: number };
+    serverName: string;
+    clientPort: number;
   }) {
     this.#folder = options.folder;
     this.#python = options.python;
-    this.serverName = `localhost:${options.ports.federation}`;
-    this.clientUrl = `http://127.0.0.1:${options.ports.client}`;
+    this.serverName = options.serverName;
+    this.clientUrl = `http://127.0.0.1:${options.clientPort}`;
   }
 
   /** Starts it again where and as it was; resolves once it answers. */
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error('Synapse runs already');
-    const log = await open(path.join(this.#folder, 'output.log'), 'a');
-    const args = [
-      '-m',
-      'synapse.app.homeserver',
-      '--config-path',
-      path.join(this.#folder, 'homeserver.yaml'),
-    ];
-    const child = spawn(this.#python, args, { cwd: this.#folder, stdio: ['ignore', log.fd, log.fd] });
-    await log.close();
+    const child = await startPython({
+      python: this.#python,
+      program: { module: 'synapse.app.homeserver' },
+      args: ['--config-path', path.join(this.#folder, 'homeserver.yaml')],
+      cwd: this.#folder,
+      output: path.join(this.#folder, 'output.log'),
+    });
     this.#child = child;
     const deadline = Date.now() + START_MS;
     while (!(await this.#answers())) {
@@ -154,6 +159,8 @@ function homeserverConfig(options: {
     macaroon_secret_key: 'macaroons of a test',
     form_secret: 'forms of a test',
     allow_public_rooms_over_federation: true,
+    // By default nobody may publish a room.
+    room_list_publication_rules: [{ action: 'allow' }],
     // Short waits, so that a test of an outage ends in its time.
     federation: {
       destination_min_retry_interval: '1s',
