@@ -107,7 +107,7 @@ function testArguments(args, { concurrency, isMeant }) {
   return ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...options, ...files];
 }
 
-/** What tries random cases: `test/oracle`, `test/oracles` and others, and each wrong event. */
+/** What tries random cases: `test/oracle`, `test/oracles`, a network that splits and others, and each wrong event. */
 function isLongTest(file) {
   return [
     path.join('test', 'oracle'),
@@ -115,6 +115,7 @@ function isLongTest(file) {
     path.join('test', 'rooms', 'poison'),
     path.join('test', 'federation', 'device-lists-random'),
     path.join('test', 'federation', 'hostile', 'poison'),
+    path.join('test', 'peers', 'network-split'),
   ].some((start) => file.startsWith(start));
 }
 
