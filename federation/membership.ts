@@ -1,4 +1,4 @@
-/** Joins, invitations and leaves of our users, wherever the room lives: in our own graph, or by way of others. */
+/** Joins, knocks, invitations and leaves of our users, wherever the room lives: in our own graph, or by way of others. */
 
 import {
   belongsTo,
@@ -9,16 +9,17 @@ import {
   serverNameOf,
   type UserId,
 } from '#keys/ids.ts';
-import type { JsonObject } from '#keys/json.ts';
+import { type JsonObject, stringAt } from '#keys/json.ts';
 import { canonicalContent } from '#rooms/build-event.ts';
 import { carrySettingsOnJoin } from '#rooms/carry-settings.ts';
 import { closedBecause } from '#rooms/closed-room.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNid } from '#rooms/load.ts';
-import { changeMembership } from '#rooms/membership-local.ts';
+import { changeMembership, type MemberProfile } from '#rooms/membership-local.ts';
 import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
 import { getRoom, isInRoom, joinedServers, type Room } from '#rooms/room.ts';
 import type { Sent } from '#rooms/send.ts';
+import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as profiles from '#storage/profiles.ts';
 import { roomWeAreIn } from './access.ts';
@@ -27,6 +28,7 @@ import { resolveAlias } from './directory.ts';
 import { inviteRemotely } from './handshakes/invite.ts';
 import { joinRemotely } from './handshakes/join.ts';
 import { whileJoining } from './handshakes/joins-under-way.ts';
+import { knockRemotely } from './handshakes/knock.ts';
 import { leaveRemotely } from './handshakes/leave.ts';
 import { candidatesOf, type HandshakeFailure } from './handshakes/template.ts';
 
@@ -84,14 +86,10 @@ async function joinElsewhere(
   // Those that were there when we were, if we are no more.
   const known = await getRoom(ctx, roomId);
   const inRoom = known === undefined ? [] : await joinedServers(ctx, known.roomNid);
-  const names = [...wanted.known, await inviterOf(ctx, roomId, userId), ...inRoom];
+  const shownBy = await serversBehind(ctx, roomId, userId);
+  const names = [...wanted.known, ...shownBy, ...inRoom];
   const servers = candidatesOf(ctx.serverName, names, roomId);
-  const { displayname, avatar_url } = await profiles.of(ctx.db, userId);
-  const content = {
-    ...(displayname !== undefined && { displayname }),
-    ...(avatar_url !== undefined && { avatar_url }),
-    ...wanted.content,
-  };
+  const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...wanted.content };
   const joined = await joinRemotely(ctx, { roomId, userId, servers, content });
   return joined.kind === 'joined' ? { kind: 'ok', roomId } : joined;
 }
@@ -112,7 +110,49 @@ async function canLetIn(ctx: FederationContext, room: Room, userId: UserId): Pro
   return (await joinedServers(ctx, room.roomNid)).length < 2;
 }
 
-/** Makes one of our users leave a room, or decline an invitation. */
+/** Asks for one of our users to be let into a room. Who knocks again says it again. */
+export async function knock(ctx: FederationContext, wanted: Join): Promise<MembershipResult> {
+  const { userId, roomIdOrAlias, via = [], content = {} } = wanted;
+  if (!fits(content)) return invalid;
+  const resolved = isRoomAlias(roomIdOrAlias)
+    ? await resolveAlias(ctx, roomIdOrAlias)
+    : { roomId: roomIdOrAlias, servers: [] };
+  if (resolved === undefined) return { kind: 'not_found', reason: 'The alias points to no room' };
+  const { roomId } = resolved;
+  const closed = await closedBecause(ctx, roomId);
+  if (closed !== undefined) return { kind: 'forbidden', reason: closed };
+  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return knockLocally(ctx, { roomId, userId, content });
+  const known = [...via, ...resolved.servers];
+  // Who answers the knock at once waits, as with a join, until it is recorded.
+  return whileJoining(ctx, roomId, () => knockElsewhere(ctx, { roomId, userId, content, known }));
+}
+
+/** Under the lock of the room's joins. */
+async function knockElsewhere(
+  ctx: FederationContext,
+  wanted: { roomId: RoomId; userId: UserId; content: JsonObject; known: readonly ServerName[] },
+): Promise<MembershipResult> {
+  const { roomId, userId } = wanted;
+  // Another of our users may have joined meanwhile.
+  const room = await getRoom(ctx, roomId);
+  if (room !== undefined && (await isInRoom(ctx, room))) return knockLocally(ctx, wanted);
+  const behind = await serversBehind(ctx, roomId, userId);
+  const servers = candidatesOf(ctx.serverName, [...wanted.known, ...behind], roomId);
+  const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...wanted.content };
+  const knocked = await knockRemotely(ctx, { roomId, userId, servers, content });
+  return knocked.kind === 'knocked' ? { kind: 'ok', roomId } : knocked;
+}
+
+async function knockLocally(
+  ctx: FederationContext,
+  { roomId, userId, content }: { roomId: RoomId; userId: UserId; content: JsonObject },
+): Promise<MembershipResult> {
+  const profile = await profiles.of(ctx.db, userId);
+  const change = { roomId, sender: userId, target: userId, membership: 'knock', content, profile } as const;
+  return resultOf(await changeMembership(ctx, change), roomId);
+}
+
+/** Makes one of our users leave a room, decline an invitation, or take back a knock. */
 export async function leave(
   ctx: FederationContext,
   { userId, roomId, reason }: { userId: UserId; roomId: RoomId; reason?: string | undefined },
@@ -127,12 +167,12 @@ export async function leave(
   }
   const member = await memberships.of(ctx.db, room.roomNid, userId);
   if (member?.membership === 'leave') return { kind: 'ok', roomId };
-  const invite = member?.membership === 'invite' ? await loadNid(ctx, member.eventNid) : undefined;
-  if (invite === undefined) return { kind: 'forbidden', reason: 'The user is not in the room' };
-  const servers = candidatesOf(ctx.serverName, [serverNameOf(invite.event.sender)], roomId);
+  const ended = isOutside(member) ? await loadNid(ctx, member.eventNid) : undefined;
+  if (ended === undefined) return { kind: 'forbidden', reason: 'The user is not in the room' };
+  const servers = candidatesOf(ctx.serverName, await serversBehind(ctx, roomId, userId), roomId);
   const { rules } = room;
-  const declined = await leaveRemotely(ctx, { roomId, userId, content, rules, invite, servers });
-  return declined ? { kind: 'ok', roomId } : { kind: 'forbidden', reason: 'The invitation is no more' };
+  const left = await leaveRemotely(ctx, { roomId, userId, content, rules, ended, servers });
+  return left ? { kind: 'ok', roomId } : { kind: 'forbidden', reason: 'There is nothing to leave any more' };
 }
 
 /** Invites a user, of this server or another, to a room that this server is in. */
@@ -155,16 +195,36 @@ export async function invite(
   return invited.kind === 'invited' ? { kind: 'ok', roomId } : invited;
 }
 
-/** The server of whoever invited the user to the room, where there is an invitation. */
-export async function inviterOf(
+/** A membership of one who is not in the room, and may be the only one of ours that has to do with it. */
+function isOutside(
+  member: memberships.MembershipRow | undefined,
+): member is memberships.MembershipRow & { readonly membership: 'invite' | 'knock' } {
+  return member?.membership === 'invite' || member?.membership === 'knock';
+}
+
+/**
+ * Servers that are likely to be in a room which a user is invited to, or has knocked on: the one that sent the
+ * invitation or took the knock, and those of who made what the user is shown of the room.
+ */
+export async function serversBehind(
   ctx: RoomsContext,
   roomId: RoomId,
   userId: UserId,
-): Promise<ServerName | undefined> {
+): Promise<(ServerName | undefined)[]> {
   const room = await getRoom(ctx, roomId);
-  const member = room === undefined ? undefined : await memberships.of(ctx.db, room.roomNid, userId);
-  const event = member?.membership === 'invite' ? await loadNid(ctx, member.eventNid) : undefined;
-  return event === undefined ? undefined : serverNameOf(event.event.sender);
+  const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
+  if (room === undefined || !isOutside(member)) return [];
+  const stored = await loadNid(ctx, member.eventNid);
+  const shown = await invites.shownTo(ctx.db, room.roomNid, userId);
+  const senders = (shown?.state ?? []).map((event) => stringAt(event, 'sender'));
+  return [shown?.via, ...[stored?.event.sender, ...senders].map((sender) => serverNameOf(sender ?? ''))];
+}
+
+function shownProfile({ displayname, avatar_url }: MemberProfile): JsonObject {
+  return {
+    ...(displayname !== undefined && { displayname }),
+    ...(avatar_url !== undefined && { avatar_url }),
+  };
 }
 
 function resultOf(sent: Sent, roomId: RoomId): MembershipResult {

@@ -1,9 +1,9 @@
 /**
- * Memberships of our users in rooms that the server is not in: invitations, and their end. Such an event has no
- * place in the graph, which we do not have.
+ * Memberships of our users in rooms that the server is not in: invitations, knocks, and their end. Such an event has
+ * no place in the graph, which we do not have.
  */
 
-import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
+import { isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
@@ -12,7 +12,7 @@ import * as memberships from '#storage/memberships.ts';
 import { closedBecause } from './closed-room.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
-import { loadEvent } from './load.ts';
+import { loadEvent, loadNid } from './load.ts';
 import { newOutlier } from './persist.ts';
 import { membershipRowOf } from './persist-state.ts';
 import { ID_TAKEN } from './receive.ts';
@@ -39,20 +39,66 @@ export function adoptInvite(
   ctx: RoomsContext,
   { rules, invite, strippedState }: OutOfBandInvite,
 ): Promise<OutOfBand> {
-  return ctx.roomLocks.run(invite.roomId, async () => {
-    const target = ourUser(ctx, invite);
-    if (target === undefined) return refused('The invited user is not of this server');
-    const closed = await closedBecause(ctx, invite.roomId);
+  return adoptMembership(ctx, { rules, member: invite, strippedState, via: serverNameOf(invite.sender) });
+}
+
+export interface OutOfBandKnock {
+  readonly rules: RoomVersionRules;
+  readonly knock: VerifiedEvent;
+  /** `knock_room_state`; the knock is added to it here. */
+  readonly strippedState: readonly JsonObject[];
+  /** The server that took the knock. */
+  readonly via: ServerName;
+}
+
+/**
+ * Records the knock of one of our users on a room that the server is not in. Where it was answered by an invitation
+ * before it was recorded, that stands.
+ */
+export function adoptKnock(
+  ctx: RoomsContext,
+  { rules, knock, strippedState, via }: OutOfBandKnock,
+): Promise<OutOfBand> {
+  return adoptMembership(ctx, { rules, member: knock, strippedState, via }, async (before) => {
+    const answer = await loadNid(ctx, before.eventNid);
+    return answer?.event.authEvents.includes(knock.eventId) === true;
+  });
+}
+
+/** `isAnswered`: whether the membership that is there already says more than the one to be recorded. */
+function adoptMembership(
+  ctx: RoomsContext,
+  {
+    rules,
+    member,
+    strippedState,
+    via,
+  }: {
+    readonly rules: RoomVersionRules;
+    readonly member: VerifiedEvent;
+    readonly strippedState: readonly JsonObject[];
+    readonly via: ServerName | undefined;
+  },
+  isAnswered?: (before: memberships.MembershipRow) => Promise<boolean>,
+): Promise<OutOfBand> {
+  return ctx.roomLocks.run(member.roomId, async () => {
+    const target = ourUser(ctx, member);
+    if (target === undefined) return refused('The user is not of this server');
+    const closed = await closedBecause(ctx, member.roomId);
     if (closed !== undefined) return refused(closed);
-    await makeKnown(ctx, invite.roomId, rules);
-    const state = [...strippedState.filter((event) => !isMemberOf(event, target)), stripped(invite)];
-    return record(ctx, rules, invite, (tx, room) => invites.set(tx, room.roomNid, target, state));
+    const known = await makeKnown(ctx, member.roomId, rules);
+    const before = known && (await memberships.of(ctx.db, known.roomNid, target));
+    if (before !== undefined && (await isAnswered?.(before)) === true) {
+      return { kind: 'recorded', position: before.position };
+    }
+    const state = [...strippedState.filter((event) => !isMemberOf(event, target)), stripped(member)];
+    return record(ctx, rules, member, (tx, room) => invites.set(tx, room.roomNid, target, { state, via }));
   });
 }
 
 /**
- * Records that one of our users declined an invitation, or that it was withdrawn, in a room that the server is
- * not in.
+ * Records that one of our users declined an invitation or took back a knock, or that the room did, in a room that the
+ * server is not in.
  */
 export function recordOutOfBandLeave(
   ctx: RoomsContext,

@@ -10,6 +10,7 @@ import { joinsRoutes } from '#federation/routes/joins.ts';
 import { keysClaimRoutes } from '#federation/routes/keys-claim.ts';
 import { keysQueryRoutes } from '#federation/routes/keys-query.ts';
 import { keysServerRoutes } from '#federation/routes/keys-server.ts';
+import { knocksRoutes } from '#federation/routes/knocks.ts';
 import { leavingRoutes } from '#federation/routes/leaving.ts';
 import { mediaRoutes } from '#federation/routes/media.ts';
 import { openidRoutes } from '#federation/routes/openid.ts';
@@ -38,6 +39,7 @@ import { invitingRoutes } from './routes/inviting.ts';
 import { joiningRoutes } from './routes/joining.ts';
 import { keysRoutes } from './routes/keys.ts';
 import { kickingRoutes } from './routes/kicking.ts';
+import { knockingRoutes } from './routes/knocking.ts';
 import { leavingRoutes as clientLeavingRoutes } from './routes/leaving.ts';
 import { listJoinedRoomsRoutes } from './routes/list-joined-rooms.ts';
 import { listPublicRoomsRoutes } from './routes/list-public-rooms.ts';
@@ -93,6 +95,7 @@ const clientRoutes: readonly Routes[] = [
   invitingRoutes,
   joiningRoutes,
   kickingRoutes,
+  knockingRoutes,
   listJoinedRoomsRoutes,
   listPublicRoomsRoutes,
   messagePaginationRoutes,
@@ -152,6 +155,7 @@ const federationRoutes: readonly Routes[] = [
   keysClaimRoutes,
   keysQueryRoutes,
   keysServerRoutes,
+  knocksRoutes,
   leavingRoutes,
   mediaRoutes,
   publicRoomsRoutes,

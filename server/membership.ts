@@ -1,4 +1,4 @@
-/** Joins, leaves and invitations of our users, wherever the room is; what is refused is thrown as the client's error. */
+/** Joins, knocks, leaves and invitations of our users, wherever the room is; what is refused is thrown as the client's error. */
 
 import {
   badJson,
@@ -9,8 +9,8 @@ import {
   unreachable,
   unsupportedRoomVersion,
 } from '#federation/errors.ts';
-import { invite, join, leave, type MembershipResult } from '#federation/membership.ts';
-import { isRoomAlias, isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
+import { invite, join, knock, leave, type MembershipResult } from '#federation/membership.ts';
+import { isRoomAlias, isRoomId, type RoomAlias, type RoomId, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { MemberProfile } from '#rooms/membership-local.ts';
 import * as profiles from '#storage/profiles.ts';
@@ -22,14 +22,21 @@ export async function joinRoom(
   userId: UserId,
   wanted: { readonly room: string; readonly via: readonly string[]; readonly content: JsonObject },
 ): Promise<RoomId> {
-  const { room: roomIdOrAlias, via, content } = wanted;
-  if (!isRoomId(roomIdOrAlias) && !isRoomAlias(roomIdOrAlias)) {
-    throw invalidParam('Neither a room ID nor a room alias');
-  }
-  return roomIdOf(await join(ctx, { userId, roomIdOrAlias, via, content }));
+  const { room, via, content } = wanted;
+  return roomIdOf(await join(ctx, { userId, roomIdOrAlias: roomIdOrAlias(room), via, content }));
 }
 
-/** Takes a user out of a room, or declines an invitation. */
+/** Asks for a user to be let into a room, by its id or an alias; answers its id. */
+export async function knockOnRoom(
+  ctx: ServerContext,
+  userId: UserId,
+  wanted: { readonly room: string; readonly via: readonly string[]; readonly content: JsonObject },
+): Promise<RoomId> {
+  const { room, via, content } = wanted;
+  return roomIdOf(await knock(ctx, { userId, roomIdOrAlias: roomIdOrAlias(room), via, content }));
+}
+
+/** Takes a user out of a room, declines an invitation, or takes back a knock. */
 export async function leaveRoom(
   ctx: ServerContext,
   userId: UserId,
@@ -55,6 +62,11 @@ export async function inviteUser(
 export async function memberProfile(ctx: ServerContext, userId: UserId): Promise<MemberProfile> {
   const { displayname, avatar_url } = await profiles.of(ctx.db, userId);
   return { displayname, avatar_url };
+}
+
+function roomIdOrAlias(text: string): RoomId | RoomAlias {
+  if (isRoomId(text) || isRoomAlias(text)) return text;
+  throw invalidParam('Neither a room ID nor a room alias');
 }
 
 function roomIdOf(result: MembershipResult): RoomId {

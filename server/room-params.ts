@@ -1,10 +1,22 @@
 /** Room and user ids of request paths, checked once for all routes. */
 
 import { forbidden, invalidParam } from '#federation/errors.ts';
-import { type EventId, isEventId, isRoomId, isUserId, type RoomId, type UserId } from '#keys/ids.ts';
+import {
+  type EventId,
+  isEventId,
+  isRoomId,
+  isServerName,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  type UserId,
+} from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import * as memberships from '#storage/memberships.ts';
+import { type Query, queryList } from './query.ts';
+
+const MOST_SERVERS = 20;
 
 /** The room id of a path or body; throws `M_INVALID_PARAM`. */
 export function roomIdParam(value: string): RoomId {
@@ -22,6 +34,14 @@ export function eventIdParam(value: string): EventId {
 export function userIdParam(value: string): UserId {
   if (!isUserId(value)) throw invalidParam('Not a user ID');
   return value;
+}
+
+/** The servers that a client knows to be in a room. "via" took the place of "server_name"; older clients send that. */
+export function viaOf(query: Query): ServerName[] {
+  const via = new Set([...queryList(query, 'via'), ...queryList(query, 'server_name')]);
+  const servers = [...via].slice(0, MOST_SERVERS);
+  if (!servers.every(isServerName)) throw invalidParam('via is not a server name');
+  return servers;
 }
 
 /** The room that a user is joined to; throws `M_FORBIDDEN` alike for an unknown room and for another's. */

@@ -37,7 +37,7 @@ export async function verifiedMembership(
     readonly roomId: string;
     readonly eventId: string;
     readonly origin: ServerName;
-    readonly membership: 'join' | 'leave' | 'invite';
+    readonly membership: 'join' | 'leave' | 'invite' | 'knock';
   },
 ): Promise<VerifiedEvent> {
   const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);

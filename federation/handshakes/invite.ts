@@ -15,10 +15,10 @@ import { receive } from '#rooms/receive.ts';
 import { redact } from '#rooms/redact.ts';
 import { readReferences } from '#rooms/references.ts';
 import type { Room } from '#rooms/room.ts';
-import { currentStateEvents } from '#rooms/state.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import { invite as sendInvite } from '../remote/memberships.ts';
+import { shownStateOf } from './shown-state.ts';
 import { type HandshakeFailure, handshakeFailure, withSignatureOf } from './template.ts';
 
 export interface RemoteInvite {
@@ -34,17 +34,6 @@ export interface RemoteInvite {
 export type InviteResult = { readonly kind: 'invited' } | HandshakeFailure;
 
 const DEADLINE_MS = 60_000;
-
-/** What helps an invited user to see what room it is: https://spec.matrix.org/v1.19/client-server-api/#stripped-state */
-const SHOWN_STATE = [
-  'm.room.create',
-  'm.room.join_rules',
-  'm.room.name',
-  'm.room.avatar',
-  'm.room.topic',
-  'm.room.canonical_alias',
-  'm.room.encryption',
-];
 
 /** Invites a user of another server into a room that we are in. */
 export async function inviteRemotely(ctx: FederationContext, invite: RemoteInvite): Promise<InviteResult> {
@@ -63,7 +52,7 @@ export async function inviteRemotely(ctx: FederationContext, invite: RemoteInvit
       eventId: event.eventId,
       roomVersion: room.rules.version,
       pdu: event.pdu,
-      inviteRoomState: await shownState(ctx, invite),
+      inviteRoomState: await shownStateOf(ctx, room, invite.sender),
     },
     { signal },
   );
@@ -95,16 +84,6 @@ async function buildInvite(
     depth: integerAt(template, 'depth') ?? 0,
   });
   return { kind: 'ok', event };
-}
-
-/** "MUST contain the m.room.create event for the room", as PDUs of the room's version; and who invites. */
-async function shownState(ctx: FederationContext, { room, sender }: RemoteInvite): Promise<JsonObject[]> {
-  const keys = [
-    ...SHOWN_STATE.map((type) => ({ type, stateKey: '' })),
-    { type: 'm.room.member', stateKey: sender as string },
-  ];
-  const events = await currentStateEvents(ctx, room.roomNid, keys);
-  return events.map(({ event }) => event.pdu);
 }
 
 /** Our event with the other server's signature; undefined where it did not sign this very event. */

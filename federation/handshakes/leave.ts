@@ -1,5 +1,5 @@
 /**
- * Leaving a room that this server is not in: declining an invitation.
+ * Leaving a room that this server is not in: declining an invitation, or taking back a knock.
  * https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites
  */
 
@@ -21,8 +21,8 @@ export interface RemoteLeave {
   /** Of the leave event; `membership` is added. */
   readonly content: JsonObject;
   readonly rules: RoomVersionRules;
-  /** The invitation that is declined. */
-  readonly invite: StoredEvent;
+  /** The invitation that is declined, or the knock that is taken back. */
+  readonly ended: StoredEvent;
   /** Servers that may be in the room, the likeliest first. */
   readonly servers: readonly ServerName[];
 }
@@ -31,7 +31,7 @@ export interface RemoteLeave {
 const DEADLINE_MS = 30_000;
 
 /**
- * Declines an invitation, with the room where one of its servers answers, and in any case for our own user. False
+ * Declines an invitation or takes back a knock, with the room where one of its servers answers, and in any case for our own user. False
  * where there is nothing to decline any more.
  */
 export async function leaveRemotely(ctx: FederationContext, leave: RemoteLeave): Promise<boolean> {
@@ -80,15 +80,15 @@ function areAlike(told: RoomVersionRules, known: RoomVersionRules): boolean {
   return told.version === known.version || (told.eventIds === 'chosen' && known.eventIds === 'chosen');
 }
 
-/** Where nobody can be told: an event for our own user's eyes, upon the invitation. */
-function leaveAfter(ctx: FederationContext, { userId, content, rules, invite }: RemoteLeave): VerifiedEvent {
-  const { eventId, roomId, depth } = invite.event;
+/** Where nobody can be told: an event for our own user's eyes, upon the one that it ends. */
+function leaveAfter(ctx: FederationContext, { userId, content, rules, ended }: RemoteLeave): VerifiedEvent {
+  const { eventId, roomId, depth } = ended.event;
   return eventFromTemplate(ctx, {
     ...{ rules, roomId, sender: userId, type: 'm.room.member', stateKey: userId },
     content: { ...content, membership: 'leave' },
     prevEvents: [eventId],
     authEvents: [eventId],
-    referenceHashes: referenceHashesOf([invite.event], rules),
+    referenceHashes: referenceHashesOf([ended.event], rules),
     depth: Math.min(depth + 1, Number.MAX_SAFE_INTEGER),
   });
 }

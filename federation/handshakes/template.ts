@@ -36,7 +36,7 @@ export function readTemplate(
   expected: {
     readonly roomId: RoomId;
     readonly userId: UserId;
-    readonly membership: 'join' | 'leave';
+    readonly membership: 'join' | 'leave' | 'knock';
   },
 ): { readonly kind: 'ok'; readonly parts: TemplateParts } | HandshakeFailure {
   // "If not provided, the room version is assumed to be either "1" or "2"."
@@ -50,6 +50,8 @@ export function readTemplate(
     stringAt(event, 'sender') === expected.userId &&
     stringAt(event, 'state_key') === expected.userId &&
     stringAt(content, 'membership') === expected.membership;
+  // "room_version: required": without one it is a version that knows no knocking.
+  if (expected.membership === 'knock' && !rules.knocking) return incompatible(version);
   const references = readReferences(event, rules);
   const depth = depthIn(event);
   if (!isOurs || references.prevEvents.length === 0 || depth === undefined) {

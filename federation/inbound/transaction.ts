@@ -106,7 +106,7 @@ async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): P
   const roomId = own(loose.value, 'room_id');
   if (!isRoomId(roomId)) return refused(claimedId(loose.value, undefined), 'room_id is not a room id');
   const room = await rooms.get(roomId);
-  if (room.kind === 'elsewhere' && room.room !== undefined && isEndOfInvitation(ctx, loose.value)) {
+  if (room.kind === 'elsewhere' && room.room !== undefined && isEndOfMembership(ctx, loose.value)) {
     return admitOutOfBand(ctx, room.room, pdu);
   }
   if (room.kind !== 'ok') return refused(claimedId(loose.value, room.room?.rules), room.reason);
@@ -124,8 +124,9 @@ async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): P
 }
 
 /**
- * Of a room that we are not in we are told one thing: that the invitation of one of our users is withdrawn. Who says
- * so must be of the server that invited, since we cannot ask the room.
+ * Of a room that we are not in we are told one thing: that the invitation of one of our users is withdrawn, or their
+ * knock refused. We cannot ask the room: an invitation is ended by the server that invited, and a knock by whoever
+ * names it, which is known in the room alone.
  */
 async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Promise<Admission> {
   const { rules } = room;
@@ -134,18 +135,19 @@ async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Pro
   const leave = verdict.event;
   const { eventId, stateKey: target } = leave;
   const member = isUserId(target) ? await memberships.of(ctx.db, room.roomNid, target) : undefined;
-  const invite = member?.membership === 'invite' ? await loadNid(ctx, member.eventNid) : undefined;
-  const inviter = invite === undefined ? undefined : serverNameOf(invite.event.sender);
+  const isOutside = member?.membership === 'invite' || member?.membership === 'knock';
+  const ended = isOutside ? await loadNid(ctx, member.eventNid) : undefined;
   // It names the membership that it ends: one from before a newer invitation does not end that.
-  const endsIt = invite !== undefined && leave.authEvents.includes(invite.event.eventId);
-  if (!endsIt || inviter !== serverNameOf(leave.sender)) {
+  const endsIt = ended !== undefined && leave.authEvents.includes(ended.event.eventId);
+  const isInvite = member?.membership === 'invite';
+  if (!endsIt || (isInvite && serverNameOf(ended.event.sender) !== serverNameOf(leave.sender))) {
     return refused(eventId, 'This server is not in the room');
   }
   const recorded = await recordOutOfBandLeave(ctx, { rules, leave });
   return recorded.kind === 'refused' ? refused(eventId, recorded.reason) : { kind: 'done', eventId };
 }
 
-function isEndOfInvitation(ctx: FederationContext, pdu: JsonObject): boolean {
+function isEndOfMembership(ctx: FederationContext, pdu: JsonObject): boolean {
   const membership = stringAt(objectAt(pdu, 'content') ?? {}, 'membership');
   return (
     stringAt(pdu, 'type') === 'm.room.member' &&

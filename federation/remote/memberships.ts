@@ -1,17 +1,17 @@
 /**
- * Joins, leaves and invitations by way of other servers: https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+ * Joins, knocks, leaves and invitations by way of other servers: https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
  *
  * PDUs come back as the raw text that was sent, for `checkIngress` to judge one by one; nothing in them has been
  * verified. What else an answer holds has been checked for its shape. An answer of a wrong shape is a failure
  * with the reason `bad_answer`.
  */
 
-import { encodeCanonical } from '#keys/canonical-json.ts';
+import { encodeCanonical, splitArrayAt } from '#keys/canonical-json.ts';
 import type { EventId, RoomId, ServerName, UserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
-import type { FederationRequest, FederationStreamed } from '../client.ts';
+import type { FederationFailure, FederationRequest, FederationStreamed } from '../client.ts';
 import { readJoinedState, type SendJoinAnswer, type TakeStateEvents } from '../joined-state.ts';
-import { isUnrecognized, type Remote, readObject, readSecond } from './answer.ts';
+import { isUnrecognized, type Remote, read, readObject, readSecond } from './answer.ts';
 import {
   encode,
   FEDERATION,
@@ -54,17 +54,42 @@ export async function sendJoin(
   const request = { server, method: 'PUT', body: join.pdu, ...WAITED_FOR, ...stateLimits(options) } as const;
   const path = `send_join/${encode(join.roomId)}/${encode(join.eventId)}`;
   const query = { omit_members: 'false' };
-  const read = (answer: FederationStreamed<Remote<SendJoinAnswer>>) =>
+  const unwrapped = (answer: FederationStreamed<Remote<SendJoinAnswer>>) =>
     answer.kind === 'failed' ? answer : answer.value;
   const answer = await ctx.client.stream({ ...request, path: `${FEDERATION}/v2/${path}`, query }, (body) =>
     readJoinedState(body, { take, isPair: false }),
   );
-  if (answer.kind === 'ok' || !isUnrecognized(answer)) return read(answer);
-  return read(
+  if (answer.kind === 'ok' || !isUnrecognized(answer)) return unwrapped(answer);
+  return unwrapped(
     await ctx.client.stream({ ...request, path: `${FEDERATION}/v1/${path}` }, (body) =>
       readJoinedState(body, { take, isPair: true }),
     ),
   );
+}
+
+/** `GET v1/make_knock`; `versions`: the room versions that we know. */
+export function makeKnock(
+  ctx: RemoteContext,
+  server: ServerName,
+  knock: { roomId: RoomId; userId: UserId; versions: readonly string[] },
+  options: RemoteOptions = {},
+): Promise<Remote<Template>> {
+  const path = `${FEDERATION}/v1/make_knock/${encode(knock.roomId)}/${encode(knock.userId)}`;
+  const query = { ver: knock.versions };
+  return template(ctx, { server, method: 'GET', path, query, ...WAITED_FOR, ...options });
+}
+
+/** `PUT v1/send_knock`, with our signed knock event: gives the text of each event of `knock_room_state`. */
+export async function sendKnock(
+  ctx: RemoteContext,
+  server: ServerName,
+  knock: { roomId: RoomId; eventId: EventId; pdu: JsonObject },
+  options: RemoteOptions = {},
+): Promise<Remote<readonly string[]>> {
+  const path = `${FEDERATION}/v1/send_knock/${encode(knock.roomId)}/${encode(knock.eventId)}`;
+  const request = { server, method: 'PUT', path, body: knock.pdu, ...WAITED_FOR, ...options } as const;
+  // A knock that was taken is not lost for an answer that shows nothing of the room.
+  return read(await ctx.client.request(request), (text) => splitArrayAt(text, 'knock_room_state') ?? []);
 }
 
 /** `GET v1/make_leave` */
@@ -121,11 +146,10 @@ export async function invite(
   const path = `invite/${encode(roomId)}/${encode(eventId)}`;
   const body = { event: pdu, invite_room_state: inviteRoomState, room_version: roomVersion };
   const answer = await ctx.client.request({ ...request, path: `${FEDERATION}/v2/${path}`, body });
-  // "Servers which receive a v1 invite request must assume that the room version is either "1" or "2"."
-  const mayAskV1 = roomVersion === '1' || roomVersion === '2';
-  if (answer.kind === 'ok' || !mayAskV1 || !isUnrecognized(answer)) {
-    return readObject(answer, signedEventOf);
-  }
+  // "Senders which receive a 400 or 404 response to this endpoint should retry using the v1 API as the server may be
+  // older, if the room version is "1" or "2"."
+  const isRefused = answer.kind === 'failed' && (isUnrecognized(answer) || mayBeOlder(answer));
+  if (!isRefused || !(roomVersion === '1' || roomVersion === '2')) return readObject(answer, signedEventOf);
   const older = { ...request, path: `${FEDERATION}/v1/${path}` };
   const bodyV1 = { ...pdu, unsigned: { invite_room_state: inviteRoomState } };
   return readSecond(await ctx.client.request({ ...older, body: bodyV1 }), signedEventOf);
@@ -141,6 +165,10 @@ async function template(ctx: RemoteContext, request: FederationRequest): Promise
     const event = objectAt(body, 'event');
     return event === undefined ? undefined : { roomVersion: stringAt(body, 'room_version'), event };
   });
+}
+
+function mayBeOlder({ status }: FederationFailure): boolean {
+  return status === 400 || status === 404;
 }
 
 function signedEventOf(answer: JsonObject): string | undefined {

@@ -4,9 +4,9 @@
  */
 
 import type { FastifyInstance } from 'fastify';
-import { encodeCanonical, parseLoose, splitArrayAt } from '#keys/canonical-json.ts';
+import { encodeCanonical, splitArrayAt } from '#keys/canonical-json.ts';
 import { belongsTo, isUserId, type RoomId, type ServerName } from '#keys/ids.ts';
-import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { isObject, type JsonObject, stringAt } from '#keys/json.ts';
 import { membersOf } from '#keys/json-scan.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { adoptInvite } from '#rooms/out-of-band.ts';
@@ -26,6 +26,7 @@ import {
   notFound,
 } from '../errors.ts';
 import { pduOf, verifiedMembership } from '../handshakes/handed-in.ts';
+import { readShownState } from '../handshakes/shown-state.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import { roomIdParam } from '../room-params.ts';
 
@@ -49,7 +50,6 @@ export interface InvitesContext extends FederationContext {
 }
 
 const KEYS_DEADLINE_MS = 20_000;
-const MOST_STATE = 50;
 
 /** `PUT v2/invite/{roomId}/{eventId}`, and v1 of it, which is for room versions 1 and 2. */
 export function invitesRoutes(app: FastifyInstance, ctx: InvitesContext): void {
@@ -103,12 +103,13 @@ async function accept(ctx: InvitesContext, invitation: Invitation): Promise<Json
   if (room !== undefined && !(await isAllowedByAcl(ctx, room, origin))) {
     throw forbidden('The server is denied access to the room');
   }
-  const strippedState = await shownState(ctx, invitation, state.slice(0, MOST_STATE));
-  const signed = countersign(event.pdu, rules, ctx.serverName, ctx.signingKey.keyPair);
   const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
+  const shown = await readShownState(ctx, { rules, roomId, as: 'invite' }, state, signal);
+  if (shown.fault !== undefined) throw invalidParam(`invite_room_state: ${shown.fault}`);
+  const signed = countersign(event.pdu, rules, ctx.serverName, ctx.signingKey.keyPair);
   const verdict = await verifyPdu(ctx, rules, encodeCanonical(signed), signal);
   if (verdict.kind === 'dropped') throw invalidParam(verdict.reason);
-  const adopted = await adoptInvite(ctx, { rules, invite: verdict.event, strippedState });
+  const adopted = await adoptInvite(ctx, { rules, invite: verdict.event, strippedState: shown.events });
   // Where we are in the room the invitation comes by the room as well.
   if (adopted.kind === 'refused') throw forbidden(adopted.reason);
   return signed;
@@ -120,54 +121,6 @@ async function checkTarget(ctx: FederationContext, { stateKey }: VerifiedEvent):
   }
   const user = await users.of(ctx.db, stateKey);
   if (user === undefined || user.deactivatedTs !== undefined) throw notFound('There is no such user');
-}
-
-/**
- * What the invited user is shown of the room, as stripped state. In rooms whose id is the hash of their create event
- * that event must be there, whole, for otherwise anybody could say anything of the room; a whole event that is not
- * valid, or of another room, is an error there. In older rooms nothing of it can be trusted.
- */
-async function shownState(
-  ctx: FederationContext,
-  { rules, roomId }: Invitation,
-  texts: readonly string[],
-): Promise<JsonObject[]> {
-  const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
-  const shown: JsonObject[] = [];
-  let hasCreate = false;
-  for (const text of texts) {
-    const parsed = parseLoose(text);
-    const stripped = parsed.kind === 'ok' ? strippedOf(parsed.value) : undefined;
-    if (parsed.kind !== 'ok' || stripped === undefined) continue;
-    if (rules.roomIdIsCreateHash && isObject(parsed.value) && Object.hasOwn(parsed.value, 'signatures')) {
-      // Few, and mostly of one server: its key is known after the first.
-      const verdict = await verifyPdu(ctx, rules, text, signal);
-      if (verdict.kind === 'dropped' || verdict.event.roomId !== roomId) {
-        throw invalidParam('invite_room_state has an event that is not valid in the room');
-      }
-      hasCreate ||= verdict.event.type === 'm.room.create';
-    } else if (rules.roomIdIsCreateHash && stripped.type === 'm.room.create') {
-      continue;
-    }
-    shown.push(stripped);
-  }
-  if (rules.roomIdIsCreateHash && !hasCreate) {
-    throw invalidParam('invite_room_state does not hold the create event of the room');
-  }
-  return shown;
-}
-
-/** https://spec.matrix.org/v1.19/client-server-api/#stripped-state */
-function strippedOf(event: Json): JsonObject | undefined {
-  if (!isObject(event)) return undefined;
-  const type = stringAt(event, 'type');
-  const stateKey = stringAt(event, 'state_key');
-  const sender = own(event, 'sender');
-  const content = objectAt(event, 'content');
-  if (type === undefined || stateKey === undefined || content === undefined || !isUserId(sender)) {
-    return undefined;
-  }
-  return { type, state_key: stateKey, sender, content };
 }
 
 function rulesFor(version: string): RoomVersionRules {

@@ -1,16 +1,12 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#joining-rooms */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { invalidParam } from '#federation/errors.ts';
-import { isServerName } from '#keys/ids.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { joinRoom } from '../membership.ts';
-import { type Query, queryList } from '../query.ts';
-import { roomIdParam } from '../room-params.ts';
-
-const MOST_SERVERS = 20;
+import type { Query } from '../query.ts';
+import { roomIdParam, viaOf } from '../room-params.ts';
 
 /** Joins, by the id of a room or by an alias. */
 export function joiningRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -34,9 +30,5 @@ async function join(
   ctx.limits.take('join', userId);
   const reason = optionalString(bodyObject(request), 'reason');
   const content = reason === undefined ? {} : { reason };
-  // "via" took the place of "server_name"; older clients send that.
-  const via = new Set([...queryList(request.query, 'via'), ...queryList(request.query, 'server_name')]);
-  const servers = [...via].slice(0, MOST_SERVERS);
-  if (!servers.every(isServerName)) throw invalidParam('via is not a server name');
-  return { room_id: await joinRoom(ctx, userId, { room, via: servers, content }) };
+  return { room_id: await joinRoom(ctx, userId, { room, via: viaOf(request.query), content }) };
 }

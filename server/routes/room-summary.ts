@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { type ResolvedAlias, resolveAlias } from '#federation/directory.ts';
 import { invalidParam, notFound } from '#federation/errors.ts';
 import { candidatesOf } from '#federation/handshakes/template.ts';
-import { inviterOf } from '#federation/membership.ts';
+import { serversBehind } from '#federation/membership.ts';
 import { remoteRoom } from '#federation/spaces.ts';
 import {
   belongsTo,
@@ -79,8 +79,8 @@ async function entryElsewhere(
   { roomId, via }: { readonly roomId: RoomId; readonly via: readonly ServerName[] },
 ): Promise<PublicRoom | undefined> {
   const { userId } = asker;
-  const inviter = userId && (await inviterOf(ctx, roomId, userId));
-  const servers = candidatesOf(ctx.serverName, [inviter, ...via], roomId);
+  const behind = userId === undefined ? [] : await serversBehind(ctx, roomId, userId);
+  const servers = candidatesOf(ctx.serverName, [...behind, ...via], roomId);
   if (servers.length === 0) return undefined;
   takeLookup(ctx, asker);
   const signal = AbortSignal.any([AbortSignal.timeout(LOOKUP_MS), ctx.shutdown]);

@@ -19,12 +19,15 @@ const STRIPPED_TYPES = [
 ];
 
 /**
- * What a user who is invited, or knocks, is shown of a room: what came with the invitation, or, of a room that this
+ * What a user who is invited, or knocks, is shown of a room: what came with it, or, of a room that this
  * server is in, some of its state, the member event and that of its sender.
  */
-export async function strippedStateFor(ctx: RoomsContext, row: MembershipRow): Promise<JsonObject[]> {
-  const given = await invites.strippedState(ctx.db, row.roomNid, row.userId);
-  if (given !== undefined) return given;
+export async function strippedStateFor(
+  ctx: RoomsContext,
+  row: MembershipRow,
+): Promise<readonly JsonObject[]> {
+  const given = await invites.shownTo(ctx.db, row.roomNid, row.userId);
+  if (given !== undefined) return given.state;
   const member = await loadNid(ctx, row.eventNid);
   const keys = STRIPPED_TYPES.map((type) => ({ type, stateKey: '' }));
   if (member !== undefined) keys.push({ type: 'm.room.member', stateKey: member.event.sender });

@@ -32,6 +32,12 @@ export async function untilInvited(user: TestClient, roomId: string): Promise<Bo
   return answer.rooms.invite[roomId].invite_state.events;
 }
 
+/** Waits until a user is told of a knock of theirs; answers its stripped state. */
+export async function untilKnocking(user: TestClient, roomId: string): Promise<Body[]> {
+  const answer = await user.syncUntil(({ rooms }: Body) => rooms?.knock?.[roomId] !== undefined);
+  return answer.rooms.knock[roomId].knock_state.events;
+}
+
 /** Invites a user of another server, who joins. */
 export async function bringIn(host: TestClient, guest: TestClient, roomId: string): Promise<void> {
   await host.post(`${inRoom(roomId)}/invite`, { user_id: guest.userId });

@@ -161,6 +161,10 @@ export class RoomPeer {
         return this.#makeMembership(second as UserId, 'join');
       case 'make_leave':
         return this.#makeMembership(second as UserId, 'leave');
+      case 'make_knock':
+        return this.#makeMembership(second as UserId, 'knock');
+      case 'send_knock':
+        return this.#sendKnock(body);
       case 'send_join':
         return this.#sendJoin(body);
       case 'send_leave':
@@ -206,6 +210,12 @@ export class RoomPeer {
         servers_in_room: [this.name],
       },
     };
+  }
+
+  #sendKnock(pdu: JsonObject): PeerAnswer {
+    const state = [...this.room.stateMap.values()].filter((event) => event.stateKey === '');
+    this.#take(pdu);
+    return { json: { knock_room_state: pdusOf(state) } };
   }
 
   #invite(body: JsonObject): PeerAnswer {

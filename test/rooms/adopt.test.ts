@@ -245,7 +245,7 @@ test('an invitation from outside makes a room with a membership and stripped sta
   const row = await memberships.of(ctx.db, room.roomNid, alice);
   assert.equal(row?.membership, 'invite');
   assert.equal(row?.position, recorded.position);
-  const events = await invites.strippedState(ctx.db, room.roomNid, alice);
+  const events = (await invites.shownTo(ctx.db, room.roomNid, alice))?.state;
   assert.deepEqual(events?.[0], stripped);
   assert.deepEqual(events?.[1]?.content, { membership: 'invite' });
   assert.deepEqual(await currentState(ctx, room.roomNid), []);
@@ -267,7 +267,7 @@ test('an invitation that is declined, or withdrawn, leaves a membership of leave
   const room = await getRoom(ctx, built.roomId);
   assert.ok(room);
   assert.equal((await memberships.of(ctx.db, room.roomNid, alice))?.membership, 'leave');
-  assert.equal(await invites.strippedState(ctx.db, room.roomNid, alice), undefined);
+  assert.equal(await invites.shownTo(ctx.db, room.roomNid, alice), undefined);
 });
 
 test('an invited user joins: the room is filled in, and the stripped state is gone', async () => {
@@ -280,7 +280,7 @@ test('an invited user joins: the room is filled in, and the stripped state is go
   const room = await getRoom(ctx, built.roomId);
   assert.ok(room);
   assert.equal((await memberships.of(ctx.db, room.roomNid, alice))?.membership, 'join');
-  assert.equal(await invites.strippedState(ctx.db, room.roomNid, alice), undefined);
+  assert.equal(await invites.shownTo(ctx.db, room.roomNid, alice), undefined);
   await sendText(ctx, room, alice, 'here I am');
   assert.equal((await adoptInvite(ctx, { rules: built.rules, invite, strippedState: [] })).kind, 'in_room');
   await sendState(ctx, room, alice, {
