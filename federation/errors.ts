@@ -7,6 +7,7 @@
  */
 
 import type { Json, JsonObject } from '#keys/json.ts';
+import type { HandshakeFailure } from './handshakes/template.ts';
 
 /** A refusal that a route throws and the error handler writes: `{errcode, error, ...extras}` with `status`. */
 export class MatrixError extends Error {
@@ -182,6 +183,27 @@ export function incompatibleRoomVersion(version: string): MatrixError {
     'Your homeserver does not support the features required to join this room',
     { extras: { room_version: version } },
   );
+}
+
+/** 403 `M_INVITE_BLOCKED`: the user takes no invitations. */
+export function inviteBlocked(message = 'The user takes no invitations'): MatrixError {
+  return new MatrixError(403, 'M_INVITE_BLOCKED', message);
+}
+
+/** Why a handshake with other servers, or what stands for one among our own users, came to nothing. */
+export function handshakeRefused(failure: HandshakeFailure): MatrixError {
+  switch (failure.kind) {
+    case 'forbidden':
+      return forbidden(failure.reason);
+    case 'not_found':
+      return notFound(failure.reason);
+    case 'invite_blocked':
+      return inviteBlocked(failure.reason);
+    case 'incompatible':
+      return incompatibleRoomVersion(failure.roomVersion);
+    case 'unreachable':
+      return unreachable(failure.reason);
+  }
 }
 
 /** 400 `M_BAD_STATE`: the change does not fit the present state, such as unbanning one who is not banned. */

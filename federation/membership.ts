@@ -31,6 +31,7 @@ import { whileJoining } from './handshakes/joins-under-way.ts';
 import { knockRemotely } from './handshakes/knock.ts';
 import { leaveRemotely } from './handshakes/leave.ts';
 import { candidatesOf, type HandshakeFailure } from './handshakes/template.ts';
+import { exchangeInvite } from './handshakes/third-party-invite.ts';
 
 export type MembershipResult =
   | { readonly kind: 'ok'; readonly roomId: RoomId }
@@ -47,6 +48,8 @@ export interface Join {
   /** Servers that may be in the room. */
   readonly via?: readonly ServerName[];
   readonly content?: JsonObject;
+  /** The word of an identity server, by which the user is invited first. */
+  readonly thirdPartySigned?: { readonly sender: UserId; readonly signed: JsonObject } | undefined;
 }
 
 /** Joins one of our users to a room. To join again changes nothing. */
@@ -66,6 +69,10 @@ async function joinAnywhere(ctx: FederationContext, wanted: Join): Promise<Membe
   const { roomId } = resolved;
   const closed = await closedBecause(ctx, roomId);
   if (closed !== undefined) return { kind: 'forbidden', reason: closed };
+  if (wanted.thirdPartySigned !== undefined) {
+    const invited = await exchangeInvite(ctx, { roomId, target: userId, ...wanted.thirdPartySigned });
+    if (invited.kind !== 'invited') return invited;
+  }
   const room = await roomWeAreIn(ctx, roomId);
   if (room !== undefined && (await canLetIn(ctx, room, userId))) {
     return joinLocally(ctx, { roomId, userId, content });

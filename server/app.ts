@@ -16,6 +16,7 @@ import { mediaRoutes } from '#federation/routes/media.ts';
 import { openidRoutes } from '#federation/routes/openid.ts';
 import { publicRoomsRoutes } from '#federation/routes/public-rooms.ts';
 import { queryRoutes } from '#federation/routes/query.ts';
+import { thirdPartyInvitesRoutes } from '#federation/routes/third-party-invites.ts';
 import { timestampToEventRoutes } from '#federation/routes/timestamp-to-event.ts';
 import { transactionsRoutes } from '#federation/routes/transactions.ts';
 import { userDevicesRoutes } from '#federation/routes/user-devices.ts';
@@ -162,6 +163,7 @@ const federationRoutes: readonly Routes[] = [
   openidRoutes,
   queryRoutes,
   timestampToEventRoutes,
+  thirdPartyInvitesRoutes,
   transactionsRoutes,
   userDevicesRoutes,
   userKeysQueryRoutes,

@@ -31,6 +31,8 @@ const RATES = {
   invite: { perSecond: 0.3, burst: 10 },
   /** Invitations to a user, from all. */
   invite_user: { perSecond: 0.05, burst: 20 },
+  /** Third-party identifiers that an address says are bound to users of ours. */
+  threepid_bind: { perSecond: 0.1, burst: 10 },
   /** Changes of other people's membership, and of aliases, by a user. */
   moderation: { perSecond: 1, burst: 30 },
   /** Reads that cost much, by a user: directories, searches, remote lookups. */

@@ -1,37 +1,37 @@
 /** Joins, knocks, leaves and invitations of our users, wherever the room is; what is refused is thrown as the client's error. */
 
+import { badJson, handshakeRefused, invalidParam, unsupportedRoomVersion } from '#federation/errors.ts';
+import { invite, type Join, join, knock, leave, type MembershipResult } from '#federation/membership.ts';
 import {
-  badJson,
-  forbidden,
-  incompatibleRoomVersion,
-  invalidParam,
-  notFound,
-  unreachable,
-  unsupportedRoomVersion,
-} from '#federation/errors.ts';
-import { invite, join, knock, leave, type MembershipResult } from '#federation/membership.ts';
-import { isRoomAlias, isRoomId, type RoomAlias, type RoomId, type UserId } from '#keys/ids.ts';
+  isRoomAlias,
+  isRoomId,
+  type RoomAlias,
+  type RoomId,
+  type ServerName,
+  type UserId,
+} from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { MemberProfile } from '#rooms/membership-local.ts';
 import * as profiles from '#storage/profiles.ts';
 import type { ServerContext } from './context.ts';
 
-/** Joins a user to a room by its id or an alias; answers its id. */
-export async function joinRoom(
-  ctx: ServerContext,
-  userId: UserId,
-  wanted: { readonly room: string; readonly via: readonly string[]; readonly content: JsonObject },
-): Promise<RoomId> {
-  const { room, via, content } = wanted;
-  return roomIdOf(await join(ctx, { userId, roomIdOrAlias: roomIdOrAlias(room), via, content }));
+/** A room that a user wants to get into. */
+export interface WantedRoom {
+  /** An id or an alias. */
+  readonly room: string;
+  readonly via: readonly ServerName[];
+  readonly content: JsonObject;
+  readonly thirdPartySigned?: Join['thirdPartySigned'];
 }
 
-/** Asks for a user to be let into a room, by its id or an alias; answers its id. */
-export async function knockOnRoom(
-  ctx: ServerContext,
-  userId: UserId,
-  wanted: { readonly room: string; readonly via: readonly string[]; readonly content: JsonObject },
-): Promise<RoomId> {
+/** Joins a user to a room; answers its id. */
+export async function joinRoom(ctx: ServerContext, userId: UserId, wanted: WantedRoom): Promise<RoomId> {
+  const { room, ...rest } = wanted;
+  return roomIdOf(await join(ctx, { userId, roomIdOrAlias: roomIdOrAlias(room), ...rest }));
+}
+
+/** Asks for a user to be let into a room; answers its id. */
+export async function knockOnRoom(ctx: ServerContext, userId: UserId, wanted: WantedRoom): Promise<RoomId> {
   const { room, via, content } = wanted;
   return roomIdOf(await knock(ctx, { userId, roomIdOrAlias: roomIdOrAlias(room), via, content }));
 }
@@ -70,18 +70,6 @@ function roomIdOrAlias(text: string): RoomId | RoomAlias {
 }
 
 function roomIdOf(result: MembershipResult): RoomId {
-  switch (result.kind) {
-    case 'ok':
-      return result.roomId;
-    case 'invalid':
-      throw badJson(result.reason);
-    case 'forbidden':
-      throw forbidden(result.reason);
-    case 'not_found':
-      throw notFound(result.reason);
-    case 'incompatible':
-      throw incompatibleRoomVersion(result.roomVersion);
-    case 'unreachable':
-      throw unreachable(result.reason);
-  }
+  if (result.kind === 'ok') return result.roomId;
+  throw result.kind === 'invalid' ? badJson(result.reason) : handshakeRefused(result);
 }

@@ -65,7 +65,8 @@ export async function inviteRemotely(ctx: FederationContext, invite: RemoteInvit
   return { kind: 'forbidden', reason: reason ?? 'The room has changed meanwhile' };
 }
 
-async function buildInvite(
+/** The invite event, signed by us, where the room allows it. */
+export async function buildInvite(
   ctx: FederationContext,
   { room, sender, target, content }: RemoteInvite,
 ): Promise<{ readonly kind: 'ok'; readonly event: VerifiedEvent } | HandshakeFailure> {

@@ -13,6 +13,8 @@ export type HandshakeFailure =
   /** The room, or the server for it, refuses: the same everywhere, or at this server only. */
   | { readonly kind: 'forbidden'; readonly reason: string }
   | { readonly kind: 'not_found'; readonly reason: string }
+  /** The user takes no invitations. */
+  | { readonly kind: 'invite_blocked'; readonly reason: string }
   /** We do not know the room's version. */
   | { readonly kind: 'incompatible'; readonly roomVersion: string; readonly reason: string }
   /** No answer, or none that makes sense. */
@@ -75,6 +77,7 @@ export function handshakeFailure(failed: FederationFailure): HandshakeFailure {
   if (errcode === 'M_INCOMPATIBLE_ROOM_VERSION') {
     return incompatible(stringAt(failed.body ?? {}, 'room_version') ?? 'unknown');
   }
+  if (errcode === 'M_INVITE_BLOCKED') return { kind: 'invite_blocked', reason: message };
   if (status === 404) return { kind: 'not_found', reason: message };
   if (status === 403) return { kind: 'forbidden', reason: message };
   // M_UNABLE_TO_AUTHORISE_JOIN and M_UNABLE_TO_GRANT_JOIN: this server cannot let the user in.
@@ -84,7 +87,7 @@ export function handshakeFailure(failed: FederationFailure): HandshakeFailure {
 
 /** Of the failures of several servers the one that says most. */
 export function tellingFailure(failures: readonly HandshakeFailure[]): HandshakeFailure {
-  const order = ['incompatible', 'forbidden', 'not_found', 'unreachable'];
+  const order = ['invite_blocked', 'incompatible', 'forbidden', 'not_found', 'unreachable'];
   const [first] = [...failures].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
   return first ?? { kind: 'not_found', reason: 'No server is known that is in the room' };
 }

@@ -6,6 +6,7 @@
 
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { belongsTo, type ServerName, serverNameOf } from '#keys/ids.ts';
+import { signaturesOf } from '#keys/sign-json.ts';
 import { membershipOf } from '#rooms/event.ts';
 import { loadNids } from '#rooms/load.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
@@ -257,7 +258,9 @@ export class FederationSender implements Outbound {
   async #serversToTell(stored: StoredEvent): Promise<Set<ServerName>> {
     const servers = await this.#serversAround(stored);
     const origin = serverNameOf(stored.event.sender);
-    if (origin !== undefined) servers.delete(origin);
+    // Not signed there is only a third-party invite that we have made in the sender's name.
+    const knowsIt = origin !== undefined && signaturesOf(stored.event.pdu, origin).size > 0;
+    if (knowsIt) servers.delete(origin);
     return servers;
   }
 

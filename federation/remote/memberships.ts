@@ -155,6 +155,19 @@ export async function invite(
   return readSecond(await ctx.client.request({ ...older, body: bodyV1 }), signedEventOf);
 }
 
+/** `PUT v1/exchange_third_party_invite`: "a partial `m.room.member` event", of which the other server makes a whole one. */
+export async function exchangeThirdPartyInvite(
+  ctx: RemoteContext,
+  server: ServerName,
+  { roomId, event }: { roomId: RoomId; event: JsonObject },
+  options: RemoteOptions = {},
+): Promise<Remote<undefined>> {
+  const path = `${FEDERATION}/v1/exchange_third_party_invite/${encode(roomId)}`;
+  const request = { server, method: 'PUT', path, body: event, ...WAITED_FOR, ...options } as const;
+  const answer = await ctx.client.request(request);
+  return answer.kind === 'failed' ? answer : { kind: 'ok', value: undefined };
+}
+
 async function template(ctx: RemoteContext, request: FederationRequest): Promise<Remote<Template>> {
   const answer = await ctx.client.request({
     timeoutMs: HANDSHAKE_TIMEOUT_MS,

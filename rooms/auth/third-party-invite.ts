@@ -42,21 +42,32 @@ export function checkThirdPartyInvite(
   // v10 4.4.1.7: If any signature in `signed` matches any public key in the `m.room.third_party_invite` event,
   // allow.
   // v10 4.4.1.8: Otherwise, reject.
-  const isGenuine = isSignedByAny(signed, publicKeysOf(invite.content));
-  return isGenuine ? undefined : refuse('v10 4.4.1.8', 'The third-party invite is forged');
+  const key = thirdPartyKeyOf(signed, invite.content);
+  return key === undefined ? refuse('v10 4.4.1.8', 'The third-party invite is forged') : undefined;
 }
 
-function isSignedByAny(signed: JsonObject, publicKeys: readonly PublicKey[]): boolean {
+/** A key that an `m.room.third_party_invite` names. */
+export interface ThirdPartyKey {
+  /** As the event has it. */
+  readonly publicKey: string;
+  /** `key_validity_url`: where to ask whether the key is still good; undefined for one that is good for ever. */
+  readonly validityUrl: string | undefined;
+}
+
+/** The key, of those in the content of an `m.room.third_party_invite`, that `signed` is signed with, if any. */
+export function thirdPartyKeyOf(signed: JsonObject, content: JsonObject): ThirdPartyKey | undefined {
   const bytes = signableBytes(signed);
+  const named = keysIn(content).map((key) => ({ key, publicKey: publicKeyOf(key) }));
   let attempts = 0;
   for (const signature of ed25519SignaturesOf(signed)) {
-    for (const publicKey of publicKeys) {
+    for (const { key, publicKey } of named) {
+      if (publicKey === undefined) continue;
       attempts += 1;
-      if (attempts > MOST_ATTEMPTS) return false;
-      if (verifySync(publicKey, bytes, signature)) return true;
+      if (attempts > MOST_ATTEMPTS) return undefined;
+      if (verifySync(publicKey, bytes, signature)) return key;
     }
   }
-  return false;
+  return undefined;
 }
 
 function* ed25519SignaturesOf(signed: JsonObject): Generator<string> {
@@ -72,20 +83,16 @@ function* ed25519SignaturesOf(signed: JsonObject): Generator<string> {
  * v10 4.4.1.7.1: "A single public key in the `public_key` property."
  * v10 4.4.1.7.2: "A list of public keys in the `public_keys` property."
  */
-function publicKeysOf(content: JsonObject): PublicKey[] {
+function keysIn(content: JsonObject): ThirdPartyKey[] {
   const listed: Json = own(content, 'public_keys') ?? [];
-  const candidates = [
-    stringAt(content, 'public_key'),
-    ...(Array.isArray(listed) ? listed : [])
-      .slice(0, MOST_ATTEMPTS)
-      .map((key: Json) => (isObject(key) ? stringAt(key, 'public_key') : undefined)),
-  ];
-  return candidates
-    .map((key) => (key === undefined ? undefined : publicKeyFrom(inStandardAlphabet(key))))
-    .filter((key) => key !== undefined);
+  const among = (Array.isArray(listed) ? listed : []).slice(0, MOST_ATTEMPTS).filter(isObject);
+  return [content, ...among].flatMap((named) => {
+    const publicKey = stringAt(named, 'public_key');
+    return publicKey === undefined ? [] : [{ publicKey, validityUrl: stringAt(named, 'key_validity_url') }];
+  });
 }
 
 /** "The key is encoded using Unpadded Base64, using the standard or URL-safe alphabets." */
-function inStandardAlphabet(base64: string): string {
-  return base64.replaceAll('-', '+').replaceAll('_', '/');
+function publicKeyOf({ publicKey }: ThirdPartyKey): PublicKey | undefined {
+  return publicKeyFrom(publicKey.replaceAll('-', '+').replaceAll('_', '/'));
 }

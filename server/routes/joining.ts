@@ -1,10 +1,13 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#joining-rooms */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { badJson } from '#federation/errors.ts';
+import { isUserId } from '#keys/ids.ts';
+import { type JsonObject, own } from '#keys/json.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bodyObject, optionalString } from '../body.ts';
+import { bodyObject, optionalObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { joinRoom } from '../membership.ts';
+import { joinRoom, type WantedRoom } from '../membership.ts';
 import type { Query } from '../query.ts';
 import { roomIdParam, viaOf } from '../room-params.ts';
 
@@ -28,7 +31,20 @@ async function join(
 ): Promise<{ room_id: string }> {
   const { userId } = await requireRequester(ctx, request);
   ctx.limits.take('join', userId);
-  const reason = optionalString(bodyObject(request), 'reason');
+  const body = bodyObject(request);
+  const reason = optionalString(body, 'reason');
   const content = reason === undefined ? {} : { reason };
-  return { room_id: await joinRoom(ctx, userId, { room, via: viaOf(request.query), content }) };
+  const thirdPartySigned = thirdPartySignedIn(body);
+  return {
+    room_id: await joinRoom(ctx, userId, { room, via: viaOf(request.query), content, thirdPartySigned }),
+  };
+}
+
+/** "A signature of an `m.third_party_invite` token to prove that this user owns a third-party identity". */
+function thirdPartySignedIn(body: JsonObject): WantedRoom['thirdPartySigned'] {
+  const signed = optionalObject(body, 'third_party_signed');
+  if (signed === undefined) return undefined;
+  const sender = own(signed, 'sender');
+  if (!isUserId(sender)) throw badJson('third_party_signed has no sender');
+  return { sender, signed };
 }
