@@ -102,6 +102,11 @@ export function unrecognized(): MatrixError {
   return new MatrixError(404, 'M_UNRECOGNIZED', 'Unrecognized request');
 }
 
+/** 404 `M_UNRECOGNIZED`: "The server is not a Policy Server." */
+export function notPolicyServer(): MatrixError {
+  return new MatrixError(404, 'M_UNRECOGNIZED', 'This server is not a policy server');
+}
+
 /** 405 `M_UNRECOGNIZED`: the endpoint is served, but not with this method. */
 export function methodNotAllowed(): MatrixError {
   return new MatrixError(405, 'M_UNRECOGNIZED', 'Method not allowed');

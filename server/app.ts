@@ -16,6 +16,7 @@ import { mediaRoutes } from '#federation/routes/media.ts';
 import { openidRoutes } from '#federation/routes/openid.ts';
 import { publicRoomsRoutes } from '#federation/routes/public-rooms.ts';
 import { queryRoutes } from '#federation/routes/query.ts';
+import { roomPolicyRoutes } from '#federation/routes/room-policy.ts';
 import { thirdPartyInvitesRoutes } from '#federation/routes/third-party-invites.ts';
 import { timestampToEventRoutes } from '#federation/routes/timestamp-to-event.ts';
 import { transactionsRoutes } from '#federation/routes/transactions.ts';
@@ -163,6 +164,7 @@ const federationRoutes: readonly Routes[] = [
   openidRoutes,
   queryRoutes,
   timestampToEventRoutes,
+  roomPolicyRoutes,
   thirdPartyInvitesRoutes,
   transactionsRoutes,
   userDevicesRoutes,

@@ -14,12 +14,14 @@ import {
   type ListenAddress,
   listenKind,
   listKind,
+  pageKind,
   serverNameKind,
   sizeKind,
   textKind,
   type ValueKind,
   versionKind,
 } from './config-types.ts';
+import { type SupportContact, supportContactsKind } from './support.ts';
 
 const registrationPolicies = ['closed', 'token', 'open'] as const;
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -51,6 +53,9 @@ export interface Config {
   readonly publicBaseurl: string | undefined;
   /** `host:port`, where other servers find this one. */
   readonly federationAddress: string | undefined;
+  /** For `/.well-known/matrix/support`. */
+  readonly supportContacts: readonly SupportContact[];
+  readonly supportPage: string | undefined;
   /** Addresses and networks whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[];
   /** In bytes, as are all sizes. */
@@ -200,6 +205,21 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
     describes:
       'Where other servers find this one (`host:port`), if not at the server name itself. It is told to them ' +
       'by `/.well-known/matrix/server`, which must then be reachable at the server name by HTTPS.',
+  },
+  supportContacts: {
+    key: 'support_contacts',
+    kind: supportContactsKind,
+    default: [],
+    describes:
+      'Whom people may turn to, told by `/.well-known/matrix/support`: for each role (`admin`, `security`, or an ' +
+      'identifier such as `org.example.role.press`) a user id, an e-mail address, or both. In the environment ' +
+      'several are divided by commas.',
+  },
+  supportPage: {
+    key: 'support_page',
+    kind: pageKind,
+    default: undefined,
+    describes: 'A page that helps users of this server, told by `/.well-known/matrix/support`.',
   },
   trustedProxies: {
     key: 'trusted_proxies',

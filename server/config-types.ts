@@ -136,6 +136,17 @@ export const baseUrlKind: ValueKind<string> = {
   format: (value) => value,
 };
 
+/** The http or https address of a page. */
+export const pageKind: ValueKind<string> = {
+  expects: 'the address of a page such as https://example.org/help',
+  parse: (value) => {
+    if (typeof value !== 'string' || !/^https?:\/\//.test(value) || !URL.canParse(value)) return undefined;
+    const { username, password } = new URL(value);
+    return username === '' && password === '' ? value : undefined;
+  },
+  format: (value) => value,
+};
+
 function oneOf(words: readonly string[]): string {
   return `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }

@@ -122,6 +122,8 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     logLevel: required(options.logLevel),
     publicBaseurl: read(options.publicBaseurl),
     federationAddress: read(options.federationAddress),
+    supportContacts: required(options.supportContacts),
+    supportPage: read(options.supportPage),
     trustedProxies: required(options.trustedProxies),
     maxUploadSize: required(options.maxUploadSize),
     userMediaQuota: read(options.userMediaQuota),

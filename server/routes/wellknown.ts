@@ -1,12 +1,26 @@
 import type { FastifyInstance } from 'fastify';
 import { notFound } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
+import { supportAnswer } from '../support.ts';
 
-/** `GET /.well-known/matrix/client`: https://spec.matrix.org/v1.19/client-server-api/#well-known-uri */
+/**
+ * `GET /.well-known/matrix/client`, `support` and `policy_server`:
+ * https://spec.matrix.org/v1.19/client-server-api/#well-known-uris
+ */
 export function wellknownClientRoutes(app: FastifyInstance, ctx: Pick<ServerContext, 'config'>): void {
   const { publicBaseurl } = ctx.config;
   app.get('/.well-known/matrix/client', async () => {
     if (publicBaseurl === undefined) throw notFound('public_baseurl is not configured');
     return { 'm.homeserver': { base_url: publicBaseurl } };
+  });
+
+  const support = supportAnswer(ctx.config);
+  app.get('/.well-known/matrix/support', async () => {
+    if (support === undefined) throw notFound('support_contacts and support_page are not configured');
+    return support;
+  });
+
+  app.get('/.well-known/matrix/policy_server', async () => {
+    throw notFound('This server is not a policy server');
   });
 }
