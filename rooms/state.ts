@@ -1,8 +1,8 @@
-import type { EventId } from '#keys/ids.ts';
+import type { EventId, UserId } from '#keys/ids.ts';
 import * as currentStateTable from '#storage/current-state.ts';
 import * as events from '#storage/events.ts';
 import { load, type StateGroup } from '#storage/state-groups.ts';
-import type { StateKey } from '#storage/state-keys.ts';
+import { keysOf, type StateKey } from '#storage/state-keys.ts';
 import type { RoomsContext } from './context.ts';
 import { stateMapKey } from './event.ts';
 import { loadNids } from './load.ts';
@@ -59,6 +59,30 @@ export async function stateAt(
   if (keys !== undefined) return [...(await stateOfGroup(ctx, group, keys)).values()];
   const state = await load(ctx.db, group);
   return [...(await loadNids(ctx, state.values())).values()];
+}
+
+/** The state before or after an event without its member events, but for those of some users. */
+export async function stateWithoutMembersAt(
+  ctx: RoomsContext,
+  stored: StoredEvent,
+  when: 'before' | 'after',
+  kept: readonly UserId[],
+): Promise<StoredEvent[]> {
+  const group = groupAt(stored, when);
+  if (group === undefined) return [];
+  const state = await load(ctx.db, group);
+  const keys = await keysOf(ctx.db, state.keys());
+  const named = new Set<string>(kept);
+  // Left out before they are read: of a large room they are nearly all of it.
+  const nids = [...state].filter(([key]) => {
+    const { type, stateKey } = keys.get(key) ?? { type: '', stateKey: '' };
+    return type !== 'm.room.member' || named.has(stateKey);
+  });
+  const events = await loadNids(
+    ctx,
+    nids.map(([, nid]) => nid),
+  );
+  return [...events.values()];
 }
 
 /** The ids of the events in the state before or after an event. */

@@ -1,14 +1,16 @@
 /** Letting users of other servers in: https://spec.matrix.org/v1.19/server-server-api/#joining-rooms */
 
 import type { FastifyInstance } from 'fastify';
-import { belongsTo, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
+import { belongsTo, type EventId, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, own } from '#keys/json.ts';
 import { buildTemplate } from '#rooms/build.ts';
 import { authChain } from '#rooms/graph.ts';
 import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
 import { joinedServers, type Room } from '#rooms/room.ts';
 import { countersign } from '#rooms/sign-event.ts';
-import { stateAt } from '#rooms/state.ts';
+import { stateAt, stateWithoutMembersAt } from '#rooms/state.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import { summaryFor } from '#rooms/summary.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { forbidden, incompatibleRoomVersion, unableToAuthoriseJoin, unableToGrantJoin } from '../errors.ts';
@@ -34,11 +36,12 @@ export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void 
   );
 
   for (const version of ['v1', 'v2']) {
-    app.put<{ Params: { roomId: string; eventId: string } }>(
+    app.put<{ Params: { roomId: string; eventId: string }; Querystring: Record<string, unknown> }>(
       `/_matrix/federation/${version}/send_join/:roomId/:eventId`,
       { preHandler },
       async (request, reply) => {
-        const { members, lists } = await letIn(ctx, request);
+        const omitsMembers = version === 'v2' && request.query.omit_members === 'true';
+        const { members, lists } = await letIn(ctx, request, omitsMembers);
         return sendEventLists(reply, members, lists, { asPair: version === 'v1' });
       },
     );
@@ -49,6 +52,7 @@ export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void 
 async function letIn(
   ctx: FederationContext,
   request: { origin: ServerName; params: { roomId: string; eventId: string }; rawBody: Buffer },
+  omitsMembers: boolean,
 ): Promise<{ members: JsonObject; lists: { state: string[]; auth_chain: string[] } }> {
   const { origin, params } = request;
   const room = await residentRoom(ctx, origin, params.roomId);
@@ -59,13 +63,14 @@ async function letIn(
   const servers = await joinedServers(ctx, room.roomNid);
   const join = await verifiedMembership(ctx, pdu, expected);
   const stored = await takeIntoRoom(ctx, room, join);
-  const state = await stateAt(ctx, stored, 'before');
-  const chain = await authChain(ctx, [join.eventId, ...state.map(({ event }) => event.eventId)]);
+  const { state, chain } = omitsMembers
+    ? await stateForFewer(ctx, room, stored)
+    : await stateForAll(ctx, stored);
   return {
     members: {
       origin: ctx.serverName,
       event: stored.event.pdu,
-      members_omitted: false,
+      members_omitted: omitsMembers,
       servers_in_room: servers,
     },
     lists: {
@@ -73,6 +78,34 @@ async function letIn(
       auth_chain: chain.map(({ event }) => event.json),
     },
   };
+}
+
+interface JoinedState {
+  /** "The resolved current room state prior to the join event." */
+  readonly state: readonly StoredEvent[];
+  /** "All events in the auth chain for the new join event, as well as those [...] for any events returned in `state`." */
+  readonly chain: readonly StoredEvent[];
+}
+
+async function stateForAll(ctx: FederationContext, join: StoredEvent): Promise<JoinedState> {
+  const state = await stateAt(ctx, join, 'before');
+  return { state, chain: await authChain(ctx, [join, ...state].map(eventIdOf)) };
+}
+
+/**
+ * For `omit_members`: of the members only those that the room is named after, where it has no name; "any events that
+ * are returned in `state` may be omitted from `auth_chain`".
+ */
+async function stateForFewer(ctx: FederationContext, room: Room, join: StoredEvent): Promise<JoinedState> {
+  const { heroes = [] } = await summaryFor(ctx, room.roomNid, join.event.sender);
+  const state = await stateWithoutMembersAt(ctx, join, 'before', heroes);
+  const told = new Set(state.map(eventIdOf));
+  const chain = await authChain(ctx, [join, ...state].map(eventIdOf));
+  return { state, chain: chain.filter((stored) => !told.has(eventIdOf(stored))) };
+}
+
+function eventIdOf({ event }: StoredEvent): EventId {
+  return event.eventId;
 }
 
 /** "The room versions the sending server has support for. Defaults to [1]." */
