@@ -16,7 +16,7 @@ import { closedBecause } from '#rooms/closed-room.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNid } from '#rooms/load.ts';
 import { changeMembership, type MemberProfile } from '#rooms/membership-local.ts';
-import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
+import { authoriseRestrictedJoin, serversThatMayInvite } from '#rooms/restricted.ts';
 import { getRoom, isInRoom, joinedServers, type Room } from '#rooms/room.ts';
 import type { Sent } from '#rooms/send.ts';
 import * as invites from '#storage/invites.ts';
@@ -25,12 +25,13 @@ import * as profiles from '#storage/profiles.ts';
 import { roomWeAreIn } from './access.ts';
 import type { FederationContext } from './context.ts';
 import { resolveAlias } from './directory.ts';
+import { type Candidates, candidatesOf, serversToAsk } from './handshakes/candidates.ts';
 import { inviteRemotely } from './handshakes/invite.ts';
 import { joinRemotely } from './handshakes/join.ts';
 import { whileJoining } from './handshakes/joins-under-way.ts';
 import { knockRemotely } from './handshakes/knock.ts';
 import { leaveRemotely } from './handshakes/leave.ts';
-import { candidatesOf, type HandshakeFailure } from './handshakes/template.ts';
+import type { HandshakeFailure } from './handshakes/template.ts';
 import { exchangeInvite } from './handshakes/third-party-invite.ts';
 
 export type MembershipResult =
@@ -90,14 +91,9 @@ async function joinElsewhere(
   // Another of our users may have been faster.
   const room = await roomWeAreIn(ctx, roomId);
   if (room !== undefined && (await canLetIn(ctx, room, userId))) return joinLocally(ctx, wanted);
-  // Those that were there when we were, if we are no more.
-  const known = await getRoom(ctx, roomId);
-  const inRoom = known === undefined ? [] : await joinedServers(ctx, known.roomNid);
-  const shownBy = await serversBehind(ctx, roomId, userId);
-  const names = [...wanted.known, ...shownBy, ...inRoom];
-  const servers = candidatesOf(ctx.serverName, names, roomId);
+  const candidates = await candidatesFor(ctx, wanted);
   const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...wanted.content };
-  const joined = await joinRemotely(ctx, { roomId, userId, servers, content });
+  const joined = await joinRemotely(ctx, { roomId, userId, candidates, content });
   return joined.kind === 'joined' ? { kind: 'ok', roomId } : joined;
 }
 
@@ -143,10 +139,9 @@ async function knockElsewhere(
   // Another of our users may have joined meanwhile.
   const room = await getRoom(ctx, roomId);
   if (room !== undefined && (await isInRoom(ctx, room))) return knockLocally(ctx, wanted);
-  const behind = await serversBehind(ctx, roomId, userId);
-  const servers = candidatesOf(ctx.serverName, [...wanted.known, ...behind], roomId);
+  const candidates = await candidatesFor(ctx, wanted);
   const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...wanted.content };
-  const knocked = await knockRemotely(ctx, { roomId, userId, servers, content });
+  const knocked = await knockRemotely(ctx, { roomId, userId, candidates, content });
   return knocked.kind === 'knocked' ? { kind: 'ok', roomId } : knocked;
 }
 
@@ -176,8 +171,8 @@ export async function leave(
   if (member?.membership === 'leave') return { kind: 'ok', roomId };
   const ended = isOutside(member) ? await loadNid(ctx, member.eventNid) : undefined;
   if (ended === undefined) return { kind: 'forbidden', reason: 'The user is not in the room' };
-  const servers = candidatesOf(ctx.serverName, await serversBehind(ctx, roomId, userId), roomId);
   const { rules } = room;
+  const servers = serversToAsk(ctx.serverName, roomId, await serversBehind(ctx, roomId, userId));
   const left = await leaveRemotely(ctx, { roomId, userId, content, rules, ended, servers });
   return left ? { kind: 'ok', roomId } : { kind: 'forbidden', reason: 'There is nothing to leave any more' };
 }
@@ -200,6 +195,26 @@ export async function invite(
   if (room === undefined) return { kind: 'not_found', reason: 'Unknown room' };
   const invited = await inviteRemotely(ctx, { room, sender, target, content });
   return invited.kind === 'invited' ? { kind: 'ok', roomId } : invited;
+}
+
+/**
+ * Servers for a handshake: those that the client and the alias name, and those behind an invitation or a knock. In a
+ * room that we are in ourselves we know who may let the user in; of one that we have left, who was there then.
+ */
+async function candidatesFor(
+  ctx: FederationContext,
+  wanted: { roomId: RoomId; userId: UserId; known: readonly ServerName[] },
+): Promise<Candidates> {
+  const { roomId, userId, known } = wanted;
+  const room = await getRoom(ctx, roomId);
+  if (room === undefined) return candidatesOf(ctx.serverName, roomId, { named: known });
+  const inRoom = await joinedServers(ctx, room.roomNid);
+  if (await isInRoom(ctx, room)) {
+    const named = [...known, ...(await serversThatMayInvite(ctx, room)), ...inRoom];
+    return candidatesOf(ctx.serverName, roomId, { named });
+  }
+  const named = [...known, ...(await serversBehind(ctx, roomId, userId))];
+  return candidatesOf(ctx.serverName, roomId, { named, others: inRoom });
 }
 
 /** A membership of one who is not in the room, and may be the only one of ours that has to do with it. */

@@ -1,12 +1,12 @@
 /** Restricted rooms: https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms */
-import { isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
-import { isObject, type Json, own, stringAt } from '#keys/json.ts';
+import { isRoomId, type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
+import { isObject, type Json, objectAt, own, stringAt } from '#keys/json.ts';
 import * as memberships from '#storage/memberships.ts';
 import { authStateOf } from './auth/check.ts';
 import { allowsRestrictedJoins, joinRuleOf } from './auth/member.ts';
 import type { RoomsContext } from './context.ts';
-import type { Event } from './event.ts';
-import { powerOf } from './power.ts';
+import { type Event, membershipOf } from './event.ts';
+import { creatorsOf, powerOf } from './power.ts';
 import { getRoom, isInRoom, type Room } from './room.ts';
 import { currentStateEvents } from './state.ts';
 import type { Viewer } from './visibility.ts';
@@ -24,17 +24,21 @@ export type RestrictedJoin =
   /** A condition is met, but none of our users may invite: `M_UNABLE_TO_GRANT_JOIN`. */
   | { readonly kind: 'unable_to_grant' };
 
+/** What restricted joins are judged by. */
+const JUDGED_BY = ['m.room.create', 'm.room.power_levels', 'm.room.join_rules'].map((type) => ({
+  type,
+  stateKey: '',
+}));
+/** Whoever may be asked: more are in no room's power levels. */
+const MOST_INVITERS = 100;
+
 /** Judges a join to a room that we are in, by its current state. */
 export async function authoriseRestrictedJoin(
   ctx: RoomsContext,
   room: Room,
   userId: UserId,
 ): Promise<RestrictedJoin> {
-  const stored = await currentStateEvents(ctx, room.roomNid, [
-    { type: 'm.room.create', stateKey: '' },
-    { type: 'm.room.power_levels', stateKey: '' },
-    { type: 'm.room.join_rules', stateKey: '' },
-  ]);
+  const stored = await currentStateEvents(ctx, room.roomNid, JUDGED_BY);
   const state = authStateOf(stored.map(({ event }) => event));
   if (!allowsRestrictedJoins(joinRuleOf(state), room.rules)) return { kind: 'not_needed' };
   const current = await memberships.of(ctx.db, room.roomNid, userId);
@@ -48,6 +52,27 @@ export async function authoriseRestrictedJoin(
   const ours = await memberships.joinedLocalUsers(ctx.db, room.roomNid, ctx.serverName);
   const by = ours.find((ourUser) => power.of(ourUser) >= power.invite);
   return by === undefined ? { kind: 'unable_to_grant' } : { kind: 'authorised', by };
+}
+
+/** Servers of members who may invite, as the room's power levels name them, those with the most power first. */
+export async function serversThatMayInvite(ctx: RoomsContext, room: Room): Promise<ServerName[]> {
+  const stored = await currentStateEvents(ctx, room.roomNid, JUDGED_BY);
+  const state = authStateOf(stored.map(({ event }) => event));
+  const [create, levels] = [state.get('m.room.create', ''), state.get('m.room.power_levels', '')];
+  const power = powerOf(create, levels);
+  const users = Object.keys((levels && objectAt(levels.content, 'users')) ?? {});
+  const named = new Set([...(create === undefined ? [] : creatorsOf(create)), ...users]);
+  const inviters = [...named]
+    .filter((userId) => power.of(userId) >= power.invite)
+    .sort((a, b) => (power.of(a) === power.of(b) ? 0 : power.of(b) - power.of(a)))
+    .slice(0, MOST_INVITERS);
+  const keys = inviters.map((stateKey) => ({ type: 'm.room.member', stateKey }));
+  const members = await currentStateEvents(ctx, room.roomNid, keys);
+  const joined = new Set(
+    members.filter(({ event }) => membershipOf(event) === 'join').map(({ event }) => event.stateKey),
+  );
+  const servers = inviters.filter((userId) => joined.has(userId)).map(serverNameOf);
+  return [...new Set(servers.filter((server) => server !== undefined))];
 }
 
 /**

@@ -23,21 +23,20 @@ import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import type { SendJoinAnswer } from '../joined-state.ts';
 import { makeJoin, sendJoin } from '../remote/memberships.ts';
+import { type Candidates, throughOneOf } from './candidates.ts';
 import { StateIntake } from './state-intake.ts';
 import {
   type HandshakeFailure,
   handshakeFailure,
   readTemplate,
   type TemplateParts,
-  tellingFailure,
   withSignatureOf,
 } from './template.ts';
 
 export interface RemoteJoin {
   readonly roomId: RoomId;
   readonly userId: UserId;
-  /** Servers that may be in the room, the likeliest first. */
-  readonly servers: readonly ServerName[];
+  readonly candidates: Candidates;
   /** Of the join event; `membership` is added. */
   readonly content: JsonObject;
 }
@@ -52,16 +51,13 @@ const TEMPLATE_TIMEOUT_MS = 15_000;
 /** Joins a room that this server is not in, or that it cannot let the user into by itself. */
 export async function joinRemotely(ctx: FederationContext, join: RemoteJoin): Promise<JoinResult> {
   const signal = AbortSignal.timeout(DEADLINE_MS);
-  const failures: HandshakeFailure[] = [];
-  for (const server of join.servers) {
-    if (signal.aborted) break;
-    // One after the other: each would make the user join.
+  const failure = await throughOneOf(join.candidates, signal, async (server) => {
     const result = await joinThrough(ctx, server, join, signal);
-    if (result.kind === 'joined') return result;
+    if (result.kind === 'joined') return undefined;
     ctx.log.info({ server, roomId: join.roomId, reason: result.reason }, 'could not join through a server');
-    failures.push(result);
-  }
-  return tellingFailure(failures);
+    return result;
+  });
+  return failure ?? { kind: 'joined' };
 }
 
 async function joinThrough(

@@ -17,20 +17,14 @@ import { adoptKnock } from '#rooms/out-of-band.ts';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
 import { makeKnock, sendKnock } from '../remote/memberships.ts';
+import { type Candidates, throughOneOf } from './candidates.ts';
 import { readShownState } from './shown-state.ts';
-import {
-  type HandshakeFailure,
-  handshakeFailure,
-  readTemplate,
-  type TemplateParts,
-  tellingFailure,
-} from './template.ts';
+import { type HandshakeFailure, handshakeFailure, readTemplate, type TemplateParts } from './template.ts';
 
 export interface RemoteKnock {
   readonly roomId: RoomId;
   readonly userId: UserId;
-  /** Servers that may be in the room, the likeliest first. */
-  readonly servers: readonly ServerName[];
+  readonly candidates: Candidates;
   /** Of the knock event; `membership` is added. */
   readonly content: JsonObject;
 }
@@ -45,16 +39,13 @@ const KEYS_DEADLINE_MS = 10_000;
 /** Knocks on a room that this server is not in. */
 export async function knockRemotely(ctx: FederationContext, knock: RemoteKnock): Promise<KnockResult> {
   const signal = AbortSignal.timeout(DEADLINE_MS);
-  const failures: HandshakeFailure[] = [];
-  for (const server of knock.servers) {
-    if (signal.aborted) break;
-    // One after the other: each would make the user knock.
+  const failure = await throughOneOf(knock.candidates, signal, async (server) => {
     const result = await knockThrough(ctx, server, knock, signal);
-    if (result.kind === 'knocked') return result;
+    if (result.kind === 'knocked') return undefined;
     ctx.log.info({ server, roomId: knock.roomId, reason: result.reason }, 'could not knock through a server');
-    failures.push(result);
-  }
-  return tellingFailure(failures);
+    return result;
+  });
+  return failure ?? { kind: 'knocked' };
 }
 
 async function knockThrough(

@@ -1,6 +1,6 @@
 /** What we take of a template that another server gives, and what of an answer to the finished event: next to nothing. */
 
-import { isUserId, type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
+import { isUserId, type RoomId, type ServerName, type UserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import { MAX_EVENT_DEPTH } from '#rooms/depth.ts';
 import { type References, readReferences } from '#rooms/references.ts';
@@ -85,13 +85,6 @@ export function handshakeFailure(failed: FederationFailure): HandshakeFailure {
   return { kind: 'unreachable', reason: message };
 }
 
-/** Of the failures of several servers the one that says most. */
-export function tellingFailure(failures: readonly HandshakeFailure[]): HandshakeFailure {
-  const order = ['invite_blocked', 'incompatible', 'forbidden', 'not_found', 'unreachable'];
-  const [first] = [...failures].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-  return first ?? { kind: 'not_found', reason: 'No server is known that is in the room' };
-}
-
 /**
  * Our own event with the signatures that a server has added to its copy of it. Nothing else is taken from the copy.
  */
@@ -100,21 +93,6 @@ export function withSignatureOf(ours: JsonObject, copy: JsonObject, server: Serv
   if (added === undefined) return ours;
   return { ...ours, signatures: { ...objectAt(ours, 'signatures'), [server]: added } };
 }
-
-/** Servers to try, in order and each once, without us. */
-export function candidatesOf(
-  ownName: ServerName,
-  names: readonly (ServerName | undefined)[],
-  roomId: RoomId,
-): ServerName[] {
-  const candidates = new Set(names.filter((name) => name !== undefined));
-  const byId = serverNameOf(roomId);
-  if (byId !== undefined) candidates.add(byId);
-  candidates.delete(ownName);
-  return [...candidates].slice(0, MOST_CANDIDATES);
-}
-
-const MOST_CANDIDATES = 10;
 
 function incompatible(roomVersion: string): HandshakeFailure {
   const reason = `This server does not support room version ${roomVersion}`;

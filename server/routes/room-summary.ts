@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { type ResolvedAlias, resolveAlias } from '#federation/directory.ts';
 import { invalidParam, notFound } from '#federation/errors.ts';
-import { candidatesOf } from '#federation/handshakes/template.ts';
+import { serversToAsk } from '#federation/handshakes/candidates.ts';
 import { serversBehind } from '#federation/membership.ts';
 import { remoteRoom } from '#federation/spaces.ts';
 import {
@@ -80,7 +80,7 @@ async function entryElsewhere(
 ): Promise<PublicRoom | undefined> {
   const { userId } = asker;
   const behind = userId === undefined ? [] : await serversBehind(ctx, roomId, userId);
-  const servers = candidatesOf(ctx.serverName, [...behind, ...via], roomId);
+  const servers = serversToAsk(ctx.serverName, roomId, [...behind, ...via]);
   if (servers.length === 0) return undefined;
   takeLookup(ctx, asker);
   const signal = AbortSignal.any([AbortSignal.timeout(LOOKUP_MS), ctx.shutdown]);

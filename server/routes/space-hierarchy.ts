@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { forbidden, invalidParam } from '#federation/errors.ts';
-import { candidatesOf } from '#federation/handshakes/template.ts';
+import { serversToAsk } from '#federation/handshakes/candidates.ts';
 import { remoteRoom } from '#federation/spaces.ts';
 import { isServerName, type RoomId, type ServerName, type UserId } from '#keys/ids.ts';
 import { type HierarchyRoom, localRoom, nextRooms, type Step, walkFrom } from '#rooms/hierarchy.ts';
@@ -59,7 +59,7 @@ function walkOf(
   const suggestedOnly = suggestedOnlyOf(query);
   const from = queryString(query, 'from');
   if (from === undefined || from === '') {
-    const via = candidatesOf(serverName, queryList(query, 'via').filter(isServerName), roomId);
+    const via = serversToAsk(serverName, roomId, queryList(query, 'via').filter(isServerName));
     const how = { maxDepth: maxDepth ?? MAX_DEPTH, suggestedOnly: suggestedOnly ?? false, via };
     return { via, walk: walkFrom(roomId, how) };
   }
