@@ -95,14 +95,14 @@ export function invitesRoutes(app: FastifyInstance, ctx: InvitesContext): void {
 async function accept(ctx: InvitesContext, invitation: Invitation): Promise<JsonObject> {
   const { origin, roomId, eventId, rules, pdu, state } = invitation;
   const expected = { rules, roomId, eventId, origin, membership: 'invite' } as const;
-  const event = await verifiedMembership(ctx, pdu, expected);
-  await checkTarget(ctx, event);
-  // For each server by itself: one that floods a user must not keep the others from inviting.
-  ctx.limits.take('invite_user', `${origin} ${event.stateKey}`);
   const room = await roomWeAreIn(ctx, roomId);
   if (room !== undefined && !(await isAllowedByAcl(ctx, room, origin))) {
     throw forbidden('The server is denied access to the room');
   }
+  const event = await verifiedMembership(ctx, pdu, expected);
+  await checkTarget(ctx, event);
+  // For each server by itself: one that floods a user must not keep the others from inviting.
+  ctx.limits.take('invite_user', `${origin} ${event.stateKey}`);
   const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
   const shown = await readShownState(ctx, { rules, roomId, as: 'invite' }, state, signal);
   if (shown.fault !== undefined) throw invalidParam(`invite_room_state: ${shown.fault}`);
