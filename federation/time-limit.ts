@@ -47,3 +47,51 @@ export class TimeLimit implements Disposable {
 
   readonly #abort = (): void => this.#controller.abort(new Error('given up'));
 }
+
+/**
+ * A signal that is aborted where what has begun to come does not go on for a time, or with the given signal. Before
+ * anything has come it waits for ever.
+ */
+export class StallLimit implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #ms: number;
+  #timer: NodeJS.Timeout | undefined;
+  #hasStalled = false;
+
+  constructor(ms: number, signal: AbortSignal) {
+    this.#ms = ms;
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#abort, { once: true });
+    if (signal.aborted) this.#abort();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** True once nothing came for the time. */
+  get hasStalled(): boolean {
+    return this.#hasStalled;
+  }
+
+  /** Something has come: the time that `work` on it takes is ours, and counts from its end anew. */
+  async during<T>(work: () => Promise<T>): Promise<T> {
+    clearTimeout(this.#timer);
+    try {
+      return await work();
+    } finally {
+      this.#timer = setTimeout(() => {
+        this.#hasStalled = true;
+        this.#abort();
+      }, this.#ms).unref();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#signal.removeEventListener('abort', this.#abort);
+  }
+
+  readonly #abort = (): void => this.#controller.abort(new Error('given up'));
+}

@@ -19,11 +19,15 @@ import { eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import type { ToldList } from '#rooms/told-state.ts';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import { failure } from '../client.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import type { SendJoinAnswer } from '../joined-state.ts';
+import type { Remote } from '../remote/answer.ts';
 import { makeJoin, sendJoin } from '../remote/memberships.ts';
+import { StallLimit } from '../time-limit.ts';
 import { type Candidates, throughOneOf } from './candidates.ts';
+import { JoinProgress } from './join-progress.ts';
 import { StateIntake } from './state-intake.ts';
 import {
   type HandshakeFailure,
@@ -45,6 +49,8 @@ export type JoinResult = { readonly kind: 'joined' } | HandshakeFailure;
 
 /** For all servers together: somebody waits. */
 const DEADLINE_MS = 180_000;
+/** A server that says nothing more amid its answer is not waited for, where others may be asked. */
+const STALL_MS = 30_000;
 /** A server that is slow now is slower still with the state of a room. */
 const TEMPLATE_TIMEOUT_MS = 15_000;
 
@@ -74,20 +80,41 @@ async function joinThrough(
   if (read.kind !== 'ok') return read;
   const { parts } = read;
   const event = buildJoin(ctx, join, parts);
+  const progress = new JoinProgress(ctx.log, { roomId, server, version: parts.rules.version });
   await using intake = await StateIntake.open(ctx, parts.rules, { signal });
-  const take = (list: ToldList, texts: readonly (string | undefined)[]) => intake.take(list, texts);
-  const sent = await sendJoin(
-    ctx,
-    server,
-    { roomId, eventId: event.eventId, pdu: event.pdu },
-    { signal, timeoutMs: DEADLINE_MS, take },
-  );
+  const sent = await sendAndTake(ctx, server, { event, intake, progress, signal });
   if (sent.kind === 'failed') return handshakeFailure(sent);
   // We asked for all of them, and without them nobody else would be in the room.
   if (sent.value.membersOmitted) return { kind: 'unreachable', reason: 'The server left the members out' };
   await intake.finish();
+  progress.received({ events: intake.told.told.length, servers: sent.value.serversInRoom.length });
   // Awaited here: what it reads is gone with the intake.
-  return await takeOver(ctx, { event, parts, answer: sent.value, intake, signal });
+  const result = await takeOver(ctx, { event, parts, answer: sent.value, intake, signal });
+  if (result.kind === 'joined') progress.joined();
+  return result;
+}
+
+/** The first half of step 3: what comes is with `intake` then. */
+async function sendAndTake(
+  ctx: FederationContext,
+  server: ServerName,
+  of: {
+    readonly event: VerifiedEvent;
+    readonly intake: StateIntake;
+    readonly progress: JoinProgress;
+    readonly signal: AbortSignal;
+  },
+): Promise<Remote<SendJoinAnswer>> {
+  const { event, intake, progress } = of;
+  using stall = new StallLimit(STALL_MS, of.signal);
+  const take = (list: ToldList, texts: readonly (string | undefined)[]) =>
+    stall.during(async () => {
+      await intake.take(list, texts);
+      progress.took(texts.length);
+    });
+  const join = { roomId: event.roomId, eventId: event.eventId, pdu: event.pdu };
+  const sent = await sendJoin(ctx, server, join, { signal: stall.signal, timeoutMs: DEADLINE_MS, take });
+  return stall.hasStalled ? failure('timeout', 'The server has stopped amid its answer') : sent;
 }
 
 /** Step 2. */
