@@ -33,6 +33,7 @@ import { knockRemotely } from './handshakes/knock.ts';
 import { leaveRemotely } from './handshakes/leave.ts';
 import type { HandshakeFailure } from './handshakes/template.ts';
 import { exchangeInvite } from './handshakes/third-party-invite.ts';
+import { blocksInvites } from './invite-permission.ts';
 
 export type MembershipResult =
   | { readonly kind: 'ok'; readonly roomId: RoomId }
@@ -187,6 +188,7 @@ export async function invite(
   const closed = await closedBecause(ctx, roomId);
   if (closed !== undefined) return { kind: 'forbidden', reason: closed };
   if (belongsTo(target, ctx.serverName)) {
+    if (await blocksInvites(ctx.db, target)) return blocked;
     const profile = await profiles.of(ctx.db, target);
     const change = { roomId, sender, target, membership: 'invite', content, profile } as const;
     return resultOf(await changeMembership(ctx, change), roomId);
@@ -273,3 +275,5 @@ const invalid: MembershipResult = {
   kind: 'invalid',
   reason: 'The content cannot be in an event: it is too large, or not canonical JSON',
 };
+
+const blocked: MembershipResult = { kind: 'invite_blocked', reason: 'The user takes no invitations' };

@@ -16,6 +16,7 @@ import type { Room } from '#rooms/room.ts';
 import { currentStateEvent } from '#rooms/state.ts';
 import { roomWeAreIn } from '../access.ts';
 import type { FederationContext } from '../context.ts';
+import { blocksInvites } from '../invite-permission.ts';
 import { isKeyValid } from '../remote/identity.ts';
 import { exchangeThirdPartyInvite } from '../remote/memberships.ts';
 import { buildInvite, type InviteResult, inviteRemotely } from './invite.ts';
@@ -112,6 +113,9 @@ async function inviteOurs(
   ctx: FederationContext,
   wanted: { room: Room; sender: UserId; target: UserId; content: JsonObject },
 ): Promise<InviteResult> {
+  if (await blocksInvites(ctx.db, wanted.target)) {
+    return { kind: 'invite_blocked', reason: 'The user takes no invitations' };
+  }
   const built = await buildInvite(ctx, wanted);
   if (built.kind !== 'ok') return built;
   const received = await receive(ctx, wanted.room, built.event, { as: 'live', relay: true });

@@ -22,12 +22,14 @@ import {
   forbidden,
   incompatibleRoomVersion,
   invalidParam,
+  inviteBlocked,
   missingParam,
   notFound,
 } from '../errors.ts';
 import { pduOf, verifiedMembership } from '../handshakes/handed-in.ts';
 import { readShownState } from '../handshakes/shown-state.ts';
 import { verifyPdu } from '../inbound/verify.ts';
+import { blocksInvites } from '../invite-permission.ts';
 import { roomIdParam } from '../room-params.ts';
 
 interface InviteParams {
@@ -121,6 +123,7 @@ async function checkTarget(ctx: FederationContext, { stateKey }: VerifiedEvent):
   }
   const user = await users.of(ctx.db, stateKey);
   if (user === undefined || user.deactivatedTs !== undefined) throw notFound('There is no such user');
+  if (await blocksInvites(ctx.db, stateKey)) throw inviteBlocked();
 }
 
 function rulesFor(version: string): RoomVersionRules {

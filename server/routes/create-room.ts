@@ -6,11 +6,13 @@ import {
   forbidden,
   invalidParam,
   invalidRoomState,
+  inviteBlocked,
   type MatrixError,
   roomInUse,
   threepidDenied,
   unsupportedRoomVersion,
 } from '#federation/errors.ts';
+import { blocksInvites } from '#federation/invite-permission.ts';
 import { belongsTo, isUserId, type UserId } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import { createRoom, type NewRoom, type RoomCreation } from '#rooms/create-room.ts';
@@ -31,6 +33,7 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
     const asked = parseRoom(userId, bodyObject(request));
     const wanted = { ...asked, roomVersion: asked.roomVersion ?? ctx.config.defaultRoomVersion };
     for (const target of wanted.invite ?? []) ctx.limits.take('invite_user', target);
+    await refuseBlocked(ctx, wanted.invite ?? []);
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
     if (created.kind === 'refused') throw refusal(created, wanted);
     for (const target of created.invites) {
@@ -42,6 +45,14 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
     }
     return { room_id: created.roomId };
   });
+}
+
+/** Of our own users it is known before there is a room. */
+async function refuseBlocked(ctx: ServerContext, invited: readonly UserId[]): Promise<void> {
+  for (const target of invited) {
+    // At most a hundred, and mostly one.
+    if (belongsTo(target, ctx.serverName) && (await blocksInvites(ctx.db, target))) throw inviteBlocked();
+  }
 }
 
 function parseRoom(creator: UserId, body: JsonObject): NewRoom {

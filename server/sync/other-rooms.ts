@@ -34,13 +34,17 @@ export async function otherRooms(sync: SyncContext, answer: SyncAnswer): Promise
   return sections;
 }
 
-/** "Servers must not send room invites from ignored users to clients." */
+/**
+ * "Servers must not send room invites from ignored users to clients", nor any to one who takes none: those "already in
+ * the database, or received over federation, MUST NOT be served over client synchronisation endpoints".
+ */
 async function strippedRoom(
   { server }: SyncContext,
   { user }: SyncAnswer,
   row: MembershipRow,
   kind: 'invite' | 'knock',
 ): Promise<string | undefined> {
+  if (kind === 'invite' && user.blocksInvites) return undefined;
   const sender = user.ignored.size === 0 ? undefined : (await loadNid(server, row.eventNid))?.event.sender;
   if (sender !== undefined && user.ignored.has(sender)) return undefined;
   const state = await strippedStateFor(server, row);

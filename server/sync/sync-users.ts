@@ -1,6 +1,7 @@
 /** Where the users are that sync: read once, and again only after something concerned them. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { blocksInvites } from '#federation/invite-permission.ts';
 import type { RoomId, UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { Lru } from '#storage/lru.ts';
@@ -27,6 +28,8 @@ export interface SyncUser {
   readonly others: readonly memberships.MembershipRow[];
   /** Whose messages and invitations the user does not want to see. */
   readonly ignored: ReadonlySet<string>;
+  /** The user takes no invitations, and is not told of those that are there. */
+  readonly blocksInvites: boolean;
   /** All keys to wait for. */
   readonly keys: readonly string[];
 }
@@ -75,10 +78,14 @@ export class SyncUsers {
     for (let turn = 0; turn < MOST_TURNS; turn++) {
       const upto = this.#ctx.streams.upto();
       const rows = await memberships.ofUser(this.#ctx.db, userId);
-      const ignored = await ignoredBy(this.#ctx.db, userId);
+      const wishes = {
+        ignored: await ignoredBy(this.#ctx.db, userId),
+        blocksInvites: await blocksInvites(this.#ctx.db, userId),
+        withPresence,
+      };
       // Committed, but a position before it is still open: it is published in a moment.
       if (rows.some((row) => row.position > upto)) await nextTurn();
-      else return { user: syncUserOf(userId, rows, { ignored, withPresence }), upto };
+      else return { user: syncUserOf(userId, rows, wishes), upto };
     }
     throw new Error('memberships stay ahead of the streams');
   }
@@ -87,7 +94,12 @@ export class SyncUsers {
 function syncUserOf(
   userId: UserId,
   rows: readonly memberships.MembershipRow[],
-  { ignored, withPresence }: { readonly ignored: ReadonlySet<string>; readonly withPresence: boolean },
+  {
+    withPresence,
+    ...wishes
+  }: Pick<SyncUser, 'ignored' | 'blocksInvites'> & {
+    readonly withPresence: boolean;
+  },
 ): SyncUser {
   const key = `user:${userId}`;
   const joined = rows.filter((row) => row.membership === 'join').map(joinedRoomOf);
@@ -96,7 +108,7 @@ function syncUserOf(
     key,
     joined,
     others: rows.filter((row) => row.membership !== 'join'),
-    ignored,
+    ...wishes,
     keys: [
       key,
       ...joined.map(({ keys }) => keys.any),
