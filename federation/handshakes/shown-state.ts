@@ -21,8 +21,13 @@ const SHOWN_TYPES = [
   'm.room.canonical_alias',
   'm.room.encryption',
 ];
-/** Some servers show all of the room's state: the first of it will do. */
+/** Some servers show all of the room's state: what says most of the room will do. */
+const MOST_READ = 1_000;
 const MOST_SHOWN = 50;
+/** Of a room whose name and topic are as long as they may be, not everything is shown. */
+const MOST_SHOWN_BYTES = 256 * 1024;
+/** "The complete event MUST NOT be larger than 65536 bytes." */
+const MAX_EVENT_BYTES = 65_536;
 
 /**
  * What we show of a room: "MUST contain the `m.room.create` event for the room. All events listed MUST additionally be
@@ -31,8 +36,27 @@ const MOST_SHOWN = 50;
 export async function shownStateOf(ctx: RoomsContext, room: Room, inviter?: UserId): Promise<JsonObject[]> {
   const keys: { type: string; stateKey: string }[] = SHOWN_TYPES.map((type) => ({ type, stateKey: '' }));
   if (inviter !== undefined) keys.push({ type: 'm.room.member', stateKey: inviter });
-  const events = await currentStateEvents(ctx, room.roomNid, keys);
-  return events.map(({ event }) => event.pdu);
+  const stored = await currentStateEvents(ctx, room.roomNid, keys);
+  const entries = stored.map(({ event }) => ({ type: event.type, text: event.json, pdu: event.pdu }));
+  return mostTelling(entries).map(({ pdu }) => pdu);
+}
+
+/** The create event first, then what else says what room it is, as much as may be shown. */
+function mostTelling<Entry extends { readonly type: string; readonly text: string }>(
+  entries: readonly Entry[],
+): Entry[] {
+  const rank = ({ type }: Entry): number => {
+    const at = SHOWN_TYPES.indexOf(type);
+    return at === -1 ? SHOWN_TYPES.length : at;
+  };
+  const kept: Entry[] = [];
+  let bytes = 0;
+  for (const entry of [...entries].sort((a, b) => rank(a) - rank(b)).slice(0, MOST_SHOWN)) {
+    bytes += Buffer.byteLength(entry.text);
+    if (bytes > MOST_SHOWN_BYTES) break;
+    kept.push(entry);
+  }
+  return kept;
 }
 
 export interface ShownState {
@@ -43,6 +67,7 @@ export interface ShownState {
 }
 
 interface Entry {
+  readonly type: string;
   readonly stripped: JsonObject;
   readonly text: string;
   /** It claims to be an event in the format of the room version. */
@@ -70,7 +95,7 @@ export async function readShownState(
   texts: readonly string[],
   signal: AbortSignal,
 ): Promise<ShownState> {
-  const entries = texts.slice(0, MOST_SHOWN).flatMap(entryOf);
+  const entries = mostTelling(texts.slice(0, MOST_READ).flatMap(entryOf));
   const isStrict = rules.roomIdIsCreateHash;
   if (!isStrict && as === 'invite') {
     return { events: entries.map(({ stripped }) => stripped), fault: undefined };
@@ -83,7 +108,7 @@ export async function readShownState(
     signal,
   );
   const valid = new Set(whole.filter((_, index) => isOfRoom(verdicts[index], roomId)));
-  const isCreate = ({ stripped }: Entry): boolean => stripped.type === 'm.room.create';
+  const isCreate = ({ type }: Entry): boolean => type === 'm.room.create';
   const mayShow = (entry: Entry): boolean =>
     entry.isWhole ? valid.has(entry) : !(isStrict && isCreate(entry));
   const events = entries.filter(mayShow).map(({ stripped }) => stripped);
@@ -97,17 +122,18 @@ function isOfRoom(verdict: Verdict | undefined, roomId: RoomId): boolean {
   return verdict?.kind === 'verified' && verdict.event.roomId === roomId;
 }
 
-/** Nothing where it is no state event. */
+/** Nothing where it is no state event, or longer than one can be. */
 function entryOf(text: string): Entry[] {
+  if (Buffer.byteLength(text) > MAX_EVENT_BYTES) return [];
   const parsed = parseLoose(text);
   const stripped = parsed.kind === 'ok' ? strippedOf(parsed.value) : undefined;
   if (parsed.kind !== 'ok' || stripped === undefined) return [];
   const isWhole = isObject(parsed.value) && Object.hasOwn(parsed.value, 'signatures');
-  return [{ stripped, text, isWhole }];
+  return [{ type: stripped.type, stripped, text, isWhole }];
 }
 
 /** "Stripped state events can only have the `sender`, `type`, `state_key` and `content` properties present." */
-function strippedOf(event: Json): JsonObject | undefined {
+function strippedOf(event: Json): (JsonObject & { readonly type: string }) | undefined {
   if (!isObject(event)) return undefined;
   const type = stringAt(event, 'type');
   const stateKey = stringAt(event, 'state_key');

@@ -129,3 +129,64 @@ test('v12: an event shown of another room, unsigned or altered is an error; in v
     }
   }
 });
+
+test('a room whose name and topic are as long as they may be is shown without what is too much', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const roomId = await alice.createRoom({ preset: 'private_chat' });
+  const long = 'x'.repeat(60_000);
+  for (const [type, key] of [
+    ['m.room.name', 'name'],
+    ['m.room.topic', 'topic'],
+    ['m.room.avatar', 'url'],
+    ['m.room.canonical_alias', 'org.example.alias'],
+    ['m.room.encryption', 'org.example.key'],
+  ] as const) {
+    const content = {
+      ...(type === 'm.room.encryption' && { algorithm: 'm.megolm.v1.aes-sha2' }),
+      [key]: long,
+    };
+    await alice.put(`${inRoom(roomId)}/state/${type}`, content);
+  }
+  assert.equal((await invite(roomId, peer.user('guest'))).status, 200);
+  const sent = peer.peer.requests.findLast(({ url }) => url.includes('/invite/'))?.body ?? '{}';
+  assert.ok(sent.length < 300_000, `${sent.length}`);
+  const shown: JsonObject[] = JSON.parse(sent).invite_room_state;
+  assert.equal(shown[0]?.type, 'm.room.create');
+  assert.ok(shown.some(({ type }) => type === 'm.room.name'));
+});
+
+test('of all the state of a room that a server shows, what says most of the room is kept', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const mallory = peer.user('mallory');
+  const room = peer.makeRoom({ version: '10' });
+  const members = Array.from({ length: 300 }, (_, index) => ({
+    ...{ type: 'm.room.member', state_key: peer.user(`m${index}`), sender: mallory },
+    content: { membership: 'join' },
+  }));
+  const long = {
+    type: 'org.example.long',
+    state_key: '',
+    sender: mallory,
+    content: { x: 'x'.repeat(70_000) },
+  };
+  const name = { type: 'm.room.name', state_key: '', sender: mallory, content: { name: 'At the end' } };
+  const user = await register(server);
+  const options = { type: 'm.room.member', state_key: user.userId, content: { membership: 'invite' } };
+  const event = room.draft(mallory, options);
+  const { status } = await peer.request(server, {
+    method: 'PUT',
+    path: `/_matrix/federation/v2/invite/${encode(room.roomId)}/${encode(event.eventId)}`,
+    body: {
+      ...{ room_version: '10', event: event.pdu },
+      invite_room_state: [...members, long, name, room.create.pdu] as unknown as JsonObject[],
+    },
+  });
+  assert.equal(status, 200);
+  const shown = await untilInvited(user, room.roomId);
+  assert.deepEqual(
+    shown.slice(0, 2).map(({ type }) => type),
+    ['m.room.create', 'm.room.name'],
+  );
+  assert.ok(shown.length <= 51, `${shown.length}`);
+  assert.ok(!shown.some(({ type }) => type === 'org.example.long'));
+});
