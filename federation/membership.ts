@@ -41,6 +41,8 @@ export type MembershipResult =
   | { readonly kind: 'invalid'; readonly reason: string }
   | HandshakeFailure;
 
+type NotDone = Exclude<MembershipResult, { kind: 'ok' }>;
+
 /** Room for the references, hashes and signatures around it. */
 const MAX_CONTENT_BYTES = 50_000;
 
@@ -62,45 +64,59 @@ export async function join(ctx: FederationContext, wanted: Join): Promise<Member
 }
 
 async function joinAnywhere(ctx: FederationContext, wanted: Join): Promise<MembershipResult> {
-  const { userId, roomIdOrAlias, via = [], content = {} } = wanted;
-  if (!fits(content)) return invalid;
-  const resolved = isRoomAlias(roomIdOrAlias)
-    ? await resolveAlias(ctx, roomIdOrAlias)
-    : { roomId: roomIdOrAlias, servers: [] };
-  if (resolved === undefined) return { kind: 'not_found', reason: 'The alias points to no room' };
-  const { roomId } = resolved;
-  const closed = await closedBecause(ctx, roomId);
-  if (closed !== undefined) return { kind: 'forbidden', reason: closed };
+  const entry = await entryTo(ctx, wanted);
+  if (entry.kind !== 'open') return entry;
+  const { roomId, userId } = entry;
   if (wanted.thirdPartySigned !== undefined) {
     const invited = await exchangeInvite(ctx, { roomId, target: userId, ...wanted.thirdPartySigned });
     if (invited.kind !== 'invited') return invited;
   }
   const room = await roomWeAreIn(ctx, roomId);
-  if (room !== undefined && (await canLetIn(ctx, room, userId))) {
-    return joinLocally(ctx, { roomId, userId, content });
-  }
-  const known = [...via, ...resolved.servers];
-  return whileJoining(ctx, roomId, () => joinElsewhere(ctx, { roomId, userId, content, known }));
+  if (room !== undefined && (await canLetIn(ctx, room, userId))) return joinLocally(ctx, entry);
+  return whileJoining(ctx, roomId, () => joinElsewhere(ctx, entry));
+}
+
+/** A room that one of our users wants to get into. */
+interface Entry {
+  readonly kind: 'open';
+  readonly roomId: RoomId;
+  readonly userId: UserId;
+  readonly content: JsonObject;
+  /** Servers that the client, or the alias, says are in it. */
+  readonly known: readonly ServerName[];
+}
+
+/** Finds the room, where no word of the operator stands against it. */
+async function entryTo(
+  ctx: FederationContext,
+  { userId, roomIdOrAlias, via = [], content = {} }: Join,
+): Promise<Entry | NotDone> {
+  if (!fits(content)) return invalid;
+  const resolved = isRoomAlias(roomIdOrAlias)
+    ? await resolveAlias(ctx, roomIdOrAlias)
+    : { roomId: roomIdOrAlias, servers: [] };
+  if (resolved === undefined) return { kind: 'not_found', reason: 'The alias points to no room' };
+  const { roomId, servers } = resolved;
+  const closed = await closedBecause(ctx, roomId);
+  if (closed !== undefined) return { kind: 'forbidden', reason: closed };
+  return { kind: 'open', roomId, userId, content, known: [...via, ...servers] };
 }
 
 /** Under the lock of the room's joins. */
-async function joinElsewhere(
-  ctx: FederationContext,
-  wanted: { roomId: RoomId; userId: UserId; content: JsonObject; known: readonly ServerName[] },
-): Promise<MembershipResult> {
-  const { roomId, userId } = wanted;
+async function joinElsewhere(ctx: FederationContext, entry: Entry): Promise<MembershipResult> {
+  const { roomId, userId } = entry;
   // Another of our users may have been faster.
   const room = await roomWeAreIn(ctx, roomId);
-  if (room !== undefined && (await canLetIn(ctx, room, userId))) return joinLocally(ctx, wanted);
-  const candidates = await candidatesFor(ctx, wanted);
-  const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...wanted.content };
+  if (room !== undefined && (await canLetIn(ctx, room, userId))) return joinLocally(ctx, entry);
+  const candidates = await candidatesFor(ctx, entry);
+  const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...entry.content };
   const joined = await joinRemotely(ctx, { roomId, userId, candidates, content });
   return joined.kind === 'joined' ? { kind: 'ok', roomId } : joined;
 }
 
 async function joinLocally(
   ctx: FederationContext,
-  { roomId, userId, content }: { roomId: RoomId; userId: UserId; content: JsonObject },
+  { roomId, userId, content }: Entry,
 ): Promise<MembershipResult> {
   const profile = await profiles.of(ctx.db, userId);
   const change = { roomId, sender: userId, target: userId, membership: 'join', content, profile } as const;
@@ -115,40 +131,32 @@ async function canLetIn(ctx: FederationContext, room: Room, userId: UserId): Pro
 }
 
 /** Asks for one of our users to be let into a room. Who knocks again says it again. */
-export async function knock(ctx: FederationContext, wanted: Join): Promise<MembershipResult> {
-  const { userId, roomIdOrAlias, via = [], content = {} } = wanted;
-  if (!fits(content)) return invalid;
-  const resolved = isRoomAlias(roomIdOrAlias)
-    ? await resolveAlias(ctx, roomIdOrAlias)
-    : { roomId: roomIdOrAlias, servers: [] };
-  if (resolved === undefined) return { kind: 'not_found', reason: 'The alias points to no room' };
-  const { roomId } = resolved;
-  const closed = await closedBecause(ctx, roomId);
-  if (closed !== undefined) return { kind: 'forbidden', reason: closed };
-  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return knockLocally(ctx, { roomId, userId, content });
-  const known = [...via, ...resolved.servers];
+export async function knock(
+  ctx: FederationContext,
+  wanted: Omit<Join, 'thirdPartySigned'>,
+): Promise<MembershipResult> {
+  const entry = await entryTo(ctx, wanted);
+  if (entry.kind !== 'open') return entry;
+  const { roomId } = entry;
+  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return knockLocally(ctx, entry);
   // Who answers the knock at once waits, as with a join, until it is recorded.
-  return whileJoining(ctx, roomId, () => knockElsewhere(ctx, { roomId, userId, content, known }));
+  return whileJoining(ctx, roomId, () => knockElsewhere(ctx, entry));
 }
 
 /** Under the lock of the room's joins. */
-async function knockElsewhere(
-  ctx: FederationContext,
-  wanted: { roomId: RoomId; userId: UserId; content: JsonObject; known: readonly ServerName[] },
-): Promise<MembershipResult> {
-  const { roomId, userId } = wanted;
+async function knockElsewhere(ctx: FederationContext, entry: Entry): Promise<MembershipResult> {
+  const { roomId, userId } = entry;
   // Another of our users may have joined meanwhile.
-  const room = await getRoom(ctx, roomId);
-  if (room !== undefined && (await isInRoom(ctx, room))) return knockLocally(ctx, wanted);
-  const candidates = await candidatesFor(ctx, wanted);
-  const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...wanted.content };
+  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return knockLocally(ctx, entry);
+  const candidates = await candidatesFor(ctx, entry);
+  const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...entry.content };
   const knocked = await knockRemotely(ctx, { roomId, userId, candidates, content });
   return knocked.kind === 'knocked' ? { kind: 'ok', roomId } : knocked;
 }
 
 async function knockLocally(
   ctx: FederationContext,
-  { roomId, userId, content }: { roomId: RoomId; userId: UserId; content: JsonObject },
+  { roomId, userId, content }: Entry,
 ): Promise<MembershipResult> {
   const profile = await profiles.of(ctx.db, userId);
   const change = { roomId, sender: userId, target: userId, membership: 'knock', content, profile } as const;
@@ -203,11 +211,7 @@ export async function invite(
  * Servers for a handshake: those that the client and the alias name, and those behind an invitation or a knock. In a
  * room that we are in ourselves we know who may let the user in; of one that we have left, who was there then.
  */
-async function candidatesFor(
-  ctx: FederationContext,
-  wanted: { roomId: RoomId; userId: UserId; known: readonly ServerName[] },
-): Promise<Candidates> {
-  const { roomId, userId, known } = wanted;
+async function candidatesFor(ctx: FederationContext, { roomId, userId, known }: Entry): Promise<Candidates> {
   const room = await getRoom(ctx, roomId);
   if (room === undefined) return candidatesOf(ctx.serverName, roomId, { named: known });
   const inRoom = await joinedServers(ctx, room.roomNid);
@@ -271,9 +275,9 @@ function fits(content: JsonObject): boolean {
   return text !== undefined && Buffer.byteLength(text) <= MAX_CONTENT_BYTES;
 }
 
-const invalid: MembershipResult = {
+const invalid: NotDone = {
   kind: 'invalid',
   reason: 'The content cannot be in an event: it is too large, or not canonical JSON',
 };
 
-const blocked: MembershipResult = { kind: 'invite_blocked', reason: 'The user takes no invitations' };
+const blocked: NotDone = { kind: 'invite_blocked', reason: 'The user takes no invitations' };
