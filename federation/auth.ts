@@ -8,7 +8,7 @@ import { isObject, type Json } from '#keys/json.ts';
 import type { KeyQuery } from '#keys/key-ring.ts';
 import { Lanes, LanesFull } from '#keys/lanes.ts';
 import type { FederationContext } from './context.ts';
-import { limitExceeded, unauthorized } from './errors.ts';
+import { forbidden, limitExceeded, unauthorized } from './errors.ts';
 import { parseXMatrix } from './x-matrix.ts';
 
 declare module 'fastify' {
@@ -18,7 +18,10 @@ declare module 'fastify' {
   }
 }
 
-type AuthContext = Pick<FederationContext, 'serverName' | 'keyRing' | 'clock' | 'backoff' | 'callers'>;
+type AuthContext = Pick<
+  FederationContext,
+  'serverName' | 'keyRing' | 'clock' | 'backoff' | 'callers' | 'partners'
+>;
 
 /** A request as it was received. */
 export interface SignedRequest {
@@ -32,9 +35,13 @@ export interface SignedRequest {
   readonly rawBody?: Buffer | undefined;
 }
 
-/** The preHandler of the routes that only servers may call. Sets `request.origin`, or throws 401. */
+/**
+ * The preHandler of the routes that only servers may call. Sets `request.origin`, or throws 401; 403 for a server that
+ * is no partner where only partners may call, before anything is done for it.
+ */
 export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
+    refuseStranger(ctx, request);
     const { rawBody } = request as { rawBody?: unknown };
     const verdict = await verifyOrigin(ctx, {
       authorization: request.headers.authorization,
@@ -52,6 +59,24 @@ export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) 
     // Whoever calls us is up: what waits for it is sent now.
     await ctx.backoff.succeeded(verdict.origin);
   };
+}
+
+/**
+ * The preHandler of the routes that anybody may call: throws 403 where the request says of itself that it is of a
+ * server that may not. What says nothing is answered, for that cannot be told from a client.
+ */
+export function refuseStrangers(
+  ctx: Pick<AuthContext, 'partners'>,
+): (request: FastifyRequest) => Promise<void> {
+  return async (request) => refuseStranger(ctx, request);
+}
+
+function refuseStranger({ partners }: Pick<AuthContext, 'partners'>, { headers }: FastifyRequest): void {
+  // Most servers are open: nothing is looked at twice then.
+  if (partners.current.inbound === 'everyone') return;
+  const origin = parseXMatrix(headers.authorization ?? '')?.origin;
+  if (origin === undefined || partners.mayCallUs(origin)) return;
+  throw forbidden('This server federates with its partners only: ask its administrator to become one');
 }
 
 /** The server that signed the request, or why that cannot be told. */

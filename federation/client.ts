@@ -12,7 +12,7 @@ import { ConsumerFailed, collect, consumeUpTo } from './answer-body.ts';
 import type { Backoff } from './backoff.ts';
 import { CertificateRefused, type Dialer } from './dial.ts';
 import type { CertificateFacts } from './fault.ts';
-import type { Destination, ServerResolver } from './resolve.ts';
+import { type Destination, NotAPartner, type ServerResolver } from './resolve.ts';
 import { TimeLimit } from './time-limit.ts';
 import { formatXMatrix } from './x-matrix.ts';
 
@@ -49,6 +49,7 @@ export interface FederationRequest {
 /**
  * - `backoff`: not sent, the server is being left alone
  * - `invalid_server`: not sent, no server name or our own
+ * - `not_a_partner`: not sent and not looked up, since only partners are called
  * - `unreachable`: no connection, no certificate that we trust, or cut off
  * - `timeout`: no whole answer in time
  * - `aborted`: the caller's signal
@@ -59,6 +60,7 @@ export interface FederationRequest {
 export type FailureReason =
   | 'backoff'
   | 'invalid_server'
+  | 'not_a_partner'
   | 'unreachable'
   | 'timeout'
   | 'aborted'
@@ -180,6 +182,7 @@ export class FederationClient {
       return await this.#send(pool, request, { destination, signal: limit.signal, consume });
     } catch (error) {
       if (error instanceof ConsumerFailed) throw error.cause;
+      if (error instanceof NotAPartner) return failure('not_a_partner', error.message);
       if (limit.isOver) return failure('timeout', 'no answer in time');
       if (limit.signal.aborted) return failure('aborted', 'the request was given up');
       return { ...failure('unreachable', messageOf(error)), ...factsOf(error) };
@@ -272,9 +275,10 @@ export class FederationClient {
 
   /** The pool's URL means nothing: where to connect to, and whose certificate to expect, is the destination's. */
   #dial(destination: Destination, callback: DialCallback): void {
-    const { host, port, tlsName, fallbacks } = destination;
+    const { host, port, tlsName, fallbacks, ca } = destination;
+    const endpoints = [{ host, port }, ...fallbacks];
     this.#options.dialer
-      .dial({ endpoints: [{ host, port }, ...fallbacks], tlsName, signal: this.#disposed.signal })
+      .dial({ endpoints, tlsName, signal: this.#disposed.signal, ...(ca !== undefined && { ca }) })
       .then(
         (socket) => callback(null, socket),
         (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),

@@ -9,6 +9,7 @@ import type { Backoff } from './backoff.ts';
 import type { FederationClient } from './client.ts';
 import type { Callers } from './doctor/callers.ts';
 import type { Network } from './network.ts';
+import type { PartnerRegistry } from './partners/registry.ts';
 import type { ServerResolver } from './resolve.ts';
 
 /** What the functions of `federation/` take first. */
@@ -19,6 +20,8 @@ export interface FederationContext extends RoomsContext {
   readonly network: Network;
   /** Who has called, and when. */
   readonly callers: Callers;
+  /** Whom we talk to, and what they can do. */
+  readonly partners: PartnerRegistry;
   readonly typing: TypingUsers;
   readonly presence: Presences;
   /** Delivers to other servers what happens here. */

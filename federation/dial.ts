@@ -10,6 +10,7 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import { Lanes } from '#keys/lanes.ts';
+import { Lru } from '#storage/lru.ts';
 import { AddressDenied, type AddressGuard } from './address-guard.ts';
 import type { CertificateFacts } from './fault.ts';
 import { TimeLimit } from './time-limit.ts';
@@ -49,6 +50,8 @@ export interface DialOptions {
   readonly endpoints: readonly Endpoint[];
   /** The name, or the IP address, that the certificate must be for. */
   readonly tlsName: string;
+  /** PEM certificates of the only authorities whose word counts here; unless given, the usual ones. */
+  readonly ca?: string;
   /** Ends the attempt, at any stage. */
   readonly signal?: AbortSignal;
   /** Called when an endpoint has accepted a connection, before TLS. */
@@ -56,6 +59,7 @@ export interface DialOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
+const MOST_PINNED = 100;
 /** A handshake costs CPU on both sides: after a restart, hundreds of destinations are dialled at once. */
 const MOST_HANDSHAKES = 64;
 /** One that takes longer waits for the other side and costs nothing meanwhile: the next may begin. */
@@ -65,6 +69,7 @@ export class Dialer {
   readonly #guard: AddressGuard;
   readonly #extraCa: string | undefined;
   #secureContext: SecureContext | undefined;
+  readonly #pinned = new Lru<string, SecureContext>({ maxEntries: MOST_PINNED });
   readonly #handshakes = new Lanes(MOST_HANDSHAKES, Number.POSITIVE_INFINITY);
 
   /** `extraCa`: PEM certificates that are trusted as roots besides those of the platform. */
@@ -88,12 +93,12 @@ export class Dialer {
     throw failure;
   }
 
-  async #dialOne(endpoint: Endpoint, { tlsName, signal, onConnected }: DialOptions): Promise<TLSSocket> {
+  async #dialOne(endpoint: Endpoint, { tlsName, ca, signal, onConnected }: DialOptions): Promise<TLSSocket> {
     using time = new TimeLimit(CONNECT_TIMEOUT_MS, [signal]);
     try {
       const tcp = await this.#connect(endpoint, time.signal);
       onConnected?.();
-      return await this.#inTurn(() => this.#handshake(tcp, tlsName, time.signal));
+      return await this.#inTurn(() => this.#handshake(tcp, { tlsName, ca }, time.signal));
     } catch (error) {
       throw time.isOver ? new ConnectionEnded('KURIR_TIMEOUT', 'no connection in time') : error;
     }
@@ -111,10 +116,14 @@ export class Dialer {
     return (await promise).outcome;
   }
 
-  async #handshake(tcp: Socket, tlsName: string, limit: AbortSignal): Promise<TLSSocket> {
+  async #handshake(
+    tcp: Socket,
+    { tlsName, ca }: { readonly tlsName: string; readonly ca: string | undefined },
+    limit: AbortSignal,
+  ): Promise<TLSSocket> {
     const tls = connectTls({
       socket: tcp,
-      secureContext: this.#trusted(),
+      secureContext: ca === undefined ? this.#trusted() : this.#trustedOnly(ca),
       host: tlsName,
       // "in which case SNI is not supported and should not be sent"
       ...(isIP(tlsName) === 0 && { servername: tlsName }),
@@ -152,6 +161,14 @@ export class Dialer {
       this.#extraCa === undefined ? {} : { ca: [...getCACertificates('default'), this.#extraCa] },
     );
     return this.#secureContext;
+  }
+
+  #trustedOnly(ca: string): SecureContext {
+    const known = this.#pinned.get(ca);
+    if (known !== undefined) return known;
+    const context = createSecureContext({ ca });
+    this.#pinned.set(ca, context);
+    return context;
   }
 }
 

@@ -175,9 +175,12 @@ export function invalidRoomState(message: string): MatrixError {
   return new MatrixError(400, 'M_INVALID_ROOM_STATE', message);
 }
 
-/** 400 `M_UNSUPPORTED_ROOM_VERSION`: a client asks for a room version that this server does not know. */
-export function unsupportedRoomVersion(version: string): MatrixError {
-  return new MatrixError(400, 'M_UNSUPPORTED_ROOM_VERSION', `Room version ${version} is not supported`);
+/** 400 `M_UNSUPPORTED_ROOM_VERSION`: a room version that this server, or another that is concerned, does not know. */
+export function unsupportedRoomVersion(
+  version: string,
+  message = `Room version ${version} is not supported`,
+): MatrixError {
+  return new MatrixError(400, 'M_UNSUPPORTED_ROOM_VERSION', message);
 }
 
 /** 400 `M_INCOMPATIBLE_ROOM_VERSION`: the other server does not support `version`, the room's. */

@@ -87,6 +87,7 @@ const remedies = {
   refused_here:
     'where all else is well somebody else used its name, or its clock or its key was wrong then: check again when it calls',
   unproven: 'have a user of theirs write to a user of this server, and check again',
+  not_a_partner: 'add it with "partner add", if it is to get what happens here',
   given_up: 'nothing: it is tried again',
   unknown: 'the message is all that is known',
 } as const;
@@ -144,6 +145,8 @@ export function faultOf(failure: FederationFailure, nowTs: number): Fault {
       return fault('given_up', `left alone for another ${duration(retryAfterMs ?? 0)}`);
     case 'invalid_server':
       return fault('not_a_server', message);
+    case 'not_a_partner':
+      return fault('not_a_partner', 'not a partner: nothing is sent to it');
     case 'timeout':
       return fault('no_answer', 'no answer in time');
     case 'aborted':

@@ -5,6 +5,8 @@ import type { Dialer } from './dial.ts';
 export interface GetOptions {
   /** The types that are asked for, as in the header. */
   readonly accept: string;
+  /** PEM certificates of the only authorities that are trusted; unless given, the usual ones. */
+  readonly ca?: string;
   /** Ends the request and its answer. */
   readonly signal: AbortSignal;
   /** The longest pause before and within the answer, in milliseconds. */
@@ -18,11 +20,12 @@ export interface GetOptions {
 export async function getOverHttps(
   dialer: Dialer,
   url: URL,
-  { accept, signal, idleMs }: GetOptions,
+  { accept, ca, signal, idleMs }: GetOptions,
 ): Promise<IncomingMessage> {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   const endpoint = { host, port: url.port === '' ? 443 : Number(url.port) };
-  const socket = await dialer.dial({ endpoints: [endpoint], tlsName: host, signal });
+  const trust = { tlsName: host, ...(ca !== undefined && { ca }) };
+  const socket = await dialer.dial({ endpoints: [endpoint], ...trust, signal });
   return new Promise((resolve, reject) => {
     const request = requestHttp({
       createConnection: () => socket,

@@ -34,6 +34,7 @@ import { leaveRemotely } from './handshakes/leave.ts';
 import type { HandshakeFailure } from './handshakes/template.ts';
 import { exchangeInvite } from './handshakes/third-party-invite.ts';
 import { blocksInvites } from './invite-permission.ts';
+import { joinAdvice, misfitOfInvite } from './partners/preflight.ts';
 
 export type MembershipResult =
   | { readonly kind: 'ok'; readonly roomId: RoomId }
@@ -111,7 +112,12 @@ async function joinElsewhere(ctx: FederationContext, entry: Entry): Promise<Memb
   const candidates = await candidatesFor(ctx, entry);
   const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...entry.content };
   const joined = await joinRemotely(ctx, { roomId, userId, candidates, content });
-  return joined.kind === 'joined' ? { kind: 'ok', roomId } : joined;
+  if (joined.kind === 'joined') return { kind: 'ok', roomId };
+  const known = await getRoom(ctx, roomId);
+  const member = known === undefined ? undefined : await memberships.of(ctx.db, known.roomNid, userId);
+  const servers = [...candidates.named, ...candidates.others];
+  const advice = member?.membership === 'invite' ? undefined : joinAdvice(ctx, servers);
+  return advice === undefined ? joined : { kind: 'forbidden', reason: advice };
 }
 
 async function joinLocally(
@@ -203,6 +209,11 @@ export async function invite(
   }
   const room = await roomWeAreIn(ctx, roomId);
   if (room === undefined) return { kind: 'not_found', reason: 'Unknown room' };
+  const misfit = await misfitOfInvite(ctx, room, target);
+  if (misfit?.kind === 'version') {
+    return { kind: 'incompatible', roomVersion: misfit.version, reason: misfit.reason };
+  }
+  if (misfit !== undefined) return { kind: 'forbidden', reason: misfit.reason };
   const invited = await inviteRemotely(ctx, { room, sender, target, content });
   return invited.kind === 'invited' ? { kind: 'ok', roomId } : invited;
 }

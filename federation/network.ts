@@ -4,11 +4,14 @@ import type { SrvRecord } from 'node:dns';
 import { networkInterfaces } from 'node:os';
 import type { AddressGuard } from './address-guard.ts';
 import type { Dialer } from './dial.ts';
+import type { Outreach } from './resolve.ts';
 import type { Delegation } from './well-known.ts';
 
 export interface Network {
   readonly guard: AddressGuard;
   readonly dialer: Dialer;
+  /** Whom we may call, and whose certificates count for whom. */
+  readonly partners: Outreach;
   /** What a host name delegates to, asked now. */
   fetchDelegation(hostname: string): Promise<Delegation>;
   /** The system's resolver unless given. */

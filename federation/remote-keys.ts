@@ -20,6 +20,7 @@ export interface RemoteKeysOptions {
   readonly db: Database;
   readonly clock: { now(): number };
   readonly own: KeySource['own'];
+  readonly pinned?: KeySource['pinned'];
   /** Servers to ask for the keys of those that do not answer, in this order. Their word counts as the server's own. */
   readonly notaries?: readonly ServerName[];
   readonly reportError?: (error: unknown) => void;
@@ -40,7 +41,7 @@ const NOTARY_KEYS_TTL_MS = 60 * 60_000;
 
 /** The source of a `KeyRing`. */
 export function remoteKeySource(options: RemoteKeysOptions): KeySource {
-  const { client, db, clock, own: ourselves, notaries = [], reportError } = options;
+  const { client, db, clock, own: ourselves, notaries = [], pinned, reportError } = options;
   const trusted = new NotaryKeys(client, clock);
   return {
     load: (server) => serverKeys.of(db, server),
@@ -71,6 +72,7 @@ export function remoteKeySource(options: RemoteKeysOptions): KeySource {
     },
     clock,
     own: ourselves,
+    ...(pinned !== undefined && { pinned }),
     ...(reportError !== undefined && { reportError }),
   };
 }

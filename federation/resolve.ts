@@ -19,11 +19,30 @@ export interface Destination {
   readonly hostHeader: string;
   /** Where else to connect to if `host` does not answer: an SRV record's other targets. */
   readonly fallbacks: readonly Endpoint[];
+  /** PEM certificates of the only authorities that are trusted for it; absent: the usual ones. */
+  readonly ca?: string;
+}
+
+/** Whom this server may call, and whose certificates count for whom: a `PartnerRegistry`. */
+export interface Outreach {
+  mayCall(server: ServerName): boolean;
+  caOf(server: ServerName): string | undefined;
+}
+
+/** The server is no partner, and only partners are called: nothing is looked up. */
+export class NotAPartner extends Error {
+  override readonly name = 'NotAPartner';
+  readonly code = 'KURIR_NOT_A_PARTNER';
+
+  constructor(server: ServerName) {
+    super(`${server} is not a partner of this server. Ask your administrator to make it one`);
+  }
 }
 
 export interface ResolverOptions {
   /** The delegation of a host name, cached; undefined where there is none. */
   readonly delegationOf: (hostname: string) => Promise<ServerName | undefined>;
+  readonly partners: Outreach;
   readonly clock: { now(): number };
   /** The records of a name; rejects with the code ENOTFOUND or ENODATA where there are none. */
   readonly resolveSrv?: (name: string) => Promise<SrvRecord[]>;
@@ -38,6 +57,7 @@ const MOST_TARGETS = 8;
 
 export class ServerResolver {
   readonly #delegationOf: (hostname: string) => Promise<ServerName | undefined>;
+  readonly #partners: Outreach;
   readonly #clock: { now(): number };
   readonly #resolveSrv: (name: string) => Promise<SrvRecord[]>;
   readonly #random: () => number;
@@ -47,15 +67,29 @@ export class ServerResolver {
 
   constructor(options: ResolverOptions) {
     this.#delegationOf = options.delegationOf;
+    this.#partners = options.partners;
     this.#clock = options.clock;
     this.#resolveSrv = options.resolveSrv ?? systemSrv();
     this.#random = options.random ?? Math.random;
   }
 
-  /** Where to connect to for `server`; undefined where it is not a server name. */
+  /**
+   * Where to connect to for `server`; undefined where it is not a server name. Every request asks here first, so that
+   * this is where servers that are no partners are kept out of reach: it rejects with `NotAPartner`, at once.
+   */
   async resolve(server: ServerName): Promise<Destination | undefined> {
     const name = parseServerName(server);
     if (name === undefined) return undefined;
+    if (!this.#partners.mayCall(server)) throw new NotAPartner(server);
+    const destination = await this.#find(server, name);
+    const ca = this.#partners.caOf(server);
+    return ca === undefined ? destination : { ...destination, ca };
+  }
+
+  async #find(
+    server: ServerName,
+    name: { readonly host: string; readonly port: number | undefined },
+  ): Promise<Destination> {
     // Step 1 (IP literal) and step 2 (explicit port).
     if (isIpLiteral(name.host) || name.port !== undefined) return direct(server, name);
     // Step 3.

@@ -107,14 +107,23 @@ function entryOf(answer: Delegation, before: Entry | undefined, now: number): En
   };
 }
 
-/** Asks `hostname` itself, following redirects over HTTPS. Never rejects. `port` is 443 except in tests. */
-export async function fetchDelegation(dialer: Dialer, hostname: string, port = 443): Promise<Delegation> {
+/**
+ * Asks `hostname` itself, following redirects over HTTPS. Never rejects. `port` is 443 except in tests. `ca`: PEM
+ * certificates of the only authorities that are trusted for it; unless given, the usual ones.
+ */
+export async function fetchDelegation(
+  dialer: Dialer,
+  hostname: string,
+  port = 443,
+  ca?: string,
+): Promise<Delegation> {
   const signal = AbortSignal.timeout(DEADLINE_MS);
+  const options = { accept: 'application/json', signal, ...(ca !== undefined && { ca }) };
   try {
     let url = new URL(`https://${hostname}:${port}/.well-known/matrix/server`);
     for (let hop = 0; hop <= MOST_REDIRECTS; hop += 1) {
       // One after the other: each answer says where the next one is.
-      const response = await getOverHttps(dialer, url, { accept: 'application/json', signal });
+      const response = await getOverHttps(dialer, url, options);
       const status = response.statusCode ?? 0;
       const { location } = response.headers;
       if (status === 200) return await readDelegation(response);

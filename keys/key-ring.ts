@@ -35,6 +35,11 @@ export interface KeySource {
   fetch(server: ServerName, keyIds: readonly KeyId[], signal?: AbortSignal): Promise<ServerKeys | undefined>;
   readonly clock: { now(): number };
   readonly own: { readonly serverName: ServerName; readonly signingKey: SigningKey };
+  /**
+   * The only keys that are accepted of a server, unpadded Base64 by id, as the operator pinned them: it is not asked
+   * for others, and they are valid until they are pinned no more. Undefined for a server that publishes its own.
+   */
+  readonly pinned?: (server: ServerName) => ReadonlyMap<KeyId, string> | undefined;
   /** Told of what `load`, `store` or `fetch` threw while nobody waited; a process warning unless given. */
   readonly reportError?: (error: unknown) => void;
 }
@@ -91,6 +96,7 @@ export class KeyRing {
     query.signal?.throwIfAborted();
     const wanted = { keyId, atTs: query.atTs, strictValidity: query.strictValidity };
     if (server === this.#source.own.serverName) return this.#ownKey(wanted);
+    if (this.#source.pinned?.(server) !== undefined) return this.cachedKeyFor(server, keyId, query);
     if (!this.#isKnown(server, wanted)) {
       // No document can hold that far.
       if (query.strictValidity && query.atTs > this.#source.clock.now() + LONGEST_VALIDITY) return undefined;
@@ -109,6 +115,11 @@ export class KeyRing {
   ): PublicKey | undefined {
     const wanted = { keyId, atTs: query.atTs, strictValidity: query.strictValidity };
     if (server === this.#source.own.serverName) return this.#ownKey(wanted);
+    const pinned = this.#source.pinned?.(server);
+    if (pinned !== undefined) {
+      const key = pinned.get(keyId);
+      return key === undefined ? undefined : publicKeyFrom(key);
+    }
     const known = this.#known.get(server);
     const key = known?.keys.get(keyId);
     return known !== undefined && key !== undefined && isUsable(known, wanted)

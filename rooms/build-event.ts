@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { encodeCanonical, MAX_DEPTH, parseStrict } from '#keys/canonical-json.ts';
-import type { EventId, RoomId, UserId } from '#keys/ids.ts';
+import type { EventId, RoomId, ServerName, UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from './context.ts';
 import { eventFrom } from './event.ts';
@@ -33,6 +33,8 @@ export interface EventParts {
   /** Of those two, where the version cites events by their hashes. */
   readonly referenceHashes?: ReferenceHashes | undefined;
   readonly depth: number;
+  /** The server that the event says it is of. No room version asks for it; some servers do. */
+  readonly origin?: ServerName | undefined;
 }
 
 export type Built =
@@ -49,7 +51,8 @@ export function buildEvent(ctx: RoomsContext, parts: EventParts): Built {
   const content = canonicalContent(parts.content);
   if (content === undefined)
     return invalid('The content is not canonical JSON: integers only, 100 levels at most');
-  if (parts.roomId === undefined || parts.redacts !== undefined || parts.rules.eventIds !== URL_SAFE_IDS) {
+  const isPlain = parts.redacts === undefined && parts.origin === undefined;
+  if (parts.roomId === undefined || !isPlain || parts.rules.eventIds !== URL_SAFE_IDS) {
     return buildGenerically(ctx, { ...parts, content: content.value });
   }
   return buildByTemplate(ctx, { ...parts, roomId: parts.roomId }, content);
@@ -64,6 +67,7 @@ export function bareEvent(ctx: Pick<RoomsContext, 'serverName'>, parts: EventPar
     auth_events: writeReferences(parts.authEvents, rules, referenceHashes),
     content,
     depth: parts.depth,
+    ...(parts.origin !== undefined && { origin: parts.origin }),
     origin_server_ts: parts.originServerTs,
     ...(rules.eventIds === 'chosen' && { event_id: `$${opaqueId()}:${ctx.serverName}` }),
     prev_events: writeReferences(parts.prevEvents, rules, referenceHashes),

@@ -146,7 +146,8 @@ const clientRoutes: readonly Routes[] = [
   whoamiRoutes,
 ];
 
-const federationRoutes: readonly Routes[] = [
+/** What other servers may call. */
+export const federationRoutes: readonly Routes[] = [
   backfillRoutes,
   eventAuthRoutes,
   eventsRoutes,

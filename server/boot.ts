@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { openMedia } from '#federation/media/open.ts';
+import { CircleKeeper } from '#federation/partners/circles.ts';
 import { ed25519Backend } from '#keys/ed25519.ts';
 import { LiveSigningKey, loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
@@ -75,6 +76,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const shutdown = stopping.signal;
   const background = opening.use(new Background(log));
   const purges = opening.use(new RoomPurges(federation));
+  const circles = opening.use(new CircleKeeper(federation));
   const mediaLimits = { remoteBytes: config.maxRemoteMediaSize, cacheBytes: config.remoteMediaCacheSize };
   const { dataDir } = config;
   const media = await openMedia(
@@ -85,7 +87,18 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {
     ...federation,
-    ...{ config, signingKey, limits, sessions, interactiveAuth, background, purges, media, shutdown },
+    ...{
+      config,
+      signingKey,
+      limits,
+      sessions,
+      interactiveAuth,
+      background,
+      purges,
+      media,
+      circles,
+      shutdown,
+    },
   };
 
   await forgetUnfinishedJoins(ctx);
@@ -100,6 +113,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   begin();
   housekeeping.start();
   purges.start();
+  background.run(circles.start(), 'the circles of rooms could not be read');
   background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
 

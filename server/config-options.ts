@@ -21,9 +21,11 @@ import {
   type ValueKind,
   versionKind,
 } from './config-types.ts';
+import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 
 const registrationPolicies = ['closed', 'token', 'open'] as const;
+const openness = ['everyone', 'partners'] as const;
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
 const MIB = 1_024 ** 2;
@@ -41,6 +43,9 @@ export interface Config {
   /** Paths of PEM files. */
   readonly federationCa: readonly string[];
   readonly federationAllowPrivate: boolean;
+  readonly federationInbound: (typeof openness)[number];
+  readonly federationOutbound: (typeof openness)[number];
+  readonly partners: readonly ConfiguredPartner[];
   /** Of rooms whose maker asks for no other. */
   readonly defaultRoomVersion: string;
   readonly trustedKeyServers: readonly ServerName[];
@@ -136,6 +141,33 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
     describes:
       'Permits connections to other servers at loopback and private addresses. Leave it off on a server ' +
       'that federates over the internet.',
+  },
+  federationInbound: {
+    key: 'federation_inbound',
+    kind: choiceKind(openness),
+    default: 'everyone',
+    describes:
+      'Who may call this server. With `partners` the servers that are no partners get 403 on every route, before ' +
+      'anything is looked up for them. `/_matrix/key/v2/server` stays public.',
+  },
+  federationOutbound: {
+    key: 'federation_outbound',
+    kind: choiceKind(openness),
+    default: 'everyone',
+    describes:
+      'Whom this server calls. With `partners` nothing is looked up for, or sent to, a server that is no partner: ' +
+      'no DNS, no connection; for keys and media neither.',
+  },
+  partners: {
+    key: 'partners',
+    kind: partnersKind,
+    default: [],
+    describes:
+      'Servers that there are agreements with; more are added by `npm run kurir -- partner add`, without a restart. ' +
+      'In the file each is a name, or a mapping of `name`, `direction` (`both`, `inbound`, `outbound`), `profile` ' +
+      '(`kurir`, `synapse`, `rocketchat`, `strict`), `keys` (pinned signing keys by id), `ca` (a PEM file with the ' +
+      'only authorities that are trusted for it) and `note`. In the environment several names are divided by commas. ' +
+      'See [federation](federation.md).',
   },
   defaultRoomVersion: {
     key: 'default_room_version',

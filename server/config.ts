@@ -3,6 +3,7 @@
 import { parseServerName } from '#keys/ids.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, type Option, options } from './config-options.ts';
+import { partnerWarnings } from './partner-option.ts';
 
 const ENV_PREFIX = 'KURIR_';
 /** Names that are not ours to judge: the file's own, those of tests, and what Kubernetes adds for a service. */
@@ -86,6 +87,7 @@ export function warningsFor(config: Config): string[] {
       'registration_secret is short: whoever guesses it makes administrators. Use 16 characters.',
     );
   }
+  warnings.push(...partnerWarnings(config));
   return warnings;
 }
 
@@ -113,6 +115,9 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     tlsKey: read(options.tlsKey),
     federationCa: required(options.federationCa),
     federationAllowPrivate: required(options.federationAllowPrivate),
+    federationInbound: required(options.federationInbound),
+    federationOutbound: required(options.federationOutbound),
+    partners: required(options.partners),
     defaultRoomVersion: required(options.defaultRoomVersion),
     trustedKeyServers: required(options.trustedKeyServers),
     registration: required(options.registration),

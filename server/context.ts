@@ -1,5 +1,6 @@
 import type { FederationContext } from '#federation/context.ts';
 import type { MediaContext } from '#federation/media/context.ts';
+import type { CircleKeeper } from '#federation/partners/circles.ts';
 import type { LiveSigningKey } from '#keys/signing-key.ts';
 import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
@@ -17,6 +18,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly interactiveAuth: InteractiveAuth;
   readonly background: Background;
   readonly purges: RoomPurges;
+  readonly circles: CircleKeeper;
   /** Aborted when the server begins to stop: whoever waits answers at once. */
   readonly shutdown: AbortSignal;
 }

@@ -4,11 +4,13 @@ import { parseLoose } from '#keys/canonical-json.ts';
 import type { UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import { leaveRooms } from './auth/leave-rooms.ts';
+import { type CircleOperationContext, performOnCircles } from './cli/circle-operations.ts';
 import { readLine, socketPath } from './cli/control-line.ts';
 import { performChecks } from './cli/federation-check.ts';
 import { performOnKeys } from './cli/keys-operations.ts';
 import { performOnMedia } from './cli/media-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
+import { performOnPartners } from './cli/partner-operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
 import type { ServerContext } from './context.ts';
 import { shutDownRoom } from './room-shutdown.ts';
@@ -77,6 +79,8 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
     (await performOnRooms(roomOperations(ctx), operation)) ??
     (await performOnMedia({ ...ctx, inTime }, operation)) ??
     (await performOnKeys(ctx, operation)) ??
+    (await performOnPartners(ctx, operation)) ??
+    (await performOnCircles(circleOperations(ctx), operation)) ??
     (await performChecks({ ...ctx, live: ctx }, operation, ctx.shutdown)) ??
     (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation))
   );
@@ -95,6 +99,11 @@ function roomOperations(ctx: ServerContext): RoomOperationContext {
       return inTime(work);
     },
   };
+}
+
+function circleOperations(ctx: ServerContext): CircleOperationContext {
+  const { db, rooms, serverName, clock, circles } = ctx;
+  return { db, rooms, serverName, clock, keeper: { circles, ctx } };
 }
 
 /** The operator is not kept waiting for what takes long: it goes on by itself. */

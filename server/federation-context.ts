@@ -11,9 +11,11 @@ import { Stage } from '#federation/inbound/stage.ts';
 import type { Network } from '#federation/network.ts';
 import { OutgoingPresence } from '#federation/outbound/presence.ts';
 import { FederationSender } from '#federation/outbound/sender.ts';
+import { PartnerRegistry } from '#federation/partners/registry.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
-import { ServerResolver } from '#federation/resolve.ts';
+import { type Outreach, ServerResolver } from '#federation/resolve.ts';
 import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
+import { parseServerName } from '#keys/ids.ts';
 import { KeyRing } from '#keys/key-ring.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
 import type { Clock, Log } from '#rooms/context.ts';
@@ -24,7 +26,10 @@ import { Presences } from '#storage/presences.ts';
 import type { Streams } from '#storage/streams.ts';
 import { TypingUsers } from '#storage/typing.ts';
 import type { Config } from './config-options.ts';
+import { partnerSettings } from './partner-option.ts';
 import { configuredRoots } from './tls-certificate.ts';
+
+const DEFAULT_PORT = 8448;
 
 export interface Foundation {
   readonly config: Config;
@@ -46,10 +51,11 @@ export async function openFederation(
   const { config, db, streams, signingKey, clock, log } = foundation;
   const { serverName } = config;
   const softwareVersion = await version();
-  const network = await openNetwork(config);
+  const partners = await PartnerRegistry.open({ db, clock, settings: await partnerSettings(config) });
+  const network = await openNetwork(config, partners);
   const wellKnown = new WellKnown((hostname) => network.fetchDelegation(hostname), clock);
   const delegationOf = (hostname: string) => wellKnown.delegationOf(hostname);
-  const resolver = new ServerResolver({ delegationOf, clock });
+  const resolver = new ServerResolver({ delegationOf, partners: network.partners, clock });
   const backoff = new Backoff({ db, clock });
   const userAgent = `Kurir/${softwareVersion}`;
   const { dialer } = network;
@@ -59,8 +65,9 @@ export async function openFederation(
   const reportError = (error: unknown) => log.warn({ err: error }, 'looking up a signing key failed');
   const own = { serverName, signingKey };
   const notaries = config.trustedKeyServers.filter((notary) => notary !== serverName);
+  const pinned = (server: string) => partners.pinnedKeysOf(server);
   const keyRing = closing.use(
-    new KeyRing(remoteKeySource({ client, db, clock, own, notaries, reportError })),
+    new KeyRing(remoteKeySource({ client, db, clock, own, notaries, pinned, reportError })),
   );
   const typing = closing.use(new TypingUsers(streams, clock));
   const { presence: mode } = config;
@@ -68,8 +75,9 @@ export async function openFederation(
   const context = {
     ...{ serverName, signingKey, keyRing, db, streams, clock, log },
     ...{ roomLocks: new KeyedQueue(), rooms: createRoomCache() },
-    ...{ client, resolver, backoff, typing, presence, network, callers: new Callers(clock) },
-    federation: { version: softwareVersion, publicAddress: config.federationAddress },
+    ...{ client, resolver, backoff, typing, presence, network, partners, callers: new Callers(clock) },
+    replayOf: (server: string) => partners.profileOf(server).replay,
+    federation: { version: softwareVersion, publicAddress: withPort(config.federationAddress) },
   };
   const inbound = closing.use(new Stage(context));
   const sender = closing.use(new FederationSender(context));
@@ -86,11 +94,26 @@ export async function openFederation(
   return { federation: { ...context, inbound, sender }, dialer, begin };
 }
 
-/** What connections to other servers are made with, by the configuration. */
-export async function openNetwork(config: Config): Promise<Network> {
+/** What connections to other servers are made with, by the configuration and the partners. */
+export async function openNetwork(config: Config, registry: PartnerRegistry): Promise<Network> {
   const guard = new AddressGuard({ allowPrivate: config.federationAllowPrivate });
   const dialer = new Dialer({ guard, extraCa: await configuredRoots(config.federationCa) });
-  return { guard, dialer, fetchDelegation: (hostname) => fetchDelegation(dialer, hostname) };
+  const partners: Outreach = {
+    // Whether we can be reached is looked at as others do.
+    mayCall: (server) => server === config.serverName || registry.mayCall(server),
+    caOf: (server) => registry.caOf(server),
+  };
+  return {
+    ...{ guard, dialer, partners },
+    // A name that is looked up has no port, so that it is the name of the server, too.
+    fetchDelegation: (hostname) => fetchDelegation(dialer, hostname, undefined, registry.caOf(hostname)),
+  };
+}
+
+/** Some servers take port 443 where none is named. */
+function withPort(address: string | undefined): string | undefined {
+  const named = address === undefined ? undefined : parseServerName(address);
+  return named === undefined || named.port !== undefined ? address : `${address}:${DEFAULT_PORT}`;
 }
 
 /** The version in package.json. */

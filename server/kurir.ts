@@ -1,6 +1,7 @@
 /** The operator's command: `npm run kurir -- WORD`. Says `--help` for what there is. */
 
 import { parseArgs } from 'node:util';
+import { bindRoom, changeCircle, listCircles } from './cli/circle-commands.ts';
 import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import { explainEventOf } from './cli/event-explain-command.ts';
@@ -9,6 +10,14 @@ import { federationStatus } from './cli/federation-status-command.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
 import { purgeRemoteMedia, quarantineMedia, releaseMedia } from './cli/media-commands.ts';
 import type { Outcome } from './cli/operations.ts';
+import {
+  addPartner,
+  listPartners,
+  type PartnerFlags,
+  removePartner,
+  setPartner,
+  showPartner,
+} from './cli/partner-commands.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
@@ -28,6 +37,12 @@ const flags = {
   'move-to': { type: 'string' },
   all: { type: 'boolean' },
   whole: { type: 'boolean' },
+  direction: { type: 'string' },
+  profile: { type: 'string' },
+  key: { type: 'string', multiple: true },
+  ca: { type: 'string' },
+  note: { type: 'string' },
+  none: { type: 'boolean' },
 } as const;
 
 const PROGRESS_WIDTH = 79;
@@ -125,7 +140,48 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
         isWhole: values.whole === true,
         onProgress: process.stderr.isTTY ? showProgress : undefined,
       });
+    default:
+      return runOnPartners(command, given);
   }
+}
+
+type PartnerCommand = Extract<Command, `partner ${string}` | `circle ${string}` | 'room circle'>;
+
+async function runOnPartners(command: PartnerCommand, { config, rest, values }: Given): Promise<Outcome> {
+  switch (command) {
+    case 'partner list':
+      none(rest);
+      return listPartners(config);
+    case 'partner show':
+      return showPartner(config, one(rest, 'the name of the server'));
+    case 'partner add':
+      return addPartner(config, one(rest, 'the name of the server'), partnerFlags(values));
+    case 'partner set':
+      return setPartner(config, one(rest, 'the name of the partner'), partnerFlags(values));
+    case 'partner remove':
+      return removePartner(config, one(rest, 'the name of the partner'));
+    case 'circle list':
+      none(rest);
+      return listCircles(config);
+    case 'circle create':
+      return changeCircle(config, 'create', circleOf(rest));
+    case 'circle add':
+      return changeCircle(config, 'add', circleOf(rest));
+    case 'circle remove':
+      return changeCircle(config, 'remove', circleOf(rest));
+    case 'room circle':
+      return values.none === true
+        ? bindRoom(config, one(rest, 'the room'), undefined)
+        : bindRoom(config, one(rest.slice(0, 1), 'the room'), one(rest.slice(1), 'the circle, or --none,'));
+  }
+}
+
+function partnerFlags({ direction, profile, key, ca, note }: Given['values']): PartnerFlags {
+  return { direction, profile, key, ca, note };
+}
+
+function circleOf([name, ...servers]: readonly string[]): { name: string; servers: readonly string[] } {
+  return { name: one(name === undefined ? [] : [name], 'the name of the circle'), servers };
 }
 
 function readArguments(argv: readonly string[]) {

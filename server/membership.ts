@@ -54,7 +54,7 @@ export async function inviteUser(
   const result = await invite(ctx, { sender, ...wanted });
   // "One or more users being invited to the room are residents of a homeserver which does not support the requested
   // room version. The `errcode` will be `M_UNSUPPORTED_ROOM_VERSION` in these cases."
-  if (result.kind === 'incompatible') throw unsupportedRoomVersion(result.roomVersion);
+  if (result.kind === 'incompatible') throw unsupportedRoomVersion(result.roomVersion, result.reason);
   roomIdOf(result);
 }
 

@@ -9,15 +9,17 @@ import {
   tooLarge,
   unknown,
 } from '#federation/errors.ts';
+import { refusalOfState } from '#federation/partners/preflight.ts';
 import type { EventId } from '#keys/ids.ts';
-import type { RoomsContext } from '#rooms/context.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
+import type { ServerContext } from './context.ts';
 import { joinedRoom } from './room-params.ts';
 
 const BUSY_RETRY_MS = 1_000;
 
 /** Sends an event; throws the client's error where the room refuses it. */
-export async function sendForClient(ctx: RoomsContext, draft: Draft): Promise<{ event_id: EventId }> {
+export async function sendForClient(ctx: ServerContext, draft: Draft): Promise<{ event_id: EventId }> {
+  await refuseMisfit(ctx, draft);
   const sent = await sendEvent(ctx, draft).catch(refuseBusy);
   // So that a room of others looks like one that is not there.
   if (sent.kind === 'forbidden' || sent.kind === 'unknown_room')
@@ -42,6 +44,22 @@ export function sentAnswer(sent: Sent): { event_id: EventId } {
     case 'invalid':
       throw sent.reason.includes('large') ? tooLarge(sent.reason) : badJson(sent.reason);
   }
+}
+
+/** What other servers in the room could not take part in is refused before it is there for good. */
+async function refuseMisfit(
+  ctx: ServerContext,
+  { roomId, sender, type, stateKey, content }: Draft,
+): Promise<void> {
+  if (stateKey === undefined) return;
+  const circle = type === 'm.room.server_acl' ? ctx.circles.circleOf(roomId) : undefined;
+  const refusal =
+    circle === undefined
+      ? await refusalOfState(ctx, roomId, { type, stateKey, content })
+      : `The servers of this room are kept by the administrator of this server, as the circle "${circle}"`;
+  if (refusal === undefined) return;
+  await joinedRoom(ctx, sender, roomId);
+  throw forbidden(refusal);
 }
 
 function refuseBusy(error: unknown): never {

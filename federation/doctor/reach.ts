@@ -5,7 +5,7 @@
 
 import type { ServerName } from '#keys/ids.ts';
 import { factsOf, messageOf } from '../client.ts';
-import { certificateFactsOf, type Endpoint } from '../dial.ts';
+import { certificateFactsOf, type DialOptions, type Endpoint } from '../dial.ts';
 import type { CertificateFacts } from '../fault.ts';
 import { machineHasIpv6, type Network } from '../network.ts';
 import { type Destination, ServerResolver, systemSrv } from '../resolve.ts';
@@ -68,7 +68,10 @@ const LOOKUP_MS = 10_000;
 const CONNECT_MS = 8_000;
 const MOST_ADDRESSES = 8;
 
-/** The way to `server`, and a resolver that knows it. Does not reject for what the network does. */
+/**
+ * The way to `server`, and a resolver that knows it. Does not reject for what the network does; rejects with
+ * `NotAPartner` for a server that is not to be called.
+ */
 export async function reach(
   network: Network,
   server: ServerName,
@@ -81,9 +84,10 @@ export async function reach(
   const targets = hosts.flatMap(({ addresses, port }) =>
     addresses.filter(({ isAllowed }) => isAllowed).map(({ address }) => ({ host: address, port })),
   );
-  const tlsName = destination?.tlsName ?? '';
+  const { tlsName = '', ca } = destination ?? {};
+  const trust = { tlsName, ...(ca !== undefined && { ca }) };
   const attempts = await Promise.all(
-    targets.slice(0, MOST_ADDRESSES).map((target) => attempt(network, { target, tlsName }, signal)),
+    targets.slice(0, MOST_ADDRESSES).map((target) => attempt(network, { target, trust }, signal)),
   );
   const hasIpv6 = network.hasIpv6 ?? machineHasIpv6();
   const ts = clock.now();
@@ -116,6 +120,7 @@ function watchedResolver(network: Network, clock: { now(): number }) {
   let asked: Promise<Delegation> | undefined;
   const resolver = new ServerResolver({
     clock,
+    partners: network.partners,
     delegationOf: async (hostname) => {
       // Once: there is one name, and each request of the check comes by here.
       asked ??= network.fetchDelegation(hostname);
@@ -148,7 +153,7 @@ async function lookUp({ guard }: Network, { host, port }: Endpoint, signal: Abor
 
 async function attempt(
   { dialer, connectTimeoutMs = CONNECT_MS }: Network,
-  { target, tlsName }: { readonly target: Endpoint; readonly tlsName: string },
+  { target, trust }: { readonly target: Endpoint; readonly trust: Pick<DialOptions, 'tlsName' | 'ca'> },
   signal: AbortSignal,
 ): Promise<AttemptFacts> {
   using time = new TimeLimit(connectTimeoutMs, [signal]);
@@ -158,7 +163,7 @@ async function attempt(
     isConnected = true;
   };
   try {
-    const socket = await dialer.dial({ endpoints: [target], tlsName, signal: time.signal, onConnected });
+    const socket = await dialer.dial({ endpoints: [target], ...trust, signal: time.signal, onConnected });
     const certificate = certificateFactsOf(socket.getPeerCertificate());
     socket.destroy();
     return { address, port, isConnected, ...(certificate !== undefined && { certificate }) };

@@ -15,6 +15,7 @@ import { receive } from '#rooms/receive.ts';
 import { redact } from '#rooms/redact.ts';
 import { readReferences } from '#rooms/references.ts';
 import type { Room } from '#rooms/room.ts';
+import type { FederationFailure } from '../client.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import { invite as sendInvite } from '../remote/memberships.ts';
@@ -56,13 +57,33 @@ export async function inviteRemotely(ctx: FederationContext, invite: RemoteInvit
     },
     { signal },
   );
-  if (answer.kind === 'failed') return handshakeFailure(answer);
+  if (answer.kind === 'failed') return notInvited(ctx, { room, server, answer });
   const signed = await countersigned(ctx, event, { server, copy: answer.value, signal });
   if (signed === undefined) return { kind: 'unreachable', reason: 'The server did not sign the invitation' };
   const received = await receive(ctx, room, signed, { as: 'live', relay: true });
   if (received.kind === 'accepted' || received.kind === 'known') return { kind: 'invited' };
   const reason = 'reason' in received ? received.reason : undefined;
   return { kind: 'forbidden', reason: reason ?? 'The room has changed meanwhile' };
+}
+
+/** A server that cannot be in rooms of this version is remembered for it: the next room for it is of another. */
+async function notInvited(
+  ctx: FederationContext,
+  { room, server, answer }: { room: Room; server: ServerName; answer: FederationFailure },
+): Promise<HandshakeFailure> {
+  const { version } = room.rules;
+  if (!refusesVersion(answer)) return handshakeFailure(answer);
+  await ctx.partners.learn(server, { kind: 'refuses_version', version });
+  const reason =
+    `${server} does not support room version ${version}. ` +
+    'Make a new room, and invite its users as you make it: a version that all can be in is picked then';
+  return { kind: 'incompatible', roomVersion: version, reason };
+}
+
+/** By the error code, or by the words of Rocket.Chat, which answers with 500. */
+function refusesVersion({ status, errcode, message }: FederationFailure): boolean {
+  if (errcode === 'M_INCOMPATIBLE_ROOM_VERSION' || errcode === 'M_UNSUPPORTED_ROOM_VERSION') return true;
+  return status === 500 && /\broom version \S{1,20} is not supported/i.test(message);
 }
 
 /** The invite event, signed by us, where the room allows it. */

@@ -32,6 +32,7 @@ import { StateIntake } from './state-intake.ts';
 import {
   type HandshakeFailure,
   handshakeFailure,
+  originFor,
   readTemplate,
   type TemplateParts,
   withSignatureOf,
@@ -79,7 +80,7 @@ async function joinThrough(
   const read = readTemplate(template.value, { roomId, userId, membership: 'join' });
   if (read.kind !== 'ok') return read;
   const { parts } = read;
-  const event = buildJoin(ctx, join, parts);
+  const event = buildJoin(ctx, join, parts, originFor(ctx, server));
   const progress = new JoinProgress(ctx.log, { roomId, server, version: parts.rules.version });
   await using intake = await StateIntake.open(ctx, parts.rules, { signal });
   const sent = await sendAndTake(ctx, server, { event, intake, progress, signal });
@@ -118,7 +119,12 @@ async function sendAndTake(
 }
 
 /** Step 2. */
-function buildJoin(ctx: FederationContext, join: RemoteJoin, parts: TemplateParts): VerifiedEvent {
+function buildJoin(
+  ctx: FederationContext,
+  join: RemoteJoin,
+  parts: TemplateParts,
+  origin: ServerName | undefined,
+): VerifiedEvent {
   const { rules, references, depth, authoriser } = parts;
   const { join_authorised_via_users_server: _, ...given } = join.content;
   const content = {
@@ -127,7 +133,7 @@ function buildJoin(ctx: FederationContext, join: RemoteJoin, parts: TemplatePart
     ...(authoriser !== undefined && { join_authorised_via_users_server: authoriser }),
   };
   return eventFromTemplate(ctx, {
-    ...{ rules, ...references, depth, content },
+    ...{ rules, ...references, depth, content, origin },
     roomId: join.roomId,
     sender: join.userId,
     type: 'm.room.member',

@@ -13,7 +13,7 @@ import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
 import { makeLeave, sendLeave } from '../remote/memberships.ts';
-import { readTemplate } from './template.ts';
+import { originFor, readTemplate } from './template.ts';
 
 export interface RemoteLeave {
   readonly roomId: RoomId;
@@ -65,7 +65,7 @@ async function leaveThrough(
   if (read.kind !== 'ok' || !areAlike(read.parts.rules, known)) return undefined;
   const { references, depth } = read.parts;
   const event = eventFromTemplate(ctx, {
-    ...{ rules: known, roomId, ...references, depth },
+    ...{ rules: known, roomId, ...references, depth, origin: originFor(ctx, server) },
     sender: userId,
     type: 'm.room.member',
     stateKey: userId,

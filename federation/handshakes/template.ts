@@ -6,6 +6,7 @@ import { MAX_EVENT_DEPTH } from '#rooms/depth.ts';
 import { type References, readReferences } from '#rooms/references.ts';
 import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
 import type { FederationFailure } from '../client.ts';
+import type { FederationContext } from '../context.ts';
 import type { Template } from '../remote/memberships.ts';
 
 /** Why another server could not be used for a handshake. */
@@ -64,6 +65,14 @@ export function readTemplate(
   return { kind: 'ok', parts: { rules, references, depth, authoriser } };
 }
 
+/** Our name, where the event must say it for this server to take it. */
+export function originFor(
+  ctx: Pick<FederationContext, 'serverName' | 'partners'>,
+  server: ServerName,
+): ServerName | undefined {
+  return ctx.partners.profileOf(server).quirks.has('origin_in_handshakes') ? ctx.serverName : undefined;
+}
+
 /** A depth beyond 2^53 - 1, as versions 1 to 5 allow it, was read as the nearest double. */
 function depthIn(template: JsonObject): number | undefined {
   const depth = own(template, 'depth');
@@ -78,6 +87,7 @@ export function handshakeFailure(failed: FederationFailure): HandshakeFailure {
     return incompatible(stringAt(failed.body ?? {}, 'room_version') ?? 'unknown');
   }
   if (errcode === 'M_INVITE_BLOCKED') return { kind: 'invite_blocked', reason: message };
+  if (failed.reason === 'not_a_partner') return { kind: 'forbidden', reason: message };
   if (status === 404) return { kind: 'not_found', reason: message };
   if (status === 403) return { kind: 'forbidden', reason: message };
   // M_UNABLE_TO_AUTHORISE_JOIN and M_UNABLE_TO_GRANT_JOIN: this server cannot let the user in.

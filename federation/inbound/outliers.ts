@@ -8,6 +8,7 @@ import { receive } from '#rooms/receive.ts';
 import type { Room } from '#rooms/room.ts';
 import * as events from '#storage/events.ts';
 import { getEvent, getEventAuth, getState, getStateIds } from '../remote/events.ts';
+import { asMade } from './as-made.ts';
 import { type PullContext, type Source, sourcesOf } from './source.ts';
 import { verifiedOf } from './verify.ts';
 
@@ -143,7 +144,10 @@ async function fetchByIds(
   const answers = await Promise.all(
     affordable.map((eventId) => lanes.run(() => fetchOne(ctx, origin, eventId, signal))),
   );
-  const texts = answers.flatMap((answer) => (typeof answer === 'string' ? [answer] : []));
+  const texts = affordable.flatMap((eventId, index) => {
+    const answer = answers[index];
+    return typeof answer === 'string' ? [asMade(answer, eventId, room.rules)] : [];
+  });
   const asked = new Set(affordable);
   const events = await verifiedOf(ctx, room.rules, texts, signal);
   return {

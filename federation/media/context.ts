@@ -9,7 +9,7 @@ import type { ThumbnailMaker } from './thumbnail-maker.ts';
 
 /** What the functions of `federation/media/` take first. */
 export interface MediaContext
-  extends Pick<FederationContext, 'serverName' | 'client' | 'db' | 'clock' | 'log'> {
+  extends Pick<FederationContext, 'serverName' | 'client' | 'partners' | 'db' | 'clock' | 'log'> {
   readonly media: MediaParts;
 }
 

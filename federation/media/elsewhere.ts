@@ -10,9 +10,12 @@ import type { MediaContext } from './context.ts';
 
 const MOST_REDIRECTS = 3;
 
-/** Fetches what a `Location` names: by HTTPS, from an address that is allowed, and no more than a media may have. */
+/**
+ * Fetches what a `Location` names: by HTTPS, from an address that is allowed and a host that may be called, and no more
+ * than a media may have.
+ */
 export async function fetchElsewhere<T>(
-  { media }: Pick<MediaContext, 'media'>,
+  { media, partners }: Pick<MediaContext, 'media' | 'partners'>,
   location: string,
   take: TakeFile<T>,
 ): Promise<Remote<T>> {
@@ -22,6 +25,8 @@ export async function fetchElsewhere<T>(
     let url = httpsUrl(location);
     for (let hop = 0; hop <= MOST_REDIRECTS; hop += 1) {
       if (url === undefined) return failure('bad_answer', 'the media is at no HTTPS address');
+      // Where only partners are called, a partner cannot send us to others.
+      if (!partners.mayCall(url.hostname)) return failure('not_a_partner', 'the media is with no partner');
       // One after the other: each answer says where the next one is.
       const response = await getOverHttps(media.dialer, url, options);
       const { statusCode: status = 0, headers } = response;

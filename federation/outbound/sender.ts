@@ -15,6 +15,7 @@ import * as destinations from '#storage/destinations.ts';
 import * as eduOutbox from '#storage/edu-outbox.ts';
 import * as events from '#storage/events.ts';
 import type { FederationContext, Outbound, OutgoingEdu } from '../context.ts';
+import type { PartnerChange } from '../partners/registry.ts';
 import { cutOutbox, MOST_OF_FAILING, missedIn, sendLatest } from './catch-up.ts';
 import { Destination } from './destination.ts';
 import { EduSource } from './edus.ts';
@@ -74,6 +75,7 @@ export class FederationSender implements Outbound {
     this.#unsubscribe = [
       this.#ctx.streams.subscribe('outgoing', () => this.#drainSoon()),
       this.#ctx.backoff.onRecovery((server) => this.wake(server)),
+      this.#ctx.partners.onChange((change) => this.#greetNewPartners(change)),
     ];
     this.#edus.start();
     this.#drainSoon();
@@ -116,6 +118,13 @@ export class FederationSender implements Outbound {
     this.#stop.abort();
     await Promise.all([this.#starting, this.#draining]);
     await Promise.all([...this.#destinations.values()].map((destination) => destination.stopped()));
+  }
+
+  /** What waits for a server goes as soon as it may. */
+  #greetNewPartners({ before, after }: PartnerChange): void {
+    for (const [server, destination] of this.#destinations) {
+      if (!before.mayCall(server) && after.mayCall(server)) destination.greet();
+    }
   }
 
   #destination(server: ServerName): Destination {

@@ -28,9 +28,11 @@ export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void 
     async ({ origin, params, query }) => {
       const userId = userIdParam(params.userId);
       if (!belongsTo(userId, origin)) throw forbidden('The user is of another server');
+      const versions = versionsIn(query.ver);
+      if (query.ver !== undefined) await ctx.partners.learn(origin, { kind: 'knows_versions', versions });
       const room = await residentRoom(ctx, origin, params.roomId);
       const { version } = room.rules;
-      if (!versionsIn(query.ver).includes(version)) throw incompatibleRoomVersion(version);
+      if (!versions.includes(version)) throw incompatibleRoomVersion(version);
       return { room_version: version, event: await joinTemplate(ctx, room, userId) };
     },
   );
@@ -109,8 +111,9 @@ function eventIdOf({ event }: StoredEvent): EventId {
 }
 
 /** "The room versions the sending server has support for. Defaults to [1]." */
-function versionsIn(ver: unknown): readonly unknown[] {
-  return Array.isArray(ver) ? ver : [ver ?? '1'];
+function versionsIn(ver: unknown): readonly string[] {
+  const listed: readonly unknown[] = Array.isArray(ver) ? ver : [ver ?? '1'];
+  return listed.filter((version) => typeof version === 'string');
 }
 
 async function joinTemplate(ctx: FederationContext, room: Room, userId: UserId): Promise<JsonObject> {

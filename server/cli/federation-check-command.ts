@@ -1,10 +1,12 @@
 import { Backoff } from '#federation/backoff.ts';
+import { PartnerRegistry } from '#federation/partners/registry.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { loadSigningKey, SigningKeyError } from '#keys/signing-key.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
 import type { Config } from '../config-options.ts';
 import { openNetwork } from '../federation-context.ts';
+import { partnerSettings } from '../partner-option.ts';
 import { askServer } from './control-line.ts';
 import { databasePath } from './database.ts';
 import { performChecks } from './federation-check.ts';
@@ -33,9 +35,10 @@ async function check(config: Config, operation: JsonObject): Promise<Outcome> {
   const signingKey = await loadSigningKey(path);
   if (signingKey === undefined) throw new SigningKeyError(`signing key ${path}: there is none yet`);
   const clock = { now: () => Date.now() };
+  const settings = await partnerSettings(config);
   const ctx = {
     ...{ config, serverName: config.serverName, signingKey, db, clock, rooms: new RoomCache() },
-    network: await openNetwork(config),
+    network: await openNetwork(config, await PartnerRegistry.open({ db, clock, settings })),
     backoff: new Backoff({ db, clock }),
   };
   return (

@@ -3,6 +3,7 @@
 import { checkServer } from '#federation/doctor/check-server.ts';
 import { diagnose, isAccepted } from '#federation/doctor/diagnose.ts';
 import { reportOf } from '#federation/doctor/report.ts';
+import { isServerName } from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import { checkKeys, type KeysCheckContext } from './keys-check.ts';
 import type { Outcome } from './operations.ts';
@@ -32,6 +33,10 @@ async function checkFederation(
   stop: AbortSignal | undefined,
 ): Promise<Outcome> {
   const server = stringAt(operation, 'server') ?? '';
+  if (isServerName(server) && !ctx.network.partners.mayCall(server)) {
+    const problem = `${server} is no partner, and only partners are called: see "partner add"`;
+    return { kind: 'refused', problem };
+  }
   const facts = await checkServer(ctx, server, stop);
   // It answers: what waits for it need not wait any longer.
   if (ctx.live !== undefined && isAccepted(facts.signed)) await ctx.backoff.succeeded(server);

@@ -23,6 +23,22 @@ export const usage = `The operator's command of Kurir:
   config docs        print the reference page of all options
   db check           check the database, without changing it
   room check ROOM    check a room, or --all, event by event
+  room circle ROOM CIRCLE
+                     let only the servers of a circle take part in a room
+  partner list       list the servers that there are agreements with
+  partner show SERVER
+                     what is agreed with a server, and what it can do
+  partner add SERVER make a server a partner
+  partner set SERVER change what is agreed with a partner
+  partner remove SERVER
+                     end a partnership
+  circle list        list the circles of servers
+  circle create NAME SERVER...
+                     make a circle
+  circle add NAME SERVER...
+                     take servers into a circle
+  circle remove NAME SERVER...
+                     take servers out of a circle
   keys check         check how the signing key is kept and published
   keys list          list the signing key of this server and its old ones
   keys rotate        sign with a new key from now on
@@ -125,6 +141,52 @@ with 1 where something is wrong.`,
 Says for each server that events are sent to whether it has them all, how many wait and since when, and why it does not
 take them: its certificate, its clock, its name, its answer. With SERVER it says what to do about it, when the next
 attempt is, and which events the server refused for what reason. Reads only, and works while the server runs.`,
+  'room circle': `room circle ROOM CIRCLE | ROOM --none
+
+Binds ROOM (a room id, or an alias of this server) to CIRCLE: from now on the server keeps its access control list
+(m.room.server_acl), by which only the servers of the circle and this one take part in it. The list is sent by a user of
+this server who may, now and whenever the circle changes.
+
+  --none  lets the room go; its list stays as it is`,
+  'partner list': `partner list
+
+Lists the partners: name, direction, profile, what is pinned, and the note. The first line says whether other servers
+are talked to at all (federation_inbound, federation_outbound).`,
+  'partner show': `partner show SERVER
+
+Says of SERVER, partner or not, whether it may call this server and be called, what is agreed with it, and what it can
+do: room versions, encryption, join rules.`,
+  'partner add': `partner add SERVER [--direction both|inbound|outbound] [--profile PROFILE]
+                   [--key ed25519:ID=BASE64]... [--ca FILE] [--note TEXT]
+
+Makes SERVER (example.org, or *.example.org for all under it) a partner, at once, whether the server runs or not.
+
+  --direction  who may call whom, where only partners may: both (the default), inbound (it may call us), outbound
+  --profile    kurir, synapse, rocketchat or strict; without it the partner is asked what it is
+  --key        a signing key; only those that are given are accepted of it
+  --ca         a PEM file with the only authorities that are trusted for it
+  --note       a word for you`,
+  'partner set': `partner set SERVER [--direction both|inbound|outbound] [--profile PROFILE|auto]
+                   [--key ed25519:ID=BASE64 | none]... [--ca FILE|none] [--note TEXT]
+
+Changes what is agreed with the partner SERVER, at once; what is not named stays. Keys that are given take the place of
+those that were pinned. Partners of the configuration file are changed there.`,
+  'partner remove': `partner remove SERVER
+
+Ends the partnership with SERVER at once. Rooms with its users stay; with federation_outbound set to "partners" nothing
+is sent to it any more.`,
+  'circle list': `circle list
+
+Lists the circles, with their servers.`,
+  'circle create': `circle create NAME SERVER...
+
+Makes the circle NAME of these servers (example.org, or *.example.org). Rooms are bound to it by "room circle".`,
+  'circle add': `circle add NAME SERVER...
+
+Takes servers into the circle NAME, and into the access control lists of its rooms.`,
+  'circle remove': `circle remove NAME SERVER...
+
+Takes servers out of the circle NAME, and out of the access control lists of its rooms.`,
   'event explain': `event explain EVENT
 
 Says what the server made of the event EVENT ($id, in quotes: the shell takes $ for itself): accepted, rejected,

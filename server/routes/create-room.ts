@@ -13,6 +13,7 @@ import {
   unsupportedRoomVersion,
 } from '#federation/errors.ts';
 import { blocksInvites } from '#federation/invite-permission.ts';
+import { planRoom } from '#federation/partners/preflight.ts';
 import { belongsTo, isUserId, type UserId } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import { createRoom, type NewRoom, type RoomCreation } from '#rooms/create-room.ts';
@@ -31,9 +32,9 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
     const { userId } = await requireRequester(ctx, request);
     ctx.limits.take('room_creation', userId);
     const asked = parseRoom(userId, bodyObject(request));
-    const wanted = { ...asked, roomVersion: asked.roomVersion ?? ctx.config.defaultRoomVersion };
-    for (const target of wanted.invite ?? []) ctx.limits.take('invite_user', target);
-    await refuseBlocked(ctx, wanted.invite ?? []);
+    for (const target of asked.invite ?? []) ctx.limits.take('invite_user', target);
+    await refuseBlocked(ctx, asked.invite ?? []);
+    const wanted = { ...asked, roomVersion: await plannedVersion(ctx, asked) };
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
     if (created.kind === 'refused') throw refusal(created, wanted);
     for (const target of created.invites) {
@@ -86,6 +87,19 @@ function parseRoom(creator: UserId, body: JsonObject): NewRoom {
     creationContent: optionalObject(body, 'creation_content'),
     isDirect: optionalBoolean(body, 'is_direct'),
   };
+}
+
+/** The version of the room, for the sake of those who are invited; throws where there cannot be such a room. */
+async function plannedVersion(ctx: ServerContext, asked: NewRoom): Promise<string> {
+  const plan = await planRoom(ctx, asked, ctx.config.defaultRoomVersion);
+  switch (plan.kind) {
+    case 'ok':
+      return plan.roomVersion;
+    case 'version':
+      throw unsupportedRoomVersion(plan.version, plan.reason);
+    case 'state':
+      throw forbidden(plan.reason);
+  }
 }
 
 /** Of the creator and of the invited users of this server. */

@@ -2,6 +2,7 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam, notFound, unreachable } from '#federation/errors.ts';
+import { joinableRooms } from '#federation/partners/preflight.ts';
 import { publicRoomsQuery } from '#federation/public-rooms-query.ts';
 import { publicRooms } from '#federation/remote/queries.ts';
 import { isServerName, type ServerName } from '#keys/ids.ts';
@@ -69,7 +70,7 @@ function otherServer(ctx: ServerContext, { query }: PublicRoomsRequest): ServerN
 /** The directory of another server, as it says it. */
 async function listOf(ctx: ServerContext, server: ServerName, body: JsonObject): Promise<PublicRooms> {
   const answer = await publicRooms(ctx, server, body);
-  if (answer.kind === 'ok') return answer.value;
+  if (answer.kind === 'ok') return joinableRooms(ctx, server, answer.value);
   // It has answered, with a refusal.
   if (answer.status !== undefined && answer.status < 500)
     throw notFound('The server does not share its directory');

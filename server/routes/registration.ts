@@ -12,6 +12,7 @@ import {
   userInUse,
   wrongCredentials,
 } from '#federation/errors.ts';
+import { misfitOfUserName } from '#federation/partners/policy.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import { hashToken } from '#keys/tokens.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
@@ -134,5 +135,7 @@ async function checkUsername(ctx: ServerContext, username: string): Promise<void
       'User names consist of lower-case letters a-z, digits and the characters . _ = - / +',
     );
   }
+  const unfit = misfitOfUserName(ctx.partners.current.list, username);
+  if (unfit !== undefined) throw invalidUsername(unfit);
   if ((await users.of(ctx.db, userId)) !== undefined) throw userInUse();
 }

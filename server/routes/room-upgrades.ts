@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { forbidden, invalidParam, invalidRoomState, unsupportedRoomVersion } from '#federation/errors.ts';
+import { refusalOfUpgrade } from '#federation/partners/preflight.ts';
 import { isUserId } from '#keys/ids.ts';
 import { upgradeRoom } from '#rooms/upgrade-room.ts';
 import { requireRequester } from '../auth/requester.ts';
@@ -26,9 +27,12 @@ export function roomUpgradesRoutes(app: FastifyInstance, ctx: ServerContext): vo
       throw invalidParam(`additional_creators names more than ${MOST_CREATORS} users`);
     }
     const { roomId } = await joinedRoom(ctx, userId, request.params.roomId);
+    const refusal = await refusalOfUpgrade(ctx, roomId, newVersion);
+    if (refusal !== undefined) throw unsupportedRoomVersion(newVersion, refusal);
     const upgraded = await upgradeRoom(ctx, { roomId, sender: userId, newVersion, additionalCreators });
     switch (upgraded.kind) {
       case 'upgraded':
+        await ctx.circles.follow(roomId, upgraded.roomId);
         return { replacement_room: upgraded.roomId };
       case 'unsupported_version':
         throw unsupportedRoomVersion(newVersion);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import type { SrvRecord } from 'node:dns';
 import { test } from 'node:test';
 import { ServerResolver } from '#federation/resolve.ts';
+import { everybody } from '#test/harness/connect.ts';
 
 interface World {
   readonly delegations?: Readonly<Record<string, string>>;
@@ -14,6 +15,7 @@ function resolverIn(
   asked: string[] = [],
 ): ServerResolver {
   return new ServerResolver({
+    partners: everybody,
     clock: { now: () => 0 },
     random,
     delegationOf: async (hostname) => {
@@ -159,6 +161,7 @@ test('server names: SRV records are kept for a while, a failed lookup shorter th
   let code = 'ENOTFOUND';
   let lookups = 0;
   const resolver = new ServerResolver({
+    partners: everybody,
     clock: { now: () => now },
     delegationOf: async () => undefined,
     resolveSrv: async () => {

@@ -8,7 +8,7 @@ import { Dialer } from '#federation/dial.ts';
 import { Callers } from '#federation/doctor/callers.ts';
 import type { Network } from '#federation/network.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
-import { ServerResolver } from '#federation/resolve.ts';
+import { type Outreach, ServerResolver } from '#federation/resolve.ts';
 import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
 import type { ServerName } from '#keys/ids.ts';
 import type { KeySource } from '#keys/key-ring.ts';
@@ -28,6 +28,8 @@ export interface ConnectOptions {
   readonly reportError?: (error: unknown) => void;
   /** Stands in for the system's resolver of host names. */
   readonly lookup?: LookupFunction;
+  /** Everybody may be called unless given. */
+  readonly partners?: Outreach;
 }
 
 export interface Connected {
@@ -42,13 +44,18 @@ export interface Connected {
   readonly keySource: KeySource;
 }
 
+/** No allow-list, and the usual authorities for all. */
+export const everybody: Outreach = { mayCall: () => true, caOf: () => undefined };
+
 export function connectFederation(options: ConnectOptions): Connected {
   const { serverName, signingKey, db, clock, allowPrivate, extraCa, notaries, reportError, lookup } = options;
   const guard = new AddressGuard({ allowPrivate, ...(lookup !== undefined && { lookup }) });
   const dialer = new Dialer({ guard, extraCa });
+  const { partners = everybody } = options;
   const wellKnown = new WellKnown((hostname) => fetchDelegation(dialer, hostname), clock);
   const resolver = new ServerResolver({
     delegationOf: (hostname) => wellKnown.delegationOf(hostname),
+    partners,
     clock,
   });
   const backoff = new Backoff({ db, clock });
@@ -62,7 +69,7 @@ export function connectFederation(options: ConnectOptions): Connected {
     ...(reportError !== undefined && { reportError }),
   });
   const network = {
-    ...{ guard, dialer },
+    ...{ guard, dialer, partners },
     fetchDelegation: (hostname: string) => fetchDelegation(dialer, hostname),
   };
   return { client, resolver, backoff, dialer, network, callers: new Callers(clock), keySource };

@@ -3,6 +3,7 @@
 import type { LookupFunction } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FederationSender, type SenderContext } from '#federation/outbound/sender.ts';
+import { PartnerRegistry, type PartnerSettings } from '#federation/partners/registry.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import { Presences } from '#storage/presences.ts';
@@ -22,6 +23,8 @@ export interface SendingServer extends AsyncDisposable {
 export interface SendingOptions extends Pick<SenderContext, 'replayOf'> {
   /** Stands in for the system's resolver of host names. */
   readonly lookup?: LookupFunction;
+  /** Nobody is a partner, and everybody is called, unless given. */
+  readonly partners?: PartnerSettings;
 }
 
 interface Opened extends AsyncDisposable {
@@ -57,6 +60,8 @@ export async function startSending(
 
 async function open(rooms: TestRooms, authority: TestAuthority, options: SendingOptions): Promise<Opened> {
   const { serverName, signingKey, db, streams, clock } = rooms.ctx;
+  const settings = options.partners ?? { inbound: 'everyone', outbound: 'everyone', configured: [] };
+  const partners = await PartnerRegistry.open({ db, clock, settings });
   // The back-off runs by the real clock, the events by that of the test.
   const connected: Connected = connectFederation({
     serverName,
@@ -65,6 +70,7 @@ async function open(rooms: TestRooms, authority: TestAuthority, options: Sending
     clock: Date,
     allowPrivate: true,
     extraCa: authority.cert,
+    partners,
     ...(options.lookup !== undefined && { lookup: options.lookup }),
   });
   const { replayOf } = options;
@@ -73,11 +79,7 @@ async function open(rooms: TestRooms, authority: TestAuthority, options: Sending
   const presence = await Presences.open({ db, streams, clock, log, serverName, mode: 'off' });
   const federation = { version: 'test', publicAddress: undefined };
   const ctx = {
-    ...rooms.ctx,
-    ...connected,
-    typing,
-    presence,
-    federation,
+    ...{ ...rooms.ctx, ...connected, typing, presence, federation, partners },
     ...(replayOf !== undefined && { replayOf }),
   };
   const sender = new FederationSender(ctx);

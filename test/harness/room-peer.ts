@@ -18,6 +18,7 @@ import type { TestServer } from './server.ts';
 
 export interface PeerResponse {
   readonly status: number;
+  readonly contentType: string | undefined;
   // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes
   readonly body: any;
 }
@@ -126,7 +127,12 @@ export class RoomPeer {
         const chunks: Buffer[] = [];
         for await (const chunk of incoming) chunks.push(chunk);
         const text = Buffer.concat(chunks).toString();
-        resolve({ status: incoming.statusCode ?? 0, body: text === '' ? undefined : JSON.parse(text) });
+        const contentType = incoming.headers['content-type'];
+        resolve({
+          status: incoming.statusCode ?? 0,
+          contentType,
+          body: text === '' ? undefined : JSON.parse(text),
+        });
       });
       outgoing.end(content);
     });

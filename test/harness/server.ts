@@ -32,7 +32,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
 }
 
 export class TestServer {
-  readonly #options: TestServerOptions;
+  #options: TestServerOptions;
   readonly #folder: TestFolder | undefined;
   #running: RunningServer | undefined;
   /** Where it listened last, so that a restarted server is found there again. */
@@ -76,8 +76,10 @@ export class TestServer {
     await running?.close();
   }
 
-  async restart(): Promise<void> {
+  /** Stops it and starts it again, with other options where some are given. */
+  async restart(changed: Partial<Config> = {}): Promise<void> {
     await this.stop();
+    this.#options = { ...this.#options, ...changed };
     await this.start();
   }
 

@@ -14,11 +14,14 @@ const SMALL =
 const RARE: ReadonlySet<string> = new Set([
   'destinations.sharingRooms',
   // Asked for by the operator.
+  'circles.all',
   'contradictedKeys.list',
   'deliveryLedger.clockSkews',
   'sharedRooms.list',
   'purge.pending',
   'purge.unsent',
+  // At the start, and when the operator changes one.
+  'partners.all',
   // What it walks over is what it has found.
   'relations.newestDescendants',
   'relations.oldestDescendants',
@@ -27,6 +30,7 @@ const RARE: ReadonlySet<string> = new Set([
   'purge.outbox',
   'purge.pendingRedactions',
   // Once, at the start.
+  'learnedServers.newest',
   'rooms.begun',
   'presence.newest',
 ]);

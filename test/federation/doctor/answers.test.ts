@@ -12,6 +12,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { buildServerKeyDocument } from '#keys/server-key-document.ts';
 import type { Database } from '#storage/database.ts';
 import * as serverKeys from '#storage/server-keys.ts';
+import { everybody } from '#test/harness/connect.ts';
 import { freePort } from '#test/harness/free-port.ts';
 import { keyDocumentOf, type Peer, type PeerAnswer, startPeer } from '#test/harness/peer.ts';
 import {
@@ -273,7 +274,11 @@ test('a fault of this server by its own name is a note where the other has prove
 test('of a running server: who has called, who was refused, who fetched the key, what is stale or left alone', async () => {
   await using peer = await startHonest({ [PROFILE]: refusal(401, 'M_UNAUTHORIZED') });
   const callers = new Callers(Date);
-  const resolver = new ServerResolver({ delegationOf: async () => undefined, clock: Date });
+  const resolver = new ServerResolver({
+    delegationOf: async () => undefined,
+    partners: everybody,
+    clock: Date,
+  });
   const seen = async () => of(await stepsIn({ live: { callers, resolver } }, peer.name), 'calls us');
   assert.deepEqual(
     (await seen()).map(({ fault }) => fault?.cause),

@@ -19,6 +19,7 @@ import type { SigningKey } from '#keys/signing-key.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import type { Database } from '#storage/database.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
+import { everybody } from '#test/harness/connect.ts';
 import { temporarySqlite } from '#test/harness/databases.ts';
 import { freePort } from '#test/harness/free-port.ts';
 import {
@@ -140,7 +141,7 @@ function networkOf(world: World): Network {
   const guard = new LoopbackIsPublic({ allowPrivate: false, lookup });
   const dialer = new Dialer({ guard, extraCa: authority.cert });
   return {
-    ...{ guard, dialer, hasIpv6 },
+    ...{ guard, dialer, hasIpv6, partners: everybody },
     fetchDelegation: (hostname) => fetchDelegation(dialer, hostname, web[hostname] ?? closedPort),
     resolveSrv:
       world.resolveSrv ??

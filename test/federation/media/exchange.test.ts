@@ -128,7 +128,7 @@ test('a thumbnail there is made of the whole image, and is the same that its own
   assert.ok(asked.value.bytes.includes('Content-Disposition: inline; filename="thumbnail.png"'));
 });
 
-test('we answer with two parts, JSON first, and a reader that looks for the last empty line finds the file', async () => {
+test('RC21: we answer with two parts, JSON first, and a reader that looks for the last empty line finds the file', async () => {
   await using fleet = await startFleet(2);
   const [here, there] = [fleet.at(0), fleet.at(1)];
   const alice = await register(here);
@@ -374,7 +374,8 @@ test('a Location is followed: by HTTPS, a few redirects far, and no further', as
 test('row 129: a Location that leads into the own network is not followed, however it is written', async () => {
   await using at = await scene(() => raw(200, {}, 'secret'));
   const dialer = new Dialer({ guard: new AddressGuard({ allowPrivate: false }) });
-  const context = { media: { ...at.server.ctx.media, dialer } };
+  const { media, partners } = at.server.ctx;
+  const context = { partners, media: { ...media, dialer } };
   const hosts = [
     '127.0.0.1',
     'localhost',
