@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { configPage } from '#server/cli/config-commands.ts';
 import { defaultConfig, loadConfig, shownOptions, warningsFor } from '#server/config.ts';
 import type { Config } from '#server/config-options.ts';
+import { partnerSettings } from '#server/partner-option.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 
 async function withFile<T>(text: string, body: (path: string) => Promise<T>): Promise<T> {
@@ -109,6 +110,35 @@ test('the file is given by --config or KURIR_CONFIG, and the environment wins ov
   });
 });
 
+test('partners are names, or mappings with what is agreed, in the file; names in the environment', async () => {
+  const key = 'Noi6WqcDj0QmPxCNQqgezwTlBKrfqehY1u2FyWP9uYw';
+  const yaml = `federation_inbound: partners
+partners:
+  - a.test
+  - { name: "*.B.test", direction: inbound, profile: rocketchat, ca: b.pem, note: chat }
+  - name: c.test
+    keys: { "ed25519:a": ${key} }
+`;
+  const plain = { direction: 'both', profile: undefined, keys: new Map(), ca: undefined, note: '' };
+  await withFile(yaml, async (path) => {
+    const config = await loadConfig(['--config', path], {});
+    assert.deepEqual([config.federationInbound, config.federationOutbound], ['partners', 'everyone']);
+    assert.deepEqual(config.partners, [
+      { ...plain, name: 'a.test' },
+      { ...plain, name: '*.b.test', direction: 'inbound', profile: 'rocketchat', ca: 'b.pem', note: 'chat' },
+      { ...plain, name: 'c.test', keys: new Map([['ed25519:a', key]]) },
+    ]);
+    const shown = shownOptions(config).find((option) => option.key === 'partners')?.value;
+    assert.equal(shown, 'a.test, *.b.test (inbound, rocketchat, pinned authority), c.test (pinned keys)');
+    await assert.rejects(partnerSettings(config), /partners: b\.pem cannot be read \(ENOENT\)/);
+  });
+  const { partners } = await loadConfig([], { KURIR_PARTNERS: 'a.test, *.b.test' });
+  assert.deepEqual(
+    partners.map(({ name }) => name),
+    ['a.test', '*.b.test'],
+  );
+});
+
 const wrong: readonly (readonly [what: string, env: Record<string, string>, yaml: string, says: RegExp])[] = [
   ['an unknown key', {}, 'server_nam: a.example', /kurir\.yaml: unknown option "server_nam".*server_name/],
   ['an unknown variable', { KURIR_SERVERNAME: 'a' }, '', /KURIR_SERVERNAME: did you mean KURIR_SERVER_NAME/],
@@ -145,6 +175,37 @@ const wrong: readonly (readonly [what: string, env: Record<string, string>, yaml
     { KURIR_TRUSTED_PROXIES: '10.0.0.0/8,proxy' },
     '',
     /KURIR_TRUSTED_PROXIES .*use addresses or networks/,
+  ],
+  ['a partner that is no name', {}, 'partners: [a b]', /partners is \["a b"\]: use a list of server names/],
+  [
+    'a wrong profile of a partner',
+    {},
+    'partners: [{ name: a.test, profile: rocket }]',
+    /partners: profile of a\.test must be one of kurir, synapse, strict, rocketchat/,
+  ],
+  [
+    'a wrong direction of a partner',
+    {},
+    'partners: [{ name: a.test, direction: out }]',
+    /partners: direction of a\.test must be one of both, inbound, outbound/,
+  ],
+  [
+    'an unknown member of a partner',
+    {},
+    'partners: [{ name: a.test, profil: strict }]',
+    /partners: a\.test has the unknown member profil: use name, direction/,
+  ],
+  [
+    'a pinned key that is none',
+    {},
+    'partners: [{ name: a.test, keys: { "ed25519:a": short } }]',
+    /partners: keys of a\.test must map ids/,
+  ],
+  [
+    'the same partner twice',
+    {},
+    'partners: [a.test, A.test]',
+    /partners: a\.test is there twice: remove one/,
   ],
   ['no YAML', {}, 'a: [', /kurir\.yaml is not YAML/],
   ['no mapping', {}, '- a\n', /kurir\.yaml is not a list of "option: value" lines/],
