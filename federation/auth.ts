@@ -18,10 +18,7 @@ declare module 'fastify' {
   }
 }
 
-type AuthContext = Pick<
-  FederationContext,
-  'serverName' | 'keyRing' | 'clock' | 'backoff' | 'callers' | 'partners'
->;
+type AuthContext = Pick<FederationContext, 'serverName' | 'keyRing' | 'clock' | 'backoff' | 'callers'>;
 
 /** A request as it was received. */
 export interface SignedRequest {
@@ -35,13 +32,9 @@ export interface SignedRequest {
   readonly rawBody?: Buffer | undefined;
 }
 
-/**
- * The preHandler of the routes that only servers may call. Sets `request.origin`, or throws 401; 403 for a server that
- * is no partner where only partners may call, before anything is done for it.
- */
+/** The preHandler of the routes that only servers may call. Sets `request.origin`, or throws 401. */
 export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) => Promise<void> {
   return async (request) => {
-    refuseStranger(ctx, request);
     const { rawBody } = request as { rawBody?: unknown };
     const verdict = await verifyOrigin(ctx, {
       authorization: request.headers.authorization,
@@ -62,22 +55,24 @@ export function authenticateOrigin(ctx: AuthContext): (request: FastifyRequest) 
 }
 
 /**
- * The preHandler of the routes that anybody may call: throws 403 where the request says of itself that it is of a
- * server that may not. What says nothing is answered, for that cannot be told from a client.
+ * The onRequest hook of all that other servers reach: throws 403 for a server that is no partner where only partners
+ * may call, before its key is looked up or its body read. Who it is it says of itself; that it is true is for
+ * `authenticateOrigin`. What says nothing is answered where no signature is asked for: it cannot be told from a client.
  */
-export function refuseStrangers(
-  ctx: Pick<AuthContext, 'partners'>,
-): (request: FastifyRequest) => Promise<void> {
-  return async (request) => refuseStranger(ctx, request);
+export function refuseStrangers({
+  partners,
+}: Pick<FederationContext, 'partners'>): (request: FastifyRequest) => Promise<void> {
+  return async ({ headers, routeOptions }) => {
+    // Most servers are open: nothing is looked at twice then.
+    if (partners.current.inbound === 'everyone' || PUBLIC.test(routeOptions.url ?? '')) return;
+    const origin = parseXMatrix(headers.authorization ?? '')?.origin;
+    if (origin === undefined || partners.mayCallUs(origin)) return;
+    throw forbidden('This server federates with its partners only: ask its administrator to become one');
+  };
 }
 
-function refuseStranger({ partners }: Pick<AuthContext, 'partners'>, { headers }: FastifyRequest): void {
-  // Most servers are open: nothing is looked at twice then.
-  if (partners.current.inbound === 'everyone') return;
-  const origin = parseXMatrix(headers.authorization ?? '')?.origin;
-  if (origin === undefined || partners.mayCallUs(origin)) return;
-  throw forbidden('This server federates with its partners only: ask its administrator to become one');
-}
+/** How a server proves who it is, and where it is: that must be known before anything can be agreed. */
+const PUBLIC = /^\/_matrix\/key\/v2\/server(\/|$)|^\/\.well-known\/|^\/health$/;
 
 /** The server that signed the request, or why that cannot be told. */
 export async function verifyOrigin(

@@ -1,6 +1,7 @@
 /** The two applications: what clients reach and what other servers reach. Every route of Kurir is named here. */
 
 import type { FastifyInstance } from 'fastify';
+import { refuseStrangers } from '#federation/auth.ts';
 import { backfillRoutes } from '#federation/routes/backfill.ts';
 import { eventAuthRoutes } from '#federation/routes/event-auth.ts';
 import { eventsRoutes } from '#federation/routes/events.ts';
@@ -186,6 +187,7 @@ export function buildFederationApp(ctx: ServerContext, tls: Certificate): Fastif
   const options = { ...commonOptions(ctx), cors: false, bodyLimit: FEDERATION_BODY, relaysEvents: true, tls };
   const app = createApp(options);
   app.decorateRequest('origin', '');
+  app.addHook('onRequest', refuseStrangers(ctx));
   for (const routes of federationRoutes) routes(app, ctx);
   return app;
 }

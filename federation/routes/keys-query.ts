@@ -5,7 +5,6 @@ import { LONGEST_VALIDITY } from '#keys/key-validity.ts';
 import { Lanes, LanesFull } from '#keys/lanes.ts';
 import { countersign } from '#keys/server-key-document.ts';
 import * as serverKeys from '#storage/server-keys.ts';
-import { refuseStrangers } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { badJson, invalidParam, limitExceeded } from '../errors.ts';
 import { ownKeyDocument } from '../own-keys.ts';
@@ -39,7 +38,6 @@ interface Query {
 export function keysQueryRoutes(app: FastifyInstance, ctx: NotaryContext): void {
   const ownDocument = ownKeyDocument(ctx);
   const lookUps = new Lanes(AT_ONCE, MOST_WAITING);
-  const preHandler = refuseStrangers(ctx);
 
   async function answer(queries: readonly Query[], address: string): Promise<JsonObject> {
     // Our own keys cost nothing.
@@ -63,18 +61,16 @@ export function keysQueryRoutes(app: FastifyInstance, ctx: NotaryContext): void 
     }
   }
 
-  app.get<Named>('/_matrix/key/v2/query/:serverName', { preHandler }, async ({ params, query, ip }) =>
+  app.get<Named>('/_matrix/key/v2/query/:serverName', async ({ params, query, ip }) =>
     answer([namedQuery(params, query, ctx.clock.now())], ip),
   );
 
   // Servers that follow versions of the specification before v1.6 may name a key.
-  app.get<Named>('/_matrix/key/v2/query/:serverName/:keyId', { preHandler }, async ({ params, query, ip }) =>
+  app.get<Named>('/_matrix/key/v2/query/:serverName/:keyId', async ({ params, query, ip }) =>
     answer([namedQuery(params, query, ctx.clock.now())], ip),
   );
 
-  app.post('/_matrix/key/v2/query', { preHandler }, async ({ body, ip }) =>
-    answer(queriesOf(body, ctx.clock.now()), ip),
-  );
+  app.post('/_matrix/key/v2/query', async ({ body, ip }) => answer(queriesOf(body, ctx.clock.now()), ip));
 }
 
 interface Named {

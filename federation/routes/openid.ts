@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { hashToken } from '#keys/tokens.ts';
 import * as openidTokens from '#storage/openid-tokens.ts';
-import { refuseStrangers } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { missingToken, unknownToken } from '../errors.ts';
 
@@ -9,7 +8,6 @@ import { missingToken, unknownToken } from '../errors.ts';
 export function openidRoutes(app: FastifyInstance, ctx: FederationContext): void {
   app.get<{ Querystring: Record<string, unknown> }>(
     '/_matrix/federation/v1/openid/userinfo',
-    { preHandler: refuseStrangers(ctx) },
     async ({ query: { access_token: token } }) => {
       if (typeof token !== 'string' || token === '') throw missingToken();
       const userId = await openidTokens.ownerOf(ctx.db, hashToken(token), ctx.clock.now());

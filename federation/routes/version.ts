@@ -1,13 +1,9 @@
 import type { FastifyInstance } from 'fastify';
-import { refuseStrangers } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 
 /** `GET /_matrix/federation/v1/version`: https://spec.matrix.org/v1.19/server-server-api/#server-implementation */
-export function versionRoutes(
-  app: FastifyInstance,
-  ctx: Pick<FederationContext, 'federation' | 'partners'>,
-): void {
-  app.get('/_matrix/federation/v1/version', { preHandler: refuseStrangers(ctx) }, async () => ({
+export function versionRoutes(app: FastifyInstance, ctx: Pick<FederationContext, 'federation'>): void {
+  app.get('/_matrix/federation/v1/version', async () => ({
     server: { name: 'Kurir', version: ctx.federation.version },
   }));
 }

@@ -5,7 +5,6 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { authenticateOrigin } from '#federation/auth.ts';
-import { PartnerRegistry } from '#federation/partners/registry.ts';
 import { formatXMatrix } from '#federation/x-matrix.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { generateSeed, keyPairFromSeed, type SigningKeyPair } from '#keys/ed25519.ts';
@@ -50,15 +49,12 @@ async function openGate(): Promise<Gate> {
   const keyRing = new KeyRing(connected.keySource);
   const recovered: ServerName[] = [];
   connected.backoff.onRecovery((server) => recovered.push(server));
-  const settings = { inbound: 'everyone', outbound: 'everyone', configured: [] } as const;
-  const partners = await PartnerRegistry.open({ db: database.db, clock: Date, settings });
   const ctx = {
     serverName: OURS,
     keyRing,
     clock: Date,
     backoff: connected.backoff,
     callers: connected.callers,
-    partners,
   };
   const app = createApp({ log: silent, cors: false, bodyLimit: 1_000_000, relaysEvents: true });
   app.decorateRequest('origin', '');

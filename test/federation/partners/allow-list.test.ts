@@ -22,7 +22,7 @@ import { until } from '#test/harness/until.ts';
 const CLOSED = { federationInbound: 'partners', federationOutbound: 'partners' } as const;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 /** What stays public: how a server proves who it is, and where it is, must be there before anything is agreed. */
-const PUBLIC = /^\/_matrix\/key\/v2\/server(\/|$)|^\/\.well-known\/matrix\/server$/;
+const PUBLIC = /^\/_matrix\/key\/v2\/server(\/|$)|^\/\.well-known\/matrix\//;
 
 interface Route {
   readonly method: string;
