@@ -2,6 +2,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import type { ConfiguredPartner } from '#server/partner-option.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { startServer, type TestServer, type TestServerOptions } from '#test/harness/server.ts';
@@ -12,8 +13,14 @@ export interface Pair extends AsyncDisposable {
   readonly rocketChat: RocketChat;
 }
 
+export interface PairOptions extends TestServerOptions {
+  /** Kurir's operator has listed Rocket.Chat as a partner, without saying what it is. */
+  readonly isPartner?: boolean;
+}
+
 /** Starts the two; `await using` stops them. `users` have accounts at Rocket.Chat. */
-export async function startPair(users: readonly string[], options: TestServerOptions = {}): Promise<Pair> {
+export async function startPair(users: readonly string[], pairOptions: PairOptions = {}): Promise<Pair> {
+  const { isPartner = false, ...options } = pairOptions;
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());
   const authority = await createAuthority();
@@ -31,6 +38,7 @@ export async function startPair(users: readonly string[], options: TestServerOpt
       federationAllowPrivate: true,
       tlsCert: file('kurir.crt'),
       tlsKey: file('kurir.key'),
+      ...(isPartner && { partners: [partnerOf(addresses.rocketChat)] }),
       ...options,
     }),
   );
@@ -39,6 +47,10 @@ export async function startPair(users: readonly string[], options: TestServerOpt
   );
   const resources = stack.move();
   return { kurir, rocketChat, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+function partnerOf(name: string): ConfiguredPartner {
+  return { name, direction: 'both', profile: undefined, keys: new Map(), ca: undefined, note: '' };
 }
 
 /** Of the addresses of this machine alone, two for this process: tests in other processes have others. */

@@ -35,6 +35,41 @@ for (const { home, host, guest } of pairs) {
     assert.equal((await guest.try('GET', path)).status, 404);
   });
 
+  test(`the published rooms of ${home} are listed and searched on the other side, page by page`, async () => {
+    const names = ['Roads', 'Bridges', 'Tunnels'].map((name) => `${name} of ${home}`);
+    for (const name of names) await host.createRoom({ name, visibility: 'public' });
+    const path = `/publicRooms?server=${encodeURIComponent(serverOf(host))}`;
+    const listed = new Set<string>();
+    let since: string | undefined;
+    do {
+      // Each page begins where the last one ended.
+      const page: Body = await guest.post(path, { limit: 2, ...(since !== undefined && { since }) });
+      for (const room of page.chunk) listed.add(room.name);
+      since = page.next_batch;
+    } while (since !== undefined);
+    for (const name of names) assert.ok(listed.has(name), `${name} is not among ${[...listed].join(', ')}`);
+    const { chunk } = await guest.post(path, { filter: { generic_search_term: 'bridges' } });
+    assert.deepEqual(
+      chunk.map((room: Body) => room.name),
+      [`Bridges of ${home}`],
+    );
+  });
+
+  test(`a space of ${home}: a user of the other side sees its rooms, also those that only ${home} has`, async () => {
+    const space = await host.createRoom({ creation_content: { type: 'm.space' }, name: `Works of ${home}` });
+    const rooms = [
+      { name: 'of the host', id: await host.createRoom({ name: 'of the host' }), via: serverOf(host) },
+      { name: 'of the guest', id: await guest.createRoom({ name: 'of the guest' }), via: serverOf(guest) },
+    ];
+    for (const { id, via } of rooms) {
+      await host.put(`${inRoom(space)}/state/m.space.child/${encodeURIComponent(id)}`, { via: [via] });
+    }
+    await guest.join(space, [serverOf(host)]);
+    const { rooms: seen } = await guest.get(`/_matrix/client/v1${inRoom(space)}/hierarchy`);
+    const names: unknown[] = seen.map((room: Body) => room.name);
+    assert.deepEqual(names.sort(), [`Works of ${home}`, 'of the guest', 'of the host'].sort());
+  });
+
   for (const [from, to] of [
     ['10', '12'],
     ['11', '12'],

@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { TestClient } from '#test/harness/client.ts';
-import { inRoom, untilInvited, untilMember } from '#test/harness/conversation.ts';
+import { bringIn, inRoom, untilInvited, untilMember } from '#test/harness/conversation.ts';
 import { serverOf, talk, untilLeft } from './rooms-in-common.ts';
 import { startNeighbours } from './synapse-neighbours.ts';
 
 const resources = new AsyncDisposableStack();
 after(() => resources.disposeAsync());
-const { pairs } = resources.use(await startNeighbours());
+const { alice, bob, pairs } = resources.use(await startNeighbours());
 
 for (const { home, host, guest } of pairs) {
   for (const version of ['8', '10', '11', '12']) {
@@ -27,6 +27,30 @@ for (const { home, host, guest } of pairs) {
       await talk(host, guest, roomId);
     });
   }
+
+  for (const version of ['7', '10', '12']) {
+    test(`v${version}, a room of ${home}: a knock is shown, and answered by an invitation`, async () => {
+      const roomId = await roomWithJoinRule(host, version, { join_rule: 'knock' });
+      assert.equal((await guest.try('POST', joinPath(roomId, host), {})).status, 403);
+      await knock(host, guest, roomId);
+      await bringIn(host, guest, roomId);
+      await untilMember(host, roomId, guest.userId, 'join');
+      await talk(host, guest, roomId);
+    });
+  }
+
+  test(`a room of ${home} that members of another room join and others knock on`, async () => {
+    const club = await host.createRoom();
+    const roomId = await roomWithJoinRule(host, '10', {
+      join_rule: 'knock_restricted',
+      allow: [{ type: 'm.room_membership', room_id: club }],
+    });
+    await knock(host, guest, roomId);
+    await guest.join(club, [serverOf(host)]);
+    await guest.join(roomId, [serverOf(host)]);
+    await untilMember(host, roomId, guest.userId, 'join');
+    await talk(host, guest, roomId);
+  });
 
   test(`a room of ${home}: leave, join again, kick, ban, and an invitation declined`, async () => {
     const roomId = await host.createRoom();
@@ -60,6 +84,23 @@ for (const { home, host, guest } of pairs) {
     await guest.syncUntil((answer) => answer.rooms?.leave?.[roomId] !== undefined, { since });
     assert.equal((await guest.sync({ since })).rooms.invite?.[roomId], undefined);
   });
+}
+
+// The other way round Synapse says nothing: neither of a knock withdrawn, nor of one turned away.
+test('a knock of Kurir at a room of Synapse is withdrawn', async () => {
+  const roomId = await roomWithJoinRule(bob, '12', { join_rule: 'knock' });
+  await knock(bob, alice, roomId);
+  await alice.post(`${inRoom(roomId)}/leave`);
+  await untilMember(bob, roomId, alice.userId, 'leave');
+});
+
+/** Knocks; both sides then show it. */
+async function knock(host: TestClient, guest: TestClient, roomId: string): Promise<void> {
+  const { next_batch: since } = await guest.sync();
+  const path = `/knock/${encodeURIComponent(roomId)}?via=${encodeURIComponent(serverOf(host))}`;
+  await guest.post(path, { reason: 'let me in' });
+  await guest.syncUntil(({ rooms }) => rooms?.knock?.[roomId] !== undefined, { since });
+  await untilMember(host, roomId, guest.userId, 'knock');
 }
 
 /** Makes a private room with a join rule. */
