@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { catchUp } from '#bench/catch-up.ts';
 import { coldStart } from '#bench/cold-start.ts';
+import { fedIn } from '#bench/fed-in.ts';
 import { fedOut } from '#bench/fed-out.ts';
 import { idle } from '#bench/idle.ts';
 import { joinLargeRoom } from '#bench/join-large-room.ts';
@@ -27,6 +28,7 @@ const scenarios: readonly Scenario[] = [
   longRoom,
   idle,
   coldStart,
+  fedIn,
   fedOut,
   catchUp,
 ];
@@ -88,8 +90,10 @@ async function measure(
   for (const [figure, ratio] of Object.entries(compared))
     console.log(`  kurir / synapse, ${figure}: ${ratio}`);
   const held = heldLimits(limits, results.kurir ?? {});
-  for (const [figure, { value, atMost, verdict }] of Object.entries(held))
-    console.log(`  limit of ${figure}: ${value} of at most ${atMost}: ${verdict}`);
+  for (const [figure, { value, verdict, ...limit }] of Object.entries(held)) {
+    const bound = 'atMost' in limit ? `at most ${limit.atMost}` : `at least ${limit.atLeast}`;
+    console.log(`  limit of ${figure}: ${value} of ${bound}: ${verdict}`);
+  }
   const { seconds } = options;
   console.log(
     JSON.stringify({
@@ -103,19 +107,24 @@ async function measure(
   );
 }
 
-interface Held extends Limit {
+type Held = Limit & {
   readonly value: number;
-  readonly verdict: 'ok' | 'over';
-}
+  readonly verdict: 'ok' | 'over' | 'under';
+};
 
 /** The limits of those figures that were measured. */
 function heldLimits(limits: Readonly<Record<string, Limit>>, figures: Figures): Record<string, Held> {
   const held: Record<string, Held> = {};
-  for (const [name, { atMost }] of Object.entries(limits)) {
+  for (const [name, limit] of Object.entries(limits)) {
     const value = figures[name];
-    if (typeof value === 'number') held[name] = { value, atMost, verdict: value <= atMost ? 'ok' : 'over' };
+    if (typeof value === 'number') held[name] = { value, ...limit, verdict: verdictOn(value, limit) };
   }
   return held;
+}
+
+function verdictOn(value: number, limit: Limit): Held['verdict'] {
+  if ('atMost' in limit) return value <= limit.atMost ? 'ok' : 'over';
+  return value >= limit.atLeast ? 'ok' : 'under';
 }
 
 function ratioOf(names: readonly string[], results: Readonly<Record<string, Figures>>): Figures {

@@ -11,16 +11,13 @@
 import { once } from 'node:events';
 import fs from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:https';
-import net from 'node:net';
 import path from 'node:path';
+import { keyAnswer, listenOnLoopback, loopbackHosts } from '#bench/lib/loopback-servers.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { EventId, ServerName, UserId } from '#keys/ids.ts';
-import type { JsonObject } from '#keys/json.ts';
-import { buildServerKeyDocument } from '#keys/server-key-document.ts';
 import { type Event, eventFrom } from '#rooms/event.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
-import { keyPairOf, roomOf, type TestRoom } from '#test/harness/room-builder.ts';
+import { roomOf, type TestRoom } from '#test/harness/room-builder.ts';
 
 /** What the program says of itself once it can be asked. */
 export interface Resident {
@@ -46,13 +43,10 @@ interface Room {
 if (import.meta.main) await main(process.argv.slice(2));
 
 async function main([members = '', servers = '', folder = '']: string[]): Promise<void> {
-  const hosts = Array.from({ length: Number(servers) }, (_, index) => hostOf(index));
   const authority = await createAuthority();
-  const certificate = await authority.issue(hosts);
   fs.writeFileSync(path.join(folder, 'ca.crt'), authority.cert);
-  const https = createServer(certificate);
-  const port = await listenOn(https, hosts);
-  const names = hosts.map((host): ServerName => `${host}:${port}`);
+  const hosts = loopbackHosts(Number(servers));
+  const { https, names } = await listenOnLoopback(await authority.issue(hosts), hosts);
   const [serverName = ''] = names;
   const room = largeRoom(Number(members), names);
   https.on('request', (request, response) => {
@@ -64,23 +58,6 @@ async function main([members = '', servers = '', folder = '']: string[]): Promis
   process.stdin.resume();
   await once(process.stdin, 'end');
   process.exit();
-}
-
-function hostOf(index: number): string {
-  return `127.1.${Math.floor(index / 250)}.${(index % 250) + 1}`;
-}
-
-/** One port on all the addresses. */
-async function listenOn(https: net.Server, hosts: readonly string[]): Promise<number> {
-  let port = 0;
-  for (const host of hosts) {
-    const server = net.createServer((socket) => https.emit('connection', socket));
-    server.listen(port, host);
-    await once(server, 'listening');
-    const address = server.address();
-    if (address !== null && typeof address !== 'string') port = address.port;
-  }
-  return port;
 }
 
 function largeRoom(members: number, servers: readonly ServerName[]): Room {
@@ -136,7 +113,7 @@ async function respond(request: IncomingMessage, response: ServerResponse, room:
   const [, , , , endpoint = '', , userId = ''] = pathname.split('/').map(decodeURIComponent);
   response.setHeader('content-type', 'application/json');
   if (pathname === '/_matrix/key/v2/server') {
-    response.end(encodeCanonical(keyDocument(request.headers.host ?? '')));
+    response.end(keyAnswer(request.headers.host ?? ''));
   } else if (endpoint === 'make_join') {
     const options = { type: 'm.room.member', state_key: userId, content: { membership: 'join' } };
     const event = room.built.draft(`@${userId.slice(1)}` as UserId, options).pdu;
@@ -149,9 +126,4 @@ async function respond(request: IncomingMessage, response: ServerResponse, room:
   } else {
     response.writeHead(404).end('{"errcode":"M_UNRECOGNIZED","error":"Not measured"}');
   }
-}
-
-function keyDocument(host: string): JsonObject {
-  const signingKey = { keyPair: keyPairOf(host), oldKeys: [] };
-  return buildServerKeyDocument({ serverName: host, signingKey, validUntilTs: Date.now() + 3_600_000 });
 }

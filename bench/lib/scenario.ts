@@ -23,9 +23,7 @@ export interface ScenarioOptions {
   readonly size?: number | undefined;
 }
 
-export interface Limit {
-  readonly atMost: number;
-}
+export type Limit = { readonly atMost: number } | { readonly atLeast: number };
 
 export type Figures = Readonly<Record<string, number | null>>;
 
