@@ -15,7 +15,7 @@ import { percentile, round } from '#bench/lib/statistics.ts';
 import { startKurir } from '#bench/servers/kurir.ts';
 import { freePort } from '#bench/servers/server.ts';
 import type { EventId } from '#keys/ids.ts';
-import { type Database, type Reader } from '#storage/database.ts';
+import type { Database, Reader } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
 import * as stagedEvents from '#storage/staged-events.ts';
@@ -32,9 +32,7 @@ export const fedIn: Scenario = {
   name: 'fed-in',
   about: `events that ${PEERS} servers send, in transactions of 50: received a second, CPU, time of the answers`,
   ratios: [],
-  limits: Object.fromEntries(
-    KINDS.map((kind) => [`${kind}_received_per_s`, { atLeast: ENOUGH_PER_S }]),
-  ),
+  limits: Object.fromEntries(KINDS.map((kind) => [`${kind}_received_per_s`, { atLeast: ENOUGH_PER_S }])),
   run,
 };
 

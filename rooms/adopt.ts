@@ -212,7 +212,7 @@ async function placeJoin(
     ],
     // What was there of an earlier stay leads no further.
     replaced: head.forwardExtremities,
-    isExtremity: true,
+    leading: [join.eventId],
     backward: {
       added: join.prevEvents.filter((eventId) => !isPlaced(cited.get(eventId))),
       removed: [],

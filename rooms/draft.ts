@@ -117,7 +117,7 @@ export async function planOf(ctx: RoomsContext, line: Line, concernsOthers: bool
     head: line.head,
     placements,
     replaced: line.cited,
-    isExtremity: true,
+    leading: line.drafted.slice(-1).map(({ event }) => event.eventId),
     backward: { added: [], removed: [] },
     currentState: await currentStateAfter(ctx, line),
   };

@@ -49,7 +49,7 @@ export async function extremitiesAfter(
   room: Room,
   head: RoomHead,
   arrival: Arrival,
-): Promise<Pick<PersistPlan, 'replaced' | 'isExtremity' | 'backward' | 'currentState'>> {
+): Promise<Pick<PersistPlan, 'replaced' | 'leading' | 'backward' | 'currentState'>> {
   const { event, status, prevEvents } = arrival;
   // Somebody accepted cites it already.
   const wasMissing = await eventEdges.isBackwardExtremity(ctx.db, room.roomNid, event.eventId);
@@ -58,7 +58,7 @@ export async function extremitiesAfter(
     added: wasMissing || status === 'accepted' ? missing : [],
     removed: wasMissing ? [event.eventId] : [],
   };
-  if (status !== 'accepted') return { replaced: [], isExtremity: false, backward, currentState: 'unchanged' };
+  if (status !== 'accepted') return { replaced: [], leading: [], backward, currentState: 'unchanged' };
   const followed = await replacedBy(ctx, head, arrival);
   // Behind history, and behind what fills a gap, stands an event that has led the room on already.
   const isPassed = (wasMissing || !arrival.isLive) && followed.length < head.forwardExtremities.length;
@@ -68,7 +68,7 @@ export async function extremitiesAfter(
   const gone = new Set(replaced.map(({ nid }) => nid));
   const left = head.forwardExtremities.filter(({ nid }) => !gone.has(nid));
   const currentState = await currentStateOf(ctx, room, arrival, { head, left, replaced, isExtremity });
-  return { replaced, isExtremity, backward, currentState };
+  return { replaced, leading: isExtremity ? [event.eventId] : [], backward, currentState };
 }
 
 /** "the current state": the resolution of the states after all forward extremities. */

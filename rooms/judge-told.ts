@@ -217,7 +217,7 @@ function asAuthEvent({ status, event }: StoredEvent): Event | 'rejected' {
 }
 
 /** What an event is judged by: what it cites, and the create event, which it does not cite in every version. */
-function neededBy(event: Event): Set<EventId> {
+export function neededBy(event: Event): Set<EventId> {
   const needed = new Set(event.authEvents);
   const createId = impliedCreateId(event);
   if (createId !== undefined) needed.add(createId);

@@ -28,7 +28,7 @@ import type { RoomHead } from './room-cache.ts';
 import { headOf, headState } from './room-head.ts';
 
 /** A room that is not attacked rarely has more than a few. */
-const FEW = 10;
+export const FEW = 10;
 /** How many of our users who have power of their own to look at. */
 const MOST_CANDIDATES = 20;
 

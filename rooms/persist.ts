@@ -60,9 +60,9 @@ export interface PersistPlan {
   readonly head: RoomHead;
   /** Oldest first. */
   readonly placements: readonly Placement[];
-  /** The forward extremities that the events replace; with `isExtremity` the last event becomes one. */
+  /** The forward extremities that the events replace, and those of the events that become some. */
   readonly replaced: readonly ForwardExtremity[];
-  readonly isExtremity: boolean;
+  readonly leading: readonly EventId[];
   readonly backward: { readonly added: readonly EventId[]; readonly removed: readonly EventId[] };
   /** The room's state from now on; `last`: the state after the last event. */
   readonly currentState: StateRef | 'unchanged' | 'last';
@@ -265,9 +265,10 @@ async function writeExtremities(
   plan: PersistPlan,
   stored: readonly StoredEvent[],
 ): Promise<readonly ForwardExtremity[]> {
-  const { replaced, backward } = plan;
-  const last = stored.at(-1);
-  const added = plan.isExtremity && last !== undefined ? [extremityOf(last, last.nid)] : [];
+  const { replaced, leading, backward } = plan;
+  const added = stored
+    .filter(({ event }) => leading.includes(event.eventId))
+    .map((leader) => extremityOf(leader, leader.nid));
   if (replaced.length > 0 || added.length > 0) {
     await eventEdges.moveForwardExtremities(tx, room.roomNid, {
       removed: replaced.map(({ nid }) => nid),

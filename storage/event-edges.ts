@@ -30,6 +30,10 @@ const IS_BACKWARD = sql<[number, string], { event_id: EventId }>(
   'eventEdges.isBackward',
   'SELECT event_id FROM backward_extremities WHERE room_nid = ? AND event_id = ?',
 );
+const BACKWARD_AMONG = sql<[number, string], { event_id: EventId }>(
+  'eventEdges.backwardAmong',
+  'SELECT event_id FROM backward_extremities WHERE room_nid = ? AND event_id {anyOf} ORDER BY event_id',
+);
 const ADD_BACKWARD = sql<[number, string]>(
   'eventEdges.addBackward',
   `INSERT INTO backward_extremities (room_nid, event_id) VALUES (?, ?)
@@ -82,6 +86,15 @@ export async function isBackwardExtremity(
   eventId: EventId,
 ): Promise<boolean> {
   return (await reader.get(IS_BACKWARD, roomNid, eventId)) !== undefined;
+}
+
+/** Those of some events that `isBackwardExtremity` is true of. */
+export async function backwardAmong(
+  reader: Reader,
+  roomNid: number,
+  eventIds: Iterable<EventId>,
+): Promise<EventId[]> {
+  return (await reader.all(BACKWARD_AMONG, roomNid, anyOf(eventIds))).map((row) => row.event_id);
 }
 
 /** Adds what a new event cites and the server does not have. */

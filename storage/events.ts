@@ -150,6 +150,10 @@ const PENDING_REDACTIONS = sql<[string], { redaction_nid: number }>(
   'events.pendingRedactions',
   'SELECT redaction_nid FROM pending_redactions WHERE event_id = ? ORDER BY redaction_nid',
 );
+const PENDING_REDACTIONS_AMONG = sql<[string], { event_id: EventId }>(
+  'events.pendingRedactionsAmong',
+  'SELECT DISTINCT event_id FROM pending_redactions WHERE event_id {anyOf} ORDER BY event_id',
+);
 const ADD_PENDING_REDACTION = sql<[string, number]>(
   'events.addPendingRedaction',
   `INSERT INTO pending_redactions (event_id, redaction_nid) VALUES (?, ?)
@@ -262,6 +266,14 @@ export async function outgoing(
 /** The redactions of an event that arrived before it. */
 export async function pendingRedactions(reader: Reader, eventId: EventId): Promise<number[]> {
   return (await reader.all(PENDING_REDACTIONS, eventId)).map((row) => row.redaction_nid);
+}
+
+/** Those of some events that a redaction waits for. */
+export async function pendingRedactionsAmong(
+  reader: Reader,
+  eventIds: Iterable<EventId>,
+): Promise<EventId[]> {
+  return (await reader.all(PENDING_REDACTIONS_AMONG, anyOf(eventIds))).map((row) => row.event_id);
 }
 
 /** Keeps a redaction for when its target arrives. */

@@ -12,6 +12,10 @@ const AWAITING = sql<[string, number], { event_nid: number }>(
   'provisionalRejections.awaiting',
   'SELECT event_nid FROM provisional_rejections WHERE waits_for = ? ORDER BY event_nid LIMIT ?',
 );
+const WAITED_FOR_AMONG = sql<[string], { waits_for: EventId }>(
+  'provisionalRejections.waitedForAmong',
+  'SELECT DISTINCT waits_for FROM provisional_rejections WHERE waits_for {anyOf} ORDER BY waits_for',
+);
 const AWAITED_BY = sql<[number], { waits_for: EventId }>(
   'provisionalRejections.awaitedBy',
   'SELECT waits_for FROM provisional_rejections WHERE event_nid = ? ORDER BY waits_for',
@@ -34,6 +38,11 @@ export async function among(reader: Reader, nids: Iterable<number>): Promise<Set
 /** The events that wait for one, at most `limit`. */
 export async function awaiting(reader: Reader, eventId: EventId, limit: number): Promise<number[]> {
   return (await reader.all(AWAITING, eventId, limit)).map((row) => row.event_nid);
+}
+
+/** Those of some events that others wait for. */
+export async function waitedForAmong(reader: Reader, eventIds: Iterable<EventId>): Promise<EventId[]> {
+  return (await reader.all(WAITED_FOR_AMONG, anyOf(eventIds))).map((row) => row.waits_for);
 }
 
 /** What an event waits for; nothing where it is not rejected provisionally. */

@@ -17,10 +17,7 @@ export interface LoopbackServers {
 
 /** The addresses of `count` servers: 127.1.0.1 and so on. */
 export function loopbackHosts(count: number): string[] {
-  return Array.from(
-    { length: count },
-    (_, index) => `127.1.${Math.floor(index / 250)}.${(index % 250) + 1}`,
-  );
+  return Array.from({ length: count }, (_, index) => `127.1.${Math.floor(index / 250)}.${(index % 250) + 1}`);
 }
 
 /** Listens at each of the addresses, which the certificate is for, on one port. */

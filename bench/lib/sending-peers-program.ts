@@ -73,7 +73,9 @@ function addRoom([creator = '@nobody:nowhere', ...members]: readonly UserId[]): 
 }
 
 function membersOf(users: readonly UserId[], room: number): UserId[] {
-  return Array.from({ length: SHARED_BY }, (_, index) => users[(room + index) % users.length]).filter(isThere);
+  return Array.from({ length: SHARED_BY }, (_, index) => users[(room + index) % users.length]).filter(
+    isThere,
+  );
 }
 
 function isMember(peer: number, room: number, count: number): boolean {
@@ -103,7 +105,9 @@ function build({ events, what }: Extract<ToProgram, { kind: 'build' }>): Answere
       });
       eventIds.push(...made.map(({ eventId }) => eventId));
       const pdus = made.map(({ json }) => json).join(',');
-      peer.bodies.push(`{"edus":[],"origin":"${peer.name}","origin_server_ts":${Date.now()},"pdus":[${pdus}]}`);
+      peer.bodies.push(
+        `{"edus":[],"origin":"${peer.name}","origin_server_ts":${Date.now()},"pdus":[${pdus}]}`,
+      );
     }
   }
   return { eventIds };

@@ -2,8 +2,8 @@
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import { loopbackHosts } from '#bench/lib/loopback-servers.ts';
+import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import type { TestAuthority, TestCertificate } from '#test/harness/certificates.ts';
 
 /**

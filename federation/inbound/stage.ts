@@ -1,12 +1,13 @@
 /**
- * Events that other servers have handed over: on disk before they are answered for, then received one after the
- * other, by one worker for each room. After a restart the workers go on where they were.
+ * Events that other servers have handed over: on disk before they are answered for, then received in their order, by
+ * one worker for each room: those that simply go on with the room together, the others one by one. After a restart the workers go on where they were.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EventId, RoomId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
 import * as inboundTransactions from '#storage/inbound-transactions.ts';
 import { Lru } from '#storage/lru.ts';
@@ -16,7 +17,7 @@ import type { Inbound } from '../context.ts';
 import { QuietLog } from '../quiet-log.ts';
 import { pull } from './pull.ts';
 import { newBudget, type PullContext, type Source } from './source.ts';
-import { verifyPdu } from './verify.ts';
+import { verifyEach } from './verify.ts';
 
 const ROOMS_AT_ONCE = 64;
 const EVENTS_AT_ONCE = 50;
@@ -143,15 +144,23 @@ export class Stage implements Inbound {
     const budget = newBudget();
     const done: number[] = [];
     try {
-      for (const row of batch) {
-        if (this.#stop.signal.aborted) break;
+      const left = await this.#verifiedOf(roomId, batch, signal);
+      // Those that were dropped have had their turn. What was cut short by the end of the process is not done.
+      if (!this.#stop.signal.aborted) done.push(...seqsWithout(batch, left));
+      let reach = EVENTS_AT_ONCE;
+      while (left.length > 0 && !this.#stop.signal.aborted) {
         // In order, and never two at once in a room.
         const room = await roomWeAreIn(this.#ctx, roomId);
+        const taken = room === undefined ? 0 : await receiveRun(this.#ctx, room, eventsOf(left, reach));
+        const [first] = left;
         // Whoever has left a room meanwhile does not hear what happens there.
-        if (room !== undefined) await this.#receive(room, row, { origin: row.origin, signal, budget });
-        // What was cut short by the end of the process is not done.
-        if (this.#stop.signal.aborted) break;
-        done.push(row.seq);
+        if (taken === 0 && room !== undefined && first !== undefined) {
+          await this.#receive(room, first.event, { origin: first.origin, signal, budget });
+          if (this.#stop.signal.aborted) break;
+        }
+        // Where few are simple, it is not worth while to look at many.
+        reach = taken < reach ? 1 : Math.min(reach * 4, EVENTS_AT_ONCE);
+        done.push(...left.splice(0, Math.max(taken, 1)).map(({ seq }) => seq));
       }
       return { done, failure: undefined };
     } catch (failure) {
@@ -159,12 +168,9 @@ export class Stage implements Inbound {
     }
   }
 
-  async #receive(room: Room, row: stagedEvents.StagedRow, source: Source): Promise<void> {
-    const { eventId, origin } = row;
-    const event = await this.#verifiedEvent(room, row, source.signal);
-    if (event === undefined) return;
+  async #receive(room: Room, event: VerifiedEvent, source: Source): Promise<void> {
     const received = await pull(this.#ctx, room, event, source);
-    const fields = { roomId: room.roomId, eventId, origin };
+    const fields = { roomId: room.roomId, eventId: event.eventId, origin: source.origin };
     if (received.kind === 'missing') {
       const missing = [...received.auth, ...received.prev].slice(0, 5);
       this.#log.warn({ ...fields, missing }, 'event given up: what it refers to cannot be had');
@@ -173,24 +179,54 @@ export class Stage implements Inbound {
     }
   }
 
-  async #verifiedEvent(
-    room: Room,
-    { eventId, json }: stagedEvents.StagedRow,
+  /** The rows with their events: those that came before the last start are verified again, all together. */
+  async #verifiedOf(
+    roomId: RoomId,
+    rows: readonly stagedEvents.StagedRow[],
     signal: AbortSignal,
-  ): Promise<VerifiedEvent | undefined> {
-    const known = this.#verified.get(eventId);
-    // v1, v2: another event may have come under the same id since.
-    if (known?.json === json) return known;
-    const verdict = await verifyPdu(this.#ctx, room.rules, json, signal);
-    if (verdict.kind === 'verified') return verdict.event;
-    this.#log.warn({ roomId: room.roomId, eventId, reason: verdict.reason }, 'staged event dropped');
-    return undefined;
+  ): Promise<VerifiedRow[]> {
+    const events = new Map<number, VerifiedEvent>();
+    const unverified: stagedEvents.StagedRow[] = [];
+    for (const row of rows) {
+      const event = this.#verified.get(row.eventId);
+      // v1, v2: another event may have come under the same id since.
+      if (event?.json === row.json) events.set(row.seq, event);
+      else unverified.push(row);
+    }
+    const room = unverified.length === 0 ? undefined : await roomWeAreIn(this.#ctx, roomId);
+    if (room !== undefined) {
+      const texts = unverified.map(({ json }) => json);
+      const verdicts = await verifyEach(this.#ctx, room.rules, texts, signal);
+      for (const [index, { seq, eventId }] of unverified.entries()) {
+        const verdict = verdicts[index];
+        if (verdict?.kind === 'verified') events.set(seq, verdict.event);
+        else this.#log.warn({ roomId, eventId, reason: verdict?.reason }, 'staged event dropped');
+      }
+    }
+    return rows.flatMap(({ seq, origin }) => {
+      const event = events.get(seq);
+      return event === undefined ? [] : [{ seq, origin, event }];
+    });
   }
 
   async #remove(roomId: RoomId, seqs: readonly number[]): Promise<void> {
     await this.#ctx.db.write('federation.unstage', (tx) => stagedEvents.remove(tx, seqs));
     this.#waiting.set(roomId, Math.max(0, (this.#waiting.get(roomId) ?? 0) - seqs.length));
   }
+}
+
+/** A staged event that may be received. */
+interface VerifiedRow extends Pick<stagedEvents.StagedRow, 'seq' | 'origin'> {
+  readonly event: VerifiedEvent;
+}
+
+function seqsWithout(rows: readonly stagedEvents.StagedRow[], kept: readonly VerifiedRow[]): number[] {
+  const seqs = new Set(kept.map(({ seq }) => seq));
+  return rows.map(({ seq }) => seq).filter((seq) => !seqs.has(seq));
+}
+
+function eventsOf(rows: readonly VerifiedRow[], most: number): VerifiedEvent[] {
+  return rows.slice(0, most).map(({ event }) => event);
 }
 
 function noop(): void {}

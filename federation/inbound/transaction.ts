@@ -26,7 +26,7 @@ import {
 import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import { eventIdOf } from '#rooms/hashes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
-import { loadEvent, loadNid } from '#rooms/load.ts';
+import { loadEvents, loadNid } from '#rooms/load.ts';
 import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
 import { ID_TAKEN } from '#rooms/receive.ts';
 import { getRoom, isInRoom, type Room } from '#rooms/room.ts';
@@ -56,7 +56,12 @@ export type TransactionResult =
 
 /** What became of one PDU. The id is undefined where nobody can say what it would be. */
 type Admission =
-  | { readonly kind: 'admitted'; readonly eventId: EventId; readonly event: VerifiedEvent }
+  | {
+      readonly kind: 'admitted';
+      readonly eventId: EventId;
+      readonly event: VerifiedEvent;
+      readonly roomNid: number;
+    }
   | { readonly kind: 'done'; readonly eventId: EventId }
   | { readonly kind: 'refused'; readonly eventId: EventId | undefined; readonly reason: string };
 
@@ -73,7 +78,8 @@ export async function receiveTransaction(
   if (seen !== undefined) return { kind: 'ok', answer: seen };
   const rooms = new AdmittingRooms(ctx, origin);
   const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
-  const admissions = await Promise.all(pdus.map((text) => admit(ctx, rooms, { origin, text, signal })));
+  const checked = await Promise.all(pdus.map((text) => admit(ctx, rooms, { origin, text, signal })));
+  const admissions = await withoutPlaced(ctx, checked);
   const events = admissions.flatMap((admission) => (admission.kind === 'admitted' ? [admission.event] : []));
   if (events.some(({ roomId }) => ctx.inbound.isFull(roomId))) return { kind: 'busy' };
   const answer = answerOf(admissions);
@@ -116,11 +122,23 @@ async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): P
     return refused(verdict.eventId ?? claimedId(loose.value, rules), verdict.reason);
   }
   const { event } = verdict;
-  // Resent, or sent by several servers: it has its place.
-  const stored = await loadEvent(ctx, event.eventId);
-  if (stored !== undefined && stored.roomNid !== room.room.roomNid) return refused(event.eventId, ID_TAKEN);
-  if (isPlaced(stored)) return { kind: 'done', eventId: event.eventId };
-  return { kind: 'admitted', eventId: event.eventId, event };
+  return { kind: 'admitted', eventId: event.eventId, event, roomNid: room.room.roomNid };
+}
+
+/** Of those that are admitted some are resent, or were sent by several servers: they have their place. */
+async function withoutPlaced(
+  ctx: FederationContext,
+  admissions: readonly Admission[],
+): Promise<readonly Admission[]> {
+  const ids = admissions.flatMap((admission) => (admission.kind === 'admitted' ? [admission.eventId] : []));
+  const known = await loadEvents(ctx, ids);
+  return admissions.map((admission): Admission => {
+    if (admission.kind !== 'admitted') return admission;
+    const { eventId, roomNid } = admission;
+    const stored = known.get(eventId);
+    if (stored !== undefined && stored.roomNid !== roomNid) return refused(eventId, ID_TAKEN);
+    return isPlaced(stored) ? { kind: 'done', eventId } : admission;
+  });
 }
 
 /**

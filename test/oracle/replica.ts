@@ -4,6 +4,7 @@ import type { EventId, RoomId } from '#keys/ids.ts';
 import { type Event, eventFrom } from '#rooms/event.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { type Received, receive } from '#rooms/receive.ts';
+import { receiveRun } from '#rooms/receive-run.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import * as rooms from '#storage/rooms.ts';
 import { openRooms, type TestRooms, verified } from '#test/harness/rooms.ts';
@@ -17,6 +18,8 @@ export interface Way {
   readonly choices: readonly number[];
   /** How many come at the same time. */
   readonly batch: number;
+  /** Those that come at the same time stand one upon the other, in the order in which they come. */
+  readonly inRuns: boolean;
   /** One of so many is tried before what it cites is there, one of so many comes twice. */
   readonly early: number;
   readonly twice: number;
@@ -30,11 +33,19 @@ export interface Way {
 export const IN_ORDER: Way = {
   choices: [],
   batch: 1,
+  inRuns: false,
   early: Number.POSITIVE_INFINITY,
   twice: Number.POSITIVE_INFINITY,
   outlier: Number.POSITIVE_INFINITY,
   restartAfter: undefined,
 };
+
+let inRuns = 0;
+
+/** How many events were received together with others so far. */
+export function receivedInRuns(): number {
+  return inRuns;
+}
 
 /** Servers for many rooms; each attempt to make a failure smaller has new ones, since rooms may come again. */
 export class Fleet implements AsyncDisposable {
@@ -92,7 +103,7 @@ export async function deliver(
   while (waiting.size > 0) {
     const ready = [...waiting.values()].filter(isReady);
     // Those left cite what nobody has.
-    const next = ready.length > 0 ? takeSome(ready, way.batch, dice) : [...waiting.values()];
+    const next = ready.length > 0 ? take(way, { ready, waiting, ids, dice }) : [...waiting.values()];
     const late = [...waiting.values()].filter((event) => !ready.includes(event));
     if (late.length > 0 && isOneOf(way.early, dice)) await tryEarly(server, late[dice() % late.length]);
     for (const event of next) {
@@ -100,8 +111,8 @@ export async function deliver(
         await receiveIn(server, event, 'outlier');
       }
     }
-    const received = await Promise.all(next.map((event) => receiveIn(server, event, 'live')));
-    for (const [index, { kind }] of received.entries()) {
+    const kinds = way.inRuns ? await receiveInRuns(server, next) : await receiveAtOnce(server, next);
+    for (const [index, kind] of kinds.entries()) {
       if (ready.length > 0) assert.notEqual(kind, 'missing', `${next[index]?.eventId} misses what is there`);
     }
     for (const event of next) {
@@ -120,6 +131,27 @@ export async function deliver(
     }
   }
   return roomIn(server, room.roomId as RoomId, String(room.version));
+}
+
+async function receiveAtOnce(server: TestRooms, events: readonly VerifiedEvent[]): Promise<string[]> {
+  const received = await Promise.all(events.map((event) => receiveIn(server, event, 'live')));
+  return received.map(({ kind }) => kind);
+}
+
+/** As what other servers send: those that simply go on with the room together, the others one by one. */
+async function receiveInRuns(server: TestRooms, events: readonly VerifiedEvent[]): Promise<string[]> {
+  const kinds: string[] = [];
+  while (kinds.length < events.length) {
+    const left = events.slice(kinds.length);
+    const [first] = left;
+    if (first === undefined) break;
+    const room = await roomIn(server, first.roomId, first.rules.version);
+    const taken = await receiveRun(server.ctx, room, left);
+    kinds.push(...Array.from({ length: taken }, () => 'accepted'));
+    if (taken === 0) kinds.push((await receiveIn(server, first, 'live')).kind);
+    if (taken > 1) inRuns += taken;
+  }
+  return kinds;
 }
 
 async function assertKnown(server: TestRooms, event: VerifiedEvent): Promise<void> {
@@ -156,6 +188,31 @@ function citedBy(event: Event): EventId[] {
   const create: EventId[] =
     event.rules.roomIdIsCreateHash && event.type !== 'm.room.create' ? [`$${event.roomId.slice(1)}`] : [];
   return [...event.prevEvents, ...event.authEvents, ...create];
+}
+
+/** What comes next: any that are ready, or one after the other, each ready after those before it. */
+function take(
+  way: Way,
+  from: {
+    readonly ready: readonly VerifiedEvent[];
+    readonly waiting: ReadonlyMap<EventId, VerifiedEvent>;
+    readonly ids: ReadonlySet<EventId>;
+    readonly dice: () => number;
+  },
+): VerifiedEvent[] {
+  const { ready, waiting, ids, dice } = from;
+  if (!way.inRuns) return takeSome(ready, way.batch, dice);
+  const taken = new Map<EventId, VerifiedEvent>();
+  while (taken.size < way.batch) {
+    const isThere = (id: EventId) => taken.has(id) || (!waiting.has(id) && ids.has(id));
+    const next = [...waiting.values()].filter(
+      (event) => !taken.has(event.eventId) && citedBy(event).every(isThere),
+    );
+    const [event] = takeSome(next, 1, dice);
+    if (event === undefined) break;
+    taken.set(event.eventId, event);
+  }
+  return [...taken.values()];
 }
 
 function takeSome(ready: readonly VerifiedEvent[], batch: number, dice: () => number): VerifiedEvent[] {
