@@ -18,7 +18,7 @@ import { headOf } from '#rooms/room-head.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
 import { getMissingEvents } from '../remote/events.ts';
 import { fetchAuthEvents, fetchStateBefore } from './outliers.ts';
-import type { PullContext, Source } from './source.ts';
+import { type PullContext, type Source, sourcesOf } from './source.ts';
 import { verifiedOf } from './verify.ts';
 
 /** "The maximum number of events to retrieve": no server gives more. */
@@ -64,39 +64,69 @@ async function receiveWithAuth(
   return receive(ctx, room, event, { as: 'live' });
 }
 
-/** Step 2: adds what lies between the room and the event to `pending`, as far as the origin has it. */
+/** Where what is pending ends towards the past: the events that cite what is missing, and what that is. */
+interface Rim {
+  readonly latest: readonly EventId[];
+  readonly missing: ReadonlySet<EventId>;
+}
+
+/**
+ * Step 2: adds what lies between the room and the event to `pending`, as far as the origin has it; what it does not
+ * give, others in the room may.
+ */
 async function fetchGap(
   ctx: PullContext,
   room: Room,
   gap: { readonly event: VerifiedEvent; readonly pending: Pending; readonly missing: readonly EventId[] },
-  { origin, signal, budget }: Source,
+  source: Source,
 ): Promise<void> {
-  const { pending } = gap;
   const head = await headOf(ctx, room.roomNid);
   const earliest = head.forwardExtremities.slice(-MOST_EARLIEST).map(({ eventId }) => eventId);
-  let latest: readonly EventId[] = [gap.event.eventId];
-  let wanted: ReadonlySet<EventId> = new Set(gap.missing);
-  for (let round = 0; round < MOST_ROUNDS && wanted.size > 0 && budget.events > 0; round++) {
-    const query = { roomId: room.roomId, earliest, latest, limit: EVENTS_PER_ROUND, minDepth: 0 };
-    // Round by round: where the next one begins, this one tells.
-    const answer = await getMissingEvents(ctx, origin, query, { signal, timeoutMs: ROUND_TIMEOUT_MS });
-    if (answer.kind === 'failed') return;
-    const events = await verifiedOf(ctx, room.rules, answer.value, signal);
-    const fresh = events.filter((event) => event.roomId === room.roomId && !pending.has(event.eventId));
-    for (const event of fresh.slice(0, budget.events)) pending.set(event.eventId, event);
-    budget.events -= fresh.length;
-    if (fresh.length === 0) return;
-    const rim = await rimOf(ctx, pending);
-    latest = rim.latest;
-    wanted = rim.missing;
+  let rim: Rim = { latest: [gap.event.eventId], missing: new Set(gap.missing) };
+  let rounds = 0;
+  for (const origin of await sourcesOf(ctx, room, source.origin)) {
+    // One server after the other: each goes on where the one before it had no more.
+    while (rim.missing.size > 0 && rounds < MOST_ROUNDS && source.budget.events > 0) {
+      if (source.signal.aborted) return;
+      rounds += 1;
+      const next = await fetchRound(
+        ctx,
+        room,
+        { earliest, rim, pending: gap.pending },
+        { ...source, origin },
+      );
+      if (next === undefined) break;
+      rim = next;
+    }
   }
 }
 
-/** The pending events that cite what is neither pending nor placed, and what that is. */
-async function rimOf(
+/** Asks once for what is missing; undefined where nothing new came. */
+async function fetchRound(
   ctx: PullContext,
-  pending: Pending,
-): Promise<{ latest: EventId[]; missing: Set<EventId> }> {
+  room: Room,
+  at: { readonly earliest: readonly EventId[]; readonly rim: Rim; readonly pending: Pending },
+  { origin, signal, budget }: Source,
+): Promise<Rim | undefined> {
+  const { earliest, rim, pending } = at;
+  const query = {
+    roomId: room.roomId,
+    earliest,
+    latest: rim.latest,
+    limit: EVENTS_PER_ROUND,
+    minDepth: 0,
+  };
+  const answer = await getMissingEvents(ctx, origin, query, { signal, timeoutMs: ROUND_TIMEOUT_MS });
+  if (answer.kind === 'failed') return undefined;
+  const events = await verifiedOf(ctx, room.rules, answer.value, signal);
+  const fresh = events.filter((event) => event.roomId === room.roomId && !pending.has(event.eventId));
+  for (const event of fresh.slice(0, budget.events)) pending.set(event.eventId, event);
+  budget.events -= fresh.length;
+  return fresh.length === 0 ? undefined : rimOf(ctx, pending);
+}
+
+/** The pending events that cite what is neither pending nor placed, and what that is. */
+async function rimOf(ctx: PullContext, pending: Pending): Promise<Rim> {
   const cited = [...pending.values()].flatMap((event) => event.prevEvents);
   const outside = new Set(cited.filter((eventId) => !pending.has(eventId)));
   for (const [eventId, stored] of await loadEvents(ctx, outside)) {
