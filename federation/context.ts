@@ -51,6 +51,8 @@ export interface OutgoingEdu {
 export interface Outbound {
   /** Sends now what waits for `server`, unless its back-off lasts: a sign of life ends that (`Backoff.succeeded`). */
   wake(server: ServerName): void;
+  /** As `wake`, whatever the back-off says: somebody has seen to it that the server takes things again. */
+  retry(server: ServerName): void;
   /**
    * Queues an EDU that must arrive, however long the servers are away, within the write of what it tells: our own
    * name among the servers is passed over. Order is kept for each server.

@@ -7,6 +7,7 @@ import { leaveRooms } from './auth/leave-rooms.ts';
 import { type CircleOperationContext, performOnCircles } from './cli/circle-operations.ts';
 import { readLine, socketPath } from './cli/control-line.ts';
 import { performChecks } from './cli/federation-check.ts';
+import { type FederationOperationContext, performOnFederation } from './cli/federation-operations.ts';
 import { performOnKeys } from './cli/keys-operations.ts';
 import { performOnMedia } from './cli/media-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
@@ -81,9 +82,14 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
     (await performOnKeys(ctx, operation)) ??
     (await performOnPartners(ctx, operation)) ??
     (await performOnCircles(circleOperations(ctx), operation)) ??
+    (await performOnFederation(federationOperations(ctx), operation)) ??
     (await performChecks({ ...ctx, live: ctx }, operation, ctx.shutdown)) ??
     (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation))
   );
+}
+
+function federationOperations({ db, sender }: ServerContext): FederationOperationContext {
+  return { db, retry: (server) => sender.retry(server) };
 }
 
 function roomOperations(ctx: ServerContext): RoomOperationContext {

@@ -6,6 +6,7 @@ import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
 import { explainEventOf } from './cli/event-explain-command.ts';
 import { checkFederation, checkKeys } from './cli/federation-check-command.ts';
+import { resendTo } from './cli/federation-resend-command.ts';
 import { federationStatus } from './cli/federation-status-command.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
 import { purgeRemoteMedia, quarantineMedia, releaseMedia } from './cli/media-commands.ts';
@@ -131,6 +132,8 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
       return checkFederation(config, one(rest, 'the server'));
     case 'federation status':
       return federationStatus(config, rest.length === 0 ? undefined : one(rest, 'the server'));
+    case 'federation resend':
+      return resendTo(config, one(rest, 'the server'));
     case 'event explain':
       return explainEventOf(config, one(rest, 'the id of the event'));
     case 'room check':

@@ -19,6 +19,8 @@ export interface LedgerRow {
   /** How many events and EDUs are queued. */
   readonly events: number;
   readonly edus: number;
+  /** EDUs that were set aside: `eduOutbox.setAside`. */
+  readonly edusAside: number;
   /** When the first of them was made; undefined where none is. */
   readonly oldestTs: number | undefined;
 }
@@ -36,6 +38,7 @@ interface Row {
   behind_after: number | null;
   events: number;
   edus: number;
+  edus_aside: number;
   event_ts: number | null;
   edu_ts: number | null;
 }
@@ -43,10 +46,12 @@ interface Row {
 const SELECT = `SELECT d.server, d.failures, d.failing_since, d.retry_at, d.delivered, d.refused, d.last_success_ts,
     d.clock_skew, d.fault, d.behind_after,
     (SELECT COUNT(*) FROM outbox o WHERE o.server = d.server) AS events,
-    (SELECT COUNT(*) FROM edu_outbox q WHERE q.server = d.server) AS edus,
+    (SELECT COUNT(*) FROM edu_outbox q WHERE q.server = d.server AND q.in_flight <> 2) AS edus,
+    (SELECT COUNT(*) FROM edu_outbox q WHERE q.server = d.server AND q.in_flight = 2) AS edus_aside,
     (SELECT e.received_ts FROM outbox o JOIN events e ON e.event_nid = o.event_nid
      WHERE o.server = d.server ORDER BY o.seq LIMIT 1) AS event_ts,
-    (SELECT q.queued_ts FROM edu_outbox q WHERE q.server = d.server ORDER BY q.seq LIMIT 1) AS edu_ts
+    (SELECT q.queued_ts FROM edu_outbox q WHERE q.server = d.server AND q.in_flight <> 2
+     ORDER BY q.seq LIMIT 1) AS edu_ts
   FROM destinations d`;
 
 const LIST = sql<[string, number], Row>(
@@ -83,6 +88,7 @@ function ledgerRowOf(row: Row): LedgerRow {
   const times = [row.event_ts, row.edu_ts].filter((ts) => ts !== null);
   return {
     ...{ server, failures, delivered, refused, events, edus },
+    edusAside: row.edus_aside,
     failingSince: row.failing_since,
     retryAt: row.retry_at,
     lastSuccessTs: row.last_success_ts,

@@ -82,6 +82,10 @@ const END = sql<[number, number, number, number | null, string]>(
      refused = refused + ?, last_success_ts = ?, clock_skew = COALESCE(?, clock_skew)
    WHERE server = ?`,
 );
+const TAKE_BACK_REFUSED = sql<[number, string]>(
+  'destinations.takeBackRefused',
+  'UPDATE destinations SET refused = refused - ? WHERE server = ?',
+);
 const SET_FAULT = sql<[string, string]>(
   'destinations.setFault',
   'UPDATE destinations SET fault = ? WHERE server = ?',
@@ -190,6 +194,11 @@ export async function behindAmong(
 /** Notes that a server is behind after a position, or that it is no longer. */
 export async function setBehind(tx: Tx, server: ServerName, after: number | undefined): Promise<void> {
   await tx.run(SET_BEHIND, after ?? null, server);
+}
+
+/** Notes that some events which counted as refused are sent again. */
+export async function takeBackRefused(tx: Tx, server: ServerName, count: number): Promise<void> {
+  await tx.run(TAKE_BACK_REFUSED, count, server);
 }
 
 /** True where more than `most` events wait for a server. */

@@ -18,9 +18,12 @@ export interface EduRow {
   readonly edu: string;
 }
 
+/** How many that were set aside are kept for each server: the newest. */
+const MOST_SET_ASIDE = 100;
+
 const REPLACE = sql<[string, string]>(
   'eduOutbox.replace',
-  'DELETE FROM edu_outbox WHERE server {anyOf} AND replace_key = ? AND in_flight = 0',
+  'DELETE FROM edu_outbox WHERE server {anyOf} AND replace_key = ? AND in_flight <> 1',
 );
 const ENQUEUE = sql<[string | null, string, number, string]>(
   'eduOutbox.enqueue',
@@ -30,7 +33,7 @@ const ENQUEUE = sql<[string | null, string, number, string]>(
 );
 const NEXT = sql<[string, number], EduRow>(
   'eduOutbox.next',
-  'SELECT seq, edu FROM edu_outbox WHERE server = ? ORDER BY seq LIMIT ?',
+  'SELECT seq, edu FROM edu_outbox WHERE server = ? AND in_flight <> 2 ORDER BY seq LIMIT ?',
 );
 const IN_FLIGHT = sql<[string, number], EduRow>(
   'eduOutbox.inFlight',
@@ -42,6 +45,19 @@ const LAND = sql<[string]>(
   'UPDATE edu_outbox SET in_flight = 0 WHERE server = ? AND in_flight = 1',
 );
 const FORGET = sql<[string]>('eduOutbox.forget', 'DELETE FROM edu_outbox WHERE server = ? AND in_flight = 1');
+const SET_ASIDE = sql<[string]>(
+  'eduOutbox.setAside',
+  'UPDATE edu_outbox SET in_flight = 2 WHERE server = ? AND in_flight = 1',
+);
+const FORGET_SET_ASIDE = sql<[string, string, number]>(
+  'eduOutbox.forgetSetAside',
+  `DELETE FROM edu_outbox WHERE server = ? AND in_flight = 2 AND seq <=
+     (SELECT seq FROM edu_outbox WHERE server = ? AND in_flight = 2 ORDER BY seq DESC LIMIT 1 OFFSET ?)`,
+);
+const REQUEUE = sql<[string]>(
+  'eduOutbox.requeue',
+  'UPDATE edu_outbox SET in_flight = 0 WHERE server = ? AND in_flight = 2',
+);
 const TRIM = sql<[string, string, number]>(
   'eduOutbox.trim',
   `DELETE FROM edu_outbox WHERE server = ? AND in_flight = 0 AND replace_key IS NULL AND seq <=
@@ -49,7 +65,7 @@ const TRIM = sql<[string, string, number]>(
 );
 const SERVERS = sql<[string, number], { server: ServerName }>(
   'eduOutbox.servers',
-  'SELECT DISTINCT server FROM edu_outbox WHERE server > ? ORDER BY server LIMIT ?',
+  'SELECT DISTINCT server FROM edu_outbox WHERE server > ? AND in_flight <> 2 ORDER BY server LIMIT ?',
 );
 
 /** Queues an EDU for servers, each of which has a row in `destinations`. */
@@ -82,6 +98,20 @@ export async function land(tx: Tx, server: ServerName): Promise<void> {
 /** Forgets the EDUs of the transaction that was begun: the server has answered it. */
 export async function forget(tx: Tx, server: ServerName): Promise<void> {
   await tx.run(FORGET, server);
+}
+
+/**
+ * Sets aside the EDUs of the transaction that was begun (`in_flight` 2): nothing else waits for them, and the newest are
+ * kept until they are queued again, or a later one takes their place.
+ */
+export async function setAside(tx: Tx, server: ServerName): Promise<void> {
+  await tx.run(SET_ASIDE, server);
+  await tx.run(FORGET_SET_ASIDE, server, server, MOST_SET_ASIDE);
+}
+
+/** Queues again what was set aside; answers how many EDUs these are. */
+export function requeue(tx: Tx, server: ServerName): Promise<number> {
+  return tx.run(REQUEUE, server);
 }
 
 /**

@@ -1,9 +1,12 @@
 import type { EventId, ServerName } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 
 /** An event that a server did not accept. */
 export interface RefusedEvent {
+  /** Orders them. */
+  readonly seq: number;
+  readonly eventNid: number;
   readonly eventId: EventId;
   /** What the server said. */
   readonly reason: string;
@@ -23,11 +26,20 @@ const FORGET_OLDER = sql<[string, string, number]>(
   `DELETE FROM refused_events WHERE server = ? AND seq <=
      (SELECT seq FROM refused_events WHERE server = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)`,
 );
-const LAST = sql<[string, number], { event_id: EventId; reason: string; refused_ts: number }>(
+interface Row {
+  seq: number;
+  event_nid: number;
+  event_id: EventId;
+  reason: string;
+  refused_ts: number;
+}
+
+const LAST = sql<[string, number], Row>(
   'refusedEvents.last',
-  `SELECT e.event_id, r.reason, r.refused_ts FROM refused_events r JOIN events e ON e.event_nid = r.event_nid
+  `SELECT r.seq, e.event_nid, e.event_id, r.reason, r.refused_ts FROM refused_events r JOIN events e ON e.event_nid = r.event_nid
    WHERE r.server = ? ORDER BY r.seq DESC LIMIT ?`,
 );
+const FORGET = sql<[string]>('refusedEvents.forget', 'DELETE FROM refused_events WHERE seq {anyInt}');
 
 /** Remembers events that a server did not accept, in order, and forgets the oldest. */
 export async function add(
@@ -44,5 +56,13 @@ export async function add(
 /** The last `limit` events that a server did not accept, newest first. */
 export async function last(reader: Reader, server: ServerName, limit: number): Promise<RefusedEvent[]> {
   const rows = await reader.all(LAST, server, limit);
-  return rows.map((row) => ({ eventId: row.event_id, reason: row.reason, refusedTs: row.refused_ts }));
+  return rows.map((row) => ({
+    ...{ seq: row.seq, eventNid: row.event_nid, eventId: row.event_id },
+    ...{ reason: row.reason, refusedTs: row.refused_ts },
+  }));
+}
+
+/** Forgets some of them: they are sent again. */
+export async function forget(tx: Tx, seqs: readonly number[]): Promise<void> {
+  await tx.run(FORGET, anyOf(seqs));
 }

@@ -56,6 +56,7 @@ interface Done {
   readonly transaction: Transaction;
   readonly refused: readonly outbox.Refused[];
   readonly serverTs: number | undefined;
+  readonly isSetAside?: true;
 }
 
 /** After a failure that has nothing to do with the network. */
@@ -119,6 +120,11 @@ export class Destination {
   /** Sends an empty transaction where there is nothing else: the server then knows that we are up. */
   greet(): void {
     this.#wantsGreeting = true;
+    this.retry();
+  }
+
+  /** Tries at once, whatever the back-off says. */
+  retry(): void {
     this.#isUrgent = true;
     this.wake();
   }
@@ -285,10 +291,10 @@ export class Destination {
       { server: this.#server, eventNid: row?.eventNid, edu, message },
       'refused, set aside',
     );
-    const reason = `set aside: the server calls it malformed (${message})`;
+    const reason = `${outbox.SET_ASIDE}the server calls it malformed (${message})`;
     const refused = row === undefined ? [] : [{ eventNid: row.eventNid, reason }];
     this.#portion = outbox.WHOLE;
-    this.#current = await this.#next({ transaction, refused, serverTs: undefined });
+    this.#current = await this.#next({ transaction, refused, serverTs: undefined, isSetAside: true });
     return true;
   }
 
@@ -322,8 +328,9 @@ export class Destination {
     const now = this.#ctx.clock.now();
     const begun = await db.write('federation.transaction', async (tx) => {
       if (done !== undefined && ended !== undefined) {
+        const { refused, isSetAside } = done;
         const clockSkew = skewOf(done.serverTs);
-        await outbox.end(tx, this.#server, { stored: ended, refused: done.refused, ts: now, clockSkew });
+        await outbox.end(tx, this.#server, { stored: ended, refused, ts: now, clockSkew, isSetAside });
         await destinations.setReceiptsPosition(tx, this.#server, this.#receiptsPosition);
       }
       return (

@@ -6,6 +6,7 @@ import type { Reader } from '#storage/database.ts';
 import * as ledger from '#storage/delivery-ledger.ts';
 import * as refusedEvents from '#storage/refused-events.ts';
 import { clockFault, duration, type FaultCause, fault, isFaultCause } from '../fault.ts';
+import { SET_ASIDE } from './outbox.ts';
 
 /** The fault that a server was last seen with. */
 interface NotedFault {
@@ -41,7 +42,9 @@ export async function detailLines(
 ): Promise<string[] | undefined> {
   const row = await ledger.of(db, server);
   if (row === undefined) return undefined;
-  const refused = await refusedEvents.last(db, server, SHOWN_REFUSED);
+  const remembered = await refusedEvents.last(db, server, refusedEvents.MOST_REFUSED);
+  const refused = remembered.slice(0, SHOWN_REFUSED);
+  const aside = remembered.filter(({ reason }) => reason.startsWith(SET_ASIDE)).length + row.edusAside;
   const noted = decodeFault(row.fault);
   const never = row.lastSuccessTs === 0;
   return [
@@ -52,6 +55,7 @@ export async function detailLines(
       : []),
     `Delivered: ${row.delivered} events; refused: ${row.refused}.`,
     `Waiting: ${row.events} events, ${row.edus} other messages${row.behind ? ', and the newest event of each room that changed' : ''}.`,
+    ...(aside === 0 ? [] : [`Set aside: ${aside}; once it takes them, "federation resend ${server}".`]),
     never ? 'It has not answered a transaction yet.' : `Last answer: ${ago(row.lastSuccessTs, now)}.`,
     ...refused.map(
       ({ eventId, reason, refusedTs }) => `Refused ${ago(refusedTs, now)}: ${eventId}: ${reason}`,

@@ -60,18 +60,41 @@ export async function begin(
   return { txnId, ts: now, rows, edus, isRepeated: false };
 }
 
+/** What the reason of an event begins with that was set aside: the server has not taken it, nor judged it. */
+export const SET_ASIDE = 'set aside: ';
+
 /** Takes a transaction that the server has answered, or that is set aside, off the outbox. */
 export async function end(
   tx: Tx,
   server: ServerName,
-  done: { stored: Stored; refused: readonly Refused[]; ts: number; clockSkew: number | undefined },
+  done: {
+    stored: Stored;
+    refused: readonly Refused[];
+    ts: number;
+    clockSkew: number | undefined;
+    isSetAside?: true | undefined;
+  },
 ): Promise<void> {
-  const { stored, refused, ts, clockSkew } = done;
+  const { stored, refused, ts, clockSkew, isSetAside = false } = done;
   const delivered = stored.rows.length - refused.length;
   const answered = { ts, clockSkew, delivered, refused: refused.length };
   await destinations.endTransaction(tx, server, { upto: stored.rows.at(-1)?.seq ?? 0, answered });
-  if (stored.edus.length > 0) await eduOutbox.forget(tx, server);
+  if (stored.edus.length > 0) await (isSetAside ? eduOutbox.setAside : eduOutbox.forget)(tx, server);
   await refusedEvents.add(tx, server, { ts, events: refused });
+}
+
+/** Queues again what was set aside for a server, in its order; answers how much that is. */
+export async function requeue(tx: Tx, server: ServerName): Promise<{ events: number; edus: number }> {
+  const refused = await refusedEvents.last(tx, server, refusedEvents.MOST_REFUSED);
+  const setAside = refused.filter(({ reason }) => reason.startsWith(SET_ASIDE)).reverse();
+  // Few: a server that calls everything malformed has three of them set aside at a time.
+  for (const { eventNid } of setAside) await destinations.enqueueAlways(tx, eventNid, [server]);
+  await refusedEvents.forget(
+    tx,
+    setAside.map(({ seq }) => seq),
+  );
+  await destinations.takeBackRefused(tx, server, setAside.length);
+  return { events: setAside.length, edus: await eduOutbox.requeue(tx, server) };
 }
 
 /**

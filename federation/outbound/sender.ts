@@ -93,6 +93,10 @@ export class FederationSender implements Outbound {
     this.#destinations.get(server)?.wake();
   }
 
+  retry(server: ServerName): void {
+    this.#destination(server).retry();
+  }
+
   async enqueueEdu(tx: Tx, servers: Iterable<ServerName>, { edu, replaceKey }: OutgoingEdu): Promise<void> {
     const others = [...servers].filter((server) => server !== this.#ctx.serverName);
     if (others.length === 0) return;

@@ -46,6 +46,8 @@ export const usage = `The operator's command of Kurir:
                      go the way to another server, and say what is wrong with it
   federation status [SERVER]
                      what other servers have got, and why some do not answer
+  federation resend SERVER
+                     send again what was set aside for a server
   event explain EVENT
                      say what the server made of an event, and why
 
@@ -187,6 +189,11 @@ Takes servers into the circle NAME, and into the access control lists of its roo
   'circle remove': `circle remove NAME SERVER...
 
 Takes servers out of the circle NAME, and out of the access control lists of its rooms.`,
+  'federation resend': `federation resend SERVER
+
+Sends to SERVER again what was set aside for it: an event, or another message, that it called malformed time after time is
+not sent any more, so that what comes after it does not wait for ever. For when SERVER has mended that. Works by the
+running server, or else when the server starts.`,
   'event explain': `event explain EVENT
 
 Says what the server made of the event EVENT ($id, in quotes: the shell takes $ for itself): accepted, rejected,

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import * as contradictedKeys from '#storage/contradicted-keys.ts';
 import * as destinations from '#storage/destinations.ts';
+import * as eduOutbox from '#storage/edu-outbox.ts';
 import * as serverKeys from '#storage/server-keys.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
@@ -60,4 +61,34 @@ test('federation status: every server in a line, one in detail, while the server
     [1, 'kurir: nothing was ever sent to d.test: see "federation status"\n'],
   );
   assert.equal((await status(folder.path, 'no name')).code, 2);
+});
+
+test('federation resend: by the running server, or on its database for when it starts', async () => {
+  await using folder = await temporaryFolder();
+  await (await startProcess(serverEnvironment(folder.path))).stop();
+  const setAside = async (name: string) => {
+    await using db = await openSqlite({ path: join(folder.path, 'kurir.db') });
+    await db.write('test', async (tx) => {
+      await destinations.add(tx, 'a.test', 0);
+      await eduOutbox.enqueue(tx, ['a.test'], { json: name, replaceKey: undefined, queuedTs: 1 });
+      await eduOutbox.takeOff(tx, await eduOutbox.pendingOf(tx, 'a.test', 1));
+      await eduOutbox.setAside(tx, 'a.test');
+    });
+  };
+  const resend = (...words: string[]) =>
+    run('server/kurir.ts', ['federation', 'resend', ...words], { env: serverEnvironment(folder.path) });
+  await setAside('{}');
+  assert.equal(
+    (await resend('a.test')).out,
+    '0 events and 1 other messages are sent to a.test again when the server starts.\n',
+  );
+  await setAside('{}');
+  await using _ = await startProcess(serverEnvironment(folder.path));
+  assert.match((await resend('a.test')).out, /are sent to a\.test again now\.|^Nothing is set aside/);
+  const unknown = await resend('d.test');
+  assert.deepEqual(
+    [unknown.code, unknown.err],
+    [1, 'kurir: nothing was ever sent to d.test: see "federation status"\n'],
+  );
+  assert.equal((await resend()).code, 2);
 });

@@ -289,3 +289,26 @@ test('m.receipt: public receipts of our users, one EDU for each thread of a user
   });
   assert.deepEqual(peer.edus, [edu({ ts: 1 }), edu({ ts: 2, thread_id: 'main' })]);
 });
+
+test('m.receipt: receipts of more threads than a transaction has room for come in several, each once', async () => {
+  await using peer = await startReceiving(authority);
+  await using server = await startSending(authority);
+  const room = await importRoom(server.ctx, roomOf(ALICE, { members: [bobAt(peer)] }));
+  const { eventId } = await sendText(server.ctx, room, ALICE, 'read me');
+  await delivered(peer, 1);
+  await peer.stop();
+  const threads = Array.from({ length: 250 }, (_, index) => `$thread${String(index).padStart(3, '0')}`);
+  await server.ctx.db.write('test', async (tx) => {
+    for (const [ts, threadId] of threads.entries()) {
+      const receipt = { userId: ALICE, type: 'm.read', threadId, eventId, ts } as const;
+      await receipts.set(tx, server.ctx.streams, room, receipt);
+    }
+  });
+  await until(async () => (await server.ctx.backoff.remainingMs(peer.name)) > 0, 'a back-off');
+  await peer.start();
+  await signOfLife(server, peer);
+  await until(() => peer.edus.length >= threads.length);
+  assert.ok(peer.attempts.every(({ edus }) => edus.length <= 100));
+  const told = peer.edus.map((edu) => JSON.stringify(edu).match(/\$thread\d+/)?.[0]);
+  assert.deepEqual(told, threads);
+});
