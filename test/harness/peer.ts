@@ -2,14 +2,14 @@
 
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:https';
+import { createServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { buildServerKeyDocument } from '#keys/server-key-document.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
-import type { TestAuthority, TestCertificate } from './certificates.ts';
+import type { TestAuthority } from './certificates.ts';
 
 export interface PeerRequest {
   readonly method: string;
@@ -33,14 +33,16 @@ export interface Peer extends AsyncDisposable {
   /** Stops listening and cuts every connection; `start` listens on the same port again. */
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** From the next connection on it has another certificate, or other versions of TLS. */
+  useTls(tls: ServerOptions): void;
 }
 
 export interface PeerOptions {
   readonly authority: TestAuthority;
   /** Besides `localhost` and `127.0.0.1`. */
   readonly names?: readonly string[];
-  /** In place of one of the authority. */
-  readonly certificate?: TestCertificate;
+  /** In place of a certificate that the authority signs; with it, other versions of TLS. */
+  readonly certificate?: ServerOptions | undefined;
   readonly answer: (request: PeerRequest, peer: Peer) => PeerAnswer | Promise<PeerAnswer>;
 }
 
@@ -84,6 +86,7 @@ export async function startPeer({ authority, names = [], answer, ...given }: Pee
     start: async () => {
       await listen(port);
     },
+    useTls: (other) => server.setSecureContext(other),
     [Symbol.asyncDispose]: stop,
   };
   return peer;

@@ -3,7 +3,7 @@
  * its real key, and answers as a good server does, unless the test says otherwise.
  */
 
-import { request as httpsRequest } from 'node:https';
+import { request as httpsRequest, type ServerOptions } from 'node:https';
 import { formatXMatrix } from '#federation/x-matrix.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { EventId, UserId } from '#keys/ids.ts';
@@ -41,8 +41,10 @@ export class RoomPeer {
     this.#authority = authority;
   }
 
-  async start(): Promise<this> {
-    this.#peer = await startPeer({ authority: this.#authority, answer: (request) => this.#answer(request) });
+  /** `certificate`: in place of one that Kurir trusts. */
+  async start(certificate?: ServerOptions): Promise<this> {
+    const answer = (request: PeerRequest) => this.#answer(request);
+    this.#peer = await startPeer({ authority: this.#authority, certificate, answer });
     return this;
   }
 

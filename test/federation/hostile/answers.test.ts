@@ -4,11 +4,10 @@ import type { ServerResponse } from 'node:http';
 import { createServer as createTcpServer, type Socket } from 'node:net';
 import { after, afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { gzipSync } from 'node:zlib';
 import { inRoom, untilMessages } from '#test/harness/conversation.ts';
-import type { PeerAnswer } from '#test/harness/peer.ts';
-import type { RoomPeer } from '#test/harness/room-peer.ts';
+import { RawConnection } from '#test/harness/hostile-server.ts';
 import { until } from '#test/harness/until.ts';
+import { wrongAnswers } from '#test/harness/wrong-answers.ts';
 import { startWitness } from './witness.ts';
 
 const witness = await startWitness();
@@ -18,54 +17,13 @@ const { alice, server } = witness;
 
 const MIB = 1024 * 1024;
 
-/** Answers by hand, with some headers. */
-function raw(
-  status: number,
-  headers: Record<string, string | string[]>,
-  body: string | Buffer = '',
-): PeerAnswer {
-  return (response) => response.writeHead(status, headers).end(body);
-}
-
 const json = { 'content-type': 'application/json' };
 
-const answers: Readonly<Record<string, (peer: RoomPeer) => PeerAnswer>> = {
-  HTML: () => raw(200, { 'content-type': 'text/html' }, '<html><body>It works!</body></html>'),
-  'an HTML error': () => raw(502, { 'content-type': 'text/html' }, '<h1>Bad Gateway</h1>'),
-  nothing: () => raw(200, json),
-  null: () => raw(200, json, 'null'),
-  'a list': () => raw(200, json, '[]'),
-  'a number': () => raw(200, json, '1e999'),
-  'invalid JSON': () => raw(200, json, '{"event":{"a":1},"state":[{"x":}],"auth_chain":[],,}'),
-  'JSON that ends early': () => raw(200, json, '{"event":{"content":{"membership":"join"},"pdus":[{"a":'),
-  'invalid UTF-8': () => raw(200, json, Buffer.from('{"displayname":"\xff\xfe","event":{}}', 'latin1')),
-  'very deep JSON': () => raw(200, json, `{"event":${'['.repeat(200_000)}${']'.repeat(200_000)}}`),
-  'a million values': () => raw(200, json, `{"event":{"a":[${'0,'.repeat(3_000_000)}0]}}`),
-  'an error with status 200': () => raw(200, json, '{"errcode":"M_FORBIDDEN","error":"no"}'),
-  '401 M_UNKNOWN_TOKEN': () =>
-    raw(401, json, '{"errcode":"M_UNKNOWN_TOKEN","error":"no","soft_logout":true}'),
-  '429 for 30,000 years': () =>
-    raw(429, json, '{"errcode":"M_LIMIT_EXCEEDED","retry_after_ms":1000000000000000}'),
-  '429 with Retry-After': () =>
-    raw(429, { ...json, 'retry-after': '999999999' }, '{"errcode":"M_LIMIT_EXCEEDED"}'),
-  'an errcode that is an object': () => raw(403, json, '{"errcode":{"toString":1},"error":["x"]}'),
-  'a redirect to a private address': () => raw(302, { location: 'https://127.0.0.1:1/_matrix' }),
-  'a redirect to itself': () => raw(307, { location: '/' }),
-  'gzip that was not asked for': () =>
-    raw(200, { ...json, 'content-encoding': 'gzip' }, gzipSync(Buffer.alloc(200 * MIB, '['))),
-  'an answer cut off': () => (response) => {
-    response.writeHead(200, { ...json, 'content-length': '1000' }).write('{"event":');
-    setTimeout(() => response.destroy(), 20);
-  },
-  'a status that is none': () => raw(299, json, '{}'),
-};
-
-for (const [what, answer] of Object.entries(answers)) {
-  test(`a peer that answers everything with ${what}`, async () => {
+for (const [what, answer] of Object.entries(wrongAnswers)) {
+  test(`row 111: a peer that answers everything with ${what}`, async () => {
     await using peer = await witness.peerWithRoom();
     const { roomId } = peer.room;
-    const reply = answer(peer);
-    peer.script = ({ url }) => (url.includes('/key/') ? undefined : reply);
+    peer.answerAll(answer);
     const own = await alice.createRoom();
     const target = peer.user('carol');
     const tries: [string, string, unknown?][] = [
@@ -117,7 +75,7 @@ test('a peer from which 60 seconds and one byte at a time are to be had keeps no
   for (const { status } of await Promise.all(joins)) assert.ok(status === 504 || status === 404);
 });
 
-test('an answer without end is cut off at the limit, however small its pieces', async () => {
+test('row 39: an answer without end is cut off at the limit, however small its pieces', async () => {
   await using peer = await witness.peer();
   let written = 0;
   let closed = false;
@@ -156,14 +114,8 @@ test('an answer without end is cut off at the limit, however small its pieces', 
 });
 
 test('a request body in very small pieces costs no more memory than it has bytes', async () => {
-  const { connect } = await import('node:tls');
-  const socket = connect({
-    host: '127.0.0.1',
-    port: Number(new URL(server.federationUrl).port),
-    servername: 'localhost',
-    ca: witness.fleet.authority.cert,
-  });
-  await once(socket, 'secureConnect');
+  using connection = await RawConnection.federation(server);
+  const { socket } = connection;
   socket.write(
     'POST /_matrix/key/v2/query HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
   );
@@ -171,20 +123,13 @@ test('a request body in very small pieces costs no more memory than it has bytes
   const before = process.memoryUsage().rss;
   let most = 0;
   let ended = false;
-  let text = '';
-  socket.on('data', (data) => {
-    text += data;
+  void connection.closed.then(() => {
+    ended = true;
   });
-  socket
-    .on('close', () => {
-      ended = true;
-    })
-    .on('error', () => undefined);
-  for (let sent = 0; sent < MIB && !ended && text === ''; sent += 10_000) {
+  for (let sent = 0; sent < MIB && !ended && connection.received === ''; sent += 10_000) {
     if (!socket.write(pieces)) await Promise.race([once(socket, 'drain'), sleep(2_000)]);
     most = Math.max(most, process.memoryUsage().rss);
   }
-  socket.destroy();
   assert.ok(most - before < 100 * MIB, `${Math.round((most - before) / MIB)} MiB`);
 });
 

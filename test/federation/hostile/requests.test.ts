@@ -10,7 +10,6 @@ import { signJson } from '#keys/sign-json.ts';
 import { inRoom, untilMember, untilMessages } from '#test/harness/conversation.ts';
 import { startPeer } from '#test/harness/peer.ts';
 import { keyPairOf } from '#test/harness/room-builder.ts';
-import type { RoomPeer } from '#test/harness/room-peer.ts';
 import { until } from '#test/harness/until.ts';
 import { startWitness } from './witness.ts';
 
@@ -43,50 +42,45 @@ function raw(
   });
 }
 
-function signature(
-  peer: RoomPeer,
-  signed: { uri: string; destination?: string; method?: string; content?: JsonObject; origin?: string },
-): string {
-  const { uri, destination = server.serverName, method = 'GET', content, origin = peer.name } = signed;
-  const object = { uri, destination, method, origin, ...(content !== undefined && { content }) };
-  return keyPairOf(peer.name).sign(encodeCanonical(object));
-}
-
-function header(peer: RoomPeer, sig: string, destination = server.serverName): string {
-  return formatXMatrix({ origin: peer.name, destination, key: keyPairOf(peer.name).keyId, sig });
-}
-
-test('a signed request is good for this server, method, target and body alone', async () => {
+test('row 149: a signed request is good for this server, method, target and body alone', async () => {
   await using peer = await witness.peer();
   const uri = `${BASE}/query/profile?user_id=${encodeURIComponent(alice.userId)}`;
-  const good = signature(peer, { uri });
-  assert.equal((await raw(uri, { authorization: header(peer, good) })).status, 200);
-  const elsewhere = signature(peer, { uri, destination: 'elsewhere.test' });
+  const good = peer.signature(server, { uri });
+  assert.equal((await raw(uri, { authorization: peer.header(server, good) })).status, 200);
+  const elsewhere = peer.signature(server, { uri, destination: 'elsewhere.test' });
   const origin = peer.name;
   const { keyId } = keyPairOf(peer.name);
   const bad: [string, string, Record<string, string | string[]>][] = [
-    ['another destination', uri, { authorization: header(peer, elsewhere, 'elsewhere.test') }],
-    ['a destination that was changed', uri, { authorization: header(peer, elsewhere) }],
+    ['another destination', uri, { authorization: peer.header(server, elsewhere, 'elsewhere.test') }],
+    ['a destination that was changed', uri, { authorization: peer.header(server, elsewhere) }],
     [
       'a destination that was cut out',
       uri,
       { authorization: `X-Matrix origin="${origin}",key="${keyId}",sig="${elsewhere}"` },
     ],
-    ['another query', `${uri}&field=displayname`, { authorization: header(peer, good) }],
-    ['another encoding', uri.replace('%40', '@'), { authorization: header(peer, good) }],
-    ['another case of the encoding', uri.replace('%3A', '%3a'), { authorization: header(peer, good) }],
-    ['another path', uri.replace('/query', '//query'), { authorization: header(peer, good) }],
+    ['another query', `${uri}&field=displayname`, { authorization: peer.header(server, good) }],
+    ['another encoding', uri.replace('%40', '@'), { authorization: peer.header(server, good) }],
+    ['another case of the encoding', uri.replace('%3A', '%3a'), { authorization: peer.header(server, good) }],
+    ['another path', uri.replace('/query', '//query'), { authorization: peer.header(server, good) }],
     ['no signature', uri, { authorization: `X-Matrix origin="${origin}",key="${keyId}"` }],
-    ['a signature that is none', uri, { authorization: header(peer, 'AAAA') }],
-    ['another key', uri, { authorization: header(peer, good).replace(keyId, 'ed25519:other') }],
-    ['a key of no algorithm', uri, { authorization: header(peer, good).replace(keyId, '__proto__:x') }],
+    ['a signature that is none', uri, { authorization: peer.header(server, 'AAAA') }],
+    ['another key', uri, { authorization: peer.header(server, good).replace(keyId, 'ed25519:other') }],
+    [
+      'a key of no algorithm',
+      uri,
+      { authorization: peer.header(server, good).replace(keyId, '__proto__:x') },
+    ],
     [
       'our own name',
       uri,
-      { authorization: header(peer, good).replace(`origin="${origin}"`, `origin="${server.serverName}"`) },
+      {
+        authorization: peer
+          .header(server, good)
+          .replace(`origin="${origin}"`, `origin="${server.serverName}"`),
+      },
     ],
-    ['two headers', uri, { authorization: [header(peer, good), header(peer, elsewhere)] }],
-    ['a parameter twice', uri, { authorization: `${header(peer, good)},origin="elsewhere.test"` }],
+    ['two headers', uri, { authorization: [peer.header(server, good), peer.header(server, elsewhere)] }],
+    ['a parameter twice', uri, { authorization: `${peer.header(server, good)},origin="elsewhere.test"` }],
     ['a bearer token', uri, { authorization: `Bearer ${alice.accessToken}` }],
     ['no header', uri, {}],
   ];
@@ -94,11 +88,11 @@ test('a signed request is good for this server, method, target and body alone', 
     const { status } = await raw(path, headers);
     assert.ok(status === 401 || status === 400 || status === 404, `${what}: ${status}`);
   }
-  const body = signature(peer, { uri: `${BASE}/send/x`, method: 'PUT', content: { pdus: [] } });
+  const body = peer.signature(server, { uri: `${BASE}/send/x`, method: 'PUT', content: { pdus: [] } });
   const put = { method: 'PUT', body: '{"pdus":[{}]}' };
-  assert.equal((await raw(`${BASE}/send/x`, { authorization: header(peer, body) }, put)).status, 401);
+  assert.equal((await raw(`${BASE}/send/x`, { authorization: peer.header(server, body) }, put)).status, 401);
   assert.equal(
-    (await raw(uri, { authorization: header(peer, body) }, { method: 'DELETE' })).status >= 400,
+    (await raw(uri, { authorization: peer.header(server, body) }, { method: 'DELETE' })).status >= 400,
     true,
   );
 });
@@ -111,7 +105,11 @@ test('a transaction that is no UTF-8 or no JSON is 400 M_NOT_JSON, huge headers 
   const broken = Buffer.from(text);
   broken[broken.indexOf('message 1')] = 0xff;
   for (const body of [broken, text.slice(0, -1), `${text}}`, text.replace('"pdus"', '"a":NaN,"pdus"')]) {
-    const answer = await raw(path, { authorization: header(peer, 'A'.repeat(86)) }, { method: 'PUT', body });
+    const answer = await raw(
+      path,
+      { authorization: peer.header(server, 'A'.repeat(86)) },
+      { method: 'PUT', body },
+    );
     assert.equal(answer.status, 400, answer.text);
     assert.equal(JSON.parse(answer.text).errcode, 'M_NOT_JSON');
   }
@@ -225,7 +223,7 @@ test('row 107: limits and depths beyond all measure are answered at once', async
   }
 });
 
-test('a key document of another server, expired, altered, or of too many keys is not believed', async () => {
+test('row 92: a key document of another server, expired, altered, or of too many keys is not believed', async () => {
   const now = Date.now();
   const uri = `${BASE}/query/profile?user_id=${encodeURIComponent(alice.userId)}`;
   const keyPair = keyPairFromSeed('k', generateSeed());
@@ -289,7 +287,7 @@ test('a key document of a megabyte is not stored', async () => {
   assert.deepEqual(JSON.parse(text), { server_keys: [] });
 });
 
-test('a notary that is asked for ten thousand servers, or for itself in odd ways, answers soon', async () => {
+test('row 153: a notary that is asked for ten thousand servers, or for itself in odd ways, answers soon', async () => {
   const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`127.0.0.1:${n + 1}`, {}]));
   const path = '/_matrix/key/v2/query';
   for (const [body, expected] of [

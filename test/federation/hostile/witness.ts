@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { register, type TestClient } from '#test/harness/client.ts';
 import { type Fleet, startFleet } from '#test/harness/fleet.ts';
+import { HostileServer } from '#test/harness/hostile-server.ts';
 import type { RoomOptions } from '#test/harness/room-builder.ts';
-import { RoomPeer } from '#test/harness/room-peer.ts';
 import type { TestServer, TestServerOptions } from '#test/harness/server.ts';
 
 /** Lines of warnings and errors for all that a test file does to the server. */
@@ -33,19 +33,19 @@ export class Witness {
   }
 
   /** A hostile server, without a room. */
-  peer(): Promise<RoomPeer> {
-    return new RoomPeer(this.fleet.authority).start();
+  peer(): Promise<HostileServer> {
+    return new HostileServer(this.fleet.authority).start();
   }
 
   /** A hostile server with a public room. */
-  async peerWithRoom(options: RoomOptions = {}): Promise<RoomPeer> {
+  async peerWithRoom(options: RoomOptions = {}): Promise<HostileServer> {
     const peer = await this.peer();
     peer.makeRoom(options);
     return peer;
   }
 
   /** A hostile server with a room that alice has joined. */
-  async peerWithGuest(options: RoomOptions = {}): Promise<RoomPeer> {
+  async peerWithGuest(options: RoomOptions = {}): Promise<HostileServer> {
     const peer = await this.peerWithRoom(options);
     await this.alice.join(peer.room.roomId, [peer.name]);
     return peer;

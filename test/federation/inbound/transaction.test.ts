@@ -204,7 +204,7 @@ test('row 100: a server that the access control list denies sends nothing into t
   }
 });
 
-test('EDUs count only for users of their server, where these are joined', async () => {
+test('row 17: EDUs count only for users of their server, where these are joined', async () => {
   await using peer = await peerWithGuest();
   const { roomId } = peer.room;
   const message = await alice.send(roomId, 'hello');
