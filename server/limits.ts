@@ -33,6 +33,8 @@ const RATES = {
   invite_user: { perSecond: 0.05, burst: 20 },
   /** Third-party identifiers that an address says are bound to users of ours. */
   threepid_bind: { perSecond: 0.1, burst: 10 },
+  /** Joins and leaves of a room that another server hands in: the key is the server and the room. */
+  handshake: { perSecond: 1, burst: 30 },
   /** Changes of other people's membership, and of aliases, by a user. */
   moderation: { perSecond: 1, burst: 30 },
   /** Reads that cost much, by a user: directories, searches, remote lookups. */

@@ -91,6 +91,7 @@ export class Destination {
   #isUrgent = false;
   #loaded = false;
   #receiptsPosition = 0;
+  #firstReceipts: number | undefined;
   #current: Transaction | undefined;
   #portion = outbox.WHOLE;
   #refusals = 0;
@@ -134,7 +135,9 @@ export class Destination {
     this.wake();
   }
 
-  receipts(): void {
+  receipts(after: number): void {
+    // For a server that nothing was sent to so far they are the first.
+    if (!this.#loaded) this.#firstReceipts ??= after;
     this.#momentary.receipts();
     this.wake();
   }
@@ -364,7 +367,7 @@ export class Destination {
 
   async #load(): Promise<void> {
     if (this.#loaded) return;
-    const upto = this.#ctx.streams.upto();
+    const upto = this.#firstReceipts ?? this.#ctx.streams.upto();
     const row =
       (await destinations.of(this.#ctx.db, this.#server)) ??
       (await this.#ctx.db.write('federation.destination', async (tx) => {

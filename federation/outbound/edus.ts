@@ -13,8 +13,8 @@ import type { FederationContext } from '../context.ts';
 /** To whom the source of EDUs tells its news. */
 export interface EduListener {
   typing(server: ServerName, change: TypingChange): void;
-  /** There may be receipts that the server does not have. */
-  receipts(server: ServerName): void;
+  /** There may be receipts that the server does not have, none of them at a position up to `after`. */
+  receipts(server: ServerName, after: number): void;
 }
 
 type EduContext = Omit<FederationContext, 'sender' | 'inbound'>;
@@ -107,7 +107,7 @@ export class EduSource {
         [...new Set(ours.map(({ roomNid }) => roomNid))].map((roomNid) => joinedServers(this.#ctx, roomNid)),
       );
       for (const server of new Set(servers.flat())) {
-        if (server !== serverName) this.#listener.receipts(server);
+        if (server !== serverName) this.#listener.receipts(server, range.after);
       }
     }
   }

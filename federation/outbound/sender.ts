@@ -66,7 +66,7 @@ export class FederationSender implements Outbound {
     this.#joined = new JoinedServers(ctx);
     this.#edus = new EduSource(ctx, {
       typing: (server, change) => this.#destination(server).typing(change),
-      receipts: (server) => this.#destination(server).receipts(),
+      receipts: (server, after) => this.#destination(server).receipts(after),
     });
   }
 

@@ -16,10 +16,11 @@ import type { FederationContext } from '../context.ts';
 import { forbidden, incompatibleRoomVersion, unableToAuthoriseJoin, unableToGrantJoin } from '../errors.ts';
 import { sendEventLists } from '../event-lists.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
+import { type HandshakesContext, takeHandshake } from '../handshakes/limit.ts';
 import { residentRoom, userIdParam } from '../room-params.ts';
 
 /** `GET make_join/{roomId}/{userId}`, and `PUT send_join/{roomId}/{eventId}` of v2 and of v1. */
-export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void {
+export function joinsRoutes(app: FastifyInstance, ctx: HandshakesContext): void {
   const preHandler = authenticateOrigin(ctx);
 
   app.get<{ Params: { roomId: string; userId: string }; Querystring: Record<string, unknown> }>(
@@ -42,6 +43,7 @@ export function joinsRoutes(app: FastifyInstance, ctx: FederationContext): void 
       `/_matrix/federation/${version}/send_join/:roomId/:eventId`,
       { preHandler },
       async (request, reply) => {
+        takeHandshake(ctx, request.origin, request.params.roomId);
         const omitsMembers = version === 'v2' && request.query.omit_members === 'true';
         const { members, lists } = await letIn(ctx, request, omitsMembers);
         return sendEventLists(reply, members, lists, { asPair: version === 'v1' });

@@ -4,13 +4,13 @@ import type { FastifyInstance } from 'fastify';
 import { belongsTo } from '#keys/ids.ts';
 import { buildTemplate } from '#rooms/build.ts';
 import { authenticateOrigin } from '../auth.ts';
-import type { FederationContext } from '../context.ts';
 import { forbidden } from '../errors.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
+import { type HandshakesContext, takeHandshake } from '../handshakes/limit.ts';
 import { residentRoom, userIdParam } from '../room-params.ts';
 
 /** `GET make_leave/{roomId}/{userId}`, and `PUT send_leave/{roomId}/{eventId}` of v2 and of v1. */
-export function leavingRoutes(app: FastifyInstance, ctx: FederationContext): void {
+export function leavingRoutes(app: FastifyInstance, ctx: HandshakesContext): void {
   const preHandler = authenticateOrigin(ctx);
 
   app.get<{ Params: { roomId: string; userId: string } }>(
@@ -38,6 +38,7 @@ export function leavingRoutes(app: FastifyInstance, ctx: FederationContext): voi
       { preHandler },
       async (request) => {
         const { origin, params } = request;
+        takeHandshake(ctx, origin, params.roomId);
         const { rules, roomId, ...room } = await residentRoom(ctx, origin, params.roomId);
         const expected = { rules, roomId, eventId: params.eventId, origin, membership: 'leave' } as const;
         const pdu = pduOf(request.rawBody.toString(), rules);

@@ -7,7 +7,7 @@ import { Dialer } from '#federation/dial.ts';
 
 const strict = new AddressGuard({ allowPrivate: false });
 
-test('special addresses are denied, in every form', () => {
+test('row 36: special addresses are denied, in every form', () => {
   const denied = [
     ...['0.0.0.0', '10.1.2.3', '100.64.0.1', '127.0.0.1', '127.255.255.254', '169.254.169.254', '172.16.0.1'],
     ...[

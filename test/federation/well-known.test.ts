@@ -62,7 +62,7 @@ for (const [headers, ttlMs] of lifetimes) {
   });
 }
 
-test('step 3: redirects are followed, five at most', async () => {
+test('row 33: step 3: redirects are followed, five at most', async () => {
   const chainOf =
     (length: number): PeerOptions['answer'] =>
     ({ url }, peer) => {

@@ -9,8 +9,10 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { formatXMatrix } from '#federation/x-matrix.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { JsonObject } from '#keys/json.ts';
-import type { TestAuthority } from './certificates.ts';
-import { createAuthority } from './certificates.ts';
+import { type Event, eventFrom } from '#rooms/event.ts';
+import { signEvent } from '#rooms/sign-event.ts';
+import { rulesOf } from '#rooms/versions.ts';
+import { createAuthority, type TestAuthority } from './certificates.ts';
 import type { PeerAnswer } from './peer.ts';
 import { keyPairOf } from './room-builder.ts';
 import { RoomPeer } from './room-peer.ts';
@@ -47,6 +49,13 @@ export class HostileServer extends RoomPeer {
   /** Answers everything so, but for its own key. */
   answerAll(answer: PeerAnswer): void {
     this.script = ({ url }) => (url.includes('/_matrix/key/') ? undefined : answer);
+  }
+
+  /** A template of Kurir's as an event that this server signs. */
+  signed(template: JsonObject, version: string): Event {
+    const rules = rulesOf(version);
+    if (rules === undefined) throw new Error(`there is no room version ${version}`);
+    return eventFrom(signEvent(template, rules, this.name, keyPairOf(this.name)), rules);
   }
 
   /** The signature of a request, to be sent with that request or with another. */

@@ -69,7 +69,7 @@ test('IP literals are told from names', () => {
     assert.equal(isIpLiteral(host), false, host);
 });
 
-test('the server name of an id is all after its first colon', () => {
+test('row 132: the server name of an id is all after its first colon', () => {
   assert.equal(serverNameOf('@a:b.example'), 'b.example');
   assert.equal(serverNameOf('@a:b.example:8448'), 'b.example:8448');
   assert.equal(serverNameOf('@a:[::1]:8448'), '[::1]:8448');

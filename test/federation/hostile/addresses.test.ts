@@ -22,7 +22,7 @@ function ask(path: string, headers: Record<string, string> = {}): Promise<number
   });
 }
 
-test('no name that anybody gives us leads to a private address', async () => {
+test('row 42: no name that anybody gives us leads to a private address', async () => {
   let hits = 0;
   const canary = createServer((socket) => {
     hits += 1;

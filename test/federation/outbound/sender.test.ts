@@ -290,6 +290,25 @@ test('m.receipt: public receipts of our users, one EDU for each thread of a user
   assert.deepEqual(peer.edus, [edu({ ts: 1 }), edu({ ts: 2, thread_id: 'main' })]);
 });
 
+test('m.receipt: a receipt may be the first thing that a server ever gets', async () => {
+  await using peer = await startReceiving(authority);
+  await using server = await startSending(authority);
+  const built = roomOf(ALICE, { members: [bobAt(peer)] });
+  const room = await importRoom(server.ctx, built);
+  const { eventId } = built.last;
+  await server.ctx.db.write('test', (tx) =>
+    receipts.set(tx, server.ctx.streams, room, {
+      userId: ALICE,
+      type: 'm.read',
+      threadId: '',
+      eventId,
+      ts: 1,
+    }),
+  );
+  await until(() => peer.edus.length === 1);
+  assert.deepEqual(peer.attempts[0]?.pdus, []);
+});
+
 test('m.receipt: receipts of more threads than a transaction has room for come in several, each once', async () => {
   await using peer = await startReceiving(authority);
   await using server = await startSending(authority);
