@@ -35,7 +35,11 @@ export async function sendTransaction(
     ...options,
   });
   const serverTs = answer.kind === 'ok' ? answer.serverTs : undefined;
-  return readObject(answer, (result) => ({ errors: errorsOf(objectAt(result, 'pdus') ?? {}), serverTs }));
+  return readObject(answer, (result) => {
+    // "Required": what answers 200 without it has perhaps not even looked at what was sent.
+    const pdus = objectAt(result, 'pdus');
+    return pdus === undefined ? undefined : { errors: errorsOf(pdus), serverTs };
+  });
 }
 
 function errorsOf(results: JsonObject): ReadonlyMap<EventId, string> {
