@@ -23,6 +23,14 @@ const receivers: ReadonlyMap<string, ReceiveEdu> = new Map([
   ['m.typing', receiveTyping],
 ]);
 
+/** What holds only the newest state: whether it comes once or twice makes no difference. */
+const MOMENTARY: ReadonlySet<string> = new Set(['m.presence', 'm.receipt', 'm.typing']);
+
+/** True for what a transaction need not be remembered for. */
+export function isMomentary(edu: Json): boolean {
+  return isObject(edu) && MOMENTARY.has(stringAt(edu, 'edu_type') ?? '');
+}
+
 /** Takes in the EDUs of one transaction, in order; messages to devices, which are many, in one write. */
 export async function receiveEdus(ctx: EduContext, origin: ServerName, edus: readonly Json[]): Promise<void> {
   const toDevice: JsonObject[] = [];

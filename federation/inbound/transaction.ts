@@ -4,8 +4,9 @@
  * 1. Seen before: the same answer again.
  * 2. Each PDU is admitted by itself: it must be of a room that we are in, whose access control list allows the
  *    sending server, and pass the ingress check (format, signatures, hash). What does not has its error in the answer.
- * 3. What was admitted is put on disk together with the answer; only then is the transaction answered.
- * 4. It is received into its rooms afterwards (`stage.ts`). What the authorisation rules say of it is not in the
+ * 3. The EDUs are taken in; taken twice, should we end here, they do no harm.
+ * 4. What was admitted is put on disk together with the answer; only then is the transaction answered.
+ * 5. It is received into its rooms afterwards (`stage.ts`). What the authorisation rules say of it is not in the
  *    answer: "If an event in an incoming transaction is rejected, this should not cause the transaction request to
  *    be responded to with an error response."
  *
@@ -37,7 +38,7 @@ import * as memberships from '#storage/memberships.ts';
 import { isAllowedByAcl } from '../access.ts';
 import type { FederationContext } from '../context.ts';
 import { joinUnderWay } from '../handshakes/joins-under-way.ts';
-import { receiveEdus } from './edus.ts';
+import { isMomentary, receiveEdus } from './edus.ts';
 import { verifyPdu } from './verify.ts';
 
 export interface InboundTransaction {
@@ -85,7 +86,9 @@ export async function receiveTransaction(
   const answer = answerOf(admissions);
   // Before the answer is remembered: a transaction that is cut short here comes again with all that it brings.
   await receiveEdus(ctx, origin, edus);
-  if (events.length > 0) await ctx.inbound.stage({ origin, txnId, answer, events });
+  if (pdus.length > 0 || !edus.every(isMomentary)) {
+    await ctx.inbound.stage({ origin, txnId, answer, events });
+  }
   return { kind: 'ok', answer };
 }
 

@@ -6,6 +6,7 @@ import { getRoom } from '#rooms/room.ts';
 import { currentState } from '#rooms/state.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
 import { bringIn, inRoom, untilMember, untilMessages } from '#test/harness/conversation.ts';
+import { diceOf } from '#test/harness/dice.ts';
 import { type Fleet, startFleet } from '#test/harness/fleet.ts';
 import { casesOf, seed } from '#test/harness/rounds.ts';
 import type { TestServer } from '#test/harness/server.ts';
@@ -14,18 +15,6 @@ import { until } from '#test/harness/until.ts';
 const SERVERS = 3;
 const SPLITS = casesOf({ usual: 3, inLongRun: 10 });
 const DEEDS = 8;
-
-/** The same numbers for the same seed. */
-function diceOf(start: number): (sides: number) => number {
-  let state = start >>> 0;
-  return (sides) => {
-    // xorshift32
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % sides;
-  };
-}
 
 /** What somebody does in the room; the answer may be a refusal, as the others may have done something before. */
 type Deed = (

@@ -4,6 +4,7 @@ import { adoptRoom } from '#rooms/adopt.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
 import { adoptInvite } from '#rooms/out-of-band.ts';
+import { receiveRun } from '#rooms/receive-run.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { type Draft, sendEvent } from '#rooms/send.ts';
 import { adoptionOf } from '#test/harness/adoption.ts';
@@ -66,6 +67,27 @@ function receiving(make: (built: TestRoom) => readonly Event[], version?: string
   };
 }
 
+/** Receives several events in one write. */
+function aRun(): Deed {
+  const built = roomWith();
+  const basis = built.fork();
+  basis.heads = built.heads;
+  const early = Object.assign(basis, { events: new Map(built.events) });
+  const events = [
+    built.message(eve, 'one'),
+    built.state(alice, 'm.room.name', '', { name: 'A name' }),
+    built.member(mallory, mallory, 'leave'),
+    built.message(eve, 'two'),
+  ];
+  return {
+    prepare: (ctx) => importRoom(ctx, early),
+    act: async (ctx) => {
+      const room = await imported(ctx, early);
+      return receiveRun(ctx, room, await Promise.all(events.map((event) => verified(ctx, event))));
+    },
+  };
+}
+
 const transaction = { deviceId: 'DEVICE', txnId: 'one' };
 
 export const DEEDS: Readonly<Record<string, Deed>> = {
@@ -106,6 +128,7 @@ export const DEEDS: Readonly<Record<string, Deed>> = {
     const late = built.fork();
     return [built.ban(alice, mallory), late.message(mallory, 'late')];
   }),
+  'a run of received events': aRun(),
   'a room that is joined elsewhere': {
     prepare: async () => undefined,
     act: async (ctx) => {
