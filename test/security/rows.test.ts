@@ -1,6 +1,7 @@
 /**
- * The published attacks, one line each: its number, what it is, and the file with the test whose name begins with
- * `row N`; or `row M`, whose test is for both; or `owed: PART`, the part of the server that has no such test yet.
+ * The published attacks and the faults, one line each: its number, what it is, and the file with the test whose name
+ * begins with `row N`, or `FN`; or `row M`, whose test is for both; or `owed: PART`, the part of the server that has no
+ * such test yet.
  */
 
 import assert from 'node:assert/strict';
@@ -8,29 +9,35 @@ import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 const root = new URL('../../', import.meta.url);
-const lines = readFileSync(new URL('rows.tsv', import.meta.url), 'utf8')
-  .trimEnd()
-  .split('\n');
-const rows = lines.map((line) => line.split('\t'));
 
-test('each row has a number of its own, in order, a title and a place', () => {
-  for (const row of rows) assert.ok(row.length === 3 && row.every((part) => part !== ''), row.join(' '));
-  const numbers = rows.map(([number]) => Number(number));
-  assert.deepEqual(
-    numbers,
-    [...new Set(numbers)].sort((a, b) => a - b),
-  );
-});
+for (const [file, prefix] of [
+  ['rows.tsv', 'row '],
+  ['faults.tsv', 'F'],
+] as const) {
+  const lines = readFileSync(new URL(file, import.meta.url), 'utf8')
+    .trimEnd()
+    .split('\n');
+  const rows = lines.map((line) => line.split('\t'));
 
-test('each row has its test in the file that it names, or says who owes it', () => {
-  const places = new Map(rows.map(([number, , place]) => [number, place]));
-  const wrong = rows.filter(([number = '', , place = '']) => {
-    if (/^owed: \w/.test(place)) return false;
-    const other = /^row (\d+)$/.exec(place)?.[1];
-    if (other !== undefined) return !places.get(other)?.startsWith('test/');
-    const file = new URL(place, root);
-    if (!existsSync(file)) return true;
-    return !new RegExp(`['"\`]row ${number}: `).test(readFileSync(file, 'utf8'));
+  test(`${file}: each row has a number of its own, in order, a title and a place`, () => {
+    for (const row of rows) assert.ok(row.length === 3 && row.every((part) => part !== ''), row.join(' '));
+    const numbers = rows.map(([number]) => Number(number));
+    assert.deepEqual(
+      numbers,
+      [...new Set(numbers)].sort((a, b) => a - b),
+    );
   });
-  assert.deepEqual(wrong, []);
-});
+
+  test(`${file}: each row has its test in the file that it names, or says who owes it`, () => {
+    const places = new Map(rows.map(([number, , place]) => [number, place]));
+    const wrong = rows.filter(([number = '', , place = '']) => {
+      if (/^owed: \w/.test(place)) return false;
+      const other = /^row (\d+)$/.exec(place)?.[1];
+      if (other !== undefined) return !places.get(other)?.startsWith('test/');
+      const url = new URL(place, root);
+      if (!existsSync(url)) return true;
+      return !new RegExp(`['"\`](row \\d+: )?${prefix}${number}: `).test(readFileSync(url, 'utf8'));
+    });
+    assert.deepEqual(wrong, []);
+  });
+}

@@ -7,15 +7,10 @@ import { test } from 'node:test';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
 import { bringIn, inRoom, untilMember } from '#test/harness/conversation.ts';
+import { CrashingServer, OPEN } from '#test/harness/crashing-server.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { freePort } from '#test/harness/free-port.ts';
-import {
-  type Environment,
-  run,
-  type ServerProcess,
-  serverEnvironment,
-  startProcess,
-} from '#test/harness/process.ts';
+import { type Environment, run, serverEnvironment } from '#test/harness/process.ts';
 import { historyOf, SyncView } from '#test/harness/sync-view.ts';
 import { until } from '#test/harness/until.ts';
 
@@ -125,38 +120,6 @@ test('kill -9 of either server while events go from one to the other: none is lo
   }, 'that all events arrive');
   assert.deepEqual(arrived(), sent);
 });
-
-const OPEN = { KURIR_REGISTRATION: 'open', KURIR_LOG_LEVEL: 'warn' };
-
-/** A server that is found at `clientUrl` after each start, wherever it listens then. */
-class CrashingServer {
-  readonly env: Environment;
-  #running: ServerProcess | undefined;
-
-  constructor(env: Environment) {
-    this.env = env;
-  }
-
-  get clientUrl(): string {
-    return this.#running?.clientUrl ?? '';
-  }
-
-  async start(): Promise<void> {
-    this.#running = await startProcess(this.env);
-  }
-
-  async kill(): Promise<void> {
-    await this.#running?.stop('SIGKILL');
-  }
-
-  stop(): Promise<number | null> | undefined {
-    return this.#running?.stop();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#running?.[Symbol.asyncDispose]();
-  }
-}
 
 interface Send {
   readonly user: TestClient;

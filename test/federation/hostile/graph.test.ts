@@ -58,7 +58,7 @@ test('row 3: the greatest depth does not keep anybody from sending after it', as
   assert.equal((await messagesOf(alice, room.roomId)).at(-1), 'deepest');
 });
 
-test('answers to get_missing_events of other rooms, of ten thousand events, or that lead in circles, end', async () => {
+test('F34: answers to get_missing_events of other rooms, of ten thousand events, or that lead in circles, end', async () => {
   await using peer = await witness.peerWithGuest();
   const { room } = peer;
   const mallory = peer.user('mallory');

@@ -67,29 +67,32 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
     isTried ? test : none,
   );
 
-  byTransaction?.(`v${version}: poison in a transaction does not keep the other events out`, async (t) => {
-    const poisoned = await poisonedRoom(version);
-    const { peer, room } = poisoned;
-    await alice.join(room.roomId, [peer.name]);
-    await readWhole(alice, room.roomId);
-    const shapes = whole(shapesFor(room.rules));
-    const poisons: Poison[] = [];
-    for (const portion of dealt(shapes, 25)) {
-      const pdus: (Event | string)[] = [];
-      for (const shape of portion) {
-        const poison = poisoned.poison(shape);
-        poisons.push(poison);
-        pdus.push(poison.text, ...poisoned.say());
+  byTransaction?.(
+    `F28: v${version}: poison in a transaction does not keep the other events out`,
+    async (t) => {
+      const poisoned = await poisonedRoom(version);
+      const { peer, room } = poisoned;
+      await alice.join(room.roomId, [peer.name]);
+      await readWhole(alice, room.roomId);
+      const shapes = whole(shapesFor(room.rules));
+      const poisons: Poison[] = [];
+      for (const portion of dealt(shapes, 25)) {
+        const pdus: (Event | string)[] = [];
+        for (const shape of portion) {
+          const poison = poisoned.poison(shape);
+          poisons.push(poison);
+          pdus.push(poison.text, ...poisoned.say());
+        }
+        const { status, body } = await peer.send(server, pdus);
+        assert.equal(status, 200);
+        for (const pdu of pdus) if (typeof pdu !== 'string') assert.deepEqual(body.pdus[pdu.eventId], {});
+        await untilMessages(alice, room.roomId, poisoned.good.slice(-1));
       }
-      const { status, body } = await peer.send(server, pdus);
-      assert.equal(status, 200);
-      for (const pdu of pdus) if (typeof pdu !== 'string') assert.deepEqual(body.pdus[pdu.eventId], {});
-      await untilMessages(alice, room.roomId, poisoned.good.slice(-1));
-    }
-    assert.deepEqual(await wrongsOf(server, room, poisons, 'placed'), []);
-    await checkAfter(poisoned);
-    t.diagnostic(`seed ${seed}, ${shapes.length} shapes`);
-  });
+      assert.deepEqual(await wrongsOf(server, room, poisons, 'placed'), []);
+      await checkAfter(poisoned);
+      t.diagnostic(`seed ${seed}, ${shapes.length} shapes`);
+    },
+  );
 
   bySendJoin?.(
     `v${version}: poison in the answer to send_join does not keep the rest of the state out`,

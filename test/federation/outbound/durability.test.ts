@@ -150,7 +150,7 @@ test('429: the server is left alone for as long as it asks', async () => {
   assert.equal(peer.attempts.length, 1);
 });
 
-test('latest: a server that missed more than 1,000 events gets the newest of each room, then what comes after', async () => {
+test('F25: latest: a server that missed more than 1,000 events gets the newest of each room, then what comes after', async () => {
   await using peer = await startReceiving(authority);
   await using server = await startSending(authority);
   const room = await importRoom(server.ctx, roomOf(ALICE, { members: [bobAt(peer)] }));

@@ -64,7 +64,7 @@ const NAMED = [
 const allPoints = new Set<string>();
 
 for (const [name, deed] of Object.entries(DEEDS)) {
-  test(`killed anywhere in ${name}: as before, or as after`, async (t) => {
+  test(`F2: killed anywhere in ${name}: as before, or as after`, async (t) => {
     await using folder = await temporaryFolder();
     const prepared = join(folder.path, 'prepared');
     await prepare(deed, prepared);
