@@ -45,7 +45,8 @@ async function run(_: ServerKind, { seconds }: { seconds: number }): Promise<Fig
 
 function describe(found: Record<string, number | null>): string {
   return (
-    `p50 ${found.p50_ms} ms, p99 ${found.p99_ms} ms (the first message, with its handshakes: within ${found.first_ms} ms), ` +
+    `p50 ${found.p50_ms} ms, p99 ${found.p99_ms} ms (the first message, with its handshakes: p99 ` +
+    `${found.first_p99_ms} ms, all within ${found.first_ms} ms), ` +
     `${found.lost} not delivered, ${found.handshakes} handshakes, ${found.rss_mb} MB more, ` +
     `${found.cpu_ms_per_delivery} ms CPU a delivery`
   );
@@ -73,7 +74,7 @@ async function measure(
   // The first message is the one that needs a handshake with each of them.
   await sendMessages(server, room, ['first']);
   await sleep(SETTLE_MS);
-  const first = (await peers.seen()).latencies.reduce((longest, latency) => Math.max(longest, latency), 0);
+  const first = (await peers.seen()).latencies;
   const cpu = process.cpuUsage();
   for (let second = 0; second < seconds; second += 1) {
     const from = performance.now();
@@ -88,7 +89,8 @@ async function measure(
   return {
     p50_ms: round(percentile(latencies, 0.5), 0),
     p99_ms: round(percentile(latencies, 0.99), 0),
-    first_ms: first,
+    first_p99_ms: round(percentile(first, 0.99), 0),
+    first_ms: first.reduce((longest, latency) => Math.max(longest, latency), 0),
     lost: healthy * seconds - latencies.length,
     handshakes: seen.handshakes,
     rss_mb: round((most - rss) / 1024 / 1024, 0),

@@ -63,7 +63,7 @@ const MOST_PINNED = 100;
 /** A handshake costs CPU on both sides: after a restart, hundreds of destinations are dialled at once. */
 const MOST_HANDSHAKES = 64;
 /** One that takes longer waits for the other side and costs nothing meanwhile: the next may begin. */
-const HANDSHAKE_TURN_MS = 500;
+const HANDSHAKE_TURN_MS = 100;
 
 export class Dialer {
   readonly #guard: AddressGuard;

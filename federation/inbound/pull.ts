@@ -13,6 +13,7 @@ import type { EventId } from '#keys/ids.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvents } from '#rooms/load.ts';
 import { type Received, receive } from '#rooms/receive.ts';
+import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
@@ -144,14 +145,18 @@ async function receivePending(
   source: Source,
 ): Promise<VerifiedEvent[]> {
   for (;;) {
-    let progress = false;
+    const events = oldestFirst(pending);
+    // What fills a gap is mostly one line from where the room stands.
+    const taken = await receiveRun(ctx, room, events);
+    for (const { eventId } of events.slice(0, taken)) pending.delete(eventId);
+    let progress = taken > 0;
     const left: VerifiedEvent[] = [];
-    for (const event of oldestFirst(pending)) {
+    for (const event of events.slice(taken)) {
       // In order: each may be a prev event of the next.
       const received = await receiveWithAuth(ctx, room, event, source);
       const waits = received.kind === 'missing' && received.auth.length === 0;
       if (waits) left.push(event);
-      else progress = pending.delete(event.eventId);
+      else progress = pending.delete(event.eventId) || progress;
     }
     if (!progress || left.length === 0) return left;
   }
