@@ -5,6 +5,7 @@ import { Lanes } from '#keys/lanes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { inAuthOrder } from '#rooms/judge-told.ts';
 import { receive } from '#rooms/receive.ts';
+import { receiveOutliers } from '#rooms/receive-outliers.ts';
 import type { Room } from '#rooms/room.ts';
 import * as events from '#storage/events.ts';
 import { getEvent, getEventAuth, getState, getStateIds } from '../remote/events.ts';
@@ -121,9 +122,11 @@ async function storeOutliers(
   signal: AbortSignal,
 ): Promise<Set<EventId>> {
   const needed = new Set<EventId>();
+  const stored = await receiveOutliers(ctx, room, inAuthOrder(waiting));
+  for (const eventId of stored) waiting.delete(eventId);
   for (const event of inAuthOrder(waiting)) {
     if (signal.aborted) break;
-    // One after the other: each may be an auth event of the next.
+    // The rest one after the other: each may be an auth event of the next.
     const received = await receive(ctx, room, event, { as: 'outlier' });
     if (received.kind !== 'missing') waiting.delete(event.eventId);
     else for (const eventId of received.auth) if (!waiting.has(eventId)) needed.add(eventId);

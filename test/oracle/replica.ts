@@ -4,6 +4,7 @@ import type { EventId, RoomId } from '#keys/ids.ts';
 import { type Event, eventFrom } from '#rooms/event.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { type Received, receive } from '#rooms/receive.ts';
+import { receiveOutliers } from '#rooms/receive-outliers.ts';
 import { receiveRun } from '#rooms/receive-run.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import * as rooms from '#storage/rooms.ts';
@@ -106,11 +107,10 @@ export async function deliver(
     const next = ready.length > 0 ? take(way, { ready, waiting, ids, dice }) : [...waiting.values()];
     const late = [...waiting.values()].filter((event) => !ready.includes(event));
     if (late.length > 0 && isOneOf(way.early, dice)) await tryEarly(server, late[dice() % late.length]);
-    for (const event of next) {
-      if (ready.length > 0 && event.stateKey !== undefined && isOneOf(way.outlier, dice)) {
-        await receiveIn(server, event, 'outlier');
-      }
-    }
+    const told = next.filter(
+      (event) => ready.length > 0 && event.stateKey !== undefined && isOneOf(way.outlier, dice),
+    );
+    await receiveTold(server, told, way);
     const kinds = way.inRuns ? await receiveInRuns(server, next) : await receiveAtOnce(server, next);
     for (const [index, kind] of kinds.entries()) {
       if (ready.length > 0) assert.notEqual(kind, 'missing', `${next[index]?.eventId} misses what is there`);
@@ -136,6 +136,19 @@ export async function deliver(
 async function receiveAtOnce(server: TestRooms, events: readonly VerifiedEvent[]): Promise<string[]> {
   const received = await Promise.all(events.map((event) => receiveIn(server, event, 'live')));
   return received.map(({ kind }) => kind);
+}
+
+/** As what other servers tell of a state: all together, then the rest one by one; or all one by one. */
+async function receiveTold(
+  server: TestRooms,
+  events: readonly VerifiedEvent[],
+  { inRuns }: Way,
+): Promise<void> {
+  const [first] = events;
+  if (first === undefined) return;
+  const room = await roomIn(server, first.roomId, first.rules.version);
+  const taken = inRuns ? await receiveOutliers(server.ctx, room, events) : new Set();
+  for (const event of events) if (!taken.has(event.eventId)) await receiveIn(server, event, 'outlier');
 }
 
 /** As what other servers send: those that simply go on with the room together, the others one by one. */

@@ -4,6 +4,7 @@ import type { UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent, loadEvents } from '#rooms/load.ts';
+import { receiveOutliers } from '#rooms/receive-outliers.ts';
 import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
@@ -15,6 +16,22 @@ import { importRoom, openRooms, receiveFrom, verified } from '#test/harness/room
 const eve: UserId = '@eve:elsewhere.test';
 const mallory: UserId = '@mallory:evil.test';
 const alice: UserId = '@alice:here.test';
+
+/** The database, that notes the names of all writes. */
+function noting(db: Database, writes: string[]): Database {
+  return {
+    dialect: db.dialect,
+    get: (statement, ...params) => db.get(statement, ...params),
+    all: (statement, ...params) => db.all(statement, ...params),
+    scan: (statement, ...params) => db.scan(statement, ...params),
+    write: (name, body) => {
+      writes.push(name);
+      return db.write(name, body);
+    },
+    close: () => db.close(),
+    [Symbol.asyncDispose]: () => db[Symbol.asyncDispose](),
+  };
+}
 
 async function takenOf(ctx: RoomsContext, room: Room, events: readonly Event[]): Promise<number> {
   const checked = [];
@@ -38,20 +55,7 @@ async function seenOf(ctx: RoomsContext, events: readonly Event[]): Promise<stri
 
 test('a line of events is received in one write, in its order, state and messages together', async () => {
   const writes: string[] = [];
-  const watch = (db: Database): Database => ({
-    ...db,
-    dialect: db.dialect,
-    get: (statement, ...params) => db.get(statement, ...params),
-    all: (statement, ...params) => db.all(statement, ...params),
-    scan: (statement, ...params) => db.scan(statement, ...params),
-    write: (name, body) => {
-      writes.push(name);
-      return db.write(name, body);
-    },
-    close: () => db.close(),
-    [Symbol.asyncDispose]: () => db[Symbol.asyncDispose](),
-  });
-  await using server = await openRooms({ watch });
+  await using server = await openRooms({ watch: (db) => noting(db, writes) });
   const built = roomOf(eve, { members: [alice, mallory] });
   const room = await importRoom(server.ctx, built);
   const line = Array.from({ length: 50 }, (_, index) =>
@@ -185,4 +189,29 @@ test('an event that comes twice in a run, or is here already, ends it', async ()
   assert.equal(await takenOf(server.ctx, room, [first, first, second]), 1);
   assert.equal(await takenOf(server.ctx, room, [first]), 0);
   assert.equal(await takenOf(server.ctx, room, [second]), 1);
+});
+
+test('parts of a state that are simple are stored in one write, as outliers; the others are left', async () => {
+  const writes: string[] = [];
+  await using server = await openRooms({ watch: (db) => noting(db, writes) });
+  const built = roomOf(eve, { members: [mallory] });
+  const room = await importRoom(server.ctx, built);
+  const side = built.fork();
+  const power = side.state(eve, 'm.room.power_levels', '', { users: { [mallory]: 50 } });
+  const topics = Array.from({ length: 20 }, (_, index) =>
+    side.state(mallory, 'm.room.topic', '', { topic: `${index}` }),
+  );
+  const forbidden = built.fork().state(mallory, 'm.room.topic', '', { topic: 'without power' });
+  const [lost, unauthorised] = [side.join(mallory), side.state(mallory, 'm.room.name', '', { name: 'x' })];
+  const all = [];
+  for (const event of [power, ...topics, forbidden, unauthorised, built.create])
+    all.push(await verified(server.ctx, event));
+  writes.length = 0;
+  const taken = await receiveOutliers(server.ctx, room, all);
+  assert.deepEqual(writes, ['rooms.storeOutliers']);
+  assert.deepEqual([...taken].sort(), [power, ...topics].map(({ eventId }) => eventId).sort());
+  for (const { eventId } of [power, ...topics])
+    assert.equal((await loadEvent(server.ctx, eventId))?.status, 'outlier');
+  for (const { eventId } of [forbidden, lost, unauthorised])
+    assert.equal(await loadEvent(server.ctx, eventId), undefined);
 });
