@@ -8,6 +8,7 @@
 
 import http from 'node:http';
 import https from 'node:https';
+import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { badJson, invalidParam, notJson } from '#federation/errors.ts';
 import { parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
@@ -48,6 +49,7 @@ const KIB = 1_024;
 const MAX_PARAM_LENGTH = 2_048;
 const MAX_TRANSACTION_NODES = 2_000_000;
 const MOST_CONNECTIONS = 10_000;
+const STALLED_MS = 30_000;
 const SLOW_MS = 5 * SECOND;
 const NO_BYTES = Buffer.alloc(0);
 /** Bodies are judged by hand: without these the framework loads its own judges, which slows the start. */
@@ -124,7 +126,22 @@ function serverFor(options: AppOptions, handler: http.RequestListener): http.Ser
       : https.createServer({ ...limits, ...options.tls, minVersion: 'TLSv1.2' }, handler);
   server.maxHeadersCount = 100;
   server.maxConnections = MOST_CONNECTIONS;
+  endStalled(server);
   return server;
+}
+
+/** Ends connections whose other side takes nothing of an answer for so long: the answer waits in memory. */
+function endStalled(server: http.Server): void {
+  const answering = new WeakSet<Socket>();
+  server.on('request', ({ socket }, response) => {
+    answering.add(socket);
+    response.once('close', () => answering.delete(socket));
+  });
+  server.timeout = STALLED_MS;
+  // Also of those that are kept alive for the next request. An answer may take its time, where nothing of it waits.
+  server.on('timeout', (socket: Socket) => {
+    if (!answering.has(socket) || socket.writableLength > 0) socket.destroy();
+  });
 }
 
 /** Every body is JSON, whatever its content type says: many clients say nothing, or something else. */

@@ -1,5 +1,8 @@
 /** F21: what comes in slowly, in part, or in a form that two readers would read in two ways. */
 import assert from 'node:assert/strict';
+import { subscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { after, afterEach, test } from 'node:test';
 import { RawConnection } from '#test/harness/hostile-server.ts';
 import { isLongRun } from '#test/harness/rounds.ts';
@@ -93,6 +96,25 @@ for (const [whose, connect] of Object.entries(connects)) {
     await alice.sync();
   });
 }
+
+test('F21: a connection whose other end takes nothing of an answer is ended', {
+  skip: isLongRun ? false : 'it takes half a minute',
+}, async () => {
+  const roomId = await alice.createRoom();
+  for (let count = 0; count < 300; count++) await alice.send(roomId, `${count}`.padEnd(60_000, 'x'));
+  // Who reads nothing does not see the end either: it is looked at from the server's side, in this same process.
+  const accepted: Socket[] = [];
+  subscribe('net.server.socket', (message) => accepted.push((message as { socket: Socket }).socket));
+  using connection = await RawConnection.tcp(server.clientUrl);
+  connection.socket.pause();
+  const side = accepted.find(({ remotePort }) => remotePort === connection.socket.localPort);
+  assert.ok(side);
+  const ended = once(side, 'close');
+  const path = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/messages?dir=b&limit=500`;
+  connection.write(`GET ${path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${alice.accessToken}\r\n\r\n`);
+  await until(() => side.writableLength > 0, 'an answer that waits');
+  await ended;
+});
 
 test('F20: a connection that its other end half closes in the middle of a request is given up', async () => {
   for (const connect of Object.values(connects)) {
