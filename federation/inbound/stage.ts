@@ -115,12 +115,15 @@ export class Stage implements Inbound {
   async #work(roomId: RoomId): Promise<void> {
     const { signal } = this.#stop;
     let failures = 0;
+    let most = EVENTS_AT_ONCE;
     while (!signal.aborted) {
       this.#awaited.delete(roomId);
       // Batch by batch, in the order in which they came.
       const batch = await stagedEvents.next(this.#ctx.db, roomId, EVENTS_AT_ONCE);
       if (batch.length === 0) break;
-      const { done, failure } = await this.#receiveBatch(roomId, batch);
+      const { done, failure } = await this.#receiveBatch(roomId, batch, most);
+      // One by one from there, as one of several is to blame.
+      most = failure === undefined ? EVENTS_AT_ONCE : 1;
       if (signal.aborted && done.length === 0) return;
       failures = done.length > 0 ? 0 : failures + 1;
       const [first] = batch;
@@ -135,10 +138,11 @@ export class Stage implements Inbound {
     this.#waiting.delete(roomId);
   }
 
-  /** Receives a batch in order, up to the first that our own fault keeps from it. */
+  /** Receives a batch in order, `most` at a time, up to the first that our own fault keeps from it. */
   async #receiveBatch(
     roomId: RoomId,
     batch: readonly stagedEvents.StagedRow[],
+    most: number,
   ): Promise<{ done: number[]; failure: unknown }> {
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(PULL_DEADLINE_MS)]);
     const budget = newBudget();
@@ -147,7 +151,7 @@ export class Stage implements Inbound {
       const left = await this.#verifiedOf(roomId, batch, signal);
       // Those that were dropped have had their turn. What was cut short by the end of the process is not done.
       if (!this.#stop.signal.aborted) done.push(...seqsWithout(batch, left));
-      let reach = EVENTS_AT_ONCE;
+      let reach = most;
       while (left.length > 0 && !this.#stop.signal.aborted) {
         // In order, and never two at once in a room.
         const room = await roomWeAreIn(this.#ctx, roomId);
@@ -159,7 +163,7 @@ export class Stage implements Inbound {
           if (this.#stop.signal.aborted) break;
         }
         // Where few are simple, it is not worth while to look at many.
-        reach = taken < reach ? 1 : Math.min(reach * 4, EVENTS_AT_ONCE);
+        reach = taken < reach ? 1 : Math.min(reach * 4, most);
         done.push(...left.splice(0, Math.max(taken, 1)).map(({ seq }) => seq));
       }
       return { done, failure: undefined };
