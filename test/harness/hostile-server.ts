@@ -114,7 +114,7 @@ export class RawConnection implements Disposable {
   /** Writes the same again and again until the connection is gone. */
   drip(data: string, everyMs: number): void {
     const timer = setInterval(() => this.write(data), everyMs);
-    this.socket.once('close', () => clearInterval(timer));
+    void this.closed.then(() => clearInterval(timer));
   }
 
   [Symbol.dispose](): void {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inRoom, untilMessages } from '#test/harness/conversation.ts';
 import { RawConnection } from '#test/harness/hostile-server.ts';
 import { until } from '#test/harness/until.ts';
-import { wrongAnswers } from '#test/harness/wrong-answers.ts';
+import { drip, wrongAnswers } from '#test/harness/wrong-answers.ts';
 import { startWitness } from './witness.ts';
 
 const witness = await startWitness();
@@ -59,9 +59,7 @@ test('a peer from which 60 seconds and one byte at a time are to be had keeps no
     if (url.includes('/key/')) return undefined;
     return (response) => {
       held.push(response);
-      response.writeHead(200, json);
-      const timer = setInterval(() => response.write(' '), 100);
-      response.on('close', () => clearInterval(timer));
+      drip(100)(response);
     };
   };
   const path = `/join/${encodeURIComponent(slow.room.roomId)}?via=${encodeURIComponent(slow.name)}`;
