@@ -17,8 +17,6 @@ const { alice, server } = witness;
 
 const MIB = 1024 * 1024;
 
-const json = { 'content-type': 'application/json' };
-
 for (const [what, answer] of Object.entries(wrongAnswers)) {
   test(`row 111: a peer that answers everything with ${what}`, async () => {
     await using peer = await witness.peerWithRoom();
