@@ -37,7 +37,7 @@ test('row 53: a room whose name, topic and alias are as long as can be is told i
   assert.ok(invitation.body.length < 300_000, String(invitation.body.length));
   const told: JsonObject[] = JSON.parse(invitation.body).invite_room_state;
   const types = told.map(({ type }) => type);
-  assert.ok(types.includes("m.room.create"));
+  assert.ok(types.includes('m.room.create'));
   assert.ok(types.includes('m.room.join_rules') && types.includes('m.room.name'));
   // And nothing that is for the server waits for it.
   await alice.post(`${inRoom(roomId)}/kick`, { user_id: target });
