@@ -103,13 +103,13 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
 
   await forgetUnfinishedJoins(ctx);
   opening.use(await ControlSocket.listen(ctx));
-  const clientApp = buildClientApp(ctx);
-  opening.defer(() => drainAll([clientApp], stopping));
-  const clientUrl = await start(clientApp, config.clientListen, 'http');
-  // After the client listener: at the first start a certificate must be made, and clients need not wait for it.
   const federationApp = buildFederationApp(ctx, await loadOrCreateCertificate(config));
   opening.defer(() => drainAll([federationApp], stopping));
   const federationUrl = await start(federationApp, config.federationListen, 'https');
+  // After the federation listener: what a client asks for first may need servers that ask us for our keys.
+  const clientApp = buildClientApp(ctx);
+  opening.defer(() => drainAll([clientApp], stopping));
+  const clientUrl = await start(clientApp, config.clientListen, 'http');
   begin();
   housekeeping.start();
   purges.start();

@@ -72,6 +72,7 @@ export function createApp(options: AppOptions): FastifyInstance {
     serverFactory: (handler) => serverFor(options, handler),
     bodyLimit: options.bodyLimit,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: options.cors },
+    rewriteUrl: ({ url = '' }) => (options.cors ? currentPath(url) : url),
     trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
     exposeHeadRoutes: false,
     requestIdHeader: false,
@@ -105,6 +106,11 @@ export function createApp(options: AppOptions): FastifyInstance {
   app.setErrorHandler((error, request, reply) => answerError({ log: options.log, error, request, reply }));
   answerUnrouted(app);
   return app;
+}
+
+/** What was called `r0` until Matrix 1.1 is `v3` now: older clients and bridges still say the former. */
+function currentPath(url: string): string {
+  return url.replace(/^\/_matrix\/(client|media)\/r0\//, '/_matrix/$1/v3/');
 }
 
 /** An HTTP(S) server that gives slow and hanging peers an end. */
@@ -152,7 +158,8 @@ function readJson(app: FastifyInstance, relaysEvents: boolean): void {
     : { refuseLoneSurrogates: true };
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: http.IncomingMessage) => {
-    if (request.routeOptions.config.streamsBody === true) return undefined;
+    // What no route answers is refused whatever its body says.
+    if (request.is404 || request.routeOptions.config.streamsBody === true) return undefined;
     const bytes = await readBody(payload, request.routeOptions.bodyLimit);
     request.rawBody = bytes;
     const parsed = parseLoose(bytes, limits);

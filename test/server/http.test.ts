@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { get } from 'node:https';
+import { Server as HttpServer } from 'node:http';
+import { get, Server as HttpsServer, request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -59,6 +61,53 @@ test('an unknown path is 404 M_UNRECOGNIZED, a known path with another method 40
     405,
     'M_UNRECOGNIZED',
   );
+});
+
+test('what no route answers is refused so whatever its body says, by both listeners', async () => {
+  await using server = await startServer();
+  const body = 'no JSON';
+  assertError(await request(server, 'PUT', '/_matrix/client/v3/login', { body }), 405, 'M_UNRECOGNIZED');
+  assertError(await request(server, 'PUT', '/_matrix/client/v3/nothing', { body }), 404, 'M_UNRECOGNIZED');
+  for (const [path, status] of [
+    ['/_matrix/federation/v1/version', 405],
+    ['/_matrix/federation/v1/nothing', 404],
+  ] as const) {
+    const ca = readFileSync(certificatePath(server.ctx.config.dataDir));
+    const asked = httpsRequest(`${server.federationUrl}${path}`, { method: 'PUT', ca }).end(body);
+    const [answer] = await once(asked, 'response');
+    const text = (await answer.toArray()).join('');
+    assertError(
+      { status: answer.statusCode, body: JSON.parse(text), headers: new Headers() },
+      status,
+      'M_UNRECOGNIZED',
+    );
+  }
+});
+
+test('what was r0 before it was v3 is answered by its former name too', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const token = alice.accessToken;
+  const answer = await request(server, 'GET', '/_matrix/client/r0/account/whoami?x=/r0/', { token });
+  assert.equal(answer.body.user_id, alice.userId);
+  assert.equal((await request(server, 'GET', '/_matrix/media/r0/config', { token })).status, 200);
+  assertError(await request(server, 'GET', '/_matrix/client/r0/nothing'), 404, 'M_UNRECOGNIZED');
+});
+
+test('other servers are listened to before clients are', async () => {
+  const order: string[] = [];
+  const note = (message: unknown): void => {
+    const { server } = message as { server: unknown };
+    if (server instanceof HttpsServer) order.push('federation');
+    else if (server instanceof HttpServer) order.push('client');
+  };
+  subscribe('tracing:net.server.listen:asyncEnd', note);
+  try {
+    await using _server = await startServer();
+  } finally {
+    unsubscribe('tracing:net.server.listen:asyncEnd', note);
+  }
+  assert.deepEqual(order, ['federation', 'client']);
 });
 
 test('each request has an id of its own', async () => {
