@@ -2,9 +2,9 @@
  * Brings an event of another server into its room, with all that it needs and we lack. `receive` says what is
  * missing; here it is fetched, within a budget and a deadline, and `receive` is asked again.
  *
- * 1. Auth events that are missing: by event_auth, then one by one.
- * 2. Prev events that are missing: by get_missing_events, round by round, towards the past.
- * 3. What is received is received oldest first.
+ * 1. Prev events that are missing: by get_missing_events, round by round, towards the past.
+ * 2. What is received is received oldest first.
+ * 3. Auth events that are not among it: by event_auth, then one by one.
  * 4. Where a gap stays: the state before the event on its near side, by state_ids, and the room goes on from there.
  * 5. What cannot be had in the end is given up: one event never holds up the room.
  */
@@ -29,7 +29,10 @@ const ROUND_TIMEOUT_MS = 15_000;
 const MOST_EARLIEST = 20;
 
 /** Events that wait for others, by id. */
-type Pending = Map<EventId, VerifiedEvent>;
+class Pending extends Map<EventId, VerifiedEvent> {
+  /** Auth events that were asked for: what did not come then is not asked for in each turn. */
+  readonly asked = new Set<EventId>();
+}
 
 /** Receives an event that happens now. `missing` where what it needs cannot be had. */
 export async function pull(
@@ -38,10 +41,10 @@ export async function pull(
   event: VerifiedEvent,
   source: Source,
 ): Promise<Received> {
-  const received = await receiveWithAuth(ctx, room, event, source);
-  if (received.kind !== 'missing' || received.auth.length > 0) return received;
-  const pending: Pending = new Map([[event.eventId, event]]);
-  await fetchGap(ctx, room, { event, pending, missing: received.prev }, source);
+  const received = await receive(ctx, room, event, { as: 'live' });
+  if (received.kind !== 'missing') return received;
+  const pending = new Pending([[event.eventId, event]]);
+  await fetchGap(ctx, room, pending, source);
   let left = await receivePending(ctx, room, pending, source);
   // Each turn receives one event at least, or gives it up.
   while (pending.size > 0) {
@@ -52,92 +55,62 @@ export async function pull(
   return receive(ctx, room, event, { as: 'live' });
 }
 
-/** Receives an event; fetches auth events that it lacks. */
-async function receiveWithAuth(
-  ctx: PullContext,
-  room: Room,
-  event: VerifiedEvent,
-  source: Source,
-): Promise<Received> {
-  const received = await receive(ctx, room, event, { as: 'live' });
-  if (received.kind !== 'missing' || received.auth.length === 0) return received;
-  await fetchAuthEvents(ctx, room, event, { missing: received.auth, source });
-  return receive(ctx, room, event, { as: 'live' });
-}
-
-/** Where what is pending ends towards the past: the events that cite what is missing, and what that is. */
-interface Rim {
-  readonly latest: readonly EventId[];
-  readonly missing: ReadonlySet<EventId>;
-}
-
 /**
- * Step 2: adds what lies between the room and the event to `pending`, as far as the origin has it; what it does not
- * give, others in the room may.
+ * Step 1: adds what lies between the room and what is pending, as far as the origin has it; what it does not give,
+ * others in the room may.
  */
-async function fetchGap(
-  ctx: PullContext,
-  room: Room,
-  gap: { readonly event: VerifiedEvent; readonly pending: Pending; readonly missing: readonly EventId[] },
-  source: Source,
-): Promise<void> {
+async function fetchGap(ctx: PullContext, room: Room, pending: Pending, source: Source): Promise<void> {
   const head = await headOf(ctx, room.roomNid);
   const earliest = head.forwardExtremities.slice(-MOST_EARLIEST).map(({ eventId }) => eventId);
-  let rim: Rim = { latest: [gap.event.eventId], missing: new Set(gap.missing) };
+  let latest = await rimOf(ctx, pending);
+  if (latest.length === 0) return;
   let rounds = 0;
   for (const origin of await sourcesOf(ctx, room, source.origin)) {
     // One server after the other: each goes on where the one before it had no more.
-    while (rim.missing.size > 0 && rounds < MOST_ROUNDS && source.budget.events > 0) {
+    while (latest.length > 0 && rounds < MOST_ROUNDS && source.budget.events > 0) {
       if (source.signal.aborted) return;
       rounds += 1;
-      const next = await fetchRound(
-        ctx,
-        room,
-        { earliest, rim, pending: gap.pending },
-        { ...source, origin },
-      );
-      if (next === undefined) break;
-      rim = next;
+      const at = { earliest, latest, pending };
+      if (!(await fetchRound(ctx, room, at, { ...source, origin }))) break;
+      latest = await rimOf(ctx, pending);
     }
   }
 }
 
-/** Asks once for what is missing; undefined where nothing new came. */
+/** Asks once for what is missing; false where nothing new came. */
 async function fetchRound(
   ctx: PullContext,
   room: Room,
-  at: { readonly earliest: readonly EventId[]; readonly rim: Rim; readonly pending: Pending },
+  at: {
+    readonly earliest: readonly EventId[];
+    readonly latest: readonly EventId[];
+    readonly pending: Pending;
+  },
   { origin, signal, budget }: Source,
-): Promise<Rim | undefined> {
-  const { earliest, rim, pending } = at;
-  const query = {
-    roomId: room.roomId,
-    earliest,
-    latest: rim.latest,
-    limit: EVENTS_PER_ROUND,
-    minDepth: 0,
-  };
+): Promise<boolean> {
+  const { earliest, latest, pending } = at;
+  const query = { roomId: room.roomId, earliest, latest, limit: EVENTS_PER_ROUND, minDepth: 0 };
   const answer = await getMissingEvents(ctx, origin, query, { signal, timeoutMs: ROUND_TIMEOUT_MS });
-  if (answer.kind === 'failed') return undefined;
+  if (answer.kind === 'failed') return false;
   const events = await verifiedOf(ctx, room.rules, answer.value, signal);
   const fresh = events.filter((event) => event.roomId === room.roomId && !pending.has(event.eventId));
   for (const event of fresh.slice(0, budget.events)) pending.set(event.eventId, event);
   budget.events -= fresh.length;
-  return fresh.length === 0 ? undefined : rimOf(ctx, pending);
+  return fresh.length > 0;
 }
 
-/** The pending events that cite what is neither pending nor placed, and what that is. */
-async function rimOf(ctx: PullContext, pending: Pending): Promise<Rim> {
+/** The pending events with prev events that are neither pending nor placed. */
+async function rimOf(ctx: PullContext, pending: ReadonlyMap<EventId, VerifiedEvent>): Promise<EventId[]> {
   const cited = [...pending.values()].flatMap((event) => event.prevEvents);
   const outside = new Set(cited.filter((eventId) => !pending.has(eventId)));
   for (const [eventId, stored] of await loadEvents(ctx, outside)) {
     if (isPlaced(stored)) outside.delete(eventId);
   }
   const latest = [...pending.values()].filter((event) => event.prevEvents.some((id) => outside.has(id)));
-  return { latest: latest.map(({ eventId }) => eventId), missing: outside };
+  return latest.map(({ eventId }) => eventId);
 }
 
-/** Step 3: receives what can be, oldest first. Answers the rest, oldest first, which stays pending. */
+/** Steps 2 and 3: receives what can be, oldest first. Answers the rest, oldest first, which stays pending. */
 async function receivePending(
   ctx: PullContext,
   room: Room,
@@ -153,13 +126,28 @@ async function receivePending(
     const left: VerifiedEvent[] = [];
     for (const event of events.slice(taken)) {
       // In order: each may be a prev event of the next.
-      const received = await receiveWithAuth(ctx, room, event, source);
-      const waits = received.kind === 'missing' && received.auth.length === 0;
-      if (waits) left.push(event);
+      const received = await receiveWithAuth(ctx, room, { event, pending }, source);
+      if (received.kind === 'missing') left.push(event);
       else progress = pending.delete(event.eventId) || progress;
     }
     if (!progress || left.length === 0) return left;
   }
+}
+
+/** Receives an event; fetches auth events that it lacks, unless they are pending themselves. */
+async function receiveWithAuth(
+  ctx: PullContext,
+  room: Room,
+  { event, pending }: { readonly event: VerifiedEvent; readonly pending: Pending },
+  source: Source,
+): Promise<Received> {
+  const received = await receive(ctx, room, event, { as: 'live' });
+  if (received.kind !== 'missing') return received;
+  const missing = received.auth.filter((eventId) => !pending.has(eventId) && !pending.asked.has(eventId));
+  if (missing.length === 0) return received;
+  for (const eventId of missing) pending.asked.add(eventId);
+  await fetchAuthEvents(ctx, room, event, { missing, source });
+  return receive(ctx, room, event, { as: 'live' });
 }
 
 /** Step 4: gives the oldest event that waits a state, so that it can be received; or gives it up. */
@@ -174,6 +162,8 @@ async function crossGap(
   at.pending.delete(oldest.eventId);
   const { budget, signal } = source;
   if (budget.states <= 0 || signal.aborted) return;
+  // Where there is no gap a state tells nothing: it lacks auth events that nobody has.
+  if ((await rimOf(ctx, new Map([[oldest.eventId, oldest]]))).length === 0) return;
   budget.states -= 1;
   const stateBefore = await fetchStateBefore(ctx, room, oldest.eventId, source);
   if (stateBefore !== undefined) await receive(ctx, room, oldest, { as: 'live', stateBefore });

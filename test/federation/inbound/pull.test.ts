@@ -104,6 +104,35 @@ test('auth events that we lack are fetched, by event_auth or one by one', async 
   }
 });
 
+test('an auth chain that is too long to be followed one by one is had with the state across the gap', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  const mallory = peer.user('mallory');
+  const renamed = Array.from({ length: 30 }, (_, index) =>
+    room.state(mallory, 'm.room.member', mallory, { membership: 'join', displayname: `m${index}` }),
+  );
+  peer.script = ({ url }) => {
+    if (url.includes('/get_missing_events/')) return { json: { events: [] } };
+    const isChain = url.includes('/event_auth/');
+    return isChain ? { status: 404, json: { errcode: 'M_UNRECOGNIZED', error: '' } } : undefined;
+  };
+  await peer.send(server, [last(renamed)]);
+  await untilStored(last(renamed));
+  const member = `state/m.room.member/${encodeURIComponent(mallory)}`;
+  assert.equal((await alice.get(`${inRoom(room.roomId)}/${member}`)).displayname, 'm29');
+});
+
+test('auth events that lie in the gap are not asked for a second time', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  const carol = peer.user('carol');
+  room.join(carol);
+  const late = [room.message(carol, 'early'), room.message(carol, 'late')];
+  await peer.send(server, [last(late)]);
+  await untilMessages(alice, room.roomId, ['late']);
+  assert.deepEqual([peer.asked('/event_auth/'), peer.asked('/event/')], [[], []]);
+});
+
 test('an event whose past nobody tells is given up, and those after it are received', async () => {
   await using peer = await peerWithGuest();
   const { room } = peer;
