@@ -3,6 +3,7 @@
 import { belongsTo, type EventId } from '#keys/ids.ts';
 import type { TransactionKey } from '#storage/client-transactions.ts';
 import { type AuthState, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
+import { isUnfit } from './auth/refusal.ts';
 import { authEventKeys, type StateKey } from './auth/select.ts';
 import { buildEvent, type EventParts } from './build-event.ts';
 import type { RoomsContext } from './context.ts';
@@ -84,7 +85,8 @@ export async function tryDraft(
   if (built.kind === 'invalid') return built;
   const { event } = built;
   const refusal = checkIndependent(event, state) ?? checkStateDependent(event, state);
-  if (refusal !== undefined) return { kind: 'forbidden', reason: refusal.reason };
+  if (refusal !== undefined)
+    return { kind: isUnfit(refusal) ? 'invalid' : 'forbidden', reason: refusal.reason };
   const redacter = {
     event,
     create: state.get('m.room.create', ''),

@@ -22,7 +22,7 @@ export async function sendForClient(ctx: ServerContext, draft: Draft): Promise<{
   await refuseMisfit(ctx, draft);
   const sent = await sendEvent(ctx, draft).catch(refuseBusy);
   // So that a room of others looks like one that is not there.
-  if (sent.kind === 'forbidden' || sent.kind === 'unknown_room')
+  if (sent.kind === 'forbidden' || sent.kind === 'unknown_room' || sent.kind === 'invalid')
     await joinedRoom(ctx, draft.sender, draft.roomId);
   return sentAnswer(sent);
 }

@@ -19,6 +19,14 @@ export function refuse(rule: Rule | undefined, reason: string): Refusal {
   return { rule, reason };
 }
 
+/** What an event is in itself, or beside the create event, which never changes. */
+const FIT = ['v10 1', 'v10 9.1', 'v10 9.2', 'v10 9.3', 'v12 1', 'v12 10.4'];
+
+/** True where the event could be allowed to nobody at any time: its content is wrong, or the room has its create event. */
+export function isUnfit({ rule }: Refusal): boolean {
+  return FIT.some((fit) => rule === fit || rule?.startsWith(`${fit}.`) === true);
+}
+
 /** The number of a rule in a room version, as the specification's page of that version shows it. */
 export function ruleNumber(rule: Rule, rules: RoomVersionRules): string {
   const [named, number = ''] = rule.split(' ');

@@ -51,6 +51,26 @@ test('state: a canonical alias must be one, and point to the room', async () => 
   assert.ok(other);
 });
 
+test('state: what the room could never have is a bad request, and what only the sender may not set is forbidden', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom({ room_version: '12', preset: 'public_chat' });
+  await bob.join(roomId);
+  const set = async (who: typeof alice, type: string, content: object) => {
+    const { status, body } = await who.try('PUT', path(roomId, `state/${type}`), content);
+    return `${status} ${body.errcode}`;
+  };
+  const ofCreator = { users: { [alice.userId]: 100 } };
+  assert.equal(await set(alice, 'm.room.power_levels', ofCreator), '400 M_BAD_JSON');
+  assert.equal(await set(alice, 'm.room.power_levels', { users: { nobody: 1 } }), '400 M_BAD_JSON');
+  assert.equal(await set(alice, 'm.room.power_levels', { ban: '50' }), '400 M_BAD_JSON');
+  assert.equal(await set(alice, 'm.room.create', { room_version: '12' }), '400 M_BAD_JSON');
+  assert.equal(await set(bob, 'm.room.power_levels', { users: { [bob.userId]: 100 } }), '403 M_FORBIDDEN');
+  const stranger = await register(server);
+  assert.equal(await set(stranger, 'm.room.create', { room_version: '12' }), '403 M_FORBIDDEN');
+});
+
 test('members: filtered by membership, and as they were at a token', async () => {
   await using server = await startServer();
   const alice = await register(server);
