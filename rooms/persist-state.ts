@@ -42,16 +42,16 @@ export async function writeCurrentState(
     return { after: head.state, membersChanged: false };
   await rooms.setStateGroup(tx, room.roomNid, moved.group);
   const follows = wanted === 'last' && followsCurrentState(moved.plan);
-  const recorded = arrives === undefined;
   if (!follows) {
     const membersChanged = await writeDifference(ctx, tx, room, {
-      ...{ from: head.stateGroup, to: moved.group, recorded },
+      ...{ from: head.stateGroup, to: moved.group, recorded: arrives === undefined },
     });
     return { after: new Map(), membersChanged };
   }
   if (arrives !== undefined) await writeOurMembers(ctx, tx, room, arrives.ourMembers);
   const changes = await changesOf(tx, room, moved.stored);
-  await writeChanges(ctx, tx, room, { changes, recorded });
+  // Also what comes upon a state that is not recorded: a client is told that state, and these events after it.
+  await writeChanges(ctx, tx, room, { changes, recorded: true });
   const membersChanged = changes.some((change) => change.type === 'm.room.member');
   const after = new Map(head.state);
   for (const stored of moved.stored) {

@@ -48,6 +48,23 @@ for (const version of SUPPORTED_VERSIONS) {
   }
 }
 
+test('who joins a room of another server is told the invitation that the join replaces', async () => {
+  const roomId = await alice.createRoom({
+    ...{ preset: 'private_chat', invite: [bob.userId], is_direct: true },
+  });
+  await untilInvited(bob, roomId);
+  await bob.join(roomId);
+  const { rooms } = await bob.syncUntil(({ rooms }: Body) => rooms?.join?.[roomId] !== undefined);
+  const { timeline, state } = rooms.join[roomId];
+  const ofBob = (event: Body) => event.state_key === bob.userId;
+  const join = timeline.events.find(ofBob);
+  assert.equal(join?.content.membership, 'join');
+  assert.deepEqual(join?.unsigned.prev_content, { membership: 'invite', is_direct: true });
+  // The state is that before the timeline.
+  const memberships = state.events.filter(ofBob).map((event: Body) => event.content.membership);
+  assert.deepEqual(memberships, ['invite']);
+});
+
 test('an invitation is declined', async () => {
   const roomId = await alice.createRoom({ preset: 'private_chat' });
   await alice.post(`${inRoom(roomId)}/invite`, { user_id: bob.userId });
