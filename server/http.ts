@@ -51,6 +51,7 @@ const MAX_TRANSACTION_NODES = 2_000_000;
 const MOST_CONNECTIONS = 10_000;
 const STALLED_MS = 30_000;
 const SLOW_MS = 5 * SECOND;
+const JSON_WITH_CHARSET = 'application/json; charset=utf-8';
 const NO_BYTES = Buffer.alloc(0);
 /** Bodies are judged by hand: without these the framework loads its own judges, which slows the start. */
 const NO_SCHEMAS = { buildValidator: refuseSchema, buildSerializer: refuseSchema };
@@ -98,6 +99,12 @@ export function createApp(options: AppOptions): FastifyInstance {
       return;
     }
     done(faultOfHeaders(request.raw.rawHeaders));
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    // "Servers must include a Content-Type header of application/json": the framework adds a charset, which JSON lacks.
+    if (reply.getHeader('content-type') === JSON_WITH_CHARSET)
+      reply.header('content-type', 'application/json');
+    done(null, payload);
   });
   app.addHook('onResponse', (request, reply, done) => {
     reportAnswer(options, request, reply);
@@ -162,6 +169,8 @@ function readJson(app: FastifyInstance, relaysEvents: boolean): void {
     if (request.is404 || request.routeOptions.config.streamsBody === true) return undefined;
     const bytes = await readBody(payload, request.routeOptions.bodyLimit);
     request.rawBody = bytes;
+    // Many clients name a content type where they send nothing.
+    if (bytes.length === 0) return undefined;
     const parsed = parseLoose(bytes, limits);
     if (parsed.kind === 'ok') return parsed.value satisfies Json;
     throw /deep|many|surrogate/.test(parsed.reason) ? badJson(parsed.reason) : notJson(parsed.reason);

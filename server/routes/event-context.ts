@@ -54,7 +54,7 @@ export function eventContextRoutes(app: FastifyInstance, ctx: ServerContext): vo
         `"events_after":[${texts.slice(1 + before.length).join(',')}]`,
         `"state":[${(await textsFor(ctx, requester, state, shown)).join(',')}]`,
       ];
-      return reply.header('content-type', 'application/json; charset=utf-8').send(`{${parts.join(',')}}`);
+      return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
     },
   );
 }

@@ -39,7 +39,7 @@ export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext
       const parts = [`"start":"${formatToken(from)}"`, `"chunk":[${chunk.join(',')}]`];
       if (state.length > 0) parts.push(`"state":[${state.join(',')}]`);
       if (read.end !== undefined) parts.push(`"end":"${formatToken(read.end)}"`);
-      return reply.header('content-type', 'application/json; charset=utf-8').send(`{${parts.join(',')}}`);
+      return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
     },
   );
 }

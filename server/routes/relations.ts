@@ -51,7 +51,7 @@ async function answer(ctx: ServerContext, request: FastifyRequest<RelationsReque
   // "The absence of this token means this is the start of the result set".
   if (queryString(query, 'from')) parts.push(`"prev_batch":"${formatToken(range.from)}"`);
   if (recurse !== undefined) parts.push(`"recursion_depth":${recurse ? RECURSION_DEPTH : 1}`);
-  return reply.header('content-type', 'application/json; charset=utf-8').send(`{${parts.join(',')}}`);
+  return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
 }
 
 /** "Optional (default `b`)": from the newest back. */

@@ -26,7 +26,7 @@ type StateRequest = FastifyRequest<{
 }>;
 
 const PATH = '/_matrix/client/v3/rooms/:roomId/state';
-const JSON_TYPE = 'application/json; charset=utf-8';
+const JSON_TYPE = 'application/json';
 
 /** The state of a room: all of it, one event, and the setting of one. */
 export function roomStateRoutes(app: FastifyInstance, ctx: ServerContext): void {

@@ -19,7 +19,7 @@ import { visibleEvent } from '../visible-event.ts';
 type RoomRequest = FastifyRequest<{ Params: { roomId: string }; Querystring: Query }>;
 
 const PATH = '/_matrix/client/v3/rooms/:roomId';
-const JSON_TYPE = 'application/json; charset=utf-8';
+const JSON_TYPE = 'application/json';
 
 /** One event of a room, and its members. */
 export function roomsRoutes(app: FastifyInstance, ctx: ServerContext): void {

@@ -29,7 +29,7 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
     using _ = ctx.presence.syncing(wanted.requester, presenceOf(request.query));
     const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
     const answer = await answerInTime(sync, wanted, { polls, timeoutMs, request, reply });
-    return reply.header('content-type', 'application/json; charset=utf-8').send(answer.text);
+    return reply.header('content-type', 'application/json').send(answer.text);
   });
 }
 

@@ -35,7 +35,7 @@ export function threadsListRoutes(app: FastifyInstance, ctx: ServerContext): voi
       const chunk = await renderFor(ctx, requester, texts, { withRoomId: true, relations });
       const parts = [`"chunk":[${chunk.join(',')}]`];
       if (page.end !== undefined) parts.push(`"next_batch":"${formatToken(page.end)}"`);
-      return reply.header('content-type', 'application/json; charset=utf-8').send(`{${parts.join(',')}}`);
+      return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
     },
   );
 }

@@ -84,6 +84,36 @@ test('what no route answers is refused so whatever its body says, by both listen
   }
 });
 
+test('answers are application/json, without parameters', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  const room = `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}`;
+  for (const path of [
+    '/_matrix/client/v3/login',
+    '/_matrix/client/v3/nothing',
+    '/_matrix/client/v3/sync',
+    `${room}/state`,
+  ]) {
+    const { headers } = await request(server, 'GET', path, { token: alice.accessToken });
+    assert.equal(headers.get('content-type'), 'application/json', path);
+  }
+});
+
+test('a body of no bytes is none, whatever content type it has', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const headers = { 'content-type': 'application/json' };
+  const post = (path: string, token?: string) =>
+    request(server, 'POST', `/_matrix/client/v3/${path}`, {
+      body: '',
+      headers,
+      ...(token !== undefined && { token }),
+    });
+  assertError(await post('logout'), 401, 'M_MISSING_TOKEN');
+  assert.equal((await post('logout', alice.accessToken)).status, 200);
+});
+
 test('what was r0 before it was v3 is answered by its former name too', async () => {
   await using server = await startServer();
   const alice = await register(server);
