@@ -69,6 +69,17 @@ function redactsWhatRulesRead({ version, plain }: RandomRoom): boolean {
   });
 }
 
+/**
+ * Only the create event has no prev events: another such event gets no place here (`rooms/placeless.ts`), so that one upon
+ * it waits for a state that a server tells. The plain implementation gives both a place: rooms of which it would be said
+ * that something is missing are left out. test/rooms/no-past.test.ts has them.
+ */
+function buildsOnNoPast({ plain, roomId }: RandomRoom): boolean {
+  const events = [...plain.events.values()].filter((event) => event.roomId === roomId);
+  const pastless = events.slice(1).filter(({ prevEvents }) => prevEvents.length === 0);
+  return events.some(({ prevEvents }) => pastless.some(({ id }) => prevEvents.includes(id)));
+}
+
 /** What a server has made of a room. */
 interface Outcome {
   readonly statuses: ReadonlyMap<EventId, StoredEvent['status']>;
@@ -162,7 +173,7 @@ test('3.6, 3.8, 3.9: in whatever order, batches and repetitions a room arrives, 
   await using fleet = new Fleet(SERVERS);
   let [equal, apart] = [0, 0];
   await tryOn(t, cases, { usual: 60, inLongRun: 500, of: 'graphs on 3 servers' }, async ({ room, ways }) => {
-    fc.pre(!redactsWhatRulesRead(room));
+    fc.pre(!redactsWhatRulesRead(room) && !buildsOnNoPast(room));
     const servers = await fleet.servers(room);
     const events = await checkedEvents(servers[0] as TestRooms, room);
     const ofRoom = events.filter(({ roomId }) => roomId === room.roomId);

@@ -19,14 +19,19 @@ const aliasPath = (alias: string) =>
   `/_matrix/federation/v1/query/directory?room_alias=${encodeURIComponent(alias)}`;
 const ofUser = (userId: string, field = '') => `/profile/${encodeURIComponent(userId)}${field}`;
 
+async function answerTo(peer: RoomPeer, path: string) {
+  const { status, body } = await peer.request(one, { path });
+  return { status, body };
+}
+
 test('query/profile: the whole profile with its further fields, or the one field that is asked for', async () => {
   await using peer = await new RoomPeer(fleet.authority).start();
-  assert.deepEqual(await peer.request(one, { path: profilePath(alice.userId) }), { status: 200, body: {} });
+  assert.deepEqual(await answerTo(peer, profilePath(alice.userId)), { status: 200, body: {} });
   await alice.put(ofUser(alice.userId, '/displayname'), { displayname: 'Alice' });
   await alice.put(ofUser(alice.userId, '/m.tz'), { 'm.tz': 'Europe/Berlin' });
   await alice.put(ofUser(alice.userId, '/org.example.languages'), { 'org.example.languages': ['de', 'uk'] });
   const whole = { displayname: 'Alice', 'm.tz': 'Europe/Berlin', 'org.example.languages': ['de', 'uk'] };
-  assert.deepEqual(await peer.request(one, { path: profilePath(alice.userId) }), {
+  assert.deepEqual(await answerTo(peer, profilePath(alice.userId)), {
     status: 200,
     body: whole,
   });
@@ -36,7 +41,7 @@ test('query/profile: the whole profile with its further fields, or the one field
   }
   // "If the user does not have a particular field set [...] exclude it from the response body".
   for (const field of ['avatar_url', 'constructor', '__proto__']) {
-    assert.deepEqual(await peer.request(one, { path: profilePath(alice.userId, field) }), {
+    assert.deepEqual(await answerTo(peer, profilePath(alice.userId, field)), {
       status: 200,
       body: {},
     });
@@ -68,7 +73,7 @@ test('query/directory: the room of an alias, with the servers in it', async () =
   await using peer = await new RoomPeer(fleet.authority).start();
   const roomId = await alice.createRoom({ room_alias_name: 'room' });
   await bob.join(`#room:${one.serverName}`);
-  const found = await peer.request(one, { path: aliasPath(`#room:${one.serverName}`) });
+  const found = await answerTo(peer, aliasPath(`#room:${one.serverName}`));
   assert.deepEqual(found, {
     status: 200,
     body: { room_id: roomId, servers: [one.serverName, two.serverName] },
