@@ -18,6 +18,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { Lanes } from '#keys/lanes.ts';
 import type { Tx } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
+import * as memberships from '#storage/memberships.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import { type FederationFailure, failure } from './client.ts';
@@ -196,7 +197,7 @@ async function store(
   const { started, told, streamId } = answer;
   const userIds = [...told.keys()];
   await ctx.db.write('deviceLists.told', async (tx) => {
-    const sharing = await remoteDeviceLists.sharing(tx, ctx.serverName, userIds);
+    const sharing = await memberships.sharingWithServer(tx, ctx.serverName, userIds);
     const now = await deviceLists.positionsOf(tx, userIds);
     const before = await remoteDeviceLists.keysOf(tx, userIds);
     for (const [userId, keys] of told) {

@@ -5,6 +5,7 @@
 
 import type { ServerName, UserId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
+import * as memberships from '#storage/memberships.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import type { FederationFailure } from './client.ts';
 import type { FederationContext } from './context.ts';
@@ -83,7 +84,7 @@ export class DeviceListResync {
       // Page by page, each after the last, and each a write of its own.
       const users: UserId[] = await remoteDeviceLists.allOf(db, { after, limit: USERS_PER_PAGE });
       await db.write('deviceLists.forget', async (tx) => {
-        const sharing = await remoteDeviceLists.sharing(tx, serverName, users);
+        const sharing = await memberships.sharingWithServer(tx, serverName, users);
         for (const userId of users) if (!sharing.has(userId)) await remoteDeviceLists.remove(tx, userId);
       });
       after = users.length < USERS_PER_PAGE ? undefined : users.at(-1);

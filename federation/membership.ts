@@ -73,7 +73,7 @@ async function joinAnywhere(ctx: FederationContext, wanted: Join): Promise<Membe
     if (invited.kind !== 'invited') return invited;
   }
   const room = await roomWeAreIn(ctx, roomId);
-  if (room !== undefined && (await canLetIn(ctx, room, userId))) return joinLocally(ctx, entry);
+  if (room !== undefined && (await canLetIn(ctx, room, userId))) return changeHere(ctx, entry, 'join');
   return whileJoining(ctx, roomId, () => joinElsewhere(ctx, entry));
 }
 
@@ -108,7 +108,7 @@ async function joinElsewhere(ctx: FederationContext, entry: Entry): Promise<Memb
   const { roomId, userId } = entry;
   // Another of our users may have been faster.
   const room = await roomWeAreIn(ctx, roomId);
-  if (room !== undefined && (await canLetIn(ctx, room, userId))) return joinLocally(ctx, entry);
+  if (room !== undefined && (await canLetIn(ctx, room, userId))) return changeHere(ctx, entry, 'join');
   const candidates = await candidatesFor(ctx, entry);
   const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...entry.content };
   const joined = await joinRemotely(ctx, { roomId, userId, candidates, content });
@@ -120,12 +120,14 @@ async function joinElsewhere(ctx: FederationContext, entry: Entry): Promise<Memb
   return advice === undefined ? joined : { kind: 'forbidden', reason: advice };
 }
 
-async function joinLocally(
+/** In a room that we are in, by our own graph. */
+async function changeHere(
   ctx: FederationContext,
   { roomId, userId, content }: Entry,
+  membership: 'join' | 'knock',
 ): Promise<MembershipResult> {
   const profile = await profiles.of(ctx.db, userId);
-  const change = { roomId, sender: userId, target: userId, membership: 'join', content, profile } as const;
+  const change = { roomId, sender: userId, target: userId, membership, content, profile };
   return resultOf(await changeMembership(ctx, change), roomId);
 }
 
@@ -144,7 +146,7 @@ export async function knock(
   const entry = await entryTo(ctx, wanted);
   if (entry.kind !== 'open') return entry;
   const { roomId } = entry;
-  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return knockLocally(ctx, entry);
+  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return changeHere(ctx, entry, 'knock');
   // Who answers the knock at once waits, as with a join, until it is recorded.
   return whileJoining(ctx, roomId, () => knockElsewhere(ctx, entry));
 }
@@ -153,20 +155,11 @@ export async function knock(
 async function knockElsewhere(ctx: FederationContext, entry: Entry): Promise<MembershipResult> {
   const { roomId, userId } = entry;
   // Another of our users may have joined meanwhile.
-  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return knockLocally(ctx, entry);
+  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return changeHere(ctx, entry, 'knock');
   const candidates = await candidatesFor(ctx, entry);
   const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...entry.content };
   const knocked = await knockRemotely(ctx, { roomId, userId, candidates, content });
   return knocked.kind === 'knocked' ? { kind: 'ok', roomId } : knocked;
-}
-
-async function knockLocally(
-  ctx: FederationContext,
-  { roomId, userId, content }: Entry,
-): Promise<MembershipResult> {
-  const profile = await profiles.of(ctx.db, userId);
-  const change = { roomId, sender: userId, target: userId, membership: 'knock', content, profile } as const;
-  return resultOf(await changeMembership(ctx, change), roomId);
 }
 
 /** Makes one of our users leave a room, decline an invitation, or take back a knock. */

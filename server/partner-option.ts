@@ -3,14 +3,13 @@
 import { readFile } from 'node:fs/promises';
 import {
   DIRECTIONS,
-  type Direction,
   LONGEST_NOTE,
   MOST_KEYS,
   type Partner,
   partnerName,
   pinnedKey,
 } from '#federation/partners/partner.ts';
-import { isProfileName, PROFILE_NAMES, type ProfileName } from '#federation/partners/profiles.ts';
+import { isProfileName, PROFILE_NAMES } from '#federation/partners/profiles.ts';
 import { MOST_PARTNERS, type PartnerSettings } from '#federation/partners/registry.ts';
 import { type KeyId, parseServerName, type ServerName } from '#keys/ids.ts';
 import { ConfigError } from './config-file.ts';
@@ -18,14 +17,9 @@ import type { ValueKind } from './config-types.ts';
 import { faultOfCertificates } from './partner-certificates.ts';
 
 /** A partner of the configuration file. */
-export interface ConfiguredPartner {
-  readonly name: string;
-  readonly direction: Direction;
-  readonly profile: ProfileName | undefined;
-  readonly keys: ReadonlyMap<KeyId, string>;
+export interface ConfiguredPartner extends Omit<Partner, 'ca' | 'source'> {
   /** The path of a PEM file. */
   readonly ca: string | undefined;
-  readonly note: string;
 }
 
 const MEMBERS = ['name', 'direction', 'profile', 'keys', 'ca', 'note'];

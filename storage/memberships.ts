@@ -1,6 +1,6 @@
 import type { RoomId, ServerName, UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 
 export type Membership = 'join' | 'invite' | 'leave' | 'ban' | 'knock';
 
@@ -88,6 +88,14 @@ const SHARING_ROOMS = sql<[string], { user_id: UserId }>(
   `SELECT DISTINCT theirs.user_id FROM memberships ours
    JOIN memberships theirs ON theirs.room_nid = ours.room_nid AND theirs.membership = 'join'
    WHERE ours.user_id = ? AND ours.membership = 'join' ORDER BY theirs.user_id`,
+);
+const SHARING_WITH_SERVER = sql<[string, string], { user_id: UserId }>(
+  'memberships.sharingWithServer',
+  `SELECT DISTINCT theirs.user_id FROM memberships theirs
+   WHERE theirs.user_id {anyOf} AND theirs.membership = 'join' AND EXISTS (
+     SELECT 1 FROM memberships ours
+     WHERE ours.room_nid = theirs.room_nid AND ours.membership = 'join' AND ours.server_name = ?)
+   ORDER BY theirs.user_id`,
 );
 const SHARE_A_ROOM = sql<[string, string], { room_nid: number }>(
   'memberships.shareARoom',
@@ -211,6 +219,17 @@ export async function joinedLocalUsers(
 /** Everybody who is joined to a room that the user is joined to, the user among them. */
 export async function usersSharingRooms(reader: Reader, userId: UserId): Promise<UserId[]> {
   return (await reader.all(SHARING_ROOMS, userId)).map((row) => row.user_id);
+}
+
+/** Those of the users who are joined to a room that a user of the server is joined to. */
+export async function sharingWithServer(
+  reader: Reader,
+  serverName: ServerName,
+  userIds: Iterable<UserId>,
+): Promise<ReadonlySet<UserId>> {
+  return new Set(
+    (await reader.all(SHARING_WITH_SERVER, anyOf(userIds), serverName)).map((row) => row.user_id),
+  );
 }
 
 /** True where both users are joined to the same room. */

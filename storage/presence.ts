@@ -1,4 +1,4 @@
-import type { RoomId, ServerName, UserId } from '#keys/ids.ts';
+import type { RoomId, UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
 import { anyOf, sql } from './sql.ts';
 import { fromTextColumn, textColumn } from './text-column.ts';
@@ -44,15 +44,6 @@ const SHARING_WITH = sql<[string, string], { user_id: UserId }>(
    JOIN memberships ours ON ours.room_nid = theirs.room_nid AND ours.user_id = ? AND ours.membership = 'join'
    WHERE theirs.user_id {anyOf} AND theirs.membership = 'join' ORDER BY theirs.user_id`,
 );
-const KNOWN_TO = sql<[string, string], { user_id: UserId }>(
-  'presence.knownTo',
-  `SELECT DISTINCT theirs.user_id FROM memberships theirs
-   WHERE theirs.user_id {anyOf} AND theirs.membership = 'join' AND EXISTS (
-     SELECT 1 FROM memberships ours
-     WHERE ours.room_nid = theirs.room_nid AND ours.membership = 'join' AND ours.server_name = ?)
-   ORDER BY theirs.user_id`,
-);
-
 /** The users who were active last, the last one first. */
 export async function newest(reader: Reader, limit: number): Promise<PresenceRow[]> {
   return (await reader.all(NEWEST, limit)).map((row) => ({
@@ -90,13 +81,4 @@ export async function sharingWith(
   userIds: Iterable<UserId>,
 ): Promise<UserId[]> {
   return (await reader.all(SHARING_WITH, userId, anyOf(userIds))).map((row) => row.user_id);
-}
-
-/** Those of the users who are joined to a room with a user of a server. */
-export async function knownTo(
-  reader: Reader,
-  server: ServerName,
-  userIds: Iterable<UserId>,
-): Promise<UserId[]> {
-  return (await reader.all(KNOWN_TO, anyOf(userIds), server)).map((row) => row.user_id);
 }

@@ -29,14 +29,6 @@ interface Row {
   followed: number;
 }
 
-const SHARING = sql<[string, string], { user_id: UserId }>(
-  'remoteDeviceLists.sharing',
-  `SELECT DISTINCT theirs.user_id FROM memberships theirs
-   WHERE theirs.user_id {anyOf} AND theirs.membership = 'join' AND EXISTS (
-     SELECT 1 FROM memberships ours
-     WHERE ours.room_nid = theirs.room_nid AND ours.membership = 'join' AND ours.server_name = ?)
-   ORDER BY theirs.user_id`,
-);
 const ALL = sql<[string, number], { user_id: UserId }>(
   'remoteDeviceLists.all',
   'SELECT user_id FROM remote_device_lists WHERE user_id > ? ORDER BY user_id LIMIT ?',
@@ -122,15 +114,6 @@ export async function allOf(
   { after, limit }: { readonly after: string; readonly limit: number },
 ): Promise<UserId[]> {
   return (await reader.all(ALL, after, limit)).map((row) => row.user_id);
-}
-
-/** Those of the users who are joined to a room that a user of ours, whose name is `ours`, is joined to. */
-export async function sharing(
-  reader: Reader,
-  ours: ServerName,
-  userIds: readonly UserId[],
-): Promise<ReadonlySet<UserId>> {
-  return new Set((await reader.all(SHARING, anyOf(userIds), ours)).map((row) => row.user_id));
 }
 
 /** What is known of users; those of whom nothing is are absent. `ours` is our own name. */

@@ -12,6 +12,7 @@ import { belongsTo, isUserId, type ServerName, type UserId } from '#keys/ids.ts'
 import { integerAt, type JsonObject, own } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
+import * as memberships from '#storage/memberships.ts';
 import type { RemoteListState } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import { isDeviceId } from '../device-keys.ts';
@@ -48,7 +49,7 @@ export async function receiveDeviceListUpdate(
 
 /** False for a user who shares no room with ours: what is known of the user is out of date from now on. */
 export async function isShared(ctx: EduContext, tx: Tx, userId: UserId): Promise<boolean> {
-  if ((await remoteDeviceLists.sharing(tx, ctx.serverName, [userId])).has(userId)) return true;
+  if ((await memberships.sharingWithServer(tx, ctx.serverName, [userId])).has(userId)) return true;
   await remoteDeviceLists.remove(tx, userId);
   return false;
 }

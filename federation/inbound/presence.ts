@@ -2,7 +2,7 @@
 
 import { belongsTo, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
 import { integerAt, isObject, type Json, type JsonObject, own, stringAt } from '#keys/json.ts';
-import * as presence from '#storage/presence.ts';
+import * as memberships from '#storage/memberships.ts';
 import type { Presence, PresenceState } from '#storage/presences.ts';
 import type { EduContext } from './edu-source.ts';
 
@@ -26,7 +26,7 @@ export async function receivePresence(
     const state = isObject(update) ? presenceOf(update, now) : undefined;
     if (isUserId(userId) && belongsTo(userId, origin) && state !== undefined) told.set(userId, state);
   }
-  const known = await presence.knownTo(ctx.db, ctx.serverName, told.keys());
+  const known = await memberships.sharingWithServer(ctx.db, ctx.serverName, told.keys());
   for (const userId of known) {
     const state = told.get(userId);
     if (state !== undefined) ctx.presence.receive(userId, state);

@@ -50,6 +50,7 @@ export async function readMediaParts<T>(
   if (metadata === undefined) throw new MultipartFault('the first part is too long');
   if (!(await reader.nextPart(0))) throw new MultipartFault('there is no second part');
   const taken = await take(await reader.readHeaders(), reader.bytes());
+  // The answer is read to its end, or its connection could not be used again; what stands there means nothing.
   await reader.skip(MAX_EPILOGUE_BYTES);
   return taken;
 }

@@ -29,6 +29,19 @@ export const LONGEST_NOTE = 500;
 /** Of the certificates of one partner. */
 export const MAX_CA_BYTES = 32 * 1024;
 
+/** A partner of whom the operator's command says nothing but the name (see `partnerName`). */
+export function newPartner(name: string): Partner {
+  return {
+    name,
+    direction: 'both',
+    profile: undefined,
+    keys: new Map(),
+    ca: undefined,
+    note: '',
+    source: 'command',
+  };
+}
+
 /** The name as it is kept, in lower case; undefined for what names neither a server nor a suffix. */
 export function partnerName(text: string): string | undefined {
   const name = text.trim().toLowerCase();

@@ -3,7 +3,6 @@
 import type { FastifyInstance } from 'fastify';
 import { belongsTo, type EventId, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, own } from '#keys/json.ts';
-import { buildTemplate } from '#rooms/build.ts';
 import { authChain } from '#rooms/graph.ts';
 import { authoriseRestrictedJoin } from '#rooms/restricted.ts';
 import { joinedServers, type Room } from '#rooms/room.ts';
@@ -17,7 +16,8 @@ import { forbidden, incompatibleRoomVersion, unableToAuthoriseJoin, unableToGran
 import { sendEventLists } from '../event-lists.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
 import { type HandshakesContext, takeHandshake } from '../handshakes/limit.ts';
-import { residentRoom, userIdParam } from '../room-params.ts';
+import { memberTemplate, ownUserParam } from '../member-template.ts';
+import { residentRoom } from '../room-params.ts';
 
 /** `GET make_join/{roomId}/{userId}`, and `PUT send_join/{roomId}/{eventId}` of v2 and of v1. */
 export function joinsRoutes(app: FastifyInstance, ctx: HandshakesContext): void {
@@ -27,14 +27,13 @@ export function joinsRoutes(app: FastifyInstance, ctx: HandshakesContext): void 
     '/_matrix/federation/v1/make_join/:roomId/:userId',
     { preHandler },
     async ({ origin, params, query }) => {
-      const userId = userIdParam(params.userId);
-      if (!belongsTo(userId, origin)) throw forbidden('The user is of another server');
+      const userId = ownUserParam(params.userId, origin);
       const versions = versionsIn(query.ver);
       if (query.ver !== undefined) await ctx.partners.learn(origin, { kind: 'knows_versions', versions });
       const room = await residentRoom(ctx, origin, params.roomId);
       const { version } = room.rules;
       if (!versions.includes(version)) throw incompatibleRoomVersion(version);
-      return { room_version: version, event: await joinTemplate(ctx, room, userId) };
+      return memberTemplate(ctx, room, userId, await joinContent(ctx, room, userId));
     },
   );
 
@@ -118,20 +117,12 @@ function versionsIn(ver: unknown): readonly string[] {
   return listed.filter((version) => typeof version === 'string');
 }
 
-async function joinTemplate(ctx: FederationContext, room: Room, userId: UserId): Promise<JsonObject> {
+async function joinContent(ctx: FederationContext, room: Room, userId: UserId): Promise<JsonObject> {
   const authoriser = await authoriserOf(ctx, room, userId);
-  const built = await buildTemplate(ctx, room, {
-    roomId: room.roomId,
-    sender: userId,
-    type: 'm.room.member',
-    stateKey: userId,
-    content: {
-      membership: 'join',
-      ...(authoriser !== undefined && { join_authorised_via_users_server: authoriser }),
-    },
-  });
-  if (built.kind === 'forbidden') throw forbidden(built.reason);
-  return built.template;
+  return {
+    membership: 'join',
+    ...(authoriser !== undefined && { join_authorised_via_users_server: authoriser }),
+  };
 }
 
 /** Who of ours lets the user into a restricted room; undefined where nobody needs to. */

@@ -1,14 +1,13 @@
 /** Letting users of other servers knock: https://spec.matrix.org/v1.19/server-server-api/#knocking-rooms */
 
 import type { FastifyInstance } from 'fastify';
-import { belongsTo } from '#keys/ids.ts';
-import { buildTemplate } from '#rooms/build.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { forbidden, incompatibleRoomVersion, missingParam } from '../errors.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
 import { shownStateOf } from '../handshakes/shown-state.ts';
-import { residentRoom, userIdParam } from '../room-params.ts';
+import { memberTemplate, ownUserParam } from '../member-template.ts';
+import { residentRoom } from '../room-params.ts';
 
 /** `GET make_knock/{roomId}/{userId}` and `PUT send_knock/{roomId}/{eventId}`. */
 export function knocksRoutes(app: FastifyInstance, ctx: FederationContext): void {
@@ -18,23 +17,14 @@ export function knocksRoutes(app: FastifyInstance, ctx: FederationContext): void
     '/_matrix/federation/v1/make_knock/:roomId/:userId',
     { preHandler },
     async ({ origin, params, query }) => {
-      const userId = userIdParam(params.userId);
-      if (!belongsTo(userId, origin)) throw forbidden('The user is of another server');
+      const userId = ownUserParam(params.userId, origin);
       const room = await residentRoom(ctx, origin, params.roomId);
       const { version, knocking } = room.rules;
       if (query.ver === undefined) throw missingParam('ver');
       const known: readonly unknown[] = Array.isArray(query.ver) ? query.ver : [query.ver];
       if (!known.includes(version)) throw incompatibleRoomVersion(version);
       if (!knocking) throw forbidden(`Nobody knocks on rooms of version ${version}`);
-      const built = await buildTemplate(ctx, room, {
-        roomId: room.roomId,
-        sender: userId,
-        type: 'm.room.member',
-        stateKey: userId,
-        content: { membership: 'knock' },
-      });
-      if (built.kind === 'forbidden') throw forbidden(built.reason);
-      return { room_version: version, event: built.template };
+      return memberTemplate(ctx, room, userId, { membership: 'knock' });
     },
   );
 

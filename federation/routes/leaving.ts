@@ -1,13 +1,11 @@
 /** Letting users of other servers go: https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites */
 
 import type { FastifyInstance } from 'fastify';
-import { belongsTo } from '#keys/ids.ts';
-import { buildTemplate } from '#rooms/build.ts';
 import { authenticateOrigin } from '../auth.ts';
-import { forbidden } from '../errors.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
 import { type HandshakesContext, takeHandshake } from '../handshakes/limit.ts';
-import { residentRoom, userIdParam } from '../room-params.ts';
+import { memberTemplate, ownUserParam } from '../member-template.ts';
+import { residentRoom } from '../room-params.ts';
 
 /** `GET make_leave/{roomId}/{userId}`, and `PUT send_leave/{roomId}/{eventId}` of v2 and of v1. */
 export function leavingRoutes(app: FastifyInstance, ctx: HandshakesContext): void {
@@ -17,18 +15,9 @@ export function leavingRoutes(app: FastifyInstance, ctx: HandshakesContext): voi
     '/_matrix/federation/v1/make_leave/:roomId/:userId',
     { preHandler },
     async ({ origin, params }) => {
-      const userId = userIdParam(params.userId);
-      if (!belongsTo(userId, origin)) throw forbidden('The user is of another server');
+      const userId = ownUserParam(params.userId, origin);
       const room = await residentRoom(ctx, origin, params.roomId);
-      const built = await buildTemplate(ctx, room, {
-        roomId: room.roomId,
-        sender: userId,
-        type: 'm.room.member',
-        stateKey: userId,
-        content: { membership: 'leave' },
-      });
-      if (built.kind === 'forbidden') throw forbidden(built.reason);
-      return { room_version: room.rules.version, event: built.template };
+      return memberTemplate(ctx, room, userId, { membership: 'leave' });
     },
   );
 

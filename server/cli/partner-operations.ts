@@ -4,6 +4,7 @@ import {
   DIRECTIONS,
   LONGEST_NOTE,
   MOST_KEYS,
+  newPartner,
   type Partner,
   partnerName,
   pinnedKey,
@@ -133,16 +134,7 @@ async function addPartner(ctx: PartnerOperationContext, operation: JsonObject): 
   if (known !== undefined) return refused(`${name} is a partner already: change it by "partner set"`);
   if (current.list.length >= MOST_PARTNERS)
     return refused(`there are ${MOST_PARTNERS} partners, which is the most`);
-  const fresh: Partner = {
-    name,
-    direction: 'both',
-    profile: undefined,
-    keys: new Map(),
-    ca: undefined,
-    note: '',
-    source: 'command',
-  };
-  return put(ctx, fresh, operation);
+  return put(ctx, newPartner(name), operation);
 }
 
 async function setPartner(ctx: PartnerOperationContext, operation: JsonObject): Promise<Outcome> {

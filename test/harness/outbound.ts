@@ -183,3 +183,24 @@ export function bodiesOf(events: readonly JsonObject[]): string[] {
     .filter((event) => event.type === 'm.room.message' && isObject(event.content))
     .map((event) => String((event.content as JsonObject).body));
 }
+
+/** An EDU with a name of the test's own. */
+export function namedEdu(name: string): JsonObject {
+  return { edu_type: 'm.test', content: { name } };
+}
+
+/** The names of EDUs that `namedEdu` made. */
+export function namesOf(edus: readonly JsonObject[]): unknown[] {
+  return edus.map(({ content }) => (isObject(content) ? content.name : undefined));
+}
+
+/** Queues an EDU for a peer; our own name among the servers is passed over. */
+export function enqueueNamed(
+  { ctx, sender }: SendingServer,
+  peer: ReceivingPeer,
+  name: string,
+  replaceKey?: string,
+): Promise<void> {
+  const queued = { edu: namedEdu(name), ...(replaceKey !== undefined && { replaceKey }) };
+  return ctx.db.write('test', (tx) => sender.enqueueEdu(tx, [peer.name, 'here.test'], queued));
+}

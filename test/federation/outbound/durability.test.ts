@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { detailLines, listLines } from '#federation/outbound/ledger.ts';
 import type { EventId, UserId } from '#keys/ids.ts';
-import { isObject, type JsonObject } from '#keys/json.ts';
 import type { Room } from '#rooms/room.ts';
 import { sendEvents } from '#rooms/send.ts';
 import * as destinations from '#storage/destinations.ts';
@@ -12,6 +11,9 @@ import * as eduOutbox from '#storage/edu-outbox.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import {
   bodiesOf,
+  enqueueNamed,
+  namedEdu,
+  namesOf,
   type ReceivingPeer,
   type SendingServer,
   startReceiving,
@@ -39,15 +41,6 @@ async function sendMany({ ctx }: SendingServer, room: Room, count: number): Prom
   }
 }
 
-const edu = (name: string): JsonObject => ({ edu_type: 'm.test', content: { name } });
-const namesOf = (edus: readonly JsonObject[]): unknown[] =>
-  edus.map(({ content }) => (isObject(content) ? content.name : undefined));
-
-function enqueue({ ctx, sender }: SendingServer, peer: ReceivingPeer, name: string, replaceKey?: string) {
-  const queued = { edu: edu(name), ...(replaceKey !== undefined && { replaceKey }) };
-  return ctx.db.write('test', (tx) => sender.enqueueEdu(tx, [peer.name, 'here.test'], queued));
-}
-
 const failing = (server: SendingServer, peer: ReceivingPeer) =>
   until(async () => (await server.ctx.backoff.remainingMs(peer.name)) > 0, 'a back-off');
 
@@ -67,10 +60,10 @@ test('queued EDUs: in order, at most 100 in a transaction, through an outage and
   await using server = await startSending(authority);
   await peer.stop();
   const names = Array.from({ length: 230 }, (_, index) => `${index}`);
-  for (const name of names.slice(0, 120)) await enqueue(server, peer, name);
+  for (const name of names.slice(0, 120)) await enqueueNamed(server, peer, name);
   await failing(server, peer);
   await server.restart();
-  for (const name of names.slice(120)) await enqueue(server, peer, name);
+  for (const name of names.slice(120)) await enqueueNamed(server, peer, name);
   await peer.start();
   await server.ctx.backoff.succeeded(peer.name);
   await emptied(server, peer);
@@ -82,11 +75,11 @@ test('a queued EDU takes the place of an earlier one with its key, but not of on
   await using peer = await startReceiving(authority);
   await using server = await startSending(authority);
   peer.answers.push('process and hang');
-  await enqueue(server, peer, 'presence 1', 'presence');
+  await enqueueNamed(server, peer, 'presence 1', 'presence');
   await until(() => peer.attempts.length === 1);
-  for (const name of ['presence 2', 'presence 3']) await enqueue(server, peer, name, 'presence');
-  await enqueue(server, peer, 'message');
-  await enqueue(server, peer, 'presence 4', 'presence');
+  for (const name of ['presence 2', 'presence 3']) await enqueueNamed(server, peer, name, 'presence');
+  await enqueueNamed(server, peer, 'message');
+  await enqueueNamed(server, peer, 'presence 4', 'presence');
   await server.restart();
   await emptied(server, peer);
   assert.equal(peer.attempts[1]?.txnId, peer.attempts[0]?.txnId);
@@ -98,11 +91,11 @@ test('a write that is undone queues no EDU', async () => {
   await using peer = await startReceiving(authority);
   await using server = await startSending(authority);
   const undone = server.ctx.db.write('test', async (tx) => {
-    await server.sender.enqueueEdu(tx, [peer.name], { edu: edu('undone') });
+    await server.sender.enqueueEdu(tx, [peer.name], { edu: namedEdu('undone') });
     throw new Error('undone');
   });
   await assert.rejects(undone, /undone/);
-  await enqueue(server, peer, 'done');
+  await enqueueNamed(server, peer, 'done');
   await emptied(server, peer);
   assert.deepEqual(namesOf(peer.edus), ['done']);
 });
@@ -113,7 +106,7 @@ test('an EDU that a server always calls malformed is set aside: events and other
   const room = await importRoom(server.ctx, roomOf(ALICE, { members: [bobAt(peer)] }));
   peer.refuses = (transaction) => namesOf(transaction.edus).includes('bad');
   await peer.stop();
-  for (const name of ['1', 'bad', '2']) await enqueue(server, peer, name);
+  for (const name of ['1', 'bad', '2']) await enqueueNamed(server, peer, name);
   await sendText(server.ctx, room, ALICE, 'hello');
   await failing(server, peer);
   await peer.start();

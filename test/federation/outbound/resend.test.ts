@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { detailLines } from '#federation/outbound/ledger.ts';
 import type { UserId } from '#keys/ids.ts';
-import { isObject, type JsonObject } from '#keys/json.ts';
 import { performOnFederation } from '#server/cli/federation-operations.ts';
 import * as destinations from '#storage/destinations.ts';
 import * as eduOutbox from '#storage/edu-outbox.ts';
@@ -12,6 +11,8 @@ import * as events from '#storage/events.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import {
   bodiesOf,
+  enqueueNamed,
+  namesOf,
   type ReceivedTransaction,
   type ReceivingPeer,
   type SendingServer,
@@ -25,18 +26,8 @@ import { until } from '#test/harness/until.ts';
 const ALICE: UserId = '@alice:here.test';
 const authority = await createAuthority();
 
-const namesOf = (edus: readonly JsonObject[]): unknown[] =>
-  edus.map(({ content }) => (isObject(content) ? content.name : undefined));
-
 function isBad({ pdus, edus }: ReceivedTransaction): boolean {
   return [...bodiesOf(pdus), ...namesOf(edus)].some((name) => String(name).startsWith('bad'));
-}
-
-function enqueue({ ctx, sender }: SendingServer, peer: ReceivingPeer, name: string, replaceKey?: string) {
-  const edu = { edu_type: 'm.test', content: { name } };
-  return ctx.db.write('test', (tx) =>
-    sender.enqueueEdu(tx, [peer.name], { edu, ...(replaceKey !== undefined && { replaceKey }) }),
-  );
 }
 
 /** Until nothing waits, with the peer calling all the time. */
@@ -69,7 +60,7 @@ test('what was set aside is kept and named, and sent again: events and EDUs, eac
   peer.refuses = isBad;
   for (const body of ['good 1', 'bad event', 'good 2']) await sendText(server.ctx, room, ALICE, body);
   await settled(server, peer);
-  for (const name of ['good', 'bad edu']) await enqueue(server, peer, name);
+  for (const name of ['good', 'bad edu']) await enqueueNamed(server, peer, name);
   await settled(server, peer);
   assert.deepEqual([bodiesOf(peer.events), namesOf(peer.edus)], [['good 1', 'good 2'], ['good']]);
   await server.restart();
@@ -108,9 +99,9 @@ test('an EDU that was set aside is not sent again where a later one has its plac
   await using server = await startSending(authority);
   await importRoom(server.ctx, roomOf(ALICE, { members: [`@bob:${peer.name}`] }));
   peer.refuses = isBad;
-  await enqueue(server, peer, 'bad: old state', 'state');
+  await enqueueNamed(server, peer, 'bad: old state', 'state');
   await settled(server, peer);
-  await enqueue(server, peer, 'new state', 'state');
+  await enqueueNamed(server, peer, 'new state', 'state');
   await settled(server, peer);
   peer.refuses = () => false;
   assert.match(await resend(server, peer.name), /^Nothing/);
