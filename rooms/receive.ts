@@ -15,8 +15,7 @@ import { authEventKeys, type StateKey } from './auth/select.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
 import { type Arrival, crowdedOut, extremitiesAfter } from './extremities.ts';
-import { createEventIdOf } from './hashes.ts';
-import { judge } from './judge-told.ts';
+import { judge, neededBy } from './judge-told.ts';
 import { loadEvent, loadEvents } from './load.ts';
 import { mergeExtremities } from './merge-extremities.ts';
 import { type Placement, persist } from './persist.ts';
@@ -240,10 +239,7 @@ interface AuthEvents {
 }
 
 async function loadAuthEvents(ctx: RoomsContext, event: Event): Promise<AuthEvents> {
-  const needed = new Set(event.authEvents);
-  if (event.rules.roomIdIsCreateHash && event.type !== 'm.room.create') {
-    needed.add(createEventIdOf(event.roomId));
-  }
+  const needed = neededBy(event);
   const stored = await loadEvents(ctx, needed);
   const missing = [...needed].filter((eventId) => !stored.has(eventId));
   const byId = new Map<EventId, Event | 'rejected'>();
