@@ -53,7 +53,7 @@ async function rumaProgram(): Promise<OracleProgram> {
   const sources = path.join(folder, 'ruma');
   const target = cacheFolder(`ruma-${hashOf(sources)}`);
   await madeOnce(target, async () => {
-    process.stderr.write('Building the oracle of Ruma for the tests: this takes half a minute, once.\n');
+    process.stderr.write('Building the oracle of Ruma for the tests: this takes a minute, once.\n');
     const manifest = path.join(sources, 'Cargo.toml');
     const args = ['build', '--quiet', '--manifest-path', manifest, '--target-dir', target];
     await run('cargo', args);
