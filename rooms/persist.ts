@@ -78,9 +78,20 @@ export type Persisted =
   /** Somebody else wrote meanwhile: read the head again and build again. */
   | { readonly kind: 'conflict' };
 
-/** Writes a plan in a transaction of its own; resolves once it is on disk. */
-export async function persist(ctx: RoomsContext, room: Room, plan: PersistPlan): Promise<Persisted> {
-  const persisted = await ctx.db.write('rooms.persist', (tx) => writePlan(ctx, tx, room, plan));
+/**
+ * Writes a plan in a transaction of its own; resolves once it is on disk. `also` is written with it, or not at all.
+ */
+export async function persist(
+  ctx: RoomsContext,
+  room: Room,
+  plan: PersistPlan,
+  also?: (tx: Tx) => Promise<void>,
+): Promise<Persisted> {
+  const persisted = await ctx.db.write('rooms.persist', async (tx) => {
+    const written = await writePlan(ctx, tx, room, plan);
+    if (written.kind === 'persisted') await also?.(tx);
+    return written;
+  });
   if (persisted.kind === 'conflict') ctx.rooms.dropHead(room.roomNid);
   return persisted;
 }

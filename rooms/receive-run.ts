@@ -9,6 +9,7 @@
  */
 
 import { belongsTo, type EventId } from '#keys/ids.ts';
+import type { Tx } from '#storage/database.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as events from '#storage/events.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
@@ -58,21 +59,24 @@ interface Known {
 
 /**
  * Receives as many of the events, from the first on, as simply go on with the room, in one write, under the room's lock.
- * Answers how many these are; they are accepted and on disk. The next one is for `receive`.
+ * Answers how many these are; they are accepted and on disk. The next one is for `receive`. `also` writes, together with
+ * the first so many of them, that these have had their turn.
  */
 export function receiveRun(
   ctx: RoomsContext,
   room: Room,
   incoming: readonly VerifiedEvent[],
+  also?: (tx: Tx, taken: number) => Promise<void>,
 ): Promise<number> {
   if (incoming.length === 0) return Promise.resolve(0);
-  return ctx.roomLocks.run(room.roomId, () => receiveRunLocked(ctx, room, incoming));
+  return ctx.roomLocks.run(room.roomId, () => receiveRunLocked(ctx, room, incoming, also));
 }
 
 async function receiveRunLocked(
   ctx: RoomsContext,
   room: Room,
   incoming: readonly VerifiedEvent[],
+  also: ((tx: Tx, taken: number) => Promise<void>) | undefined,
 ): Promise<number> {
   const run = await runUpon(ctx, room, incoming);
   const slices = new Slices();
@@ -84,7 +88,9 @@ async function receiveRunLocked(
     await slices.rest();
   }
   if (run.taken.size === 0) return 0;
-  const persisted = await persist(ctx, room, planOf(run));
+  const persisted = await persist(ctx, room, planOf(run), async (tx) => {
+    await also?.(tx, run.taken.size);
+  });
   // Somebody else wrote meanwhile: one by one, then.
   if (persisted.kind === 'conflict') return 0;
   if (run.changed.size > 0 && run.head.forwardExtremities.length > 1) {

@@ -121,11 +121,11 @@ export class Stage implements Inbound {
       // Batch by batch, in the order in which they came.
       const batch = await stagedEvents.next(this.#ctx.db, roomId, EVENTS_AT_ONCE);
       if (batch.length === 0) break;
-      const { done, failure } = await this.#receiveBatch(roomId, batch, most);
+      const { received, done, failure } = await this.#receiveBatch(roomId, batch, most);
       // One by one from there, as one of several is to blame.
       most = failure === undefined ? EVENTS_AT_ONCE : 1;
       if (signal.aborted && done.length === 0) return;
-      failures = done.length > 0 ? 0 : failures + 1;
+      failures = received + done.length > 0 ? 0 : failures + 1;
       const [first] = batch;
       if (failure !== undefined) {
         const isGivenUp = failures >= MOST_FAILURES && first !== undefined;
@@ -134,19 +134,24 @@ export class Stage implements Inbound {
       }
       if (done.length > 0) await this.#remove(roomId, done);
       if (failure !== undefined) await pause(FAILURE_PAUSE_MS, undefined, { signal, ref: false }).catch(noop);
+      else if (this.#waiting.get(roomId) === 0) break;
     }
     this.#waiting.delete(roomId);
   }
 
-  /** Receives a batch in order, `most` at a time, up to the first that our own fault keeps from it. */
+  /**
+   * Receives a batch in order, `most` at a time, up to the first that our own fault keeps from it. Says how many are
+   * received and no longer staged, and which others have had their turn.
+   */
   async #receiveBatch(
     roomId: RoomId,
     batch: readonly stagedEvents.StagedRow[],
     most: number,
-  ): Promise<{ done: number[]; failure: unknown }> {
+  ): Promise<{ received: number; done: number[]; failure: unknown }> {
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(PULL_DEADLINE_MS)]);
     const budget = newBudget();
     const done: number[] = [];
+    let received = 0;
     try {
       const left = await this.#verifiedOf(roomId, batch, signal);
       // Those that were dropped have had their turn. What was cut short by the end of the process is not done.
@@ -155,7 +160,7 @@ export class Stage implements Inbound {
       while (left.length > 0 && !this.#stop.signal.aborted) {
         // In order, and never two at once in a room.
         const room = await roomWeAreIn(this.#ctx, roomId);
-        const taken = room === undefined ? 0 : await receiveRun(this.#ctx, room, eventsOf(left, reach));
+        const taken = room === undefined ? 0 : await this.#receiveRun(room, left, reach);
         const [first] = left;
         // Whoever has left a room meanwhile does not hear what happens there.
         if (taken === 0 && room !== undefined && first !== undefined) {
@@ -164,12 +169,26 @@ export class Stage implements Inbound {
         }
         // Where few are simple, it is not worth while to look at many.
         reach = taken < reach ? 1 : Math.min(reach * 4, most);
-        done.push(...left.splice(0, Math.max(taken, 1)).map(({ seq }) => seq));
+        received += taken;
+        if (taken > 0) left.splice(0, taken);
+        else done.push(...left.splice(0, 1).map(({ seq }) => seq));
       }
-      return { done, failure: undefined };
+      return { received, done, failure: undefined };
     } catch (failure) {
-      return { done, failure };
+      return { received, done, failure };
     }
+  }
+
+  /** Receives as many as simply go on with the room, which are staged no longer, and says how many. */
+  async #receiveRun(room: Room, rows: readonly VerifiedRow[], most: number): Promise<number> {
+    const taken = await receiveRun(this.#ctx, room, eventsOf(rows, most), (tx, count) =>
+      stagedEvents.remove(
+        tx,
+        rows.slice(0, count).map(({ seq }) => seq),
+      ),
+    );
+    if (taken > 0) this.#noLongerWait(room.roomId, taken);
+    return taken;
   }
 
   async #receive(room: Room, event: VerifiedEvent, source: Source): Promise<void> {
@@ -215,7 +234,11 @@ export class Stage implements Inbound {
 
   async #remove(roomId: RoomId, seqs: readonly number[]): Promise<void> {
     await this.#ctx.db.write('federation.unstage', (tx) => stagedEvents.remove(tx, seqs));
-    this.#waiting.set(roomId, Math.max(0, (this.#waiting.get(roomId) ?? 0) - seqs.length));
+    this.#noLongerWait(roomId, seqs.length);
+  }
+
+  #noLongerWait(roomId: RoomId, count: number): void {
+    this.#waiting.set(roomId, Math.max(0, (this.#waiting.get(roomId) ?? 0) - count));
   }
 }
 

@@ -9,6 +9,7 @@ import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { currentStateEvent } from '#rooms/state.ts';
+import { cursors } from '#storage/cursors.ts';
 import type { Database } from '#storage/database.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 import { importRoom, openRooms, receiveFrom, verified } from '#test/harness/rooms.ts';
@@ -214,4 +215,29 @@ test('parts of a state that are simple are stored in one write, as outliers; the
     assert.equal((await loadEvent(server.ctx, eventId))?.status, 'outlier');
   for (const { eventId } of [forbidden, lost, unauthorised])
     assert.equal(await loadEvent(server.ctx, eventId), undefined);
+});
+
+test('what is written along with a run is on disk with its events, or neither is', async () => {
+  const writes: string[] = [];
+  await using server = await openRooms({ watch: (db) => noting(db, writes) });
+  const built = roomOf(eve, { members: [alice] });
+  const room = await importRoom(server.ctx, built);
+  const line = Array.from({ length: 5 }, (_, index) => built.message(eve, `${index}`));
+  const events = [];
+  for (const event of line) events.push(await verified(server.ctx, event));
+  writes.length = 0;
+  const refused = receiveRun(server.ctx, room, events, () =>
+    Promise.reject(new Error('no room on the disk')),
+  );
+  await assert.rejects(refused, /no room on the disk/);
+  assert.deepEqual(await seenOf(server.ctx, line), []);
+  const counts: number[] = [];
+  const noted = receiveRun(server.ctx, room, events, async (tx, count) => {
+    counts.push(count);
+    await cursors.set(tx, 'test', count);
+  });
+  assert.equal(await noted, 5);
+  assert.deepEqual(counts, [5]);
+  assert.equal(await cursors.get(server.ctx.db, 'test'), 5);
+  assert.deepEqual(writes, ['rooms.persist', 'rooms.persist']);
 });
