@@ -40,6 +40,7 @@ import { eventContextRoutes } from './routes/event-context.ts';
 import { filterRoutes } from './routes/filter.ts';
 import { invitingRoutes } from './routes/inviting.ts';
 import { joiningRoutes } from './routes/joining.ts';
+import { keyBackupRoutes } from './routes/key-backup.ts';
 import { keysRoutes } from './routes/keys.ts';
 import { kickingRoutes } from './routes/kicking.ts';
 import { knockingRoutes } from './routes/knocking.ts';
@@ -125,6 +126,7 @@ const clientRoutes: readonly Routes[] = [
   deviceManagementRoutes,
   filterRoutes,
   healthRoutes,
+  keyBackupRoutes,
   keysRoutes,
   loginRoutes,
   logoutRoutes,

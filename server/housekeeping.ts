@@ -4,6 +4,7 @@ import { tidyMedia } from '#federation/media/tidy.ts';
 import type { Clock } from '#rooms/context.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { Database } from '#storage/database.ts';
+import { removeDeletedBackups } from './key-backup.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 /** A client that was away for longer sends anew what it does not know to have arrived. */
@@ -40,6 +41,8 @@ export class Housekeeping {
     this.#running = this.#running
       .then(() => forgetOldTransactions(db, clock, signal))
       .catch((error: unknown) => log.error({ err: error }, 'old rows could not be deleted'))
+      .then(() => removeDeletedBackups(db, signal))
+      .catch((error: unknown) => log.error({ err: error }, 'deleted backups of keys could not be removed'))
       .then(() => tidyMedia(this.#ctx, signal))
       .catch((error: unknown) => log.error({ err: error }, 'media could not be tidied'));
   }

@@ -51,6 +51,8 @@ const RATES = {
   ephemeral: { perSecond: 20, burst: 100 },
   /** Queries and claims of keys by a user or a device. */
   keys: { perSecond: 20, burst: 100 },
+  /** Keys backed up and fetched by a user: many clients ask for each key by itself. */
+  key_backup: { perSecond: 50, burst: 500 },
   /** Servers whose keys an address asks of us as a notary. */
   notary: { perSecond: 5, burst: 200 },
   /** Messages from device to device, by a user. */

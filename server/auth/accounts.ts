@@ -20,6 +20,7 @@ import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as filters from '#storage/filters.ts';
+import * as keyBackups from '#storage/key-backups.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
@@ -161,6 +162,7 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
       owned.map((device) => device.deviceId),
     );
     await crossSigningKeys.clear(tx, userId);
+    await keyBackups.markAllDeleted(tx, userId);
     await deviceLists.signingKeysChanged(tx, ctx.streams, userId);
     await profiles.clear(tx, userId);
     await accountData.clear(tx, userId);
