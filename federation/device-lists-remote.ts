@@ -95,6 +95,11 @@ export async function refresh(
   return answer?.kind === 'failed' ? answer : { kind: 'ok', value: true };
 }
 
+/** True while a user's server is being asked for the user's list. */
+export function isBeingAsked({ rooms }: Pick<RemoteListsContext, 'rooms'>, userId: UserId): boolean {
+  return flights.get(rooms)?.has(userId) === true;
+}
+
 /** Several users of one server: those that somebody has asked for just now are not asked for again. */
 async function ask(
   ctx: RemoteListsContext,

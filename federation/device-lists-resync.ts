@@ -157,7 +157,8 @@ export class DeviceListResync {
         if (answer.kind === 'ok') continue;
         if (!isForGood(answer)) return this.#pause(server, { failures, failure: answer });
         // Its keys cannot be had this way: whoever needs them makes us ask again.
-        await db.write('deviceLists.giveUp', (tx) => remoteDeviceLists.remove(tx, userId));
+        // Where somebody has got them meanwhile they stay: what changes in them is to be told.
+        await db.write('deviceLists.giveUp', (tx) => remoteDeviceLists.removeStale(tx, userId));
       }
       after = users.at(-1);
     }

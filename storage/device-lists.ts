@@ -1,5 +1,5 @@
 import type { UserId } from '#keys/ids.ts';
-import type { Reader, Tx } from './database.ts';
+import type { Database, Reader, Tx } from './database.ts';
 import * as outgoing from './outgoing-device-lists.ts';
 import { anyOf, sql } from './sql.ts';
 import type { Streams } from './streams.ts';
@@ -11,6 +11,8 @@ export interface LastUpdate {
   readonly prevStreamId: number;
   readonly deviceId: string;
 }
+
+const MOST_POSITIONS_AT_ONCE = 10_000;
 
 const UPSERT = sql<[string, number]>(
   'deviceLists.upsert',
@@ -59,30 +61,46 @@ const NEWLY_SIGNED = sql<[string, number, number], { user_id: UserId }>(
 );
 
 /** Users that came to share a room: they joined one of mine, or I joined one of theirs. */
-const NEWLY_SHARED = sql<[string, number, number, number, number], { user_id: UserId }>(
+const NEWLY_SHARED = sql<[number, number, string, string, number, number], { user_id: UserId }>(
   'deviceLists.newlyShared',
-  `SELECT DISTINCT theirs.user_id FROM memberships mine
+  `SELECT theirs.user_id FROM memberships theirs
+   WHERE theirs.joined_position > ? AND theirs.joined_position <= ? AND theirs.membership = 'join'
+     AND EXISTS (SELECT 1 FROM memberships mine
+       WHERE mine.room_nid = theirs.room_nid AND mine.user_id = ? AND mine.membership = 'join')
+   UNION
+   SELECT theirs.user_id FROM memberships mine
    JOIN memberships theirs ON theirs.room_nid = mine.room_nid AND theirs.membership = 'join'
-   WHERE mine.user_id = ? AND mine.membership = 'join'
-     AND ((theirs.joined_position > ? AND theirs.joined_position <= ?)
-       OR (mine.joined_position > ? AND mine.joined_position <= ?))
-   ORDER BY theirs.user_id`,
+   WHERE mine.user_id = ? AND mine.membership = 'join' AND mine.joined_position > ? AND mine.joined_position <= ?
+   ORDER BY 1`,
 );
 
-/** Users that ceased to share one: they left a room of mine, or I left one of theirs, and no other is left. */
-const NO_LONGER_SHARED = sql<[string, number, number, number, number, string, string], { user_id: UserId }>(
+/**
+ * Users that ceased to share one: they left a room of mine, or I left one of theirs, and no other is left. Nobody is
+ * told who was in a room before or after, nor one who was only invited who is in it.
+ */
+const NO_LONGER_SHARED = sql<
+  [number, number, string, string, number, number, number, string, string],
+  { user_id: UserId }
+>(
   'deviceLists.noLongerShared',
-  `SELECT DISTINCT theirs.user_id FROM memberships mine
-   JOIN memberships theirs ON theirs.room_nid = mine.room_nid
-   WHERE mine.user_id = ?
-     AND ((theirs.position > ? AND theirs.position <= ? AND theirs.membership IN ('leave', 'ban'))
-       OR (mine.position > ? AND mine.position <= ? AND mine.membership IN ('leave', 'ban')))
-     AND theirs.user_id <> ?
+  `SELECT ended.user_id FROM (
+     SELECT theirs.user_id FROM memberships theirs
+     WHERE theirs.left_position > ? AND theirs.left_position <= ? AND theirs.left_position > 0
+       AND theirs.membership <> 'join' AND EXISTS (SELECT 1 FROM memberships mine
+         WHERE mine.room_nid = theirs.room_nid AND mine.user_id = ?
+           AND (mine.membership = 'join' OR mine.left_position >= theirs.left_position))
+     UNION
+     SELECT theirs.user_id FROM memberships mine
+     JOIN memberships theirs ON theirs.room_nid = mine.room_nid
+     WHERE mine.user_id = ? AND mine.membership <> 'join' AND mine.left_position > ? AND mine.left_position <= ?
+       AND theirs.joined_position < mine.left_position
+       AND (theirs.membership = 'join' OR theirs.left_position > ?)) ended
+   WHERE ended.user_id <> ?
      AND NOT EXISTS (
        SELECT 1 FROM memberships m JOIN memberships t ON t.room_nid = m.room_nid
        WHERE m.user_id = ? AND m.membership = 'join'
-         AND t.user_id = theirs.user_id AND t.membership = 'join')
-   ORDER BY theirs.user_id`,
+         AND t.user_id = ended.user_id AND t.membership = 'join')
+   ORDER BY ended.user_id`,
 );
 
 /**
@@ -149,15 +167,19 @@ export async function positionsOf(
  * https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user
  */
 export async function changedSince(
-  reader: Reader,
+  db: Pick<Database, 'all' | 'scan'>,
   userId: UserId,
   range: { after: number; upto: number },
 ): Promise<{ changed: UserId[]; left: UserId[] }> {
   const { after, upto } = range;
-  const devices = await reader.all(CHANGED_DEVICES, after, upto, userId, userId);
-  const signed = await reader.all(NEWLY_SIGNED, userId, after, upto);
-  const shared = await reader.all(NEWLY_SHARED, userId, after, upto, after, upto);
-  const left = await reader.all(NO_LONGER_SHARED, userId, after, upto, after, upto, userId, userId);
+  // Of one who was away for long everything that has happened on the server since is looked through.
+  const read: Database['all'] =
+    upto - after > MOST_POSITIONS_AT_ONCE ? (...query) => db.scan(...query) : (...query) => db.all(...query);
+  const devices = await read(CHANGED_DEVICES, after, upto, userId, userId);
+  const signed = await read(NEWLY_SIGNED, userId, after, upto);
+  const shared = await read(NEWLY_SHARED, after, upto, userId, userId, after, upto);
+  const leaves = [after, upto, userId, userId, after, upto, after, userId, userId] as const;
+  const left = await read(NO_LONGER_SHARED, ...leaves);
   const changed = new Set([...devices, ...signed, ...shared].map((row) => row.user_id));
   return { changed: [...changed], left: left.map((row) => row.user_id) };
 }

@@ -113,12 +113,15 @@ const SET = sql<[number, string, string, number, number, string, string | null, 
    ON CONFLICT (room_nid, user_id) DO UPDATE SET membership = excluded.membership,
      event_nid = excluded.event_nid, position = excluded.position, display_name = excluded.display_name,
      avatar_url = excluded.avatar_url, forgotten = 0,
-     joined_position = CASE WHEN memberships.membership = 'join' THEN memberships.joined_position
-                            ELSE excluded.joined_position END`,
+     joined_position = CASE WHEN memberships.membership <> 'join' AND excluded.membership = 'join'
+                            THEN excluded.joined_position ELSE memberships.joined_position END,
+     left_position = CASE WHEN memberships.membership = 'join' AND excluded.membership <> 'join'
+                          THEN excluded.position ELSE memberships.left_position END`,
 );
-const LEAVE = sql<[number, number, string]>(
+const LEAVE = sql<[number, number, number, string]>(
   'memberships.leave',
-  `UPDATE memberships SET membership = 'leave', position = ?, display_name = NULL, avatar_url = NULL
+  `UPDATE memberships SET membership = 'leave', position = ?, display_name = NULL, avatar_url = NULL,
+     left_position = CASE WHEN membership = 'join' THEN CAST(? AS {int}) ELSE left_position END
    WHERE room_nid = ? AND user_id = ?`,
 );
 const CLEAR_OTHERS = sql<[number, string]>(
@@ -256,7 +259,7 @@ export async function set(tx: Tx, membership: NewMembership): Promise<void> {
 
 /** Makes a member whose event is no longer in the state one that has left. */
 export async function setLeft(tx: Tx, roomNid: number, userId: UserId, position: number): Promise<void> {
-  await tx.run(LEAVE, position, roomNid, userId);
+  await tx.run(LEAVE, position, position, roomNid, userId);
 }
 
 /** Removes the memberships of the users of all servers but ours. */

@@ -97,6 +97,10 @@ const REMOVE_DEVICES = sql<[string]>(
   'DELETE FROM remote_devices WHERE user_id = ?',
 );
 const REMOVE = sql<[string]>('remoteDeviceLists.remove', 'DELETE FROM remote_device_lists WHERE user_id = ?');
+const REMOVE_STALE = sql<[string]>(
+  'remoteDeviceLists.removeStale',
+  'DELETE FROM remote_device_lists WHERE user_id = ? AND stale = 1',
+);
 const STALE_SERVERS = sql<[string, number], { server_name: ServerName }>(
   'remoteDeviceLists.staleServers',
   `SELECT DISTINCT server_name FROM remote_device_lists WHERE stale = 1 AND server_name > ?
@@ -225,6 +229,11 @@ export async function setStale(tx: Tx, userId: UserId): Promise<void> {
 export async function remove(tx: Tx, userId: UserId): Promise<void> {
   await tx.run(REMOVE_DEVICES, userId);
   await tx.run(REMOVE, userId);
+}
+
+/** Forgets what is known of a user, unless it is up to date. */
+export async function removeStale(tx: Tx, userId: UserId): Promise<void> {
+  if ((await tx.run(REMOVE_STALE, userId)) > 0) await tx.run(REMOVE_DEVICES, userId);
 }
 
 /** The servers of whose users updates were missed, in pages: the first `limit` after a name. */

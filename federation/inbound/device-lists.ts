@@ -4,7 +4,8 @@
  *
  * Our users are told of every update. What this server knows of the user is moved on by it only where it is the very
  * next one; otherwise it is asked for again (`device-lists-resync.ts`). Of users of whom nobody has asked nothing is
- * known, and nothing is fetched.
+ * known, nothing is fetched, and nobody need be told: whoever shares a room with the user was told so when that began,
+ * and has not asked since.
  */
 
 import { encodeCanonical } from '#keys/canonical-json.ts';
@@ -16,6 +17,7 @@ import * as memberships from '#storage/memberships.ts';
 import type { RemoteListState } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import { isDeviceId } from '../device-keys.ts';
+import { isBeingAsked } from '../device-lists-remote.ts';
 import { MISSED } from '../device-lists-resync.ts';
 import { deviceKeysFrom, MOST_DEVICES, withName } from '../remote/keys.ts';
 import type { EduContext } from './edu-source.ts';
@@ -41,6 +43,7 @@ export async function receiveDeviceListUpdate(
   await ctx.db.write('federation.deviceListUpdate', async (tx) => {
     if (!(await isShared(ctx, tx, userId))) return;
     const state = (await remoteDeviceLists.statesOf(tx, ctx.serverName, [userId])).get(userId);
+    if (state === undefined && !isBeingAsked(ctx, userId)) return;
     const effect = state === undefined ? 'unknown' : await take(tx, state, update);
     if (effect === 'nothing') return;
     await deviceLists.markChanged(tx, ctx.streams, userId, effect === 'missed' ? [MISSED] : []);

@@ -21,20 +21,20 @@ const [here, there] = [fleet.at(0), fleet.at(1)];
 /** A client as the specification wants it: it asks only for what is outdated, and asks again where that failed. */
 class Follower {
   readonly client: TestClient;
+  readonly #isTold: boolean;
   readonly #known = new Map<string, string>();
   readonly #outdated = new Set<string>();
   #since: string | undefined;
 
-  constructor(client: TestClient, users: readonly string[]) {
+  /** One that is not `told` begins with an initial sync each time, and asks what has changed by `/keys/changes`. */
+  constructor(client: TestClient, users: readonly string[], { isTold }: { readonly isTold: boolean }) {
     this.client = client;
+    this.#isTold = isTold;
     for (const userId of users) this.#outdated.add(userId);
   }
 
   async step(): Promise<void> {
-    const since = this.#since;
-    const answer = await this.client.sync(since === undefined ? {} : { since });
-    this.#since = answer.next_batch;
-    for (const userId of answer.device_lists?.changed ?? []) this.#outdated.add(userId);
+    for (const userId of await this.#changed()) this.#outdated.add(userId);
     const wanted = [...this.#outdated];
     if (wanted.length === 0) return;
     const { device_keys: devices, failures } = await queryKeys(this.client, wanted);
@@ -43,6 +43,16 @@ class Follower {
       this.#known.set(userId, encodeCanonical(devices[userId] ?? {}));
       this.#outdated.delete(userId);
     }
+  }
+
+  async #changed(): Promise<readonly string[]> {
+    const since = this.#since;
+    const isTold = this.#isTold && since !== undefined;
+    const answer = await this.client.sync(isTold ? { since } : {});
+    this.#since = answer.next_batch;
+    if (isTold || since === undefined) return answer.device_lists?.changed ?? [];
+    const query = new URLSearchParams({ from: since, to: answer.next_batch });
+    return (await this.client.get(`/keys/changes?${query}`)).changed;
   }
 
   knows(userId: string): string {
@@ -103,7 +113,7 @@ class Followed {
 const ACTS = isLongRun ? 60 : 20;
 const LOSE = { name: '', text: 'DELETE FROM edu_outbox WHERE in_flight = 0' };
 
-test('a client that follows /sync knows every device in the end, through leaves, outages, restarts and losses', async (t) => {
+test('a client that follows /sync, or /keys/changes, knows every device in the end, through leaves, encryption, outages, restarts and losses', async (t) => {
   for (let round = 0; round < casesOf({ usual: 1, inLongRun: 10 }); round++) {
     const dice = new Dice(`${seed} ${round}`);
     const alice = await register(here);
@@ -115,12 +125,16 @@ test('a client that follows /sync knows every device in the end, through leaves,
       await untilMember(alice, roomId, user.first.userId, 'join');
       users.push(user);
     }
-    const follower = new Follower(
-      alice,
-      users.map(({ first }) => first.userId),
+    const followers = [true, false].map(
+      (isTold) =>
+        new Follower(
+          alice,
+          users.map(({ first }) => first.userId),
+          { isTold },
+        ),
     );
     for (let act = 0; act < ACTS; act++) {
-      await happen(dice, users, follower);
+      await happen(dice, { alice, roomId, users, followers });
     }
     for (const user of users) await user.join();
     for (const { first, isJoined } of users) {
@@ -128,9 +142,11 @@ test('a client that follows /sync knows every device in the end, through leaves,
       await untilMember(alice, roomId, first.userId, 'join');
     }
     const isTrue = async () => {
-      await follower.step();
-      for (const user of users)
-        if (follower.knows(user.first.userId) !== (await user.devices())) return false;
+      for (const follower of followers) {
+        await follower.step();
+        for (const user of users)
+          if (follower.knows(user.first.userId) !== (await user.devices())) return false;
+      }
       return true;
     };
     await until(isTrue, `that all is known (seed ${seed}, round ${round})`);
@@ -138,10 +154,17 @@ test('a client that follows /sync knows every device in the end, through leaves,
   t.diagnostic(`seed ${seed}`);
 });
 
+interface World {
+  readonly alice: TestClient;
+  readonly roomId: string;
+  readonly users: readonly Followed[];
+  readonly followers: readonly Follower[];
+}
+
 /** Something happens to a user, or to a server; the client goes on in between. */
-async function happen(dice: Dice, users: readonly Followed[], follower: Follower): Promise<void> {
+async function happen(dice: Dice, { alice, roomId, users, followers }: World): Promise<void> {
   const user = dice.pick(users) ?? assert.fail();
-  switch (dice.below(12)) {
+  switch (dice.below(13)) {
     case 0:
       await here.restart();
       return;
@@ -165,7 +188,10 @@ async function happen(dice: Dice, users: readonly Followed[], follower: Follower
     case 4:
     case 5:
     case 6:
-      await follower.step();
+      await dice.pick(followers)?.step();
+      return;
+    case 7:
+      await alice.put(`${inRoom(roomId)}/state/m.room.encryption`, { algorithm: 'm.megolm.v1.aes-sha2' });
       return;
     default:
       await user.act(dice);

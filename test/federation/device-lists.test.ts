@@ -169,6 +169,32 @@ test('a user who joins is told to servers that have not heard of the user', asyn
   assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId]);
 });
 
+test('who joins is told once, and then each of the changes by itself', async () => {
+  const alice = await register(here);
+  const bob = await register(there);
+  await uploadDeviceKeys(bob);
+  await bob.post('/keys/device_signing/upload', crossSigningOf(bob.userId).body);
+  const roomId = await alice.createRoom();
+  const { next_batch: since } = await alice.sync();
+  await bob.join(roomId, [here.serverName]);
+  let token = await untilChanged(alice, bob.userId, since);
+  // All that the server there has to say of the join has arrived before this message.
+  await until(async () => (await there.ctx.db.get(WAITING)) === undefined, 'that nothing waits');
+  const eventId = await bob.send(roomId, 'after that');
+  const answer = await alice.syncUntil(
+    ({ rooms }) => JSON.stringify(rooms?.join?.[roomId] ?? {}).includes(eventId),
+    { since: token },
+  );
+  assert.equal(answer.device_lists, undefined);
+  assert.deepEqual((await alice.get(`/keys/changes?from=${token}&to=${answer.next_batch}`)).changed, []);
+  assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId]);
+  token = answer.next_batch;
+  const phone = await login(there, bob.userId, bob.password);
+  await uploadDeviceKeys(phone);
+  await untilChanged(alice, bob.userId, token);
+  await untilSees(alice, bob.userId, [bob.deviceId, phone.deviceId]);
+});
+
 test('cross-signing keys and signatures on devices are told to other servers, user-signing keys are not', async () => {
   const { alice, bob, since } = await pair();
   const keys = crossSigningOf(bob.userId);

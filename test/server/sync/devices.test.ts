@@ -145,3 +145,57 @@ test('row 72: device keys of a wrong shape anywhere they are refused, and nothin
   const { device_keys: found } = await alice.post('/keys/query', { device_keys: { [alice.userId]: [] } });
   assert.deepEqual(found[alice.userId][alice.deviceId], keys);
 });
+
+test('row 175: only those who share a room are told of changes, and of those who left it', async () => {
+  await using server = await startServer();
+  const [alice, bob, carol, mallory] = await Promise.all([1, 2, 3, 4].map(() => register(server)));
+  assert.ok(alice && bob && carol && mallory);
+  const roomId = await alice.createRoom({ preset: 'private_chat', invite: [bob.userId, carol.userId] });
+  await bob.join(roomId);
+  const { next_batch: from } = await mallory.sync();
+  const change = (client: TestClient) => {
+    const keys = { user_id: client.userId, device_id: client.deviceId, keys: {}, signatures: {} };
+    return client.post('/keys/upload', { device_keys: { ...keys, algorithms: ['new'] } });
+  };
+  const toldSince = async (client: TestClient, since: string) => {
+    const { next_batch: to, device_lists: lists } = await client.sync({ since });
+    const asked = await client.get(`/keys/changes?${new URLSearchParams({ from: since, to })}`);
+    assert.deepEqual(asked, { changed: [], left: [], ...lists });
+    return asked;
+  };
+  // Neither a stranger, nor one who was invited and declines, nor one who is banned without having been there.
+  await alice.post(`/rooms/${encodeURIComponent(roomId)}/invite`, { user_id: mallory.userId });
+  await change(alice);
+  await change(bob);
+  await mallory.post(`/rooms/${encodeURIComponent(roomId)}/leave`);
+  await alice.post(`/rooms/${encodeURIComponent(roomId)}/ban`, { user_id: mallory.userId });
+  assert.deepEqual(await toldSince(mallory, from), { changed: [], left: [] });
+
+  // Who left is not told what becomes of the others afterwards.
+  const { next_batch: atLeave } = await bob.sync();
+  await bob.post(`/rooms/${encodeURIComponent(roomId)}/leave`);
+  await carol.join(roomId);
+  await change(alice);
+  const { next_batch: left } = await bob.sync({ since: atLeave });
+  assert.deepEqual(await toldSince(bob, atLeave), { changed: [], left: [alice.userId] });
+  await carol.post(`/rooms/${encodeURIComponent(roomId)}/leave`);
+  await change(carol);
+  assert.deepEqual(await toldSince(bob, left), { changed: [], left: [] });
+});
+
+test('devices: who left and was banned, all between two answers, is told as left; who came back is not', async () => {
+  await using server = await startServer();
+  const [alice, bob, carol] = await Promise.all([1, 2, 3].map(() => register(server)));
+  assert.ok(alice && bob && carol);
+  const roomId = await alice.createRoom();
+  const path = `/rooms/${encodeURIComponent(roomId)}`;
+  await bob.join(roomId);
+  await carol.join(roomId);
+  const { next_batch: since } = await alice.sync();
+  await bob.post(`${path}/leave`);
+  await alice.post(`${path}/ban`, { user_id: bob.userId });
+  await carol.post(`${path}/leave`);
+  await carol.join(roomId);
+  const { device_lists: lists } = await alice.sync({ since });
+  assert.deepEqual(lists, { changed: [carol.userId], left: [bob.userId] });
+});
