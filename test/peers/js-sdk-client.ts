@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createClient, type MatrixClient, type Room, SyncState } from 'matrix-js-sdk';
+import type { CryptoCallbacks } from 'matrix-js-sdk/lib/crypto-api/index.js';
 import { register, type Target } from '#test/harness/client.ts';
 import { until } from '#test/harness/until.ts';
 
@@ -20,6 +21,8 @@ export interface SdkSession {
   readonly server: Target;
   readonly name: string;
   readonly encrypts?: boolean;
+  /** How it asks for the recovery key. */
+  readonly recovery?: { readonly callbacks: CryptoCallbacks };
 }
 
 /** Makes an account and signs it in. */
@@ -29,7 +32,7 @@ export async function signUp(session: SdkSession): Promise<SdkUser> {
 }
 
 /** Signs in on a new device, and waits for its first sync. */
-export async function signIn({ server, name, encrypts = false }: SdkSession): Promise<SdkUser> {
+export async function signIn({ server, name, encrypts = false, recovery }: SdkSession): Promise<SdkUser> {
   const baseUrl = server.clientUrl;
   const session = await createClient({ baseUrl }).loginRequest({
     type: 'm.login.password',
@@ -41,19 +44,22 @@ export async function signIn({ server, name, encrypts = false }: SdkSession): Pr
     userId: session.user_id,
     accessToken: session.access_token,
     deviceId: session.device_id,
+    ...(recovery !== undefined && { cryptoCallbacks: recovery.callbacks, verificationMethods: ['m.sas.v1'] }),
   });
   if (encrypts) await client.initRustCrypto({ useIndexedDB: false });
   await client.startClient({ initialSyncLimit: 5, pollTimeout: 5_000 });
   await until(() => client.getSyncState() === SyncState.Syncing, `that ${name} is in sync`);
-  return new SdkUser(client);
+  return new SdkUser(client, name);
 }
 
 /** A user at a client, and what the client shows. */
 export class SdkUser implements Disposable {
   readonly client: MatrixClient;
+  readonly name: string;
 
-  constructor(client: MatrixClient) {
+  constructor(client: MatrixClient, name: string) {
     this.client = client;
+    this.name = name;
   }
 
   get userId(): string {
