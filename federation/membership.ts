@@ -28,11 +28,11 @@ import { resolveAlias } from './directory.ts';
 import { type Candidates, candidatesOf, serversToAsk } from './handshakes/candidates.ts';
 import { inviteRemotely } from './handshakes/invite.ts';
 import { joinRemotely } from './handshakes/join.ts';
-import { whileJoining } from './handshakes/joins-under-way.ts';
 import { knockRemotely } from './handshakes/knock.ts';
 import { leaveRemotely } from './handshakes/leave.ts';
 import type { HandshakeFailure } from './handshakes/template.ts';
 import { exchangeInvite } from './handshakes/third-party-invite.ts';
+import { whileJoining } from './handshakes/under-way.ts';
 import { blocksInvites } from './invite-permission.ts';
 import { joinAdvice, misfitOfInvite } from './partners/preflight.ts';
 

@@ -21,6 +21,7 @@ import { verifyPdu } from '../inbound/verify.ts';
 import { invite as sendInvite } from '../remote/memberships.ts';
 import { shownStateOf } from './shown-state.ts';
 import { type HandshakeFailure, handshakeFailure, withSignatureOf } from './template.ts';
+import { whileInviting } from './under-way.ts';
 
 export interface RemoteInvite {
   readonly room: Room;
@@ -41,6 +42,15 @@ export async function inviteRemotely(ctx: FederationContext, invite: RemoteInvit
   const { room, target } = invite;
   const server = serverNameOf(target);
   if (server === undefined) return { kind: 'not_found', reason: 'The user id names no server' };
+  return whileInviting(ctx, { roomId: room.roomId, userId: target }, () => inviteBy(ctx, invite, server));
+}
+
+async function inviteBy(
+  ctx: FederationContext,
+  invite: RemoteInvite,
+  server: ServerName,
+): Promise<InviteResult> {
+  const { room } = invite;
   const built = await buildInvite(ctx, invite);
   if (built.kind !== 'ok') return built;
   const { event } = built;

@@ -37,7 +37,7 @@ import * as inboundTransactions from '#storage/inbound-transactions.ts';
 import * as memberships from '#storage/memberships.ts';
 import { isAllowedByAcl } from '../access.ts';
 import type { FederationContext } from '../context.ts';
-import { joinUnderWay } from '../handshakes/joins-under-way.ts';
+import { joinUnderWay } from '../handshakes/under-way.ts';
 import { isMomentary, receiveEdus } from './edus.ts';
 import { verifyPdu } from './verify.ts';
 

@@ -16,6 +16,7 @@ import { forbidden, incompatibleRoomVersion, unableToAuthoriseJoin, unableToGran
 import { sendEventLists } from '../event-lists.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
 import { type HandshakesContext, takeHandshake } from '../handshakes/limit.ts';
+import { inviteUnderWay } from '../handshakes/under-way.ts';
 import { memberTemplate, ownUserParam } from '../member-template.ts';
 import { residentRoom } from '../room-params.ts';
 
@@ -31,6 +32,7 @@ export function joinsRoutes(app: FastifyInstance, ctx: HandshakesContext): void 
       const versions = versionsIn(query.ver);
       if (query.ver !== undefined) await ctx.partners.learn(origin, { kind: 'knows_versions', versions });
       const room = await residentRoom(ctx, origin, params.roomId);
+      await inviteUnderWay(ctx, room.roomId, userId);
       const { version } = room.rules;
       if (!versions.includes(version)) throw incompatibleRoomVersion(version);
       return memberTemplate(ctx, room, userId, await joinContent(ctx, room, userId));

@@ -190,3 +190,24 @@ test('of all the state of a room that a server shows, what says most of the room
   assert.ok(shown.length <= 51, `${shown.length}`);
   assert.ok(!shown.some(({ type }) => type === 'org.example.long'));
 });
+
+test('an invited user who joins before the room has the invitation, since it is still on its way back, is let in', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const guest = peer.user('guest');
+  const roomId = await alice.createRoom({ preset: 'private_chat', room_version: '11' });
+  const path = `/_matrix/federation/v1/make_join/${encode(roomId)}/${encode(guest)}?ver=11`;
+  let joining: ReturnType<RoomPeer['request']> | undefined;
+  peer.script = ({ url, body }): PeerAnswer | undefined => {
+    if (!url.includes('/v2/invite/')) return undefined;
+    joining = peer.request(server, { path });
+    const { event } = JSON.parse(body) as { event: JsonObject };
+    const { rules } = roomOf('@x:elsewhere.test', { version: '11' });
+    const signed = signEvent(event, rules, peer.name, keyPairOf(peer.name));
+    return (response) => {
+      setTimeout(() => response.end(JSON.stringify({ event: signed })), 500);
+    };
+  };
+  assert.equal((await invite(roomId, guest)).status, 200);
+  const answer = await joining;
+  assert.equal(answer?.status, 200, JSON.stringify(answer?.body));
+});
