@@ -116,7 +116,7 @@ export function buildByTemplate(
   const signatures = { [ctx.serverName]: { [keyId]: sign(redacted) } };
   const json = `${head}${content.text}${hashes}${middle},"signatures":${JSON.stringify(signatures)}${tail}`;
   if (Buffer.byteLength(json) > MAX_PDU_BYTES)
-    return invalid(`The event is more than ${MAX_PDU_BYTES} bytes`);
+    return invalid(`The event is too large: more than ${MAX_PDU_BYTES} bytes`);
   const pdu = {
     ...bareEvent(ctx, { ...parts, content: content.value }),
     hashes: { sha256: contentHash },

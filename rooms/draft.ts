@@ -1,5 +1,6 @@
 /** Drafts become events, one upon the other, in memory; nothing is written here. */
 
+import { encodeCanonical } from '#keys/canonical-json.ts';
 import { belongsTo, type EventId } from '#keys/ids.ts';
 import type { TransactionKey } from '#storage/client-transactions.ts';
 import { type AuthState, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
@@ -94,12 +95,24 @@ export async function tryDraft(
   };
   const refused = await checkRedacts(ctx, redacter);
   if (refused !== undefined) return { kind: 'forbidden', reason: refused };
+  const known = sameState(event, state);
+  if (known !== undefined) return { kind: 'ok', eventId: known };
   const misrelated = await refusedRelation(ctx, line.room.roomNid, event, line.drafted);
   if (misrelated !== undefined) return misrelated;
   const redacts = event.redacts === undefined ? undefined : await effectOf(ctx, redacter);
   line.drafted.push({ event, transaction, redacts });
   if (event.stateKey !== undefined) line.changed.set(stateMapKey(event.type, event.stateKey), event);
   return { kind: 'ok', eventId: event.eventId };
+}
+
+/**
+ * The state event that is there already, where its sender says the same again. Asked only of what is allowed: who may
+ * not set the state learns nothing of it.
+ */
+function sameState({ type, stateKey, sender, content }: Event, state: AuthState): EventId | undefined {
+  const before = stateKey === undefined ? undefined : state.get(type, stateKey);
+  if (before === undefined || before.sender !== sender) return undefined;
+  return encodeCanonical(before.content) === encodeCanonical(content) ? before.eventId : undefined;
 }
 
 /** What the line writes. `concernsOthers`: other servers are to be sent it. */
@@ -187,9 +200,12 @@ async function hashesFor(
 
 /** What the rules look at for this draft, of the state before it. */
 export async function stateFor(ctx: RoomsContext, line: Line, draft: Draft): Promise<AuthState> {
+  const { type, stateKey } = draft;
   const keys: StateKey[] = [
     { type: 'm.room.create', stateKey: '' },
     ...authEventKeys(draft, line.room.rules),
+    // What the event takes the place of, which the rules do not look at.
+    ...(stateKey === undefined ? [] : [{ type, stateKey }]),
   ];
   const unchanged = keys.filter(({ type, stateKey }) => !line.changed.has(stateMapKey(type, stateKey)));
   const isCurrent = line.stateBefore.changes.size === 0 && line.stateBefore.base === line.head.stateGroup;

@@ -109,5 +109,7 @@ function checkSignatures(pdu: JsonObject): string | undefined {
 function checkSize(pdu: JsonObject, canonical: string | undefined): string | undefined {
   const { unsigned: _, ...bare } = pdu;
   const bytes = Buffer.byteLength(canonical ?? encodeCanonical(bare));
-  return bytes > MAX_PDU_BYTES ? `The event is ${bytes} bytes, more than ${MAX_PDU_BYTES}` : undefined;
+  return bytes > MAX_PDU_BYTES
+    ? `The event is too large: ${bytes} bytes, more than ${MAX_PDU_BYTES}`
+    : undefined;
 }

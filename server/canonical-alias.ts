@@ -2,9 +2,10 @@
 
 import { resolveAlias } from '#federation/directory.ts';
 import { badAlias, invalidParam } from '#federation/errors.ts';
-import { isRoomAlias, type RoomAlias } from '#keys/ids.ts';
+import { isRoomAlias, type RoomAlias, type RoomId, type UserId } from '#keys/ids.ts';
 import { isStringArray, type JsonObject, own } from '#keys/json.ts';
-import type { Room } from '#rooms/room.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
+import { sendEvent } from '#rooms/send.ts';
 import { currentStateEvent } from '#rooms/state.ts';
 import type { ServerContext } from './context.ts';
 
@@ -30,6 +31,33 @@ export async function checkCanonicalAlias(
     // One after the other: a client names a few at most, and the first that is wrong is told.
     await checkPointsTo(ctx, room, alias);
   }
+}
+
+/**
+ * Takes an alias that is gone out of the room's canonical aliases. "Servers which choose to update the canonical alias
+ * event are recommended to [...] delete the alias and return a successful response even if the user does not have
+ * permission to update the `m.room.canonical_alias` event."
+ */
+export async function dropCanonicalAlias(
+  ctx: ServerContext,
+  { userId, roomId, alias }: { readonly userId: UserId; readonly roomId: RoomId; readonly alias: RoomAlias },
+): Promise<void> {
+  const room = await getRoom(ctx, roomId);
+  const stored = room && (await currentStateEvent(ctx, room.roomNid, 'm.room.canonical_alias', ''));
+  if (stored === undefined) return;
+  const { alias: main, alt_aliases: others, ...rest } = stored.event.content;
+  const kept = Array.isArray(others) ? others.filter((other) => other !== alias) : others;
+  const wasOther = Array.isArray(others) && Array.isArray(kept) && kept.length < others.length;
+  if (main !== alias && !wasOther) return;
+  const isEmpty = kept === undefined || (Array.isArray(kept) && kept.length === 0);
+  const content = {
+    ...rest,
+    ...(main !== undefined && main !== alias && { alias: main }),
+    ...(!isEmpty && { alt_aliases: kept }),
+  };
+  const draft = { roomId, sender: userId, type: 'm.room.canonical_alias', stateKey: '', content };
+  const sent = await sendEvent(ctx, draft);
+  if (sent.kind !== 'sent') ctx.log.debug({ roomId, alias }, 'a deleted alias stays canonical');
 }
 
 async function checkPointsTo(ctx: ServerContext, { roomId }: Room, alias: RoomAlias): Promise<void> {

@@ -83,6 +83,12 @@ const REPLACED = sql<[number, string, string, number], DeltaRow>(
    ORDER BY position DESC LIMIT 1`,
 );
 
+const FIRST_SET = sql<[number, string, string], { position: number }>(
+  'currentState.firstSet',
+  `SELECT position FROM state_deltas WHERE room_nid = ? AND type = ? AND state_key = ?
+   ORDER BY position LIMIT 1`,
+);
+
 /** The numeric id of the event under one key of the current state. */
 export async function get(reader: Reader, roomNid: number, key: StateKey): Promise<number | undefined> {
   return (await reader.get(GET, roomNid, textColumn(key.type), textColumn(key.stateKey)))?.event_nid;
@@ -116,6 +122,12 @@ export async function allBesides(
 ): Promise<(StateKey & { eventNid: number })[]> {
   const column = textColumn(type);
   return (await reader.all(ALL_BESIDES, roomNid, column, roomNid, column)).map(keyed);
+}
+
+/** When a key was set for the first time, by the changes that are kept. Walks the room's changes. */
+export async function firstSet(reader: Reader, roomNid: number, key: StateKey): Promise<number | undefined> {
+  const row = await reader.get(FIRST_SET, roomNid, textColumn(key.type), textColumn(key.stateKey));
+  return row?.position;
 }
 
 /** All of the current state that has one type, for instance the members. */

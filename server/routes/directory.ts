@@ -15,6 +15,7 @@ import * as memberships from '#storage/memberships.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString, requiredString } from '../body.ts';
+import { dropCanonicalAlias } from '../canonical-alias.ts';
 import type { ServerContext } from '../context.ts';
 import { isWorldReadable } from '../readable-room.ts';
 import { joinedRoom, roomIdParam } from '../room-params.ts';
@@ -57,6 +58,7 @@ export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void 
     if (row === undefined) throw notFound('Room alias not found');
     if (row.creator !== userId) await requirePower(ctx, userId, await getRoom(ctx, row.roomId));
     await ctx.db.write('aliases.remove', (tx) => aliases.remove(tx, alias));
+    await dropCanonicalAlias(ctx, { userId, roomId: row.roomId, alias });
     return {};
   });
 

@@ -32,12 +32,18 @@ async function join(
   const { userId } = await requireRequester(ctx, request);
   ctx.limits.take('join', userId);
   const body = bodyObject(request);
-  const reason = optionalString(body, 'reason');
-  const content = reason === undefined ? {} : { reason };
+  const content = contentOf(body);
   const thirdPartySigned = thirdPartySignedIn(body);
   return {
     room_id: await joinRoom(ctx, userId, { room, via: viaOf(request.query), content, thirdPartySigned }),
   };
+}
+
+/** The reason, and keys of the client's own, which clients expect to find in the member event. */
+function contentOf(body: JsonObject): JsonObject {
+  const { third_party_signed: _, membership: _membership, reason: _reason, ...own } = body;
+  const reason = optionalString(body, 'reason');
+  return { ...own, ...(reason !== undefined && { reason }) };
 }
 
 /** "A signature of an `m.third_party_invite` token to prove that this user owns a third-party identity". */

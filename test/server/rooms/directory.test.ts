@@ -29,6 +29,30 @@ test('aliases: made once, resolved by anybody, removed by their maker or by who 
   assert.equal(foreign.body.errcode, 'M_INVALID_PARAM');
 });
 
+test('aliases: one that is deleted is no canonical alias any more, where its deleter may say so', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const [main, other, bobs] = ['main', 'other', 'bobs'].map((name) => `#${name}:${server.serverName}`) as [
+    string,
+    string,
+    string,
+  ];
+  for (const alias of [main, other]) await alice.put(path(alias), { room_id: roomId });
+  await bob.put(path(bobs), { room_id: roomId });
+  const state = `/rooms/${encodeURIComponent(roomId)}/state/m.room.canonical_alias`;
+  await alice.put(state, { alias: main, alt_aliases: [other, bobs], more: 1 });
+  await bob.delete(path(bobs));
+  assert.deepEqual(await alice.get(state), { alias: main, alt_aliases: [other, bobs], more: 1 });
+  await alice.delete(path(other));
+  assert.deepEqual(await alice.get(state), { alias: main, alt_aliases: [bobs], more: 1 });
+  await alice.put(state, { alias: main });
+  await alice.delete(path(main));
+  assert.deepEqual(await alice.get(state), {});
+});
+
 test('public rooms: listed while published, found by a search, in pages', async () => {
   await using server = await startServer();
   const alice = await register(server);

@@ -59,6 +59,25 @@ test('join: by id, by alias and again; not where one may not', async () => {
   await bob.join(closed);
 });
 
+test('join: keys of the client go into the member event; what the server says there stays its own', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom({ room_alias_name: 'custom' });
+  const body = {
+    foo: 'bar',
+    reason: 'why not',
+    membership: 'ban',
+    join_authorised_via_users_server: alice.userId,
+  };
+  await bob.post(`/join/${encodeURIComponent(`#custom:${server.serverName}`)}`, body);
+  const state = `/rooms/${encodeURIComponent(roomId)}/state/m.room.member/${encodeURIComponent(bob.userId)}`;
+  assert.deepEqual(await alice.get(state), { foo: 'bar', reason: 'why not', membership: 'join' });
+  const carol = await register(server);
+  const large = await carol.try('POST', `/join/${encodeURIComponent(roomId)}`, { foo: 'x'.repeat(60_000) });
+  assert.equal(large.status, 400);
+});
+
 test('join: the display name goes into the room', async () => {
   await using server = await startServer();
   const alice = await register(server);

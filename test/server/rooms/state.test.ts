@@ -44,9 +44,11 @@ test('state: a canonical alias must be one, and point to the room', async () => 
   assert.equal((await set({ alt_aliases: [`#taken:${server.serverName}`] })).body.errcode, 'M_BAD_ALIAS');
   assert.equal((await set({ alt_aliases: [7] })).body.errcode, 'M_INVALID_PARAM');
   const own = `#mine:${server.serverName}`;
-  await alice.put(`/directory/room/${encodeURIComponent(own)}`, { room_id: roomId });
+  const bob = await register(server);
+  await bob.join(roomId);
+  await bob.put(`/directory/room/${encodeURIComponent(own)}`, { room_id: roomId });
   assert.equal((await set({ alias: own })).status, 200);
-  await alice.delete(`/directory/room/${encodeURIComponent(own)}`);
+  await bob.delete(`/directory/room/${encodeURIComponent(own)}`);
   assert.equal((await set({ alias: own, more: true })).status, 200, 'what is there already is not checked');
   assert.ok(other);
 });
@@ -91,6 +93,54 @@ test('members: filtered by membership, and as they were at a token', async () =>
   const { joined } = await alice.get(path(roomId, 'joined_members'));
   assert.deepEqual(Object.keys(joined).sort(), [alice.userId, carol.userId].sort());
   assert.equal((await bob.try('GET', path(roomId, 'joined_members'))).status, 403);
+});
+
+test('members: at a token from before the room they are as when the user came, and no earlier than they may see', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const carol = await register(server);
+  const history = { type: 'm.room.history_visibility', content: { history_visibility: 'joined' } };
+  const roomId = await alice.createRoom({ initial_state: [history] });
+  const at = (await alice.sync()).rooms.join[roomId].timeline.prev_batch;
+  await bob.join(roomId);
+  const { next_batch: later } = await alice.sync();
+  await carol.join(roomId);
+  const members = async (who: typeof alice, token: string) =>
+    (await who.get(path(roomId, `members?at=${token}`))).chunk.map((event: Body) => event.state_key).sort();
+  assert.deepEqual(await members(alice, at), [alice.userId]);
+  const all = [alice.userId, bob.userId, carol.userId].sort();
+  assert.deepEqual(await members(alice, later), [alice.userId, bob.userId].sort());
+  await bob.post(path(roomId, 'leave'));
+  assert.deepEqual(await members(carol, at), all, 'who came last is told of when they came');
+});
+
+test('state: set twice with the same content by the same user it stays the same event', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const power = { users: { [alice.userId]: 100, [bob.userId]: 100 } };
+  const roomId = await alice.createRoom({ room_version: '11', power_level_content_override: power });
+  await bob.join(roomId);
+  const set = (who: typeof alice, content: object) => who.put(path(roomId, 'state/test.thing/key'), content);
+  const first = await set(alice, { a: 1, b: [2] });
+  assert.deepEqual(await set(alice, { b: [2], a: 1 }), first);
+  assert.notDeepEqual(await set(alice, { a: 2 }), first);
+  const mine = await set(bob, { a: 2 });
+  assert.notDeepEqual(mine, await set(alice, { a: 2 }), 'another sender says it anew');
+});
+
+test('events larger than 65536 bytes are 413 M_TOO_LARGE, as messages and as state', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  for (const version of ['6', '12']) {
+    const roomId = await alice.createRoom({ room_version: version });
+    const body = 'x'.repeat(66_000);
+    for (const rest of ['send/m.room.message/1', 'state/test.large']) {
+      const { status, body: answer } = await alice.try('PUT', path(roomId, rest), { body });
+      assert.deepEqual([status, answer.errcode], [413, 'M_TOO_LARGE'], `${version} ${rest}`);
+    }
+  }
 });
 
 test('state: world-readable rooms are read by everybody, others are not', async () => {
