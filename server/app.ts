@@ -64,6 +64,7 @@ import { redactionRoutes } from './routes/redaction.ts';
 import { registrationRoutes } from './routes/registration.ts';
 import { registrationPageRoutes } from './routes/registration-page.ts';
 import { relationsRoutes } from './routes/relations.ts';
+import { reportContentRoutes } from './routes/report-content.ts';
 import { roomEventByTimestampRoutes } from './routes/room-event-by-timestamp.ts';
 import { roomSendRoutes } from './routes/room-send.ts';
 import { roomStateRoutes } from './routes/room-state.ts';
@@ -107,6 +108,7 @@ const clientRoutes: readonly Routes[] = [
   receiptsRoutes,
   redactionRoutes,
   relationsRoutes,
+  reportContentRoutes,
   roomEventByTimestampRoutes,
   roomSendRoutes,
   roomStateRoutes,

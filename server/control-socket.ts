@@ -12,6 +12,7 @@ import { performOnKeys } from './cli/keys-operations.ts';
 import { performOnMedia } from './cli/media-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
 import { performOnPartners } from './cli/partner-operations.ts';
+import { performOnReports } from './cli/report-operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
 import type { ServerContext } from './context.ts';
 import { shutDownRoom } from './room-shutdown.ts';
@@ -79,6 +80,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
   return (
     (await performOnRooms(roomOperations(ctx), operation)) ??
     (await performOnMedia({ ...ctx, inTime }, operation)) ??
+    (await performOnReports(ctx, operation)) ??
     (await performOnKeys(ctx, operation)) ??
     (await performOnPartners(ctx, operation)) ??
     (await performOnCircles(circleOperations(ctx), operation)) ??

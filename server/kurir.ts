@@ -19,6 +19,7 @@ import {
   setPartner,
   showPartner,
 } from './cli/partner-commands.ts';
+import { listReports, resolveReport, showReport } from './cli/report-commands.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
@@ -136,6 +137,13 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
       return resendTo(config, one(rest, 'the server'));
     case 'event explain':
       return explainEventOf(config, one(rest, 'the id of the event'));
+    case 'report list':
+      none(rest);
+      return listReports(config, values.all === true);
+    case 'report show':
+      return showReport(config, one(rest, 'the number of the report'));
+    case 'report resolve':
+      return resolveReport(config, one(rest, 'the number of the report'), values.note);
     case 'room check':
       if (values.all === true) none(rest);
       return checkRoomsOf(config, {

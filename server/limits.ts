@@ -47,6 +47,8 @@ const RATES = {
   profile_query: { perSecond: 20, burst: 200 },
   /** Account data, filters and tags by a user. */
   account_data: { perSecond: 5, burst: 100 },
+  /** Reports to the administrators, by a user. */
+  report: { perSecond: 0.05, burst: 10 },
   /** Typing notices, receipts and read markers by a user. */
   ephemeral: { perSecond: 20, burst: 100 },
   /** Queries and claims of keys by a user or a device. */

@@ -1,6 +1,6 @@
 /** Room and user ids of request paths, checked once for all routes. */
 
-import { forbidden, invalidParam } from '#federation/errors.ts';
+import { forbidden, invalidParam, notFound } from '#federation/errors.ts';
 import {
   type EventId,
   isEventId,
@@ -46,8 +46,20 @@ export function viaOf(query: Query): ServerName[] {
 
 /** The room that a user is joined to; throws `M_FORBIDDEN` alike for an unknown room and for another's. */
 export async function joinedRoom(ctx: RoomsContext, userId: UserId, roomId: string): Promise<Room> {
+  const room = await findJoinedRoom(ctx, userId, roomId);
+  if (room === undefined) throw forbidden('You are not in this room');
+  return room;
+}
+
+/** `joinedRoom` where the answer for what is not there is `M_NOT_FOUND`. */
+export async function joinedRoomOrNotFound(ctx: RoomsContext, userId: UserId, roomId: string): Promise<Room> {
+  const room = await findJoinedRoom(ctx, userId, roomId);
+  if (room === undefined) throw notFound('Event not found');
+  return room;
+}
+
+async function findJoinedRoom(ctx: RoomsContext, userId: UserId, roomId: string): Promise<Room | undefined> {
   const room = await getRoom(ctx, roomIdParam(roomId));
   const membership = room && (await memberships.of(ctx.db, room.roomNid, userId));
-  if (room === undefined || membership?.membership !== 'join') throw forbidden('You are not in this room');
-  return room;
+  return membership?.membership === 'join' ? room : undefined;
 }

@@ -48,6 +48,10 @@ export const usage = `The operator's command of Kurir:
                      what other servers have got, and why some do not answer
   federation resend SERVER
                      send again what was set aside for a server
+  report list        list what users have reported
+  report show REPORT say what is reported, and by whom
+  report resolve REPORT
+                     note that a report is dealt with
   event explain EVENT
                      say what the server made of an event, and why
 
@@ -194,6 +198,19 @@ Takes servers out of the circle NAME, and out of the access control lists of its
 Sends to SERVER again what was set aside for it: an event, or another message, that it called malformed time after time is
 not sent any more, so that what comes after it does not wait for ever. For when SERVER has mended that. Works by the
 running server, or else when the server starts.`,
+  'report list': `report list [--all]
+
+Lists what users have reported to the administrators and nobody has dealt with: number, time, who reports, and what.
+
+  --all  lists those too that are dealt with`,
+  'report show': `report show REPORT
+
+Shows the report with the number REPORT: who reports what, when and why, and of an event who sent it and what it says.`,
+  'report resolve': `report resolve REPORT [--note TEXT]
+
+Notes that the report with the number REPORT is dealt with.
+
+  --note  what was done, for you`,
   'event explain': `event explain EVENT
 
 Says what the server made of the event EVENT ($id, in quotes: the shell takes $ for itself): accepted, rejected,
