@@ -53,8 +53,10 @@ import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
 import { mediaUploadRoutes } from './routes/media-upload.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
+import { oldSyncRoutes } from './routes/old-sync.ts';
 import { openidTokenRoutes } from './routes/openid.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
+import { peekingEventsRoutes } from './routes/peeking-events.ts';
 import { presenceRoutes } from './routes/presence.ts';
 import { profileRoutes } from './routes/profile.ts';
 import { pushRulesRoutes } from './routes/push-rules.ts';
@@ -66,6 +68,7 @@ import { registrationPageRoutes } from './routes/registration-page.ts';
 import { relationsRoutes } from './routes/relations.ts';
 import { reportContentRoutes } from './routes/report-content.ts';
 import { roomEventByTimestampRoutes } from './routes/room-event-by-timestamp.ts';
+import { roomInitialSyncRoutes } from './routes/room-initial-sync.ts';
 import { roomSendRoutes } from './routes/room-send.ts';
 import { roomStateRoutes } from './routes/room-state.ts';
 import { roomSummaryRoutes } from './routes/room-summary.ts';
@@ -104,12 +107,15 @@ const clientRoutes: readonly Routes[] = [
   listJoinedRoomsRoutes,
   listPublicRoomsRoutes,
   messagePaginationRoutes,
+  oldSyncRoutes,
+  peekingEventsRoutes,
   readMarkersRoutes,
   receiptsRoutes,
   redactionRoutes,
   relationsRoutes,
   reportContentRoutes,
   roomEventByTimestampRoutes,
+  roomInitialSyncRoutes,
   roomSendRoutes,
   roomStateRoutes,
   roomSummaryRoutes,

@@ -1,0 +1,133 @@
+/**
+ * The deprecated stream of events, of all rooms or of one that may be looked into:
+ * https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events
+ */
+
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { invalidParam } from '#federation/errors.ts';
+import type { Room } from '#rooms/room.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import { page } from '#rooms/timeline.ts';
+import { visibleTo } from '#rooms/visibility.ts';
+import { type Requester, requireRequester } from '../auth/requester.ts';
+import { bundledTextsFor } from '../bundles.ts';
+import type { ServerContext } from '../context.ts';
+import { type Query, queryPosition, queryString } from '../query.ts';
+import { readableRoom } from '../readable-room.ts';
+import { type SyncUser, SyncUsers } from '../sync/sync-users.ts';
+import { formatToken } from '../sync/token.ts';
+import { LongPolls } from '../sync/wait.ts';
+
+type EventsRequest = FastifyRequest<{ Querystring: Query }>;
+
+const DEFAULT_WAIT_MS = 30_000;
+const LONGEST_WAIT_MS = 60_000;
+const MOST_EVENTS = 100;
+const TIMEOUT = /^\d{1,15}$/;
+
+/** Waits for events, and tells them once. */
+export function peekingEventsRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  const users = new SyncUsers(ctx);
+  const polls = new LongPolls(ctx.shutdown);
+  app.get(
+    '/_matrix/client/v3/events',
+    { config: { longPoll: true } },
+    async (request: EventsRequest, reply) => {
+      const requester = await requireRequester(ctx, request);
+      const wanted = parse(ctx, request);
+      const look = () => lookFor(ctx, users, { requester, ...wanted });
+      let seen = await look();
+      if (isEmpty(seen) && wanted.timeoutMs > 0) {
+        const device = `${requester.userId} ${requester.deviceId}`;
+        const http = { timeoutMs: wanted.timeoutMs, response: reply.raw };
+        await polls.hold(device, http, async (signal) => {
+          while (isEmpty(seen)) {
+            if ((await ctx.streams.wait(seen.upto, seen.keys, signal)) === 'aborted') return;
+            await polls.gather(device);
+            // The device may have been signed out while it waited.
+            await requireRequester(ctx, request);
+            seen = await look();
+          }
+        });
+      }
+      return answer(reply, wanted.from, seen);
+    },
+  );
+}
+
+interface Wanted {
+  readonly from: number;
+  readonly timeoutMs: number;
+  readonly roomId: string | undefined;
+}
+
+function parse(ctx: ServerContext, { query }: EventsRequest): Wanted {
+  const timeout = queryString(query, 'timeout') ?? String(DEFAULT_WAIT_MS);
+  if (!TIMEOUT.test(timeout)) throw invalidParam('timeout must be an integer');
+  const now = ctx.streams.upto();
+  // A token from a database that was put back to an earlier time stands for now.
+  const from = Math.min(queryPosition(query, 'from') ?? now, now);
+  const timeoutMs = Math.min(Number(timeout), LONGEST_WAIT_MS);
+  return { from, timeoutMs, roomId: queryString(query, 'room_id') };
+}
+
+function answer(reply: FastifyReply, from: number, { texts, end }: Seen): FastifyReply {
+  const text = `{"start":"${formatToken(from)}","end":"${formatToken(end)}","chunk":[${texts.join(',')}]}`;
+  return reply.header('content-type', 'application/json').send(text);
+}
+
+interface Seen {
+  readonly texts: readonly string[];
+  /** Up to where they go. */
+  readonly end: number;
+  readonly upto: number;
+  /** What to wait for until there is more. */
+  readonly keys: readonly string[];
+}
+
+/** Nothing to tell, and nothing more to look through. */
+function isEmpty({ texts, end, upto }: Seen): boolean {
+  return texts.length === 0 && end === upto;
+}
+
+/** The first events after a position, of all rooms in the order of their positions. */
+async function lookFor(
+  ctx: ServerContext,
+  users: SyncUsers,
+  { requester, from, roomId }: Wanted & { readonly requester: Requester },
+): Promise<Seen> {
+  const { user, upto } = await users.find(requester.userId);
+  const peeked = roomId === undefined ? undefined : (await readableRoom(ctx, user.userId, roomId)).room;
+  const rooms = peeked === undefined ? user.joined : [peeked];
+  const keys = peeked === undefined ? user.keys : [user.key, `room:${peeked.roomId}`];
+  let end = upto;
+  const found: { position: number; text: string }[] = [];
+  for (const room of rooms) {
+    if (!ctx.streams.mayConcern(`room:${room.roomId}`, from)) continue;
+    // One after the other: a single answer must not crowd out all others.
+    const read = await page(ctx, room.roomNid, { from, to: upto, direction: 'f', limit: MOST_EVENTS });
+    if (read.end !== undefined) end = Math.min(end, read.end);
+    const shown = await shownOf(ctx, user, room, read.events);
+    const texts = await bundledTextsFor(ctx, requester, shown, { withRoomId: true });
+    for (const [index, { position }] of shown.entries())
+      found.push({ position: position ?? 0, text: texts[index] ?? '{}' });
+  }
+  found.sort((a, b) => a.position - b.position);
+  const last = found.filter(({ position }) => position <= end).slice(0, MOST_EVENTS + 1);
+  // More than are told at once: the others come with the next request.
+  if (last.length > MOST_EVENTS) end = last[MOST_EVENTS - 1]?.position ?? end;
+  return { texts: last.slice(0, MOST_EVENTS).map(({ text }) => text), end, upto, keys };
+}
+
+async function shownOf(
+  ctx: ServerContext,
+  user: SyncUser,
+  { roomNid }: Pick<Room, 'roomNid'>,
+  events: readonly StoredEvent[],
+): Promise<StoredEvent[]> {
+  const visible = await visibleTo(ctx, roomNid, { userId: user.userId }, events);
+  return events.filter(
+    ({ event }, index) =>
+      visible[index] === true && (event.stateKey !== undefined || !user.ignored.has(event.sender)),
+  );
+}
