@@ -34,6 +34,7 @@ import { banningRoutes } from './routes/banning.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
 import { createRoomRoutes } from './routes/create-room.ts';
 import { crossSigningRoutes } from './routes/cross-signing.ts';
+import { delayedEventsRoutes } from './routes/delayed-events.ts';
 import { deviceManagementRoutes } from './routes/device-management.ts';
 import { directoryRoutes } from './routes/directory.ts';
 import { eventContextRoutes } from './routes/event-context.ts';
@@ -75,6 +76,7 @@ import { roomSummaryRoutes } from './routes/room-summary.ts';
 import { roomUpgradesRoutes } from './routes/room-upgrades.ts';
 import { roomsRoutes } from './routes/rooms.ts';
 import { rootPageRoutes } from './routes/root-page.ts';
+import { rtcTransportsRoutes } from './routes/rtc-transports.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { syncRoutes } from './routes/sync.ts';
@@ -98,6 +100,7 @@ const FEDERATION_BODY = 13 * MIB;
 const clientRoutes: readonly Routes[] = [
   banningRoutes,
   createRoomRoutes,
+  delayedEventsRoutes,
   directoryRoutes,
   eventContextRoutes,
   invitingRoutes,
@@ -149,6 +152,7 @@ const clientRoutes: readonly Routes[] = [
   registrationPageRoutes,
   registrationRoutes,
   rootPageRoutes,
+  rtcTransportsRoutes,
   sharedSecretRegistrationRoutes,
   toDeviceRoutes,
   versionsRoutes,

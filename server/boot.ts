@@ -25,12 +25,14 @@ import type { Config } from './config-options.ts';
 import type { ListenAddress } from './config-types.ts';
 import type { ServerContext } from './context.ts';
 import { ControlSocket } from './control-socket.ts';
+import { DelayedEvents } from './delayed-events.ts';
 import { openFederation } from './federation-context.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
 import { RoomPurges } from './room-purges.ts';
+import { sendDelayed } from './send-delayed.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
 
 export interface RunningServer {
@@ -77,6 +79,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const background = opening.use(new Background(log));
   const purges = opening.use(new RoomPurges(federation));
   const circles = opening.use(new CircleKeeper(federation));
+  const delayedEvents = opening.use(new DelayedEvents(foundation));
   const mediaLimits = { remoteBytes: config.maxRemoteMediaSize, cacheBytes: config.remoteMediaCacheSize };
   const { dataDir } = config;
   const media = await openMedia(
@@ -97,6 +100,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       purges,
       media,
       circles,
+      delayedEvents,
       shutdown,
     },
   };
@@ -113,6 +117,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   begin();
   housekeeping.start();
   purges.start();
+  delayedEvents.start((event) => sendDelayed(ctx, event));
   background.run(circles.start(), 'the circles of rooms could not be read');
   background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');

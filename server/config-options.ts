@@ -9,6 +9,7 @@ import { type PresenceMode, presenceModes } from '#storage/presences.ts';
 import {
   baseUrlKind,
   choiceKind,
+  durationOrOffKind,
   flagKind,
   isNetwork,
   type ListenAddress,
@@ -52,6 +53,10 @@ export interface Config {
   readonly registration: (typeof registrationPolicies)[number];
   readonly registrationSecret: string | undefined;
   readonly presence: PresenceMode;
+  /** In milliseconds; 0 where no events are sent later. */
+  readonly maxEventDelay: number;
+  /** Addresses of services that let users into calls of many. */
+  readonly livekitServiceUrl: readonly string[];
   readonly rateLimits: boolean;
   readonly logLevel: (typeof logLevels)[number];
   /** Without a slash at its end. */
@@ -209,6 +214,26 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
     describes:
       'Who sees which users are online: nobody (`off`), the users of this server who share a room with them ' +
       '(`local`), or those of other servers too (`federated`).',
+  },
+  maxEventDelay: {
+    key: 'max_event_delay',
+    kind: durationOrOffKind,
+    default: 24 * 60 * 60_000,
+    describes:
+      'The longest time after which users may have an event sent. Clients in a call use it to be taken out of the call ' +
+      'when they vanish. `off` sends no events later.',
+  },
+  livekitServiceUrl: {
+    key: 'livekit_service_url',
+    kind: listKind(
+      'an address such as https://rtc.example.org',
+      (text) => pageKind.parse(text) !== undefined,
+    ),
+    default: [],
+    describes:
+      'Where clients get into calls of many (MatrixRTC): the address of a LiveKit authorisation service (lk-jwt-service). ' +
+      'Clients are told it when they ask, and by `/.well-known/matrix/client`. In the environment several are divided by ' +
+      'commas.',
   },
   rateLimits: {
     key: 'rate_limits',

@@ -109,6 +109,35 @@ export const sizeKind: ValueKind<number> = {
   },
 };
 
+const DURATION_UNITS = [
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+] as const;
+
+/** A time in milliseconds, written such as `90s`, `5m`, `1h` or `30d`. */
+export const durationKind: ValueKind<number> = {
+  expects: 'a time such as 90s, 5m, 1h or 30d',
+  parse: (value) => {
+    const [, digits, unit] = /^(\d{1,5})([smhd])$/.exec(String(value)) ?? [];
+    const [, ms = 0] = DURATION_UNITS.find(([name]) => name === unit) ?? [];
+    const time = Number(digits) * ms;
+    return time > 0 ? time : undefined;
+  },
+  format: (value) => {
+    const [name, ms] = DURATION_UNITS.findLast(([, unit]) => value % unit === 0) ?? DURATION_UNITS[0];
+    return `${Math.round(value / ms)}${name}`;
+  },
+};
+
+/** A time in milliseconds, or 0, written `off`. */
+export const durationOrOffKind: ValueKind<number> = {
+  expects: `${durationKind.expects}, or off`,
+  parse: (value) => (FLAGS.get(value) === false ? 0 : durationKind.parse(value)),
+  format: (value) => (value === 0 ? 'off' : durationKind.format(value)),
+};
+
 /** One of a few words. */
 export function choiceKind<T extends string>(choices: readonly T[]): ValueKind<T> {
   return {

@@ -123,6 +123,8 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
     presence: required(options.presence),
+    maxEventDelay: required(options.maxEventDelay),
+    livekitServiceUrl: required(options.livekitServiceUrl),
     rateLimits: required(options.rateLimits),
     logLevel: required(options.logLevel),
     publicBaseurl: read(options.publicBaseurl),

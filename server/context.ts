@@ -6,6 +6,7 @@ import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
 import type { Config } from './config-options.ts';
+import type { DelayedEvents } from './delayed-events.ts';
 import type { RateLimits } from './limits.ts';
 import type { RoomPurges } from './room-purges.ts';
 
@@ -19,6 +20,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly background: Background;
   readonly purges: RoomPurges;
   readonly circles: CircleKeeper;
+  readonly delayedEvents: DelayedEvents;
   /** Aborted when the server begins to stop: whoever waits answers at once. */
   readonly shutdown: AbortSignal;
 }

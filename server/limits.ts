@@ -49,6 +49,10 @@ const RATES = {
   account_data: { perSecond: 5, burst: 100 },
   /** Reports to the administrators, by a user. */
   report: { perSecond: 0.05, burst: 10 },
+  /** What is done with a delayed event, by the event; and looks at them, by a user. */
+  delayed_event: { perSecond: 1, burst: 30 },
+  /** Delayed events that an address names and that are none. */
+  delay_guess: { perSecond: 0.5, burst: 20 },
   /** Typing notices, receipts and read markers by a user. */
   ephemeral: { perSecond: 20, burst: 100 },
   /** Queries and claims of keys by a user or a device. */

@@ -10,7 +10,8 @@ import {
   unknown,
 } from '#federation/errors.ts';
 import { refusalOfState } from '#federation/partners/preflight.ts';
-import type { EventId } from '#keys/ids.ts';
+import { type EventId, isEventId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
 import type { ServerContext } from './context.ts';
 import { joinedRoom } from './room-params.ts';
@@ -25,6 +26,11 @@ export async function sendForClient(ctx: ServerContext, draft: Draft): Promise<{
   if (sent.kind === 'forbidden' || sent.kind === 'unknown_room' || sent.kind === 'invalid')
     await joinedRoom(ctx, draft.sender, draft.roomId);
   return sentAnswer(sent);
+}
+
+/** What a redaction redacts that is sent as any other event: its content says it, whatever the room version. */
+export function redactsIn(type: string, { redacts }: JsonObject): Pick<Draft, 'redacts'> {
+  return type === 'm.room.redaction' && isEventId(redacts) ? { redacts } : {};
 }
 
 /** The answer for what was sent, or the error for what was not. */

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
+import { MOST_SCHEDULED } from '../delayed-events.ts';
 
 /** https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation */
 export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -15,6 +16,10 @@ export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): vo
     'm.3pid_changes': { enabled: false },
     'm.get_login_token': { enabled: false },
   };
+  // Without it nothing is sent later.
+  const delays = { max_delay_ms: ctx.config.maxEventDelay, max_scheduled: MOST_SCHEDULED };
+  if (ctx.config.maxEventDelay > 0)
+    Object.assign(capabilities, { 'org.matrix.msc4140.delayed_events': delays });
   app.get('/_matrix/client/v3/capabilities', async (request) => {
     await requireRequester(ctx, request);
     return { capabilities };

@@ -1,11 +1,15 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid */
 
 import type { FastifyInstance } from 'fastify';
+import type { JsonObject } from '#keys/json.ts';
+import type { NewDelayedEvent } from '#storage/delayed-events.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import type { Query } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
-import { sendForClient } from '../sent.ts';
+import { delayOf, scheduleForClient } from '../send-delayed.ts';
+import { redactsIn, sendForClient } from '../sent.ts';
 
 interface SendParams {
   roomId: string;
@@ -15,20 +19,34 @@ interface SendParams {
 
 /** Message events, once for each transaction id of a device. */
 export function roomSendRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  app.put<{ Params: SendParams }>(
+  app.put<{ Params: SendParams; Querystring: Query }>(
     '/_matrix/client/v3/rooms/:roomId/send/:eventType/:txnId',
     async (request) => {
       const { userId, deviceId } = await requireRequester(ctx, request);
       ctx.limits.take('message', userId);
       ctx.presence.active({ userId, deviceId });
-      const { roomId, eventType, txnId } = request.params;
-      return sendForClient(ctx, {
-        roomId: roomIdParam(roomId),
-        sender: userId,
-        type: eventType,
-        content: bodyObject(request),
-        txn: { deviceId, txnId },
-      });
+      const { eventType: type, txnId } = request.params;
+      const roomId = roomIdParam(request.params.roomId);
+      const delayMs = delayOf(request.query);
+      if (delayMs !== undefined) {
+        const txn = JSON.stringify([deviceId, 'send', roomId, type, txnId]);
+        const content = () => bodyObject(request);
+        return scheduleOnce(ctx, { userId, txn, roomId, type, delayMs }, content);
+      }
+      const content = bodyObject(request);
+      const draft = { roomId, sender: userId, type, content, txn: { deviceId, txnId } };
+      return sendForClient(ctx, { ...draft, ...redactsIn(type, content) });
     },
   );
+}
+
+/** The same request again is answered as before, whatever its body is now. */
+async function scheduleOnce(
+  ctx: ServerContext,
+  event: Omit<NewDelayedEvent, 'delayId' | 'sinceTs' | 'stateKey' | 'content'> & { readonly txn: string },
+  content: () => JsonObject,
+): Promise<{ delay_id: string }> {
+  const known = await ctx.delayedEvents.ofTransaction(event.userId, event.txn);
+  if (known !== undefined) return { delay_id: known };
+  return scheduleForClient(ctx, { ...event, stateKey: undefined, content: content() });
 }

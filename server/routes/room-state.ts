@@ -6,18 +6,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam, notFound } from '#federation/errors.ts';
 import type { EventId } from '#keys/ids.ts';
-import { isUserId } from '#keys/ids.ts';
-import { stringAt } from '#keys/json.ts';
-import { currentStateEvent } from '#rooms/state.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
-import { checkCanonicalAlias } from '../canonical-alias.ts';
 import type { ServerContext } from '../context.ts';
-import { inviteUser, joinRoom } from '../membership.ts';
 import { type Query, queryString } from '../query.ts';
 import { readableRoom, readableState, readableStateEvents } from '../readable-room.ts';
-import { joinedRoom, roomIdParam } from '../room-params.ts';
-import { sendForClient } from '../sent.ts';
+import { roomIdParam } from '../room-params.ts';
+import { delayOf, scheduleForClient } from '../send-delayed.ts';
+import { sendStateForClient } from '../send-state.ts';
 import { stateTexts } from '../sync/format.ts';
 
 type StateRequest = FastifyRequest<{
@@ -59,41 +55,18 @@ async function stateEvent(ctx: ServerContext, request: StateRequest): Promise<st
   return text;
 }
 
-async function setState(ctx: ServerContext, request: StateRequest): Promise<{ event_id: EventId }> {
+async function setState(
+  ctx: ServerContext,
+  request: StateRequest,
+): Promise<{ event_id: EventId } | { delay_id: string }> {
   const { userId } = await requireRequester(ctx, request);
   ctx.limits.take('message', userId);
   const { eventType: type, stateKey = '' } = request.params;
+  const delayMs = delayOf(request.query);
   const content = bodyObject(request);
   const roomId = roomIdParam(request.params.roomId);
-  if (type === 'm.room.canonical_alias' && stateKey === '') {
-    await checkCanonicalAlias(ctx, await joinedRoom(ctx, userId, roomId), content);
+  if (delayMs === undefined) {
+    return sendStateForClient(ctx, { roomId, sender: userId, type, stateKey, content });
   }
-  if (type !== 'm.room.member' || !isUserId(stateKey)) {
-    return sendForClient(ctx, { roomId, sender: userId, type, stateKey, content });
-  }
-  const membership = stringAt(content, 'membership');
-  // Those that may need another server, or somebody of ours to authorise them.
-  if (membership === 'invite') {
-    ctx.limits.take('invite', userId);
-    ctx.limits.take('invite_user', stateKey);
-    const { roomNid } = await joinedRoom(ctx, userId, roomId);
-    await inviteUser(ctx, userId, { roomId, target: stateKey, content });
-    return memberEvent(ctx, roomNid, stateKey);
-  }
-  if (membership === 'join' && stateKey === userId) {
-    ctx.limits.take('join', userId);
-    await joinRoom(ctx, userId, { room: roomId, via: [], content });
-    return memberEvent(ctx, (await joinedRoom(ctx, userId, roomId)).roomNid, stateKey);
-  }
-  return sendForClient(ctx, { roomId, sender: userId, type, stateKey, content });
-}
-
-async function memberEvent(
-  ctx: ServerContext,
-  roomNid: number,
-  userId: string,
-): Promise<{ event_id: EventId }> {
-  const stored = await currentStateEvent(ctx, roomNid, 'm.room.member', userId);
-  if (stored === undefined) throw notFound('The membership is gone already');
-  return { event_id: stored.event.eventId };
+  return scheduleForClient(ctx, { userId, txn: undefined, roomId, type, stateKey, content, delayMs });
 }

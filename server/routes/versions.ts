@@ -3,7 +3,16 @@ import type { FastifyInstance } from 'fastify';
 const LATEST_MINOR = 19;
 const VERSIONS = Array.from({ length: LATEST_MINOR }, (_, index) => `v1.${index + 1}`);
 
+/** What clients look for before they use what is not in the specification yet. */
+const UNSTABLE_FEATURES = {
+  'org.matrix.msc4140': true,
+  'org.matrix.msc4143': true,
+};
+
 /** `GET /_matrix/client/versions`: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions */
 export function versionsRoutes(app: FastifyInstance): void {
-  app.get('/_matrix/client/versions', async () => ({ versions: VERSIONS, unstable_features: {} }));
+  app.get('/_matrix/client/versions', async () => ({
+    versions: VERSIONS,
+    unstable_features: UNSTABLE_FEATURES,
+  }));
 }

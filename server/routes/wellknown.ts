@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { notFound } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
+import { rtcTransports } from '../rtc.ts';
 import { supportAnswer } from '../support.ts';
 
 /**
@@ -9,9 +10,13 @@ import { supportAnswer } from '../support.ts';
  */
 export function wellknownClientRoutes(app: FastifyInstance, ctx: Pick<ServerContext, 'config'>): void {
   const { publicBaseurl } = ctx.config;
+  const transports = rtcTransports(ctx.config);
   app.get('/.well-known/matrix/client', async () => {
     if (publicBaseurl === undefined) throw notFound('public_baseurl is not configured');
-    return { 'm.homeserver': { base_url: publicBaseurl } };
+    return {
+      'm.homeserver': { base_url: publicBaseurl },
+      ...(transports.length > 0 && { 'org.matrix.msc4143.rtc_foci': transports }),
+    };
   });
 
   const support = supportAnswer(ctx.config);

@@ -48,18 +48,26 @@ export function eventText({ stored, head, unsigned, replaced }: EventText, shown
   if (shown.showsPrevContent === true && replaced !== undefined) text += replaced.unsigned;
   if (shown.membership !== undefined) text += `,"membership":${JSON.stringify(shown.membership)}`;
   if (shown.device !== undefined && isMadeBy(stored, shown.device)) {
-    text += `,"transaction_id":${JSON.stringify(stored.txn?.txnId)}`;
+    text += `,"${txnMemberOf(stored)}":${JSON.stringify(stored.txn?.txnId)}`;
   }
   if (shown.relations !== undefined) text += `,"m.relations":${shown.relations}`;
   return shown.withRoomId === true ? `${text}},"room_id":${JSON.stringify(event.roomId)}}` : `${text}}}`;
 }
 
-/** True where the event was sent by this device with a transaction id. */
+/** The device of events that the server has sent for their user: their transaction ids are those of MSC4140. */
+export const NO_DEVICE = '';
+
+/** True where the event was sent by this device with a transaction id, or for its user at a later time. */
 export function isMadeBy(
   { event, txn }: StoredEvent,
   device: Pick<Requester, 'userId' | 'deviceId'>,
 ): boolean {
-  return txn !== undefined && event.sender === device.userId && txn.deviceId === device.deviceId;
+  if (txn === undefined || event.sender !== device.userId) return false;
+  return txn.deviceId === device.deviceId || txn.deviceId === NO_DEVICE;
+}
+
+function txnMemberOf({ txn }: StoredEvent): string {
+  return txn?.deviceId === NO_DEVICE ? 'org.matrix.msc4140.delay_id' : 'transaction_id';
 }
 
 /** The texts of events, in their order, with what they replaced and what redacted them. */
