@@ -81,6 +81,7 @@ import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registrat
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { syncRoutes } from './routes/sync.ts';
 import { tagsRoutes } from './routes/tags.ts';
+import { thirdPartyLookupRoutes } from './routes/third-party-lookup.ts';
 import { threadsListRoutes } from './routes/threads-list.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
@@ -127,6 +128,7 @@ const clientRoutes: readonly Routes[] = [
   spaceHierarchyRoutes,
   syncRoutes,
   tagsRoutes,
+  thirdPartyLookupRoutes,
   threadsListRoutes,
   typingRoutes,
   clientLeavingRoutes,

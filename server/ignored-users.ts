@@ -1,5 +1,6 @@
 import type { UserId } from '#keys/ids.ts';
 import { objectAt } from '#keys/json.ts';
+import type { Event } from '#rooms/event.ts';
 import * as accountData from '#storage/account-data.ts';
 import type { Reader } from '#storage/database.ts';
 
@@ -10,4 +11,12 @@ export async function ignoredBy(reader: Reader, userId: UserId): Promise<Readonl
   const ignored = new Set(Object.keys((list && objectAt(list, 'ignored_users')) ?? {}));
   ignored.delete(userId);
   return ignored;
+}
+
+/** False for what an ignored user says. "State events will still be sent to the client, even if the user is ignored." */
+export function isFromOthers(
+  { sender, stateKey }: Pick<Event, 'sender' | 'stateKey'>,
+  ignored: ReadonlySet<string>,
+): boolean {
+  return stateKey !== undefined || !ignored.has(sender);
 }

@@ -10,6 +10,7 @@ import { type PageRange, page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import type { ServerContext } from './context.ts';
+import { ignoredBy, isFromOthers } from './ignored-users.ts';
 import { type EventFilter, includesRoom, passes } from './sync/filter.ts';
 
 export interface MessagePage {
@@ -32,15 +33,15 @@ export async function readPage(
   range: PageRange,
 ): Promise<MessagePage> {
   if (!includesRoom(filter.rooms, room.roomId)) return { events: [], members: [], end: undefined };
+  const ignored = await ignoredBy(ctx.db, userId);
+  const isShown = ({ event }: StoredEvent) => isFromOthers(event, ignored) && passes(filter, event);
   const events: StoredEvent[] = [];
   let from: number | undefined = range.from;
   for (let pages = 0; from !== undefined && events.length === 0 && pages < MOST_PAGES; pages++) {
     // Where a page begins depends on the page before it.
     const read = await pageWithHistory(ctx, room, { ...range, from });
     const visible = await visibleTo(ctx, room.roomNid, { userId }, read.events);
-    events.push(
-      ...read.events.filter((stored, index) => visible[index] === true && passes(filter, stored.event)),
-    );
+    events.push(...read.events.filter((stored, index) => visible[index] === true && isShown(stored)));
     from = read.end;
   }
   const members = filter.lazyLoadMembers ? await sendersOf(ctx, events) : [];

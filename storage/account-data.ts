@@ -17,6 +17,9 @@ interface AccountDataRow {
   content_json: string;
 }
 
+/** In the place of the content of what was deleted: the user's other devices are still to be told. */
+const DELETED = 'null';
+
 const GET = sql<[string, string, string], AccountDataRow>(
   'accountData.get',
   'SELECT room_id, type, content_json FROM account_data WHERE user_id = ? AND room_id = ? AND type = ?',
@@ -53,7 +56,9 @@ export async function get(
   key: { userId: UserId; roomId: RoomId | ''; type: string },
 ): Promise<JsonObject | undefined> {
   const row = await reader.get(GET, key.userId, key.roomId, key.type);
-  return row && (JSON.parse(row.content_json) as JsonObject);
+  return row === undefined || row.content_json === DELETED
+    ? undefined
+    : (JSON.parse(row.content_json) as JsonObject);
 }
 
 /** Sets one piece of data, and announces it to the user's devices. Answers its position. */
@@ -68,19 +73,32 @@ export async function set(
   return position;
 }
 
-/** What changed after one position, up to another, in order. */
+/** Deletes one piece of data, and announces it as empty; false where there is none. */
+export async function remove(
+  tx: Tx,
+  streams: Streams,
+  key: { readonly userId: UserId; readonly roomId: RoomId | ''; readonly type: string },
+): Promise<boolean> {
+  const { userId, roomId, type } = key;
+  if ((await get(tx, key)) === undefined) return false;
+  await tx.run(SET, userId, roomId, type, DELETED, streams.allocate(tx, [`user:${userId}`]));
+  return true;
+}
+
+/** What changed after one position, up to another, in order; what was deleted after the beginning as empty. */
 export async function since(
   reader: Reader,
   userId: UserId,
   after: number,
   upto: number,
 ): Promise<AccountData[]> {
-  return (await reader.all(SINCE, userId, after, upto)).map(accountDataOf);
+  const rows = await reader.all(SINCE, userId, after, upto);
+  return (after === 0 ? rows.filter(isThere) : rows).map(accountDataOf);
 }
 
 /** All data of one room, or with '' of the whole account, by type. */
 export async function ofRoom(reader: Reader, userId: UserId, roomId: RoomId | ''): Promise<AccountData[]> {
-  return (await reader.all(OF_ROOM, userId, roomId)).map(accountDataOf);
+  return (await reader.all(OF_ROOM, userId, roomId)).filter(isThere).map(accountDataOf);
 }
 
 /** How much a user stores: characters of JSON, and pieces. */
@@ -94,6 +112,11 @@ export async function clear(tx: Tx, userId: UserId): Promise<void> {
   await tx.run(CLEAR, userId);
 }
 
+function isThere({ content_json: json }: AccountDataRow): boolean {
+  return json !== DELETED;
+}
+
 function accountDataOf(row: AccountDataRow): AccountData {
-  return { roomId: row.room_id, type: row.type, content: JSON.parse(row.content_json) as JsonObject };
+  const content = isThere(row) ? (JSON.parse(row.content_json) as JsonObject) : {};
+  return { roomId: row.room_id, type: row.type, content };
 }

@@ -43,12 +43,19 @@ export function accountDataRoutes(app: FastifyInstance, ctx: ServerContext): voi
     await store(ctx, key, bodyObject(request));
     return {};
   };
-  for (const path of [
-    '/_matrix/client/v3/user/:userId/account_data/:type',
-    '/_matrix/client/v3/user/:userId/rooms/:roomId/account_data/:type',
-  ]) {
-    app.get(path, read);
-    app.put(path, write);
+  const remove = async (request: DataRequest): Promise<JsonObject> => {
+    const key = await requireOwnKey(ctx, request);
+    ctx.limits.take('account_data', key.userId);
+    if (MANAGED_TYPES.has(key.type)) throw managedByServer(key.type);
+    const isGone = await ctx.db.write('accountData.remove', (tx) => accountData.remove(tx, ctx.streams, key));
+    if (!isGone) throw notFound('No account data of this type');
+    return {};
+  };
+  for (const path of ['user/:userId/account_data/:type', 'user/:userId/rooms/:roomId/account_data/:type']) {
+    app.get(`/_matrix/client/v3/${path}`, read);
+    app.put(`/_matrix/client/v3/${path}`, write);
+    // Not in the specification yet: MSC3391.
+    app.delete(`/_matrix/client/unstable/org.matrix.msc3391/${path}`, remove);
   }
 }
 

@@ -11,6 +11,7 @@ import { visibleTo } from '#rooms/visibility.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
+import { ignoredBy, isFromOthers } from '../ignored-users.ts';
 import { sendersOf } from '../message-page.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { eventIdParam, roomIdParam } from '../room-params.ts';
@@ -40,8 +41,10 @@ export function eventContextRoutes(app: FastifyInstance, ctx: ServerContext): vo
       };
       if (!found || !event || (await visibleHere([event])).length === 0) throw notFound('Event not found');
 
-      const before = (await visibleHere(found.before)).filter((stored) => passes(filter, stored.event));
-      const after = (await visibleHere(found.after)).filter((stored) => passes(filter, stored.event));
+      const ignored = await ignoredBy(ctx.db, userId);
+      const isShown = ({ event: one }: StoredEvent) => isFromOthers(one, ignored) && passes(filter, one);
+      const before = (await visibleHere(found.before)).filter(isShown);
+      const after = (await visibleHere(found.after)).filter(isShown);
       const last = after.at(-1) ?? event;
       const state = await stateOf(ctx, filter, last, [event, ...before, ...after]);
       const shown = { withRoomId: true };

@@ -5,11 +5,16 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam, MatrixError, notFound } from '#federation/errors.ts';
+import { blocksInvites } from '#federation/invite-permission.ts';
+import type { UserId } from '#keys/ids.ts';
 import { loadEvent, loadNid } from '#rooms/load.ts';
-import type { MembershipRow } from '#storage/memberships.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as presence from '#storage/presence.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
+import { ignoredBy } from '../ignored-users.ts';
+import { presenceContent } from '../presence-content.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
 import { roomInfoText } from '../room-info.ts';
@@ -18,14 +23,12 @@ import { accountPart } from '../sync/account.ts';
 import { createSyncContext, type SyncContext, type SyncRequest } from '../sync/context.ts';
 import { NO_FILTER } from '../sync/filter.ts';
 import { stateTexts } from '../sync/format.ts';
-import { hidesInvite } from '../sync/other-rooms.ts';
-import { presenceEvents } from '../sync/presence.ts';
-import type { SyncUser } from '../sync/sync-users.ts';
 import { formatToken } from '../sync/token.ts';
 import { visibleEvent } from '../visible-event.ts';
 
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 100;
+const MOST_PRESENT = 2_000;
 const JSON_TYPE = 'application/json';
 
 type InitialSyncRequest = FastifyRequest<{ Querystring: Query }>;
@@ -49,31 +52,36 @@ export function oldSyncRoutes(app: FastifyInstance, ctx: ServerContext): void {
 }
 
 async function initialSync(sync: SyncContext, request: InitialSyncRequest): Promise<string> {
-  const requester = await requireRequester(sync.server, request);
+  const { server } = sync;
+  const requester = await requireRequester(server, request);
+  const { userId } = requester;
   const limit = queryLimit(request.query, { fallback: DEFAULT_LIMIT, most: MAX_LIMIT });
   const archived = queryString(request.query, 'archived') ?? 'false';
   if (archived !== 'true' && archived !== 'false') throw invalidParam('archived is neither true nor false');
-  const { user, upto } = await sync.users.find(requester.userId);
-  const wanted = wholeSync(requester);
+  const upto = server.streams.upto();
+  const ignored = await ignoredBy(server.db, userId);
   const rooms: string[] = [];
-  for (const { roomId } of user.joined) {
+  for (const row of await memberships.ofUser(server.db, userId)) {
     // One after the other: a single answer must not crowd out all others.
-    const text = await readableRoomInfo(sync, requester, { roomId, upto, limit });
+    const isWanted = row.membership === 'join' || (archived === 'true' && hasLeft(row));
+    const text = isWanted
+      ? await readableRoomInfo(server, requester, { roomId: row.roomId, upto, limit })
+      : await invitedRoomInfo(server, row, ignored);
     if (text !== undefined) rooms.push(text);
   }
-  for (const row of user.others) {
-    const text = await otherRoomInfo(sync, { requester, user, row }, { upto, limit, archived });
-    if (text !== undefined) rooms.push(text);
-  }
-  const { events } = await accountPart(sync, wanted, upto);
-  const presence = await presenceEvents(sync, wanted, { user, upto });
+  const { events } = await accountPart(sync, wholeSync(requester), upto);
+  const present = await presentOthers(server, userId, ignored);
   const parts = [
     `"end":"${formatToken(upto)}"`,
     `"rooms":[${rooms.join(',')}]`,
-    `"presence":[${presence.join(',')}]`,
+    `"presence":[${present.join(',')}]`,
     `"account_data":[${events.join(',')}]`,
   ];
   return `{${parts.join(',')}}`;
+}
+
+function hasLeft({ membership, forgotten }: memberships.MembershipRow): boolean {
+  return (membership === 'leave' || membership === 'ban') && !forgotten;
 }
 
 /** What is asked of the parts of /sync: all that there is. */
@@ -83,16 +91,11 @@ function wholeSync(requester: Requester): SyncRequest {
   };
 }
 
-interface Bounds {
-  readonly upto: number;
-  readonly limit: number;
-}
-
 /** Undefined where the user has lost the room since. */
 async function readableRoomInfo(
-  { server }: SyncContext,
+  server: ServerContext,
   requester: Requester,
-  { roomId, ...bounds }: Bounds & { readonly roomId: string },
+  { roomId, ...bounds }: { readonly roomId: string; readonly upto: number; readonly limit: number },
 ): Promise<string | undefined> {
   const readable = await readableRoom(server, requester.userId, roomId).catch(ifNoMatrixError);
   return readable === undefined ? undefined : roomInfoText(server, requester, readable, bounds);
@@ -102,22 +105,34 @@ function ifNoMatrixError(error: unknown): undefined {
   if (!(error instanceof MatrixError)) throw error;
 }
 
-/** A room that the user is invited to; one that they left, where those are asked for. */
-async function otherRoomInfo(
-  sync: SyncContext,
-  whose: { readonly requester: Requester; readonly user: SyncUser; readonly row: MembershipRow },
-  { archived, ...bounds }: Bounds & { readonly archived: 'true' | 'false' },
+/** A room that the user is invited to, unless by somebody ignored, or where the user takes no invitations. */
+async function invitedRoomInfo(
+  server: ServerContext,
+  { roomId, userId, membership, eventNid }: memberships.MembershipRow,
+  ignored: ReadonlySet<string>,
 ): Promise<string | undefined> {
-  const { requester, user, row } = whose;
-  const { roomId, membership } = row;
-  if (membership === 'invite') {
-    const stored = await loadNid(sync.server, row.eventNid);
-    if (stored === undefined || (await hidesInvite(sync.server, user, row))) return undefined;
-    const [text = '{}'] = stateTexts([stored], { now: sync.server.clock.now(), withRoomId: true });
-    return `{"room_id":${JSON.stringify(roomId)},"membership":"invite","invite":${text}}`;
-  }
-  const isArchived = (membership === 'leave' || membership === 'ban') && !row.forgotten;
-  return isArchived && archived === 'true'
-    ? readableRoomInfo(sync, requester, { roomId, ...bounds })
-    : undefined;
+  if (membership !== 'invite' || (await blocksInvites(server.db, userId))) return undefined;
+  const stored = await loadNid(server, eventNid);
+  if (stored === undefined || ignored.has(stored.event.sender)) return undefined;
+  const [text = '{}'] = stateTexts([stored], { now: server.clock.now(), withRoomId: true });
+  return `{"room_id":${JSON.stringify(roomId)},"membership":"invite","invite":${text}}`;
+}
+
+/** The presence of those who share a room with the user and are not offline; each as JSON. */
+async function presentOthers(
+  server: ServerContext,
+  userId: UserId,
+  ignored: ReadonlySet<string>,
+): Promise<string[]> {
+  if (server.presence.mode === 'off') return [];
+  const candidates = new Set(server.presence.present());
+  candidates.delete(userId);
+  const now = server.clock.now();
+  return (await presence.sharingWith(server.db, userId, candidates))
+    .filter((sender) => !ignored.has(sender))
+    .slice(0, MOST_PRESENT)
+    .map((sender) => {
+      const content = presenceContent(server.presence.of(sender), now);
+      return JSON.stringify({ type: 'm.presence', sender, content });
+    });
 }

@@ -5,16 +5,18 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
+import type { UserId } from '#keys/ids.ts';
 import type { Room } from '#rooms/room.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { page } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
+import * as memberships from '#storage/memberships.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
+import { ignoredBy, isFromOthers } from '../ignored-users.ts';
 import { type Query, queryPosition, queryString } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
-import { type SyncUser, SyncUsers } from '../sync/sync-users.ts';
 import { formatToken } from '../sync/token.ts';
 import { LongPolls } from '../sync/wait.ts';
 
@@ -27,7 +29,6 @@ const TIMEOUT = /^\d{1,15}$/;
 
 /** Waits for events, and tells them once. */
 export function peekingEventsRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  const users = new SyncUsers(ctx);
   const polls = new LongPolls(ctx.shutdown);
   app.get(
     '/_matrix/client/v3/events',
@@ -35,7 +36,7 @@ export function peekingEventsRoutes(app: FastifyInstance, ctx: ServerContext): v
     async (request: EventsRequest, reply) => {
       const requester = await requireRequester(ctx, request);
       const wanted = parse(ctx, request);
-      const look = () => lookFor(ctx, users, { requester, ...wanted });
+      const look = () => lookFor(ctx, { requester, ...wanted });
       let seen = await look();
       if (isEmpty(seen) && wanted.timeoutMs > 0) {
         const device = `${requester.userId} ${requester.deviceId}`;
@@ -93,13 +94,16 @@ function isEmpty({ texts, end, upto }: Seen): boolean {
 /** The first events after a position, of all rooms in the order of their positions. */
 async function lookFor(
   ctx: ServerContext,
-  users: SyncUsers,
   { requester, from, roomId }: Wanted & { readonly requester: Requester },
 ): Promise<Seen> {
-  const { user, upto } = await users.find(requester.userId);
-  const peeked = roomId === undefined ? undefined : (await readableRoom(ctx, user.userId, roomId)).room;
-  const rooms = peeked === undefined ? user.joined : [peeked];
-  const keys = peeked === undefined ? user.keys : [user.key, `room:${peeked.roomId}`];
+  const { userId } = requester;
+  const upto = ctx.streams.upto();
+  const rooms =
+    roomId === undefined
+      ? (await memberships.ofUser(ctx.db, userId)).filter(({ membership }) => membership === 'join')
+      : [(await readableRoom(ctx, userId, roomId)).room];
+  const keys = [`user:${userId}`, ...rooms.map((room) => `room:${room.roomId}`)];
+  const ignored = await ignoredBy(ctx.db, userId);
   let end = upto;
   const found: { position: number; text: string }[] = [];
   for (const room of rooms) {
@@ -107,7 +111,7 @@ async function lookFor(
     // One after the other: a single answer must not crowd out all others.
     const read = await page(ctx, room.roomNid, { from, to: upto, direction: 'f', limit: MOST_EVENTS });
     if (read.end !== undefined) end = Math.min(end, read.end);
-    const shown = await shownOf(ctx, user, room, read.events);
+    const shown = await shownOf(ctx, { userId, ignored }, room, read.events);
     const texts = await bundledTextsFor(ctx, requester, shown, { withRoomId: true });
     for (const [index, { position }] of shown.entries())
       found.push({ position: position ?? 0, text: texts[index] ?? '{}' });
@@ -121,13 +125,10 @@ async function lookFor(
 
 async function shownOf(
   ctx: ServerContext,
-  user: SyncUser,
+  { userId, ignored }: { readonly userId: UserId; readonly ignored: ReadonlySet<string> },
   { roomNid }: Pick<Room, 'roomNid'>,
   events: readonly StoredEvent[],
 ): Promise<StoredEvent[]> {
-  const visible = await visibleTo(ctx, roomNid, { userId: user.userId }, events);
-  return events.filter(
-    ({ event }, index) =>
-      visible[index] === true && (event.stateKey !== undefined || !user.ignored.has(event.sender)),
-  );
+  const visible = await visibleTo(ctx, roomNid, { userId }, events);
+  return events.filter(({ event }, index) => visible[index] === true && isFromOthers(event, ignored));
 }

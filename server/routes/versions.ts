@@ -5,6 +5,7 @@ const VERSIONS = Array.from({ length: LATEST_MINOR }, (_, index) => `v1.${index 
 
 /** What clients look for before they use what is not in the specification yet. */
 const UNSTABLE_FEATURES = {
+  'org.matrix.msc3391': true,
   'org.matrix.msc4140': true,
   'org.matrix.msc4143': true,
 };

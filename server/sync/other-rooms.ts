@@ -6,7 +6,6 @@ import { stateAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as currentState from '#storage/current-state.ts';
 import type { MembershipRow } from '#storage/memberships.ts';
-import type { ServerContext } from '../context.ts';
 import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
 import { includesRoom } from './filter.ts';
 import { textsFor } from './format.ts';
@@ -14,7 +13,6 @@ import { eventsJson } from './joined-rooms.ts';
 import { BEGINNING, timelineJson } from './recent-timelines.ts';
 import { statePart } from './state-part.ts';
 import { strippedStateFor } from './stripped-state.ts';
-import type { SyncUser } from './sync-users.ts';
 import { timelinePart } from './timeline-part.ts';
 
 /** By `invite`, `knock` and `leave`: the rooms of which there is something to tell, each as `"room id":{...}`. */
@@ -40,27 +38,15 @@ export async function otherRooms(sync: SyncContext, answer: SyncAnswer): Promise
  * "Servers must not send room invites from ignored users to clients", nor any to one who takes none: those "already in
  * the database, or received over federation, MUST NOT be served over client synchronisation endpoints".
  */
-export async function hidesInvite(
-  server: ServerContext,
-  user: SyncUser,
-  row: MembershipRow,
-): Promise<boolean> {
-  return user.blocksInvites || (await isFromIgnored(server, user, row));
-}
-
-async function isFromIgnored(server: ServerContext, user: SyncUser, row: MembershipRow): Promise<boolean> {
-  const sender = user.ignored.size === 0 ? undefined : (await loadNid(server, row.eventNid))?.event.sender;
-  return sender !== undefined && user.ignored.has(sender);
-}
-
 async function strippedRoom(
   { server }: SyncContext,
   { user }: SyncAnswer,
   row: MembershipRow,
   kind: 'invite' | 'knock',
 ): Promise<string | undefined> {
-  const isHidden = kind === 'invite' ? hidesInvite : isFromIgnored;
-  if (await isHidden(server, user, row)) return undefined;
+  if (kind === 'invite' && user.blocksInvites) return undefined;
+  const sender = user.ignored.size === 0 ? undefined : (await loadNid(server, row.eventNid))?.event.sender;
+  if (sender !== undefined && user.ignored.has(sender)) return undefined;
   const state = await strippedStateFor(server, row);
   return `{"${kind}_state":${eventsJson(state.map((event) => JSON.stringify(event)))}}`;
 }

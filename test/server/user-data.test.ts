@@ -104,3 +104,40 @@ test('account data over 64 KiB is refused', async () => {
   const path = `/user/${alice.userId}/account_data/org.example.big`;
   assertError(await alice.try('PUT', path, { a: 'x'.repeat(65_536) }), 413, 'M_TOO_LARGE');
 });
+
+test('account data is deleted: other devices are told that it is empty, and who comes anew is not told of it', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const bob = await register(server, 'bob');
+  const roomId = await alice.createRoom();
+  const own = `user/${encodeURIComponent(alice.userId)}`;
+  for (const path of [
+    `${own}/account_data/test.it`,
+    `${own}/rooms/${encodeURIComponent(roomId)}/account_data/test.it`,
+  ]) {
+    const unstable = `/_matrix/client/unstable/org.matrix.msc3391/${path}`;
+    await alice.put(`/${path}`, { a: 1 });
+    const { next_batch: since } = await alice.sync();
+    assertError(await bob.try('DELETE', unstable), 403, 'M_FORBIDDEN');
+    await alice.delete(unstable);
+    assertError(await alice.try('GET', `/${path}`), 404, 'M_NOT_FOUND');
+    assertError(await alice.try('DELETE', unstable), 404, 'M_NOT_FOUND');
+    const told = JSON.stringify(await alice.sync({ since }));
+    assert.ok(told.includes('{"type":"test.it","content":{}}'), told);
+    assert.ok(!JSON.stringify(await alice.sync()).includes('test.it'));
+    await alice.put(`/${path}`, { a: 2 });
+    assert.deepEqual(await alice.get(`/${path}`), { a: 2 });
+    await alice.delete(unstable);
+  }
+  const managed = `/_matrix/client/unstable/org.matrix.msc3391/${own}/account_data/m.push_rules`;
+  assertError(await alice.try('DELETE', managed), 405, 'M_BAD_JSON');
+});
+
+test('no protocols of other networks are bridged', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  assert.deepEqual(await alice.get('/thirdparty/protocols'), {});
+  assertError(await alice.try('GET', '/thirdparty/protocol/irc'), 404, 'M_NOT_FOUND');
+  const stranger = await request(server, 'GET', '/_matrix/client/v3/thirdparty/protocols');
+  assertError(stranger, 401, 'M_MISSING_TOKEN');
+});

@@ -79,6 +79,26 @@ test('messages: who has left reads what was before, and nothing after', async ()
   assert.ok((await bob.get(path(roomId, 'state'))).length > 0);
 });
 
+test('messages and context: what ignored users say is left out, their state is not', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  await bob.send(roomId, 'noise');
+  const middle = await alice.send(roomId, 'hello');
+  await bob.send(roomId, 'noise');
+  const ignored = { ignored_users: { [bob.userId]: {} } };
+  await alice.put(`/user/${encodeURIComponent(alice.userId)}/account_data/m.ignored_user_list`, ignored);
+  const { chunk } = await alice.get(path(roomId, 'messages?dir=b&limit=50'));
+  assert.deepEqual(chunk.map((event: Body) => event.content.body).filter(Boolean), ['hello']);
+  assert.ok(chunk.some((event: Body) => event.state_key === bob.userId));
+  const context = await alice.get(path(roomId, `context/${encodeURIComponent(middle)}?limit=50`));
+  assert.ok(
+    [...context.events_before, ...context.events_after].every((event) => event.content.body !== 'noise'),
+  );
+});
+
 test('event: seen by members, and not found by others', async () => {
   await using server = await startServer();
   const alice = await register(server);
