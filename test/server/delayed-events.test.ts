@@ -253,7 +253,7 @@ test('what cannot be kept as a delayed event is refused with its error', async (
   });
 });
 
-test('a user has a hundred delayed events at most; with max_event_delay off there are none', async () => {
+test('row 178: a user has a hundred delayed events at most; with max_event_delay off there are none', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const roomId = await alice.createRoom();
