@@ -11,6 +11,7 @@
  */
 
 import type { EventId } from '#keys/ids.ts';
+import * as arrivals from '#storage/arrivals.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { Tx } from '#storage/database.ts';
 import * as eventEdges from '#storage/event-edges.ts';
@@ -19,6 +20,7 @@ import * as memberships from '#storage/memberships.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
 import * as relations from '#storage/relations.ts';
 import * as rooms from '#storage/rooms.ts';
+import * as search from '#storage/search.ts';
 import { apply, type StateGroup } from '#storage/state-groups.ts';
 import { nidOf, nidsOf } from '#storage/state-keys.ts';
 import type { RoomsContext } from './context.ts';
@@ -193,6 +195,9 @@ async function writeEvent(
   }
   const stored: StoredEvent = { nid, roomNid: room.roomNid, event, ...fields, stateAfter };
   await writeConsequences(tx, placement, stored);
+  if (stored.position !== undefined && stored.position < 0) {
+    await arrivals.addHistory(tx, { arrived: ctx.streams.allocate(tx, ['events']), nid });
+  }
   return stored;
 }
 
@@ -229,7 +234,7 @@ function positionFor(ctx: RoomsContext, tx: Tx, placement: Placement): number | 
   // Clients have nothing to see.
   if (event.type === DUMMY_EVENT && event.stateKey === undefined) return undefined;
   if (order !== 'live') return order.historyPosition ?? ctx.streams.allocateHistory(tx);
-  const hint = [`room:${event.roomId}`];
+  const hint = ['events', `room:${event.roomId}`];
   if (outgoing) hint.push('outgoing');
   if (event.stateKey !== undefined) hint.push(`state:${event.roomId}`);
   if (event.type === 'm.room.member' && event.stateKey !== undefined) {
@@ -254,6 +259,7 @@ async function writeConsequences(tx: Tx, placement: Placement, stored: StoredEve
   if (redacts?.kind === 'redact') {
     await events.redact(tx, redacts.nid, { json: redacts.redacted.json, by: eventId });
     await relations.remove(tx, [redacts.nid]);
+    await search.remove(tx, [redacts.nid]);
     if (redacts.member !== undefined) await memberships.redact(tx, roomNid, redacts.member, redacts.nid);
   }
 }

@@ -93,12 +93,22 @@ export async function around(
   event: StoredEvent,
   limit: number,
 ): Promise<Surroundings | undefined> {
-  const { position } = event;
-  if (position === undefined || event.roomNid !== roomNid) return undefined;
-  const from = positionBefore(event);
+  if (event.position === undefined || event.roomNid !== roomNid) return undefined;
   const half = Math.floor(limit / 2);
-  const older = await page(ctx, roomNid, { from, direction: 'b', limit: half });
-  const newer = await page(ctx, roomNid, { from: position, direction: 'f', limit: limit - half });
+  return surroundings(ctx, event, { before: half, after: limit - half });
+}
+
+/** So many events before and after one that clients see. */
+export async function surroundings(
+  ctx: RoomsContext,
+  event: StoredEvent,
+  limits: { readonly before: number; readonly after: number },
+): Promise<Surroundings> {
+  const { roomNid } = event;
+  const from = positionBefore(event);
+  const position = from + 1;
+  const older = await page(ctx, roomNid, { from, direction: 'b', limit: limits.before });
+  const newer = await page(ctx, roomNid, { from: position, direction: 'f', limit: limits.after });
   return {
     before: older.events,
     after: newer.events,

@@ -77,6 +77,7 @@ import { roomUpgradesRoutes } from './routes/room-upgrades.ts';
 import { roomsRoutes } from './routes/rooms.ts';
 import { rootPageRoutes } from './routes/root-page.ts';
 import { rtcTransportsRoutes } from './routes/rtc-transports.ts';
+import { searchRoutes } from './routes/search.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { syncRoutes } from './routes/sync.ts';
@@ -155,6 +156,7 @@ const clientRoutes: readonly Routes[] = [
   registrationRoutes,
   rootPageRoutes,
   rtcTransportsRoutes,
+  searchRoutes,
   sharedSecretRegistrationRoutes,
   toDeviceRoutes,
   versionsRoutes,

@@ -32,6 +32,7 @@ import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
 import { RoomPurges } from './room-purges.ts';
+import { openSearch } from './search/indexer.ts';
 import { sendDelayed } from './send-delayed.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
 
@@ -87,6 +88,8 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
     { dataDir, dialer, limits: mediaLimits, stopping: shutdown },
     opening,
   );
+  const search = await openSearch(federation, config.search);
+  if (search !== undefined) opening.use(search);
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {
     ...federation,
@@ -101,6 +104,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       media,
       circles,
       delayedEvents,
+      search,
       shutdown,
     },
   };
@@ -118,6 +122,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   housekeeping.start();
   purges.start();
   delayedEvents.start((event) => sendDelayed(ctx, event));
+  search?.start();
   background.run(circles.start(), 'the circles of rooms could not be read');
   background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');

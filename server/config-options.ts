@@ -57,6 +57,8 @@ export interface Config {
   readonly maxEventDelay: number;
   /** Addresses of services that let users into calls of many. */
   readonly livekitServiceUrl: readonly string[];
+  /** Whether users can search in messages. */
+  readonly search: boolean;
   readonly rateLimits: boolean;
   readonly logLevel: (typeof logLevels)[number];
   /** Without a slash at its end. */
@@ -234,6 +236,15 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'Where clients get into calls of many (MatrixRTC): the address of a LiveKit authorisation service (lk-jwt-service). ' +
       'Clients are told it when they ask, and by `/.well-known/matrix/client`. In the environment several are divided by ' +
       'commas.',
+  },
+  search: {
+    key: 'search',
+    kind: flagKind,
+    default: true,
+    describes:
+      'Whether users can search in the messages, names and topics of rooms that are not encrypted. The words of these ' +
+      'are kept in an index, which takes about as much room as the texts. Switched off, the index is emptied; switched ' +
+      'on again, it is built anew, and searches find more and more until it is done.',
   },
   rateLimits: {
     key: 'rate_limits',

@@ -125,6 +125,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     presence: required(options.presence),
     maxEventDelay: required(options.maxEventDelay),
     livekitServiceUrl: required(options.livekitServiceUrl),
+    search: required(options.search),
     rateLimits: required(options.rateLimits),
     logLevel: required(options.logLevel),
     publicBaseurl: read(options.publicBaseurl),

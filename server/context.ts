@@ -9,6 +9,7 @@ import type { Config } from './config-options.ts';
 import type { DelayedEvents } from './delayed-events.ts';
 import type { RateLimits } from './limits.ts';
 import type { RoomPurges } from './room-purges.ts';
+import type { SearchIndexer } from './search/indexer.ts';
 
 /** What the functions of `server/` take first; made by `boot.ts`. */
 export interface ServerContext extends FederationContext, MediaContext {
@@ -21,6 +22,8 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly purges: RoomPurges;
   readonly circles: CircleKeeper;
   readonly delayedEvents: DelayedEvents;
+  /** Undefined where the operator has switched the search off. */
+  readonly search: SearchIndexer | undefined;
   /** Aborted when the server begins to stop: whoever waits answers at once. */
   readonly shutdown: AbortSignal;
 }

@@ -14,6 +14,7 @@ import { type Outcome, perform } from './cli/operations.ts';
 import { performOnPartners } from './cli/partner-operations.ts';
 import { performOnReports } from './cli/report-operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
+import { performOnSearch } from './cli/search-commands.ts';
 import type { ServerContext } from './context.ts';
 import { shutDownRoom } from './room-shutdown.ts';
 
@@ -81,6 +82,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
     (await performOnRooms(roomOperations(ctx), operation)) ??
     (await performOnMedia({ ...ctx, inTime }, operation)) ??
     (await performOnReports(ctx, operation)) ??
+    (await performOnSearch(ctx, operation)) ??
     (await performOnKeys(ctx, operation)) ??
     (await performOnPartners(ctx, operation)) ??
     (await performOnCircles(circleOperations(ctx), operation)) ??

@@ -22,6 +22,7 @@ import {
 import { listReports, resolveReport, showReport } from './cli/report-commands.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
+import { rebuildSearch } from './cli/search-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
 import { addUser, deactivateUser, listUsers } from './cli/user-commands.ts';
 import { loadConfig } from './config.ts';
@@ -114,6 +115,9 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'media purge-remote':
       none(rest);
       return purgeRemoteMedia(config, values.before);
+    case 'search rebuild':
+      none(rest);
+      return rebuildSearch(config);
     case 'config check':
       none(rest);
       return checkConfig(config);

@@ -37,13 +37,23 @@ export async function readableRoom(
   userId: UserId,
   roomId: string,
 ): Promise<ReadableRoom> {
+  const readable = await findReadableRoom(ctx, userId, roomId);
+  if (readable === undefined) throw forbidden('You are not in this room');
+  return readable;
+}
+
+/** The same; undefined where there is nothing to read for the user. */
+export async function findReadableRoom(
+  ctx: ServerContext,
+  userId: UserId,
+  roomId: string,
+): Promise<ReadableRoom | undefined> {
   const room = await getRoom(ctx, roomIdParam(roomId));
   const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
   if (room !== undefined && member?.membership === 'join') return { room, left: undefined };
   if (room !== undefined && (await isWorldReadable(ctx, room))) return { room, left: undefined };
   const left = member === undefined || member.forgotten ? undefined : await lastLeaving(ctx, member);
-  if (room === undefined || left === undefined) throw forbidden('You are not in this room');
-  return { room, left };
+  return room === undefined || left === undefined ? undefined : { room, left };
 }
 
 /** The readable state: all of it. */

@@ -15,7 +15,12 @@ const upsert = sql<[name: string, position: number]>(
 export const cursors = {
   /** The last position that the consumer has finished; 0 before its first. */
   async get(reader: Reader, name: string): Promise<number> {
-    return (await reader.get(read, name))?.position ?? 0;
+    return (await cursors.find(reader, name)) ?? 0;
+  },
+
+  /** The same; undefined before its first. */
+  async find(reader: Reader, name: string): Promise<number | undefined> {
+    return (await reader.get(read, name))?.position;
   },
 
   /** Write it together with what the consumer did, or after it: a crash repeats work, and loses none. */

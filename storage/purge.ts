@@ -9,6 +9,7 @@
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import type { Database, Reader, Tx } from './database.ts';
 import * as relations from './relations.ts';
+import * as search from './search.ts';
 import { anyOf, sql } from './sql.ts';
 
 /** What is looked at of an event that may have to go. */
@@ -132,6 +133,7 @@ export async function hasUnsent(db: Database, roomNid: number): Promise<boolean>
 
 /** Deletes events that are no state; a forward extremity stays. Answers which have gone. */
 export async function deleteMessages(tx: Tx, roomNid: number, nids: readonly number[]): Promise<number[]> {
+  await search.remove(tx, nids);
   const gone = (await tx.all(DELETE_MESSAGES, anyOf(nids), roomNid)).map((row) => row.event_nid);
   await relations.remove(tx, gone);
   return gone;
@@ -139,6 +141,7 @@ export async function deleteMessages(tx: Tx, roomNid: number, nids: readonly num
 
 /** Takes events out of what clients see; state events stay as a part of states. Answers which. */
 export async function withdraw(tx: Tx, roomNid: number, nids: readonly number[]): Promise<number[]> {
+  await search.remove(tx, nids);
   const gone = (await tx.all(WITHDRAW, anyOf(nids), roomNid)).map((row) => row.event_nid);
   await relations.remove(tx, gone);
   return gone;
@@ -287,6 +290,7 @@ export async function deleteMembers(
 
 /** Deletes events of a room that is deleted; the newest event of all rooms stays, as one without a place. */
 export async function deleteEvents(tx: Tx, nids: readonly number[]): Promise<number[]> {
+  await search.remove(tx, nids);
   const gone = (await tx.all(DELETE_EVENTS, anyOf(nids))).map((row) => row.event_nid);
   const left = new Set(nids).difference(new Set(gone));
   if (left.size > 0) await tx.run(BECOME_OUTLIERS, anyOf(left));

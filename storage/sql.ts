@@ -26,6 +26,20 @@ export function sql<Params extends readonly SqlValue[], Row = never>(
   return statement;
 }
 
+/** Between the texts of a statement that has two. */
+const OR_ELSE = '{postgresql}';
+
+/**
+ * A statement with a text for each database, for what one of them has and the other does not: full text search. Both
+ * take the same parameters.
+ */
+export function sqlPair<Params extends readonly SqlValue[], Row = never>(
+  name: string,
+  texts: { readonly sqlite: string; readonly postgres: string },
+): Statement<Params, Row> {
+  return sql(name, `${texts.sqlite}${OR_ELSE}${texts.postgres}`);
+}
+
 /** Every statement named so far, for the test that prepares each of them on both databases. */
 export function namedStatements(): readonly Statement<readonly SqlValue[], unknown>[] {
   return [...statements.values()];
@@ -72,10 +86,12 @@ const words: Record<Dialect, ReadonlyMap<string, string>> = {
 
 /** The text one database runs: its own words and placeholders. Throws on a word that is not known. */
 export function translate(text: string, dialect: Dialect): string {
-  const translated = text.replaceAll(/\{([A-Za-z]+)\}/g, (word, name: string) => {
-    const own = words[dialect].get(name);
-    if (own === undefined) throw new Error(`unknown word ${word} in SQL: ${text}`);
-    return own;
+  const [first = '', second = first] = text.split(OR_ELSE);
+  const own = dialect === 'sqlite' ? first : second;
+  const translated = own.replaceAll(/\{([A-Za-z]+)\}/g, (word, name: string) => {
+    const replacement = words[dialect].get(name);
+    if (replacement === undefined) throw new Error(`unknown word ${word} in SQL: ${text}`);
+    return replacement;
   });
   if (dialect === 'sqlite') return translated;
   let parameters = 0;

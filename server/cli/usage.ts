@@ -19,6 +19,7 @@ export const usage = `The operator's command of Kurir:
                      withhold a media from everybody
   media release MXC  serve a media again that was withheld
   media purge-remote delete what is kept of other servers
+  search rebuild     build the index of the search anew
   config check       check the configuration, without starting
   config docs        print the reference page of all options
   db check           check the database, without changing it
@@ -105,6 +106,10 @@ Serves a media again after "media quarantine".`,
 
 Deletes the files of other servers that nobody here has read since WHEN, which is a day (2026-01-31) or a time
 (2026-01-31T12:00Z). They are fetched again when somebody asks for them, where their server still has them.`,
+  'search rebuild': `search rebuild
+
+Builds the index in which users search messages anew, from all events that are stored: after a backup was restored in
+part, or when searches do not find what is there. It goes on in the background while the server runs.`,
   'config check': `config check
 
 Reads the configuration as the server would, and prints it without secrets.`,

@@ -120,7 +120,8 @@ function syncFilterOf(json: JsonObject): SyncFilter {
   };
 }
 
-function eventFilterOf(json: JsonObject): EventFilter {
+/** A `RoomEventFilter`, or a part of another filter. What is of a wrong form does not restrict anything. */
+export function eventFilterOf(json: JsonObject): EventFilter {
   const limit = integerAt(json, 'limit');
   const rooms = roomSetOf(json);
   const types = listAt(json, 'types');

@@ -8,8 +8,8 @@ const INDEXES = sql<[string], { name: string }>(
   `SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? ORDER BY name`,
 );
 
-test('the table of events, which every event is written to, has at most two secondary indexes', async () => {
+test('the table of events, which every event is written to, has at most three secondary indexes', async () => {
   await using opened = await temporarySqlite();
   const indexes = (await opened.db.all(INDEXES, 'events')).map(({ name }) => name);
-  assert.deepEqual(indexes, ['events_by_position', 'sqlite_autoindex_events_1']);
+  assert.deepEqual(indexes, ['events_by_position', 'events_by_stream', 'sqlite_autoindex_events_1']);
 });

@@ -20,7 +20,7 @@ test('every named statement prepares on SQLite', async () => {
   const failures: string[] = [];
   for (const { name, text } of namedStatements()) {
     const parameters = translate(text, 'sqlite').split('?').length - 1;
-    const explained = { name: '', text: `EXPLAIN ${text}` };
+    const explained = { name: '', text: `EXPLAIN ${translate(text, 'sqlite')}` };
     const nulls = Array.from({ length: parameters }, () => null);
     await opened.db
       .write('test', (tx) => tx.all<null[], unknown>(explained, ...nulls))
@@ -34,7 +34,7 @@ test('every named statement prepares on PostgreSQL', async () => {
   await using opened = await temporaryPostgres();
   const failures: string[] = [];
   for (const { name, text } of namedStatements()) {
-    const prepare = { name: '', text: `PREPARE checked AS ${text}` };
+    const prepare = { name: '', text: `PREPARE checked AS ${translate(text, 'postgres')}` };
     await opened.db
       .write('test', async (tx) => {
         await tx.run(prepare);
