@@ -181,7 +181,7 @@ export class EventFollower<Prepared> {
 
   /** Waits until there is something to read, and a little longer, unless somebody waits for it. */
   async #news(): Promise<void> {
-    if (this.#isAwaited()) return;
+    if (this.#isAwaited() || this.#stopping.signal.aborted) return;
     const waiting = new AbortController();
     this.#wake = () => waiting.abort();
     const { signal } = this.#stopping;

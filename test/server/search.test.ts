@@ -2,7 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Body, register, type TestClient } from '#test/harness/client.ts';
+import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
+import { temporaryFolder } from '#test/harness/databases.ts';
+import { startFleet } from '#test/harness/fleet.ts';
+import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
+import { RoomPeer } from '#test/harness/room-peer.ts';
 import { startServer } from '#test/harness/server.ts';
 
 /** The answer to a search in room events. */
@@ -386,4 +390,50 @@ test('an index that is switched off is emptied, and built anew once it is on aga
   await alice.send(roomId, 'another elephant');
   await server.restart({ search: true });
   assert.equal((await search(alice, 'elephant')).count, 2);
+});
+
+test('history that was fetched later is found, behind what was there before it', async () => {
+  await using fleet = await startFleet(1);
+  const server = fleet.at(0);
+  const alice = await register(server);
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const room = peer.makeRoom();
+  room.message(peer.user('mallory'), 'tale from before the join');
+  await alice.join(room.roomId, [peer.name]);
+  await alice.send(room.roomId, 'tale from after the join');
+  assert.equal((await search(alice, 'tale')).count, 1);
+  await alice.get(`/rooms/${encodeURIComponent(room.roomId)}/messages?dir=b&limit=50`);
+  const found = await search(alice, 'tale', { order_by: 'recent' });
+  assert.deepEqual(bodiesIn(found), ['tale from after the join', 'tale from before the join']);
+});
+
+test('what is purged is found no more, and an index that is built anew finds the same', async () => {
+  await using folder = await temporaryFolder();
+  const env = { ...serverEnvironment(folder.path), KURIR_REGISTRATION: 'open', KURIR_RATE_LIMITS: 'false' };
+  const kurir = (words: string) => run('server/kurir.ts', words.split(' '), { env });
+  let alice: TestClient;
+  let found: Body;
+  {
+    await using server = await startProcess(env);
+    alice = await register(server);
+    const roomId = await alice.createRoom();
+    const sent: string[] = [];
+    for (let index = 0; index < 4; index++) sent.push(await alice.send(roomId, `whale ${index}`));
+    assert.equal((await search(alice, 'whale')).count, 4);
+    assert.equal((await kurir(`room purge ${roomId} --before ${sent[2]}`)).code, 0);
+    found = await search(alice, 'whale');
+    assert.deepEqual(bodiesIn(found), ['whale 3', 'whale 2']);
+    const rebuilt = await kurir('search rebuild');
+    assert.match(rebuilt.out, /The index is being built anew/);
+    assert.deepEqual(bodiesIn(await search(alice, 'whale')), ['whale 3', 'whale 2']);
+    await server.stop();
+  }
+  assert.match((await kurir('search rebuild')).out, /when the server starts/);
+  assert.equal((await kurir('db check')).code, 0);
+  const off = await run('server/kurir.ts', ['search', 'rebuild'], { env: { ...env, KURIR_SEARCH: 'false' } });
+  assert.deepEqual([off.code, /switched off/.test(off.err)], [1, true]);
+  assert.equal((await kurir('search rebuild now')).code, 2);
+  await using again = await startProcess(env);
+  const same = await login(again, alice.userId, alice.password);
+  assert.deepEqual(bodiesIn(await search(same, 'whale')), bodiesIn(found));
 });
