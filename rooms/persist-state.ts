@@ -7,6 +7,7 @@ import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
+import * as openRooms from '#storage/open-rooms.ts';
 import * as outgoingDeviceLists from '#storage/outgoing-device-lists.ts';
 import * as rooms from '#storage/rooms.ts';
 import { difference, type StateGroup } from '#storage/state-groups.ts';
@@ -73,6 +74,22 @@ async function writeChanges(
     await currentState.set(tx, room.roomNid, change, change.eventNid);
     if (recorded) await currentState.addDelta(tx, room.roomNid, change);
     if (change.type === 'm.room.member') await writeMembership(ctx, tx, room, change);
+    else if (change.stateKey === '') await writeOpenness(tx, room, change);
+  }
+}
+
+/** Whether everybody may enter or read the room. */
+export async function writeOpenness(
+  tx: Tx,
+  { roomNid }: Room,
+  { type, event }: Pick<Change, 'type' | 'event'>,
+): Promise<void> {
+  const textOf = (key: string) => event && stringAt(event.content, key);
+  if (type === 'm.room.join_rules') {
+    await openRooms.set(tx, roomNid, 'join_rule', textOf('join_rule') === 'public');
+  } else if (type === 'm.room.history_visibility') {
+    const isOpen = textOf('history_visibility') === 'world_readable';
+    await openRooms.set(tx, roomNid, 'history_visibility', isOpen);
   }
 }
 

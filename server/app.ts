@@ -54,6 +54,7 @@ import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
 import { mediaUploadRoutes } from './routes/media-upload.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
+import { mutualRoomsRoutes } from './routes/mutual-rooms.ts';
 import { oldSyncRoutes } from './routes/old-sync.ts';
 import { openidTokenRoutes } from './routes/openid.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
@@ -86,6 +87,7 @@ import { thirdPartyLookupRoutes } from './routes/third-party-lookup.ts';
 import { threadsListRoutes } from './routes/threads-list.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
+import { usersRoutes } from './routes/users.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { wellknownClientRoutes } from './routes/wellknown.ts';
 import { whoamiRoutes } from './routes/whoami.ts';
@@ -147,6 +149,7 @@ const clientRoutes: readonly Routes[] = [
   mediaDownloadRoutes,
   mediaLegacyRoutes,
   mediaUploadRoutes,
+  mutualRoomsRoutes,
   openidTokenRoutes,
   passwordManagementRoutes,
   presenceRoutes,
@@ -159,6 +162,7 @@ const clientRoutes: readonly Routes[] = [
   searchRoutes,
   sharedSecretRegistrationRoutes,
   toDeviceRoutes,
+  usersRoutes,
   versionsRoutes,
   wellknownClientRoutes,
   wellknownRoutes,

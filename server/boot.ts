@@ -35,6 +35,7 @@ import { RoomPurges } from './room-purges.ts';
 import { openSearch } from './search/indexer.ts';
 import { sendDelayed } from './send-delayed.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
+import { directoryKeeper, fillDirectory } from './user-directory/keeper.ts';
 
 export interface RunningServer {
   readonly ctx: ServerContext;
@@ -90,6 +91,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   );
   const search = await openSearch(federation, config.search);
   if (search !== undefined) opening.use(search);
+  const userDirectory = opening.use(directoryKeeper(federation));
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {
     ...federation,
@@ -105,6 +107,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       circles,
       delayedEvents,
       search,
+      userDirectory,
       shutdown,
     },
   };
@@ -123,6 +126,8 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   purges.start();
   delayedEvents.start((event) => sendDelayed(ctx, event));
   search?.start();
+  userDirectory.start();
+  background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
   background.run(circles.start(), 'the circles of rooms could not be read');
   background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');

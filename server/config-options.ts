@@ -27,6 +27,7 @@ import { type SupportContact, supportContactsKind } from './support.ts';
 
 const registrationPolicies = ['closed', 'token', 'open'] as const;
 const openness = ['everyone', 'partners'] as const;
+const findability = ['rooms', 'everyone'] as const;
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
 const MIB = 1_024 ** 2;
@@ -59,6 +60,8 @@ export interface Config {
   readonly livekitServiceUrl: readonly string[];
   /** Whether users can search in messages. */
   readonly search: boolean;
+  /** Whom users find in the user directory. */
+  readonly userDirectory: (typeof findability)[number];
   readonly rateLimits: boolean;
   readonly logLevel: (typeof logLevels)[number];
   /** Without a slash at its end. */
@@ -245,6 +248,14 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'Whether users can search in the messages, names and topics of rooms that are not encrypted. The words of these ' +
       'are kept in an index, which takes about as much room as the texts. Switched off, the index is emptied; switched ' +
       'on again, it is built anew, and searches find more and more until it is done.',
+  },
+  userDirectory: {
+    key: 'user_directory',
+    kind: choiceKind(findability),
+    default: 'rooms',
+    describes:
+      'Whom users find by name: those with whom they share a room and those in public rooms (`rooms`), or every ' +
+      'account of this server besides (`everyone`).',
   },
   rateLimits: {
     key: 'rate_limits',

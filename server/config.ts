@@ -126,6 +126,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     maxEventDelay: required(options.maxEventDelay),
     livekitServiceUrl: required(options.livekitServiceUrl),
     search: required(options.search),
+    userDirectory: required(options.userDirectory),
     rateLimits: required(options.rateLimits),
     logLevel: required(options.logLevel),
     publicBaseurl: read(options.publicBaseurl),

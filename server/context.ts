@@ -10,6 +10,7 @@ import type { DelayedEvents } from './delayed-events.ts';
 import type { RateLimits } from './limits.ts';
 import type { RoomPurges } from './room-purges.ts';
 import type { SearchIndexer } from './search/indexer.ts';
+import type { DirectoryKeeper } from './user-directory/keeper.ts';
 
 /** What the functions of `server/` take first; made by `boot.ts`. */
 export interface ServerContext extends FederationContext, MediaContext {
@@ -24,6 +25,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly delayedEvents: DelayedEvents;
   /** Undefined where the operator has switched the search off. */
   readonly search: SearchIndexer | undefined;
+  readonly userDirectory: DirectoryKeeper;
   /** Aborted when the server begins to stop: whoever waits answers at once. */
   readonly shutdown: AbortSignal;
 }

@@ -1,6 +1,7 @@
 import type { UserId } from '#keys/ids.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
 import type { Reader, Tx } from './database.ts';
+import * as directoryWords from './directory-words.ts';
 import { sql } from './sql.ts';
 
 /** A profile: the display name, the avatar and any further fields. */
@@ -33,14 +34,17 @@ export async function of(reader: Reader, userId: UserId): Promise<Profile> {
 /** Sets one field. */
 export async function set(tx: Tx, userId: UserId, field: string, value: Json): Promise<void> {
   await tx.run(SET, userId, field, JSON.stringify(value));
+  if (field === 'displayname') await directoryWords.refreshAccount(tx, userId);
 }
 
 /** Removes one field, if it is set. */
 export async function remove(tx: Tx, userId: UserId, field: string): Promise<void> {
   await tx.run(REMOVE, userId, field);
+  if (field === 'displayname') await directoryWords.refreshAccount(tx, userId);
 }
 
 /** Removes the whole profile. */
 export async function clear(tx: Tx, userId: UserId): Promise<void> {
   await tx.run(CLEAR, userId);
+  await directoryWords.refreshAccount(tx, userId);
 }

@@ -1,4 +1,4 @@
-import type { RoomId, ServerName } from '#keys/ids.ts';
+import type { RoomId, ServerName, UserId } from '#keys/ids.ts';
 import type { Reader } from './database.ts';
 import { sql } from './sql.ts';
 
@@ -28,4 +28,33 @@ export async function list(
 ): Promise<SharedRoom[]> {
   const rows = await reader.scan(LIST, servers.ours, servers.theirs, limit);
   return rows.map((row) => ({ roomId: row.room_id, aclNid: row.event_nid ?? undefined }));
+}
+
+const MUTUAL = `FROM memberships ours
+   JOIN memberships theirs ON theirs.room_nid = ours.room_nid AND theirs.membership = 'join'
+   JOIN rooms r ON r.room_nid = ours.room_nid
+   WHERE ours.user_id = ? AND ours.membership = 'join' AND theirs.user_id = ?`;
+const MUTUAL_PAGE = sql<[string, string, number, number], { room_id: RoomId; joined_position: number }>(
+  'sharedRooms.mutual',
+  `SELECT r.room_id, ours.joined_position ${MUTUAL} AND ours.joined_position > ?
+   ORDER BY ours.joined_position, r.room_id LIMIT ?`,
+);
+const MUTUAL_COUNT = sql<[string, string], { rooms: number }>(
+  'sharedRooms.countMutual',
+  `SELECT COUNT(*) AS rooms ${MUTUAL}`,
+);
+
+/**
+ * The rooms in which two users are, in the order in which the first of them came into these, from after a position on.
+ * `end` is where the next page begins; undefined where there is none.
+ */
+export async function mutual(
+  reader: Reader,
+  [ours, theirs]: readonly [UserId, UserId],
+  { after, limit }: { readonly after: number; readonly limit: number },
+): Promise<{ rooms: RoomId[]; count: number; end: number | undefined }> {
+  const rows = await reader.all(MUTUAL_PAGE, ours, theirs, after, limit);
+  const count = (await reader.get(MUTUAL_COUNT, ours, theirs))?.rooms ?? 0;
+  const end = rows.length === limit ? rows.at(-1)?.joined_position : undefined;
+  return { rooms: rows.map((row) => row.room_id), count, end };
 }

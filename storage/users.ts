@@ -1,5 +1,6 @@
 import type { UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
+import * as directoryWords from './directory-words.ts';
 import { anyOf, sql } from './sql.ts';
 
 /** An account of this server. Times are in milliseconds since 1970. */
@@ -90,7 +91,9 @@ export async function create(
   user: { userId: UserId; passwordHash: string | undefined; isAdmin: boolean; now: number },
 ): Promise<boolean> {
   const { userId, passwordHash = null, isAdmin, now } = user;
-  return (await tx.run(CREATE, userId, passwordHash, isAdmin ? 1 : 0, now)) === 1;
+  if ((await tx.run(CREATE, userId, passwordHash, isAdmin ? 1 : 0, now)) !== 1) return false;
+  await directoryWords.refreshAccount(tx, userId);
+  return true;
 }
 
 /** Replaces the password; false where there is no such account in use. */
@@ -100,7 +103,9 @@ export async function setPassword(tx: Tx, userId: UserId, passwordHash: string):
 
 /** Ends an account for good; false where there is no such account in use. Its rooms are still to be left. */
 export async function deactivate(tx: Tx, userId: UserId, now: number): Promise<boolean> {
-  return (await tx.run(DEACTIVATE, now, userId)) === 1;
+  if ((await tx.run(DEACTIVATE, now, userId)) !== 1) return false;
+  await directoryWords.refreshAccount(tx, userId);
+  return true;
 }
 
 /** Deactivated users that have not left all their rooms yet. */

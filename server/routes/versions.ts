@@ -10,6 +10,12 @@ const UNSTABLE_FEATURES = {
   'org.matrix.msc4143': true,
 };
 
+/** What clients look for under the names of proposals, though it is in the specification by now. */
+const UNSTABLE_FEATURES = {
+  'uk.half-shot.msc2666.query_mutual_rooms': true,
+  'uk.half-shot.msc2666.query_mutual_rooms.stable': true,
+};
+
 /** `GET /_matrix/client/versions`: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions */
 export function versionsRoutes(app: FastifyInstance): void {
   app.get('/_matrix/client/versions', async () => ({
