@@ -14,6 +14,7 @@ const UNSTABLE_FEATURES = {
 const UNSTABLE_FEATURES = {
   'uk.half-shot.msc2666.query_mutual_rooms': true,
   'uk.half-shot.msc2666.query_mutual_rooms.stable': true,
+  'org.matrix.msc3827.stable': true,
 };
 
 /** `GET /_matrix/client/versions`: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions */

@@ -8,7 +8,7 @@ import { visibleTo } from '#rooms/visibility.ts';
 import * as search from '#storage/search.ts';
 import type { ServerContext } from '../context.ts';
 import { ignoredBy } from '../ignored-users.ts';
-import { passes } from '../sync/filter.ts';
+import { NO_FILTER, passes } from '../sync/filter.ts';
 import type { SearchRequest } from './request.ts';
 import { roomsToSearch } from './scope.ts';
 import type { SearchToken } from './token.ts';
@@ -62,14 +62,17 @@ async function queryFor(
   { phrases, types, filter, from }: SearchRequest,
   ignored: ReadonlySet<string>,
 ): Promise<Omit<search.SearchQuery, 'before' | 'limit'> | undefined> {
-  if (phrases.length === 0 || types.length === 0) return undefined;
+  // Once for each type, and not for each event: a filter may name a great many.
+  const ofAnyone = { ...filter, senders: undefined, notSenders: [], containsUrl: undefined };
+  const wanted = types.filter((type) => passes(ofAnyone, { type }));
+  if (phrases.length === 0 || wanted.length === 0) return undefined;
   const { group } = from ?? {};
   const inRoom = group?.key === 'room_id' ? new Set([group.value]) : undefined;
   const rooms = inRoom === undefined ? filter.rooms : { not: filter.rooms.not, only: inRoom };
   const roomNids = await roomsToSearch(ctx, userId, { rooms });
   const senders = sendersOf(filter.senders, group);
   if (roomNids.length === 0 || senders?.length === 0) return undefined;
-  return { phrases, types, roomNids, senders, notSenders: [...filter.notSenders, ...ignored] };
+  return { phrases, types: wanted, roomNids, senders, notSenders: [...filter.notSenders, ...ignored] };
 }
 
 function sendersOf(
@@ -138,7 +141,10 @@ async function seenAmong(
     matches.map(({ position }) => position),
   );
   const loaded = [...(await loadNids(ctx, nids.values())).values()];
-  const wanted = loaded.filter((stored) => stored.redactedBy === undefined && passes(filter, stored.event));
+  // The index was asked for the rest of the filter.
+  const { containsUrl } = filter;
+  const ofUrl = { ...NO_FILTER.timeline, containsUrl, passesAll: containsUrl === undefined };
+  const wanted = loaded.filter((stored) => stored.redactedBy === undefined && passes(ofUrl, stored.event));
   const seen = new Map<number, StoredEvent>();
   for (const [roomNid, events] of Map.groupBy(wanted, (stored) => stored.roomNid)) {
     // Room by room, as visibility is decided.

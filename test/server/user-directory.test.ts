@@ -34,7 +34,7 @@ async function threePeople() {
   return { server, alice, bob, eve, room };
 }
 
-test('a user is found by their profile and their id, never by a name that they have in a room', async () => {
+test('row 44: a user is found by their profile and their id, never by a name that they have in a room', async () => {
   const { server, alice, bob, eve } = await threePeople();
   await using _ = server;
   const expected = { limited: false, results: [{ user_id: alice.userId, display_name: 'Alice Cooper' }] };
@@ -55,7 +55,7 @@ test('a user is found by their profile and their id, never by a name that they h
   }
 });
 
-test('users who share no room, and are in none that is open, are not found, unless the operator wishes it', async () => {
+test('row 124: users who share no room, and are in none that is open, are not found, unless the operator wishes it', async () => {
   await using server = await startServer();
   const [alice, carol] = [await register(server, 'alice'), await register(server, 'carol')];
   await setName(carol, 'Carol Quiet');
@@ -138,7 +138,7 @@ test('the nearest come first, at most as many as asked for, and it is said that 
   assert.deepEqual(await ids(alice, 'ann berg'), [berg]);
 });
 
-test('signs are only signs, and a search without a word finds nobody', async () => {
+test('row 164: signs are only signs, and a search without a word finds nobody', async () => {
   await using server = await startServer();
   const [alice, bob] = [await register(server, 'alice'), await register(server, 'bob')];
   await bob.join(await alice.createRoom());
