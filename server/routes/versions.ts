@@ -3,18 +3,14 @@ import type { FastifyInstance } from 'fastify';
 const LATEST_MINOR = 19;
 const VERSIONS = Array.from({ length: LATEST_MINOR }, (_, index) => `v1.${index + 1}`);
 
-/** What clients look for before they use what is not in the specification yet. */
+/** What clients look for under the names of proposals, be it in the specification by now or not yet. */
 const UNSTABLE_FEATURES = {
   'org.matrix.msc3391': true,
+  'org.matrix.msc3827.stable': true,
   'org.matrix.msc4140': true,
   'org.matrix.msc4143': true,
-};
-
-/** What clients look for under the names of proposals, though it is in the specification by now. */
-const UNSTABLE_FEATURES = {
   'uk.half-shot.msc2666.query_mutual_rooms': true,
   'uk.half-shot.msc2666.query_mutual_rooms.stable': true,
-  'org.matrix.msc3827.stable': true,
 };
 
 /** `GET /_matrix/client/versions`: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions */
