@@ -13,6 +13,8 @@ import type { Usage } from '#storage/cross-signing-keys.ts';
 
 /** They go to other servers in EDUs, next to others. Those of real clients are under 1 KiB. */
 const MOST_BYTES = 32 * 1024;
+/** Of a one-time or fallback key. Those of real clients are about 200 bytes. */
+const MOST_KEY_BYTES = 4 * 1024;
 const MAX_DEVICE_ID_BYTES = 255;
 const PUBLIC_KEY_BYTES = 32;
 
@@ -63,6 +65,12 @@ export function publicKeyOf(key: JsonObject): string | undefined {
   if (typeof publicKey !== 'string' || keyId !== `ed25519:${publicKey}`) return undefined;
   const bytes = decodeBase64(publicKey);
   return bytes?.length === PUBLIC_KEY_BYTES && encodeBase64(bytes) === publicKey ? publicKey : undefined;
+}
+
+/** True for a one-time or fallback key that other servers can be told, and that is no larger than one need be. */
+export function isRelayableKey(key: Json): boolean {
+  const canonical = encodeCanonical([key]);
+  return Buffer.byteLength(canonical) <= MOST_KEY_BYTES && parseStrict(canonical).kind === 'ok';
 }
 
 /** True for `{user_id: {key_id: signature}}`. */

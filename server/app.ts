@@ -34,6 +34,7 @@ import { banningRoutes } from './routes/banning.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
 import { createRoomRoutes } from './routes/create-room.ts';
 import { crossSigningRoutes } from './routes/cross-signing.ts';
+import { dehydratedDeviceRoutes } from './routes/dehydrated-device.ts';
 import { delayedEventsRoutes } from './routes/delayed-events.ts';
 import { deviceManagementRoutes } from './routes/device-management.ts';
 import { directoryRoutes } from './routes/directory.ts';
@@ -139,6 +140,7 @@ const clientRoutes: readonly Routes[] = [
   accountDeactivationRoutes,
   capabilitiesRoutes,
   crossSigningRoutes,
+  dehydratedDeviceRoutes,
   deviceManagementRoutes,
   filterRoutes,
   healthRoutes,

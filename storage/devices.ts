@@ -33,6 +33,13 @@ const OF_USERS = sql<[string], DeviceRow>(
   `SELECT ${COLUMNS} FROM devices WHERE user_id {anyOf} ORDER BY user_id, device_id`,
 );
 
+const SIGNED_IN = sql<[string], { device_id: string }>(
+  'devices.signedIn',
+  `SELECT d.device_id FROM devices d WHERE d.user_id = ? AND NOT EXISTS (
+     SELECT 1 FROM dehydrated_devices x WHERE x.user_id = d.user_id AND x.device_id = d.device_id)
+   ORDER BY d.device_id`,
+);
+
 const CREATE = sql<[string, string, string | null, number]>(
   'devices.create',
   `INSERT INTO devices (user_id, device_id, display_name, created_ts) VALUES (?, ?, ?, ?)
@@ -63,6 +70,11 @@ export async function of(reader: Reader, userId: UserId, deviceId: string): Prom
 /** All devices of one user, in the order of their ids. */
 export function ofUser(reader: Reader, userId: UserId): Promise<Device[]> {
   return ofUsers(reader, [userId]);
+}
+
+/** The ids of the devices that a user is signed in on: all but the dehydrated one. */
+export async function signedIn(reader: Reader, userId: UserId): Promise<string[]> {
+  return (await reader.all(SIGNED_IN, userId)).map((row) => row.device_id);
 }
 
 /** All devices of several users, by user and device id. */

@@ -73,7 +73,14 @@ const SET_FALLBACK_KEY = sql<[string, string, string, string, string]>(
   `INSERT INTO fallback_keys (user_id, device_id, algorithm, key_id, key_json, used)
    VALUES (?, ?, ?, ?, ?, 0)
    ON CONFLICT (user_id, device_id, algorithm)
-   DO UPDATE SET key_id = excluded.key_id, key_json = excluded.key_json, used = 0`,
+   DO UPDATE SET key_id = excluded.key_id, key_json = excluded.key_json,
+     used = CASE WHEN fallback_keys.key_id = excluded.key_id AND fallback_keys.key_json = excluded.key_json
+                 THEN fallback_keys.used ELSE 0 END`,
+);
+
+const NTH_FALLBACK_KEY = sql<[string, string, number], { key_id: string }>(
+  'e2eeKeys.nthFallbackKey',
+  `SELECT key_id FROM fallback_keys WHERE user_id = ? AND device_id = ? ORDER BY algorithm LIMIT 1 OFFSET ?`,
 );
 
 const FALLBACK_KEY = sql<[string, string, string], KeyRow>(
@@ -150,7 +157,15 @@ export async function hasOneTimeKeys(reader: Reader, device: DeviceRef, most: nu
   return (await reader.get(NTH_ONE_TIME_KEY, device.userId, device.deviceId, most - 1)) !== undefined;
 }
 
-/** Stores fallback keys, one for each algorithm, in place of earlier ones, as unused. */
+/** True where a device has fallback keys of at least `most` algorithms. */
+export async function hasFallbackKeys(reader: Reader, device: DeviceRef, most: number): Promise<boolean> {
+  return (await reader.get(NTH_FALLBACK_KEY, device.userId, device.deviceId, most - 1)) !== undefined;
+}
+
+/**
+ * Stores fallback keys, one for each algorithm, in place of earlier ones, as unused. The very same key that is uploaded
+ * again is no other one: it stays used.
+ */
 export async function setFallbackKeys(
   tx: Tx,
   device: DeviceRef,

@@ -16,6 +16,7 @@ import * as accessTokens from '#storage/access-tokens.ts';
 import * as accountData from '#storage/account-data.ts';
 import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
 import type { Tx } from '#storage/database.ts';
+import * as dehydratedDevices from '#storage/dehydrated-devices.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
@@ -117,7 +118,7 @@ export async function signIn(
   const accessToken = newToken('kat');
   const isNew = await ctx.db.write('accounts.signIn', async (tx) => {
     const now = ctx.clock.now();
-    await refuseKeyAsDevice(tx, userId, deviceId);
+    await refuseTakenDeviceId(tx, userId, deviceId);
     const added = await devices.create(tx, { userId, deviceId, displayName, now });
     if (!added) await accessTokens.removeOfDevice(tx, userId, deviceId);
     await accessTokens.add(tx, { hash: hashToken(accessToken), userId, deviceId, now });
@@ -180,14 +181,20 @@ export function deviceName(name: string): string {
   return name.replaceAll('\0', '').slice(0, MAX_DEVICE_NAME_CHARACTERS).toWellFormed();
 }
 
-/** "Servers therefore must ensure that device IDs will not collide with cross-signing public keys." */
-async function refuseKeyAsDevice(tx: Tx, userId: UserId, deviceId: string): Promise<void> {
+/**
+ * "Servers therefore must ensure that device IDs will not collide with cross-signing public keys." And nobody signs in
+ * as the dehydrated device, which is no client.
+ */
+export async function refuseTakenDeviceId(tx: Tx, userId: UserId, deviceId: string): Promise<void> {
   for (const { publicKey } of (await crossSigningKeys.ofUser(tx, userId)).values()) {
     if (publicKey === deviceId) throw forbidden('device_id is the public key of a cross-signing key');
   }
+  const dehydrated = await dehydratedDevices.of(tx, userId);
+  if (dehydrated?.deviceId === deviceId) throw forbidden('device_id is that of the dehydrated device');
 }
 
-async function removeDevices(
+/** As `signOut`, in the caller's write. */
+export async function removeDevices(
   ctx: Pick<AccountsContext, 'streams'>,
   tx: Tx,
   userId: UserId,
@@ -199,6 +206,7 @@ async function removeDevices(
     await e2eeKeys.deleteDevice(tx, { userId, deviceId });
     await toDevice.deleteDevice(tx, { userId, deviceId });
     await keySignatures.removeOn(tx, { userId, id: deviceId });
+    await dehydratedDevices.remove(tx, userId, deviceId);
     await devices.remove(tx, userId, deviceId);
   }
   await deviceLists.devicesChanged(tx, ctx.streams, userId, deviceIds);

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { FederationFailure } from '#federation/client.ts';
-import { faultOfDeviceKeys, publicKeyOf } from '#federation/device-keys.ts';
+import { publicKeyOf } from '#federation/device-keys.ts';
 import { ownKeys, signed } from '#federation/device-lists-own.ts';
 import { remoteKeys } from '#federation/device-lists-remote.ts';
 import { badJson, invalidParam } from '#federation/errors.ts';
@@ -15,25 +15,18 @@ import {
 } from '#federation/key-claims.ts';
 import { keysJson } from '#federation/keys-answer.ts';
 import { belongsTo, isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
-import { isObject, isStringArray, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
-import { signableBytes } from '#keys/sign-json.ts';
-import type { Tx } from '#storage/database.ts';
+import { isStringArray, type Json, type JsonObject, objectAt } from '#keys/json.ts';
 import * as deviceLists from '#storage/device-lists.ts';
-import type { DeviceRef, UploadedKey } from '#storage/e2ee-keys.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bodyObject, optionalInteger, optionalObject } from '../body.ts';
+import { bodyObject, optionalInteger } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { parseUpload, storeUpload } from '../key-upload.ts';
 import { parseToken } from '../sync/token.ts';
 
 const BODY_LIMIT = 1024 * 1024;
-/** Of the keys of a device. */
-const REQUIRED = ['user_id', 'device_id', 'algorithms', 'keys', 'signatures'];
-/** Far more than clients upload: they keep about 50 on the server. */
-const MOST_ONE_TIME_KEYS = 200;
-const MOST_WAITING_KEYS = 1_000;
 const MOST_USERS_PER_QUERY = 5_000;
 const DEFAULT_TIMEOUT_MS = 10_000;
 const LONGEST_TIMEOUT_MS = 30_000;
@@ -44,7 +37,7 @@ export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const { userId, deviceId } = await requireRequester(ctx, request);
     ctx.limits.take('keys', `${userId} ${deviceId}`);
     const upload = parseUpload(bodyObject(request), { userId, deviceId });
-    await storeUpload(ctx, { userId, deviceId }, upload);
+    await ctx.db.write('keys.upload', (tx) => storeUpload(ctx, tx, { userId, deviceId }, upload));
     const counts = await e2eeKeys.oneTimeKeyCounts(ctx.db, userId, deviceId);
     return { one_time_key_counts: { signed_curve25519: 0, ...Object.fromEntries(counts) } };
   });
@@ -70,69 +63,6 @@ export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
       return deviceLists.changedSince(ctx.db, userId, { after, upto });
     },
   );
-}
-
-interface Upload {
-  readonly deviceKeys: JsonObject | undefined;
-  readonly oneTimeKeys: readonly UploadedKey[];
-  readonly fallbackKeys: readonly UploadedKey[];
-}
-
-function parseUpload(body: JsonObject, device: DeviceRef): Upload {
-  const deviceKeys = optionalObject(body, 'device_keys');
-  const missing = REQUIRED.find((part) => deviceKeys !== undefined && !Object.hasOwn(deviceKeys, part));
-  if (missing !== undefined) throw badJson(`device_keys: no ${missing}`);
-  const fault = deviceKeys && faultOfDeviceKeys(deviceKeys, device);
-  if (fault !== undefined) throw invalidParam(`device_keys: ${fault}`);
-  const oneTimeKeys = parseKeys(own(body, 'one_time_keys'), 'one_time_keys');
-  if (oneTimeKeys.length > MOST_ONE_TIME_KEYS) throw invalidParam('one_time_keys: too many');
-  return { deviceKeys, oneTimeKeys, fallbackKeys: parseKeys(own(body, 'fallback_keys'), 'fallback_keys') };
-}
-
-/** Keys are named `algorithm:key_id`; their values are strings or signed objects. */
-function parseKeys(keys: Json | undefined, field: string): UploadedKey[] {
-  if (keys === undefined || keys === null) return [];
-  if (!isObject(keys)) throw badJson(`${field} is not an object`);
-  return Object.entries(keys).map(([name, key]) => {
-    const colon = name.indexOf(':');
-    if (colon < 1 || colon === name.length - 1 || name.length > 255) {
-      throw invalidParam(`${field}: ${name} is not <algorithm>:<key_id>`);
-    }
-    if (typeof key !== 'string' && !isObject(key)) throw invalidParam(`${field}: ${name} is not a key`);
-    return { algorithm: name.slice(0, colon), keyId: name.slice(colon + 1), key };
-  });
-}
-
-async function storeUpload(ctx: ServerContext, device: DeviceRef, upload: Upload): Promise<void> {
-  const { deviceKeys, oneTimeKeys, fallbackKeys } = upload;
-  await ctx.db.write('keys.upload', async (tx) => {
-    if (deviceKeys !== undefined) await storeDeviceKeys(ctx, tx, device, deviceKeys);
-    const conflict = await e2eeKeys.addOneTimeKeys(tx, device, oneTimeKeys);
-    if (conflict !== undefined)
-      throw invalidParam(`One-time key ${conflict} already exists with another value`);
-    if (await e2eeKeys.hasOneTimeKeys(tx, device, MOST_WAITING_KEYS + 1)) {
-      throw invalidParam('one_time_keys: too many are waiting to be claimed');
-    }
-    await e2eeKeys.setFallbackKeys(tx, device, fallbackKeys);
-    // The device hears of its new counts by its next sync.
-    ctx.streams.allocate(tx, [`user:${device.userId}`]);
-  });
-}
-
-async function storeDeviceKeys(
-  ctx: ServerContext,
-  tx: Tx,
-  device: DeviceRef,
-  keys: JsonObject,
-): Promise<void> {
-  const { userId, deviceId } = device;
-  const known = (await e2eeKeys.deviceKeys(tx, [userId])).get(userId)?.get(deviceId);
-  if (known !== undefined && JSON.stringify(known) === JSON.stringify(keys)) return;
-  await e2eeKeys.setDeviceKeys(tx, device, keys);
-  // What was signed is no more.
-  const isOther = known !== undefined && signableBytes(known) !== signableBytes(keys);
-  if (isOther) await keySignatures.removeOn(tx, { userId, id: deviceId });
-  await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
 }
 
 async function queryKeys(ctx: ServerContext, body: JsonObject, viewer: UserId): Promise<JsonObject> {

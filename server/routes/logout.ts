@@ -14,12 +14,7 @@ export function logoutRoutes(app: FastifyInstance, ctx: ServerContext): void {
 
   app.post('/_matrix/client/v3/logout/all', async (request) => {
     const { userId } = await requireRequester(ctx, request);
-    const all = await devices.ofUser(ctx.db, userId);
-    await signOut(
-      ctx,
-      userId,
-      all.map((device) => device.deviceId),
-    );
+    await signOut(ctx, userId, await devices.signedIn(ctx.db, userId));
     return {};
   });
 }

@@ -21,12 +21,11 @@ export function passwordManagementRoutes(app: FastifyInstance, ctx: ServerContex
     const logoutDevices = optionalBoolean(body, 'logout_devices') ?? true;
     if (!(await setPassword(ctx, userId, password))) throw notFound('No such account');
     if (logoutDevices) {
-      const all = await devices.ofUser(ctx.db, userId);
-      const others = all.filter((device) => device.deviceId !== deviceId);
+      const all = await devices.signedIn(ctx.db, userId);
       await signOut(
         ctx,
         userId,
-        others.map((device) => device.deviceId),
+        all.filter((each) => each !== deviceId),
       );
     }
     ctx.interactiveAuth.finish(session);
