@@ -30,6 +30,8 @@ export interface NewRoom {
   readonly powerLevelContentOverride?: JsonObject | undefined;
   readonly creationContent?: JsonObject | undefined;
   readonly isDirect?: boolean | undefined;
+  /** Whether it is encrypted; what `initialState` says of that takes precedence. */
+  readonly isEncrypted?: boolean | undefined;
   /** Of the creator, and of the invited users of this server. */
   readonly profiles?: ReadonlyMap<UserId, MemberProfile>;
 }
@@ -54,10 +56,12 @@ interface Settings {
 /** Of one room, before its first message. */
 const MOST_EVENTS = 1_000;
 
+const ENCRYPTION = { algorithm: 'm.megolm.v1.aes-sha2' };
+
 const PRESET_STATE: Record<Preset, readonly InitialEvent[]> = {
-  private_chat: presetState('invite', 'can_join'),
-  trusted_private_chat: presetState('invite', 'can_join'),
-  public_chat: presetState('public', 'forbidden'),
+  private_chat: access('invite', 'can_join'),
+  trusted_private_chat: access('invite', 'can_join'),
+  public_chat: access('public', 'forbidden'),
 };
 
 /**
@@ -80,9 +84,7 @@ export function initialEvents(room: NewRoom, settings: Settings): InitialEvents 
     // "4. An `m.room.canonical_alias` event if `room_alias_name` is given."
     ...(settings.alias === undefined ? [] : [state('m.room.canonical_alias', { alias: settings.alias })]),
     // "5. Events set by the `preset`." "[initial_state] takes precedence over events set by `preset`".
-    ...PRESET_STATE[presetOf(room)].filter(
-      ({ type, stateKey }) => !given.keys.has(stateMapKey(type, stateKey)),
-    ),
+    ...presetState(room).filter(({ type, stateKey }) => !given.keys.has(stateMapKey(type, stateKey))),
     // "6. Events listed in `initial_state`, in the order that they are listed."
     ...given.events,
     // "7. Events implied by `name` and `topic`."
@@ -220,7 +222,12 @@ function member(room: NewRoom, userId: UserId, membership: 'join' | 'invite'): I
   return { type: 'm.room.member', stateKey: userId, content };
 }
 
-function presetState(joinRule: string, guestAccess: string): InitialEvent[] {
+function presetState(room: NewRoom): readonly InitialEvent[] {
+  const ofPreset = PRESET_STATE[presetOf(room)];
+  return room.isEncrypted === true ? [...ofPreset, state('m.room.encryption', ENCRYPTION)] : ofPreset;
+}
+
+function access(joinRule: string, guestAccess: string): InitialEvent[] {
   return [
     state('m.room.join_rules', { join_rule: joinRule }),
     state('m.room.history_visibility', { history_visibility: 'shared' }),

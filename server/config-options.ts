@@ -28,6 +28,7 @@ import { type SupportContact, supportContactsKind } from './support.ts';
 const registrationPolicies = ['closed', 'token', 'open'] as const;
 const openness = ['everyone', 'partners'] as const;
 const findability = ['rooms', 'everyone'] as const;
+const encryptedRooms = ['off', 'invite', 'all'] as const;
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
 const MIB = 1_024 ** 2;
@@ -62,6 +63,10 @@ export interface Config {
   readonly search: boolean;
   /** Whom users find in the user directory. */
   readonly userDirectory: (typeof findability)[number];
+  /** Which new rooms are encrypted. */
+  readonly encryptionByDefault: (typeof encryptedRooms)[number];
+  readonly encryptionForced: boolean;
+  readonly secureBackupRequired: boolean;
   readonly rateLimits: boolean;
   readonly logLevel: (typeof logLevels)[number];
   /** Without a slash at its end. */
@@ -256,6 +261,31 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
     describes:
       'Whom users find by name: those with whom they share a room and those in public rooms (`rooms`), or every ' +
       'account of this server besides (`everyone`).',
+  },
+  encryptionByDefault: {
+    key: 'encryption_by_default',
+    kind: choiceKind(encryptedRooms),
+    default: 'off',
+    describes:
+      'Which new rooms are encrypted where their maker says nothing of encryption: none (`off`), those for people who ' +
+      'are invited (`invite`), or public ones too (`all`). Spaces are not, nor rooms that are made with users of ' +
+      'partners who cannot read encrypted messages, such as those of Rocket.Chat. Element then offers no choice.',
+  },
+  encryptionForced: {
+    key: 'encryption_forced',
+    kind: flagKind,
+    default: false,
+    describes:
+      'Refuses what would turn the encryption of a room off, or make a room without the encryption that ' +
+      '`encryption_by_default` gives it.',
+  },
+  secureBackupRequired: {
+    key: 'secure_backup_required',
+    kind: flagKind,
+    default: false,
+    describes:
+      'Makes Element ask users to set up the backup of their keys before anything else. It is told by ' +
+      '`/.well-known/matrix/client`.',
   },
   rateLimits: {
     key: 'rate_limits',

@@ -14,6 +14,7 @@ import { type EventId, isEventId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
 import type { ServerContext } from './context.ts';
+import { refusalOfEnd } from './room-encryption.ts';
 import { joinedRoom } from './room-params.ts';
 
 const BUSY_RETRY_MS = 1_000;
@@ -21,6 +22,11 @@ const BUSY_RETRY_MS = 1_000;
 /** Sends an event; throws the client's error where the room refuses it. */
 export async function sendForClient(ctx: ServerContext, draft: Draft): Promise<{ event_id: EventId }> {
   await refuseMisfit(ctx, draft);
+  const ending = await refusalOfEnd(ctx, draft);
+  if (ending !== undefined) {
+    await joinedRoom(ctx, draft.sender, draft.roomId);
+    throw forbidden(ending);
+  }
   const sent = await sendEvent(ctx, draft).catch(refuseBusy);
   // So that a room of others looks like one that is not there.
   if (sent.kind === 'forbidden' || sent.kind === 'unknown_room' || sent.kind === 'invalid')

@@ -175,7 +175,7 @@ function traitsOf(room: NewRoom, version: string): RoomTraits {
   const visibility = given('m.room.history_visibility');
   return {
     version,
-    encrypted: given('m.room.encryption') !== undefined,
+    encrypted: room.isEncrypted === true || given('m.room.encryption') !== undefined,
     joinRule: joinRules === undefined ? preset : (stringAt(joinRules, 'join_rule') ?? 'invite'),
     historyVisibility: (visibility && stringAt(visibility, 'history_visibility')) ?? 'shared',
   };

@@ -23,6 +23,7 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalBoolean, optionalObject, optionalString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { inviteUser, memberProfile } from '../membership.ts';
+import { encryptsRoom, refusalOfRoom } from '../room-encryption.ts';
 
 const MOST_INVITES = 100;
 
@@ -31,10 +32,13 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
   app.post('/_matrix/client/v3/createRoom', async (request) => {
     const { userId } = await requireRequester(ctx, request);
     ctx.limits.take('room_creation', userId);
-    const asked = parseRoom(userId, bodyObject(request));
+    const parsed = parseRoom(userId, bodyObject(request));
+    const asked = { ...parsed, isEncrypted: encryptsRoom(ctx.config, parsed) };
+    const unencrypted = refusalOfRoom(ctx.config, parsed);
+    if (unencrypted !== undefined) throw forbidden(unencrypted);
     for (const target of asked.invite ?? []) ctx.limits.take('invite_user', target);
     await refuseBlocked(ctx, asked.invite ?? []);
-    const wanted = { ...asked, roomVersion: await plannedVersion(ctx, asked) };
+    const wanted = await plannedRoom(ctx, asked);
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
     if (created.kind === 'refused') throw refusal(created, wanted);
     for (const target of created.invites) {
@@ -89,15 +93,19 @@ function parseRoom(creator: UserId, body: JsonObject): NewRoom {
   };
 }
 
-/** The version of the room, for the sake of those who are invited; throws where there cannot be such a room. */
-async function plannedVersion(ctx: ServerContext, asked: NewRoom): Promise<string> {
+/**
+ * The room with a version that suits those who are invited, and without encryption that nobody asked for where they
+ * cannot have it; throws where there cannot be such a room.
+ */
+async function plannedRoom(ctx: ServerContext, asked: NewRoom): Promise<NewRoom> {
   const plan = await planRoom(ctx, asked, ctx.config.defaultRoomVersion);
   switch (plan.kind) {
     case 'ok':
-      return plan.roomVersion;
+      return { ...asked, roomVersion: plan.roomVersion };
     case 'version':
       throw unsupportedRoomVersion(plan.version, plan.reason);
     case 'state':
+      if (asked.isEncrypted === true) return plannedRoom(ctx, { ...asked, isEncrypted: false });
       throw forbidden(plan.reason);
   }
 }

@@ -1,4 +1,6 @@
 import type { FastifyInstance } from 'fastify';
+import type { ServerContext } from '../context.ts';
+import { unstableFeatures } from '../unstable-features.ts';
 
 const LATEST_MINOR = 19;
 const VERSIONS = Array.from({ length: LATEST_MINOR }, (_, index) => `v1.${index + 1}`);
@@ -14,7 +16,9 @@ const UNSTABLE_FEATURES = {
 };
 
 /** `GET /_matrix/client/versions`: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions */
-export function versionsRoutes(app: FastifyInstance): void {
+export function versionsRoutes(app: FastifyInstance, { config }: Pick<ServerContext, 'config'>): void {
+  const answer = { versions: VERSIONS, unstable_features: unstableFeatures(config) };
+  app.get('/_matrix/client/versions', async () => answer);
   app.get('/_matrix/client/versions', async () => ({
     versions: VERSIONS,
     unstable_features: UNSTABLE_FEATURES,

@@ -1,5 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { notFound } from '#federation/errors.ts';
+import type { JsonObject } from '#keys/json.ts';
+import type { Config } from '../config-options.ts';
 import type { ServerContext } from '../context.ts';
 import { rtcTransports } from '../rtc.ts';
 import { supportAnswer } from '../support.ts';
@@ -11,8 +13,10 @@ import { supportAnswer } from '../support.ts';
 export function wellknownClientRoutes(app: FastifyInstance, ctx: Pick<ServerContext, 'config'>): void {
   const { publicBaseurl } = ctx.config;
   const transports = rtcTransports(ctx.config);
+  const encryption = encryptionJson(ctx.config);
   app.get('/.well-known/matrix/client', async () => {
     if (publicBaseurl === undefined) throw notFound('public_baseurl is not configured');
+    return { 'm.homeserver': { base_url: publicBaseurl }, ...encryption };
     return {
       'm.homeserver': { base_url: publicBaseurl },
       ...(transports.length > 0 && { 'org.matrix.msc4143.rtc_foci': transports }),
@@ -28,4 +32,11 @@ export function wellknownClientRoutes(app: FastifyInstance, ctx: Pick<ServerCont
   app.get('/.well-known/matrix/policy_server', async () => {
     throw notFound('This server is not a policy server');
   });
+}
+
+/** What Element makes of encryption; nothing where no option says anything. */
+function encryptionJson({ encryptionByDefault, secureBackupRequired }: Config): JsonObject {
+  if (encryptionByDefault === 'off' && !secureBackupRequired) return {};
+  const wanted = { default: encryptionByDefault !== 'off', secure_backup_required: secureBackupRequired };
+  return { 'io.element.e2ee': wanted };
 }

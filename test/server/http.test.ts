@@ -299,6 +299,7 @@ test('both listeners answer /health, the one for servers by HTTPS', async () => 
   assert.equal(text, 'OK');
 });
 
+test('the versions are v1.1 to v1.19', async () => {
 test('the versions are v1.1 to v1.19, and the unstable features are those that are served', async () => {
   await using server = await startServer();
   const { body } = await request(server, 'GET', '/_matrix/client/versions');

@@ -1,0 +1,30 @@
+import type { Config } from './config-options.ts';
+import { encryptsPreset } from './room-encryption.ts';
+
+/**
+ * What clients look for besides the versions of the specification. Those that end in `.stable` stand for what has come
+ * into the specification since: older clients, and parts of newer ones, look for them and not for the version.
+ */
+const SERVED = [
+  'org.matrix.e2e_cross_signing',
+  'org.matrix.msc2285.stable',
+  'org.matrix.msc3030.stable',
+  'org.matrix.msc3715.stable',
+  'org.matrix.msc3814',
+  'org.matrix.msc3827.stable',
+  'org.matrix.msc3856.stable',
+  'org.matrix.msc3916.stable',
+  'org.matrix.msc4380.stable',
+  'uk.tcpip.msc4133.stable',
+];
+
+/** `unstable_features` of `GET /_matrix/client/versions`. */
+export function unstableFeatures(config: Config): Readonly<Record<string, boolean>> {
+  return {
+    ...Object.fromEntries(SERVED.map((name) => [name, true])),
+    // By these Element knows that there is no choice to offer to who makes a room.
+    'io.element.e2ee_forced.private': encryptsPreset(config, 'private_chat'),
+    'io.element.e2ee_forced.public': encryptsPreset(config, 'public_chat'),
+    'io.element.e2ee_forced.trusted_private': encryptsPreset(config, 'trusted_private_chat'),
+  };
+}

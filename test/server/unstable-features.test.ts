@@ -1,0 +1,70 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Answer, register, request, type TestClient } from '#test/harness/client.ts';
+import { crossSigningOf } from '#test/harness/encryption.ts';
+import { startServer } from '#test/harness/server.ts';
+
+type Try = (alice: TestClient, roomId: string) => Promise<Answer>;
+
+const inRoom = (roomId: string): string => `/rooms/${encodeURIComponent(roomId)}`;
+
+/** By each flag what a client does that sees it. */
+const USES: Readonly<Record<string, Try>> = {
+  'org.matrix.e2e_cross_signing': (alice) =>
+    alice.try('POST', '/keys/device_signing/upload', crossSigningOf(alice.userId).body),
+  'org.matrix.msc2285.stable': async (alice, roomId) =>
+    alice.try('POST', `${inRoom(roomId)}/receipt/m.read.private/${await alice.send(roomId, 'hello')}`, {}),
+  'org.matrix.msc3030.stable': (alice, roomId) =>
+    alice.try('GET', `/_matrix/client/v1${inRoom(roomId)}/timestamp_to_event?ts=0&dir=f`),
+  'org.matrix.msc3715.stable': async (alice, roomId) => {
+    const eventId = await alice.send(roomId, 'hello');
+    return alice.try('GET', `/_matrix/client/v1${inRoom(roomId)}/relations/${eventId}?dir=f`);
+  },
+  'org.matrix.msc3814': async (alice) => {
+    const path = '/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device';
+    const answer = await alice.try('GET', path);
+    assert.equal(answer.body.errcode, 'M_NOT_FOUND');
+    return { ...answer, status: 200 };
+  },
+  'org.matrix.msc3827.stable': async (alice) => {
+    const space = { visibility: 'public', creation_content: { type: 'm.space' } };
+    await alice.createRoom(space);
+    await alice.createRoom({ visibility: 'public' });
+    const answer = await alice.try('POST', '/publicRooms', { filter: { room_types: ['m.space'] } });
+    assert.deepEqual(
+      answer.body.chunk.map((room: { room_type?: string }) => room.room_type),
+      ['m.space'],
+    );
+    return answer;
+  },
+  'org.matrix.msc3856.stable': (alice, roomId) =>
+    alice.try('GET', `/_matrix/client/v1${inRoom(roomId)}/threads`),
+  'org.matrix.msc3916.stable': (alice) => alice.try('GET', '/_matrix/client/v1/media/config'),
+  'org.matrix.msc4380.stable': async (alice) => {
+    const path = `/user/${encodeURIComponent(alice.userId)}/account_data/m.invite_permission_config`;
+    const answer = await alice.try('PUT', path, { default_action: 'block' });
+    const bob = await register(alice.server);
+    const invite = { invite: [alice.userId] };
+    assert.equal((await bob.try('POST', '/createRoom', invite)).body.errcode, 'M_INVITE_BLOCKED');
+    return answer;
+  },
+  'uk.tcpip.msc4133.stable': (alice) =>
+    alice.try('PUT', `/profile/${encodeURIComponent(alice.userId)}/m.tz`, { 'm.tz': 'Europe/Berlin' }),
+};
+
+test('each unstable feature that is claimed is served', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  const { body } = await request(server, 'GET', '/_matrix/client/versions');
+  for (const [name, isClaimed] of Object.entries(body.unstable_features)) {
+    const use = USES[name];
+    if (name.startsWith('io.element.e2ee_forced.')) continue;
+    assert.ok(use, `nothing here tries ${name}`);
+    assert.equal(isClaimed, true);
+    const answer = await use(alice, roomId);
+    assert.equal(answer.status, 200, `${name}: ${JSON.stringify(answer.body)}`);
+  }
+});
