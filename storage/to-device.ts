@@ -35,6 +35,11 @@ const DELETE_DEVICE = sql<[string, string]>(
   'DELETE FROM to_device WHERE user_id = ? AND device_id = ?',
 );
 
+const DELETE_TRANSACTIONS = sql<[string, string]>(
+  'toDevice.deleteTransactions',
+  'DELETE FROM to_device_transactions WHERE user_id = ? AND device_id = ?',
+);
+
 const INSERT_TRANSACTION = sql<[string, string, string, number]>(
   'toDevice.insertTransaction',
   `INSERT INTO to_device_transactions (user_id, device_id, txn_id, sent_ts) VALUES (?, ?, ?, ?)
@@ -132,7 +137,8 @@ export async function deleteUpto(tx: Tx, device: DeviceRef, position: number): P
   return tx.run(DELETE_UPTO, device.userId, device.deviceId, position);
 }
 
-/** Empties the inbox of a device that is logged out. */
+/** Empties the inbox of a device that is logged out, and forgets what it has sent. */
 export async function deleteDevice(tx: Tx, device: DeviceRef): Promise<void> {
   await tx.run(DELETE_DEVICE, device.userId, device.deviceId);
+  await tx.run(DELETE_TRANSACTIONS, device.userId, device.deviceId);
 }

@@ -3,23 +3,17 @@
 import { belongsTo, isUserId, type ServerName, type UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
-import * as devices from '#storage/devices.ts';
 import * as toDevice from '#storage/to-device.ts';
+import { addressees, deliverToDevices } from '../deliver-to-device.ts';
+import type { ToDeviceMessage } from '../to-device-edus.ts';
 import type { EduContext } from './edu-source.ts';
-
-/** A message for a device of a user of ours, or for all of them (`*`). */
-interface Message {
-  readonly userId: UserId;
-  readonly deviceId: string;
-  readonly content: JsonObject;
-}
 
 /** What one EDU holds. */
 interface ToDevice {
   readonly sender: UserId;
   readonly type: string;
   readonly messageId: string;
-  readonly messages: readonly Message[];
+  readonly messages: readonly ToDeviceMessage[];
 }
 
 const MAX_CONTENT_BYTES = 64 * 1024;
@@ -28,8 +22,6 @@ const MAX_TYPE_BYTES = 255;
 const MAX_MESSAGE_ID = 255;
 /** In one EDU: servers send fewer. */
 const MOST_MESSAGES = 1_000;
-/** A device that does not come back is not to fill the disk. */
-const MOST_WAITING = 50_000;
 
 /**
  * Takes in `m.direct_to_device`s in their order, in one write: only of the origin's own users, each `message_id` once,
@@ -49,20 +41,10 @@ export async function receiveToDevice(
 
 async function deliver(ctx: EduContext, tx: Tx, origin: ServerName, told: ToDevice): Promise<void> {
   const { sender, type, messageId, messages } = told;
-  const known = await devices.ofUsers(tx, [...new Set(messages.map(({ userId }) => userId))]);
-  const byUser = Map.groupBy(known, ({ userId }) => userId);
-  const addressed = messages.flatMap((message) =>
-    (byUser.get(message.userId) ?? [])
-      .filter(({ deviceId }) => message.deviceId === '*' || message.deviceId === deviceId)
-      .map((device) => ({ device, content: message.content })),
-  );
-  if (addressed.length === 0) return;
+  // What is for nobody is not remembered.
+  if ((await addressees(tx, messages)).length === 0) return;
   if (!(await toDevice.isNewInbound(tx, origin, { messageId, now: ctx.clock.now() }))) return;
-  for (const { device, content } of addressed) {
-    if (await toDevice.hasWaiting(tx, device, MOST_WAITING)) {
-      ctx.log.debug({ origin, userId: device.userId }, 'a device has too many messages waiting');
-    } else await toDevice.add(tx, ctx.streams, device, { sender, type, content });
-  }
+  await deliverToDevices(ctx, tx, { sender, type }, messages);
 }
 
 /** Undefined where it is malformed, not the origin's to say, or for nobody here. */
@@ -77,8 +59,8 @@ function toDeviceFrom(ctx: EduContext, origin: ServerName, content: JsonObject):
   return messages.length === 0 ? undefined : { sender, type, messageId, messages };
 }
 
-function messagesIn({ serverName }: EduContext, byUser: JsonObject): Message[] {
-  const messages: Message[] = [];
+function messagesIn({ serverName }: EduContext, byUser: JsonObject): ToDeviceMessage[] {
+  const messages: ToDeviceMessage[] = [];
   for (const [userId, byDevice] of Object.entries(byUser)) {
     if (!isUserId(userId) || !belongsTo(userId, serverName) || !isObject(byDevice)) continue;
     for (const [deviceId, content] of Object.entries(byDevice)) {

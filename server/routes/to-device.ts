@@ -1,12 +1,11 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging */
 
 import type { FastifyInstance } from 'fastify';
+import { deliverToDevices } from '#federation/deliver-to-device.ts';
 import { badJson, invalidParam, tooLarge } from '#federation/errors.ts';
 import { isRelayable, sizeOf, type ToDeviceMessage, toDeviceEdus } from '#federation/to-device-edus.ts';
 import { belongsTo, isUserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt } from '#keys/json.ts';
-import * as devices from '#storage/devices.ts';
-import type { DeviceRef } from '#storage/e2ee-keys.ts';
 import * as toDevice from '#storage/to-device.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
@@ -38,9 +37,7 @@ export function toDeviceRoutes(app: FastifyInstance, ctx: ServerContext): void {
         const sender = { userId, deviceId };
         const isNew = await toDevice.isNewTransaction(tx, sender, { txnId, now: ctx.clock.now() });
         if (!isNew) return;
-        for (const { device, content } of await addressees(tx, own)) {
-          await toDevice.add(tx, ctx.streams, device, { sender: userId, type: eventType, content });
-        }
+        await deliverToDevices(ctx, tx, { sender: userId, type: eventType }, own);
         for (const { server, edu } of edus) await ctx.sender.enqueueEdu(tx, [server], { edu });
       });
       return {};
@@ -62,16 +59,4 @@ function parseMessages(body: JsonObject): ToDeviceMessage[] {
   }
   if (outgoing.length > MOST_MESSAGES) throw invalidParam('messages: too many');
   return outgoing;
-}
-
-async function addressees(
-  tx: Parameters<typeof devices.ofUsers>[0],
-  outgoing: readonly ToDeviceMessage[],
-): Promise<{ device: DeviceRef; content: JsonObject }[]> {
-  const known = await devices.ofUsers(tx, [...new Set(outgoing.map((message) => message.userId))]);
-  return outgoing.flatMap(({ userId, deviceId, content }) =>
-    known
-      .filter((device) => device.userId === userId && (deviceId === '*' || device.deviceId === deviceId))
-      .map((device) => ({ device: { userId, deviceId: device.deviceId }, content })),
-  );
 }

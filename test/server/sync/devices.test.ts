@@ -60,6 +60,102 @@ test('to-device: another device of the user gets none of them', async () => {
   assert.deepEqual(numbers(await phone.sync()), [7]);
 });
 
+test('to-device: `*` is every device of a user, a repeated request sends nothing twice, and other devices are no repetition', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const phone = await login(server, alice.userId, alice.password);
+  const bob = await register(server);
+  const path = '/sendToDevice/test.message/same';
+  const messages = { [bob.userId]: { '*': { number: 1 } }, '@nobody:kurir.test': { '*': { number: 1 } } };
+  const tablet = await login(server, bob.userId, bob.password);
+  await Promise.all(Array.from({ length: 5 }, () => alice.put(path, { messages })));
+  await server.restart();
+  await alice.put(path, { messages: { [bob.userId]: { '*': { number: 2 } } } });
+  await phone.put(path, { messages: { [bob.userId]: { '*': { number: 3 } } } });
+  for (const device of [bob, tablet]) assert.deepEqual(numbers(await device.sync()), [1, 3]);
+});
+
+test('to-device: what waits for a device that is signed out, and what it has sent, is gone at once', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const phone = await login(server, alice.userId, alice.password);
+  await sendToDevice(phone, phone, 1);
+  await sendToDevice(alice, phone, 2);
+  await phone.post('/logout');
+  await sendToDevice(alice, phone, 3);
+  const rows = (table: string) =>
+    server.ctx.db.all<[], { device_id: string }>({ name: '', text: `SELECT device_id FROM ${table}` });
+  assert.deepEqual(await rows('to_device'), []);
+  const senders = (await rows('to_device_transactions')).map((row) => row.device_id);
+  assert.deepEqual(senders, [alice.deviceId, alice.deviceId]);
+});
+
+test('to-device: a device that never comes back has at most 50,000 messages waiting', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const fill = {
+    name: '',
+    text: `WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 49999)
+           INSERT INTO to_device (user_id, device_id, position, message_json)
+           SELECT '${bob.userId}', '${bob.deviceId}', -n, '{}' FROM n`,
+  };
+  await server.ctx.db.write('test', (tx) => tx.run(fill));
+  for (const number of [1, 2]) await sendToDevice(alice, bob, number);
+  const last = { name: '', text: 'SELECT message_json FROM to_device ORDER BY position DESC LIMIT 2' };
+  const kept = await server.ctx.db.all<[], { message_json: string }>(last);
+  assert.deepEqual(
+    kept.map((row) => JSON.parse(row.message_json).content),
+    [{ number: 1 }, undefined],
+  );
+});
+
+test('one-time and fallback keys: what no other device could use, or is too much, is refused as a whole', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const many = (count: number, algorithm: (index: number) => string) =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`${algorithm(index)}:K${index}`, { key: 'k' }]),
+    );
+  const good = { 'signed_curve25519:GOOD': { key: 'k' } };
+  const wrong: object[] = [
+    { one_time_keys: { ...good, 'signed_curve25519:': { key: 'k' } } },
+    { one_time_keys: { ...good, ':A': { key: 'k' } } },
+    { one_time_keys: { ...good, nothing: { key: 'k' } } },
+    { one_time_keys: { ...good, 'signed_curve25519:A': 5 } },
+    { one_time_keys: { ...good, 'signed_curve25519:A': null } },
+    { one_time_keys: { ...good, 'signed_curve25519:A': { key: 1.5 } } },
+    { one_time_keys: { ...good, 'signed_curve25519:A': { key: 'x'.repeat(5_000) } } },
+    { one_time_keys: { ...good, [`signed_curve25519:${'x'.repeat(255)}`]: { key: 'k' } } },
+    { one_time_keys: { ...good, 'signed_curve25519:\0': { key: 'k' } } },
+    { one_time_keys: many(201, () => 'signed_curve25519') },
+    { one_time_keys: good, fallback_keys: many(11, (index) => `algorithm${index}`) },
+    { one_time_keys: good, fallback_keys: { 'signed_curve25519:A': { key: 'x'.repeat(5_000) } } },
+  ];
+  for (const body of wrong) {
+    const answer = await alice.try('POST', '/keys/upload', body);
+    const shown = JSON.stringify(body).slice(0, 100);
+    assert.deepEqual([answer.status, answer.body.errcode], [400, 'M_INVALID_PARAM'], shown);
+  }
+  for (const body of [{ one_time_keys: [] }, { fallback_keys: 'x' }]) {
+    const answer = await alice.try('POST', '/keys/upload', body);
+    assert.deepEqual([answer.status, answer.body.errcode], [400, 'M_BAD_JSON']);
+  }
+  await alice.post('/keys/upload', { fallback_keys: many(10, (index) => `algorithm${index}`) });
+  const more = await alice.try('POST', '/keys/upload', { fallback_keys: { 'another:A': { key: 'k' } } });
+  assert.deepEqual([more.status, more.body.errcode], [400, 'M_INVALID_PARAM']);
+  const answer = await alice.sync();
+  assert.deepEqual(answer.device_one_time_keys_count, { signed_curve25519: 0 });
+  assert.equal(answer.device_unused_fallback_key_types.length, 10);
+  // The same key again is no error; another one of the same name is, and nothing beside it is stored.
+  await alice.post('/keys/upload', { one_time_keys: good });
+  await alice.post('/keys/upload', { one_time_keys: good });
+  const other = { 'signed_curve25519:NEW': { key: 'k' }, 'signed_curve25519:GOOD': { key: 'other' } };
+  const conflict = await alice.try('POST', '/keys/upload', { one_time_keys: other });
+  assert.deepEqual([conflict.status, conflict.body.errcode], [400, 'M_INVALID_PARAM']);
+  assert.deepEqual((await alice.sync()).device_one_time_keys_count, { signed_curve25519: 1 });
+});
+
 test('transaction ids: shown to the device that sent, and to no other', async () => {
   await using server = await startServer();
   const alice = await register(server);
