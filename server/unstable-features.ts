@@ -9,12 +9,17 @@ const SERVED = [
   'org.matrix.e2e_cross_signing',
   'org.matrix.msc2285.stable',
   'org.matrix.msc3030.stable',
+  'org.matrix.msc3391',
   'org.matrix.msc3715.stable',
   'org.matrix.msc3814',
   'org.matrix.msc3827.stable',
   'org.matrix.msc3856.stable',
   'org.matrix.msc3916.stable',
+  'org.matrix.msc4140',
+  'org.matrix.msc4143',
   'org.matrix.msc4380.stable',
+  'uk.half-shot.msc2666.query_mutual_rooms',
+  'uk.half-shot.msc2666.query_mutual_rooms.stable',
   'uk.tcpip.msc4133.stable',
 ];
 

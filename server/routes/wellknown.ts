@@ -16,9 +16,9 @@ export function wellknownClientRoutes(app: FastifyInstance, ctx: Pick<ServerCont
   const encryption = encryptionJson(ctx.config);
   app.get('/.well-known/matrix/client', async () => {
     if (publicBaseurl === undefined) throw notFound('public_baseurl is not configured');
-    return { 'm.homeserver': { base_url: publicBaseurl }, ...encryption };
     return {
       'm.homeserver': { base_url: publicBaseurl },
+      ...encryption,
       ...(transports.length > 0 && { 'org.matrix.msc4143.rtc_foci': transports }),
     };
   });

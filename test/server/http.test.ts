@@ -300,13 +300,10 @@ test('both listeners answer /health, the one for servers by HTTPS', async () => 
 });
 
 test('the versions are v1.1 to v1.19', async () => {
-test('the versions are v1.1 to v1.19, and the unstable features are those that are served', async () => {
   await using server = await startServer();
   const { body } = await request(server, 'GET', '/_matrix/client/versions');
   assert.equal(body.versions.length, 19);
   assert.deepEqual([body.versions[0], body.versions[18]], ['v1.1', 'v1.19']);
-  for (const feature of ['org.matrix.msc4140', 'org.matrix.msc4143'])
-    assert.equal(body.unstable_features[feature], true, feature);
 });
 
 test('half a surrogate pair is 400 M_BAD_JSON, wherever a client says it', async () => {

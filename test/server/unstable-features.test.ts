@@ -18,6 +18,11 @@ const USES: Readonly<Record<string, Try>> = {
     alice.try('POST', `${inRoom(roomId)}/receipt/m.read.private/${await alice.send(roomId, 'hello')}`, {}),
   'org.matrix.msc3030.stable': (alice, roomId) =>
     alice.try('GET', `/_matrix/client/v1${inRoom(roomId)}/timestamp_to_event?ts=0&dir=f`),
+  'org.matrix.msc3391': async (alice) => {
+    const path = `/user/${encodeURIComponent(alice.userId)}/account_data/test`;
+    await alice.put(path, { set: true });
+    return alice.try('DELETE', `/_matrix/client/unstable/org.matrix.msc3391${path}`);
+  },
   'org.matrix.msc3715.stable': async (alice, roomId) => {
     const eventId = await alice.send(roomId, 'hello');
     return alice.try('GET', `/_matrix/client/v1${inRoom(roomId)}/relations/${eventId}?dir=f`);
@@ -42,6 +47,10 @@ const USES: Readonly<Record<string, Try>> = {
   'org.matrix.msc3856.stable': (alice, roomId) =>
     alice.try('GET', `/_matrix/client/v1${inRoom(roomId)}/threads`),
   'org.matrix.msc3916.stable': (alice) => alice.try('GET', '/_matrix/client/v1/media/config'),
+  'org.matrix.msc4140': (alice) =>
+    alice.try('GET', '/_matrix/client/unstable/org.matrix.msc4140/delayed_events'),
+  'org.matrix.msc4143': (alice) =>
+    alice.try('GET', '/_matrix/client/unstable/org.matrix.msc4143/rtc/transports'),
   'org.matrix.msc4380.stable': async (alice) => {
     const path = `/user/${encodeURIComponent(alice.userId)}/account_data/m.invite_permission_config`;
     const answer = await alice.try('PUT', path, { default_action: 'block' });
@@ -50,6 +59,10 @@ const USES: Readonly<Record<string, Try>> = {
     assert.equal((await bob.try('POST', '/createRoom', invite)).body.errcode, 'M_INVITE_BLOCKED');
     return answer;
   },
+  'uk.half-shot.msc2666.query_mutual_rooms': (alice) =>
+    alice.try('GET', '/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms?user_id=@a:b.c'),
+  'uk.half-shot.msc2666.query_mutual_rooms.stable': (alice) =>
+    alice.try('GET', '/_matrix/client/v1/mutual_rooms?user_id=@a:b.c'),
   'uk.tcpip.msc4133.stable': (alice) =>
     alice.try('PUT', `/profile/${encodeURIComponent(alice.userId)}/m.tz`, { 'm.tz': 'Europe/Berlin' }),
 };
