@@ -6,7 +6,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#unsupported-endpoints
  */
 
-import type { Json, JsonObject } from '#keys/json.ts';
+import type { JsonObject } from '#keys/json.ts';
 import type { HandshakeFailure } from './handshakes/template.ts';
 
 /** A refusal that a route throws and the error handler writes: `{errcode, error, ...extras}` with `status`. */
@@ -261,6 +261,26 @@ export function threepidDenied(message: string): MatrixError {
   return new MatrixError(403, 'M_THREEPID_DENIED', message);
 }
 
+/** 400 `M_THREEPID_IN_USE`: the identifier belongs to another account. */
+export function threepidInUse(): MatrixError {
+  return new MatrixError(400, 'M_THREEPID_IN_USE', 'This address belongs to another account');
+}
+
+/** 403 `M_THREEPID_AUTH_FAILED`: nobody has proved that the identifier is theirs. */
+export function threepidAuthFailed(status: 401 | 403 = 403): MatrixError {
+  return new MatrixError(status, 'M_THREEPID_AUTH_FAILED', 'The address was not confirmed, or too long ago');
+}
+
+/** 400 `M_THREEPID_MEDIUM_NOT_SUPPORTED`: this server takes no identifiers of this kind. */
+export function threepidMediumNotSupported(message: string): MatrixError {
+  return new MatrixError(400, 'M_THREEPID_MEDIUM_NOT_SUPPORTED', message);
+}
+
+/** 400 `M_SERVER_NOT_TRUSTED`: an identity server that this server has nothing to do with. */
+export function serverNotTrusted(message: string): MatrixError {
+  return new MatrixError(400, 'M_SERVER_NOT_TRUSTED', message);
+}
+
 /** 400 `M_RESOURCE_LIMIT_EXCEEDED` as 403: a limit of the whole server was reached. */
 export function resourceLimitExceeded(message: string, adminContact: string): MatrixError {
   return new MatrixError(403, 'M_RESOURCE_LIMIT_EXCEEDED', message, {
@@ -293,9 +313,4 @@ export function keyTooLarge(): MatrixError {
 /** 400 `M_PROFILE_TOO_LARGE`: "the profile exceeds 64 KiB". */
 export function profileTooLarge(): MatrixError {
   return new MatrixError(400, 'M_PROFILE_TOO_LARGE', 'Profile is too large');
-}
-
-/** 401 with the flows of user-interactive authentication; `session` and `params` are the caller's. */
-export function authenticationRequired(extras: { readonly [key: string]: Json }): MatrixError {
-  return new MatrixError(401, 'M_FORBIDDEN', 'Authentication required', { extras });
 }

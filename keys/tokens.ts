@@ -24,3 +24,8 @@ export function equalSecrets(a: string, b: string): boolean {
 export function hmacSha1Hex(secret: string, text: string): string {
   return createHmac('sha1', secret).update(text).digest('hex');
 }
+
+/** HMAC-SHA1 in standard Base64, as TURN servers use it. */
+export function hmacSha1Base64(secret: string, text: string): string {
+  return createHmac('sha1', secret).update(text).digest('base64');
+}

@@ -30,6 +30,7 @@ import { healthRoutes } from './health.ts';
 import { type AppOptions, createApp } from './http.ts';
 import { accountDataRoutes } from './routes/account-data.ts';
 import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
+import { administrativeContactRoutes } from './routes/administrative-contact.ts';
 import { banningRoutes } from './routes/banning.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
 import { createRoomRoutes } from './routes/create-room.ts';
@@ -38,6 +39,7 @@ import { dehydratedDeviceRoutes } from './routes/dehydrated-device.ts';
 import { delayedEventsRoutes } from './routes/delayed-events.ts';
 import { deviceManagementRoutes } from './routes/device-management.ts';
 import { directoryRoutes } from './routes/directory.ts';
+import { emailConfirmationPageRoutes } from './routes/email-confirmation-page.ts';
 import { eventContextRoutes } from './routes/event-context.ts';
 import { filterRoutes } from './routes/filter.ts';
 import { invitingRoutes } from './routes/inviting.ts';
@@ -70,6 +72,7 @@ import { registrationRoutes } from './routes/registration.ts';
 import { registrationPageRoutes } from './routes/registration-page.ts';
 import { relationsRoutes } from './routes/relations.ts';
 import { reportContentRoutes } from './routes/report-content.ts';
+import { requestTokenRoutes } from './routes/request-token.ts';
 import { roomEventByTimestampRoutes } from './routes/room-event-by-timestamp.ts';
 import { roomInitialSyncRoutes } from './routes/room-initial-sync.ts';
 import { roomSendRoutes } from './routes/room-send.ts';
@@ -90,6 +93,7 @@ import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
 import { usersRoutes } from './routes/users.ts';
 import { versionsRoutes } from './routes/versions.ts';
+import { voipRoutes } from './routes/voip.ts';
 import { wellknownClientRoutes } from './routes/wellknown.ts';
 import { whoamiRoutes } from './routes/whoami.ts';
 import type { Certificate } from './tls-certificate.ts';
@@ -138,10 +142,12 @@ const clientRoutes: readonly Routes[] = [
   clientLeavingRoutes,
   accountDataRoutes,
   accountDeactivationRoutes,
+  administrativeContactRoutes,
   capabilitiesRoutes,
   crossSigningRoutes,
   dehydratedDeviceRoutes,
   deviceManagementRoutes,
+  emailConfirmationPageRoutes,
   filterRoutes,
   healthRoutes,
   keyBackupRoutes,
@@ -159,6 +165,7 @@ const clientRoutes: readonly Routes[] = [
   pushRulesRoutes,
   registrationPageRoutes,
   registrationRoutes,
+  requestTokenRoutes,
   rootPageRoutes,
   rtcTransportsRoutes,
   searchRoutes,
@@ -166,6 +173,7 @@ const clientRoutes: readonly Routes[] = [
   toDeviceRoutes,
   usersRoutes,
   versionsRoutes,
+  voipRoutes,
   wellknownClientRoutes,
   wellknownRoutes,
   whoamiRoutes,

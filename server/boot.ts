@@ -26,6 +26,7 @@ import type { ListenAddress } from './config-types.ts';
 import type { ServerContext } from './context.ts';
 import { ControlSocket } from './control-socket.ts';
 import { DelayedEvents } from './delayed-events.ts';
+import { Mailer } from './email/mailer.ts';
 import { openFederation } from './federation-context.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { RateLimits } from './limits.ts';
@@ -77,6 +78,8 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const limits = new RateLimits({ enabled: config.rateLimits, clock });
   const stopping = new AbortController();
   const interactiveAuth = new InteractiveAuth(clock);
+  const mailer = await Mailer.open(config, log);
+  opening.use(mailer);
   const shutdown = stopping.signal;
   const background = opening.use(new Background(log));
   const purges = opening.use(new RoomPurges(federation));
@@ -101,6 +104,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       limits,
       sessions,
       interactiveAuth,
+      mailer,
       background,
       purges,
       media,

@@ -6,6 +6,7 @@
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { type PresenceMode, presenceModes } from '#storage/presences.ts';
+import { type AccountConfig, accountOptions } from './account-options.ts';
 import {
   baseUrlKind,
   choiceKind,
@@ -15,11 +16,11 @@ import {
   type ListenAddress,
   listenKind,
   listKind,
+  type Option,
   pageKind,
   serverNameKind,
   sizeKind,
   textKind,
-  type ValueKind,
   versionKind,
 } from './config-types.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
@@ -35,7 +36,7 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
-export interface Config {
+export interface Config extends AccountConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
   readonly clientListen: ListenAddress;
@@ -87,16 +88,6 @@ export interface Config {
 }
 
 /** One option of the table. */
-export interface Option<T> {
-  /** In the YAML file; the environment's name is `KURIR_` and this in capitals. */
-  readonly key: string;
-  readonly kind: ValueKind<T>;
-  readonly default: T | undefined;
-  /** What it does, for the reference page. */
-  readonly describes: string;
-  /** True for a value that is never shown. */
-  readonly secret?: true;
-}
 
 export const options: { readonly [Name in keyof Config]: Option<NonNullable<Config[Name]>> } = {
   serverName: {
@@ -217,6 +208,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'random characters or more.',
     secret: true,
   },
+  ...accountOptions,
   presence: {
     key: 'presence',
     kind: choiceKind(presenceModes),

@@ -12,6 +12,17 @@ export interface ValueKind<T> {
   readonly format: (value: T) => string;
 }
 
+export interface Option<T> {
+  /** In the YAML file; the environment's name is `KURIR_` and this in capitals. */
+  readonly key: string;
+  readonly kind: ValueKind<T>;
+  readonly default: T | undefined;
+  /** What it does, for the reference page. */
+  readonly describes: string;
+  /** True for a value that is never shown. */
+  readonly secret?: true;
+}
+
 /** Where a listener listens. Port 0 asks the operating system for a free one. */
 export interface ListenAddress {
   readonly host: string;
@@ -151,6 +162,18 @@ export function choiceKind<T extends string>(choices: readonly T[]): ValueKind<T
 export function versionKind(versions: readonly string[]): ValueKind<string> {
   const { parse, ...kind } = choiceKind(versions);
   return { ...kind, parse: (value) => parse(typeof value === 'number' ? String(value) : value) };
+}
+
+/** A whole number between two, both included. */
+export function integerKind(least: number, most: number): ValueKind<number> {
+  return {
+    expects: `a number from ${least} to ${most}`,
+    parse: (value) => {
+      const number = /^\d{1,9}$/.test(String(value)) ? Number(value) : Number.NaN;
+      return number >= least && number <= most ? number : undefined;
+    },
+    format: String,
+  };
 }
 
 /** An http or https address, without a slash at its end. */

@@ -1,8 +1,10 @@
 /** The options of this installation, read from the YAML file and the environment. */
 
 import { parseServerName } from '#keys/ids.ts';
+import { accountConfig, refuseHalfMail } from './account-options.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
-import { type Config, type Option, options } from './config-options.ts';
+import { type Config, options } from './config-options.ts';
+import type { Option } from './config-types.ts';
 import { partnerWarnings } from './partner-option.ts';
 
 const ENV_PREFIX = 'KURIR_';
@@ -38,6 +40,7 @@ export async function loadConfig(
   }
   const config = configFrom((option) => readOption(option, { env, fromFile, file }));
   refuseHalves(config);
+  refuseHalfMail(config);
   return config;
 }
 
@@ -122,6 +125,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     trustedKeyServers: required(options.trustedKeyServers),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
+    ...accountConfig(read, required),
     presence: required(options.presence),
     maxEventDelay: required(options.maxEventDelay),
     livekitServiceUrl: required(options.livekitServiceUrl),

@@ -7,6 +7,7 @@ import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
 import type { Config } from './config-options.ts';
 import type { DelayedEvents } from './delayed-events.ts';
+import type { Mailer } from './email/mailer.ts';
 import type { RateLimits } from './limits.ts';
 import type { RoomPurges } from './room-purges.ts';
 import type { SearchIndexer } from './search/indexer.ts';
@@ -19,6 +20,8 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly limits: RateLimits;
   readonly sessions: Sessions;
   readonly interactiveAuth: InteractiveAuth;
+  /** Undefined where the server sends no letters. */
+  readonly mailer: Mailer | undefined;
   readonly background: Background;
   readonly purges: RoomPurges;
   readonly circles: CircleKeeper;

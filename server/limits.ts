@@ -23,6 +23,14 @@ const RATES = {
   registration: { perSecond: 0.1, burst: 5 },
   /** Guesses of registration tokens and names from an address. */
   registration_check: { perSecond: 0.5, burst: 20 },
+  /** Sessions of interactive authentication begun by an address that nobody is signed in from. */
+  interactive_auth: { perSecond: 0.5, burst: 30 },
+  /** Letters asked for by an address. */
+  email_request: { perSecond: 0.05, burst: 10 },
+  /** Letters to one e-mail address. */
+  email_address: { perSecond: 0.003, burst: 5 },
+  /** Tokens of letters that come back from an address. */
+  email_confirm: { perSecond: 0.5, burst: 20 },
   /** Rooms made by a user. */
   room_creation: { perSecond: 0.1, burst: 10 },
   /** Joins by a user. */

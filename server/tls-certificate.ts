@@ -74,13 +74,16 @@ export async function configuredCertificate({
 }
 
 /**
- * The certificates of `federation_ca`; undefined where there are none.
+ * The certificates of `federation_ca`, or of another option; undefined where there are none.
  *
  * @throws ConfigError if a file cannot be read or holds no certificate
  */
-export async function configuredRoots(paths: readonly string[]): Promise<string | undefined> {
+export async function configuredRoots(
+  paths: readonly string[],
+  option: string = options.federationCa.key,
+): Promise<string | undefined> {
   if (paths.length === 0) return undefined;
-  const texts = await Promise.all(paths.map((path) => readCertificates(path, options.federationCa.key)));
+  const texts = await Promise.all(paths.map((path) => readCertificates(path, option)));
   return texts.join('\n');
 }
 

@@ -36,7 +36,10 @@ interface Row {
 const COLUMNS =
   'sid, purpose, address, client_secret_hash, token_hash, next_link, send_attempt, validated_ts, expires_ts';
 
-const FORGET = sql<[number]>('emailValidations.forget', 'DELETE FROM email_validations WHERE expires_ts <= ?');
+const FORGET = sql<[number]>(
+  'emailValidations.forget',
+  'DELETE FROM email_validations WHERE expires_ts <= ?',
+);
 
 const BEGIN = sql<[string, string, string, string, string, string | null, number]>(
   'emailValidations.begin',

@@ -26,6 +26,7 @@ import * as keySignatures from '#storage/key-signatures.ts';
 import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
+import * as threepids from '#storage/threepids.ts';
 import * as toDevice from '#storage/to-device.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
@@ -43,6 +44,8 @@ export interface NewAccount {
   readonly isAdmin?: boolean;
   /** The registration token that admits it, where one is needed. */
   readonly registrationToken?: string;
+  /** Writes what belongs to the account, with it or not at all; throws where it may not be. */
+  readonly alsoWrite?: (tx: Tx, userId: UserId, now: number) => Promise<void>;
 }
 
 const MAX_PASSWORD_CHARACTERS = 512;
@@ -90,6 +93,7 @@ export async function createAccount(
     }
     const isNew = await users.create(tx, { userId, passwordHash, isAdmin, now });
     if (!isNew) throw new Error(`${userId} appeared during its own creation`);
+    await account.alsoWrite?.(tx, userId, now);
     return { kind: 'created', userId };
   });
 }
@@ -168,6 +172,7 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
     await profiles.clear(tx, userId);
     await accountData.clear(tx, userId);
     await filters.clear(tx, userId);
+    await threepids.clear(tx, userId);
     await presence.remove(tx, [userId]);
     return true;
   });

@@ -16,13 +16,14 @@ export async function confirmByPassword(
 ): Promise<string> {
   const { session } = await ctx.interactiveAuth.require(body, {
     scope: `${action} ${requester.userId}`,
-    stages: ['m.login.password'],
+    flows: [['m.login.password']],
     check: (_, auth) => checkPassword(ctx, auth, { requester, address }),
   });
   return session;
 }
 
-async function checkPassword(
+/** The password stage: answers nothing for the password of the requester, else the refusal. */
+export async function checkPassword(
   ctx: ServerContext,
   auth: JsonObject,
   { requester, address }: { requester: Requester; address: string },

@@ -7,6 +7,7 @@ import type { Outcome } from './operations.ts';
 export async function checkConfig(config: Config): Promise<Outcome> {
   await configuredCertificate(config);
   await configuredRoots(config.federationCa);
+  await configuredRoots(config.smtpCa, 'smtp_ca');
   const lines = shownOptions(config).map(({ key, value }) => `${key}: ${value === '' ? '(none)' : value}`);
   const warnings = warningsFor(config).map((warning) => `Note: ${warning}`);
   return { kind: 'done', lines: ['The configuration is sound.', '', ...lines, ...warnings] };

@@ -13,10 +13,10 @@ export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): vo
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },
     'm.profile_fields': { enabled: true },
+    'm.3pid_changes': { enabled: ctx.mailer !== undefined },
     'uk.tcpip.msc4133.profile_fields': { enabled: true },
     // By this Element asks for none.
     'io.element.msc4452.preview_url': { enabled: false },
-    'm.3pid_changes': { enabled: false },
     'm.get_login_token': { enabled: false },
   };
   // Without it nothing is sent later.

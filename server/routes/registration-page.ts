@@ -1,14 +1,15 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { MatrixError } from '#federation/errors.ts';
-import { hashToken } from '#keys/tokens.ts';
-import * as registrationTokens from '#storage/registration-tokens.ts';
 import { createAccount, faultOfPassword } from '../auth/accounts.ts';
+import { weaknessOfPassword } from '../auth/password-policy.ts';
+import { acceptTerms, emailOfRegistration, isValidToken } from '../auth/registration-challenge.ts';
 import type { ServerContext } from '../context.ts';
+import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { type Html, html, sendPage } from '../html.ts';
 import type { LimitKind } from '../limits.ts';
+import { termsList } from '../terms-page.ts';
 
 const PATH = '/_kurir/register';
-const FORM_LIMIT = 16 * 1024;
 const TOO_MANY = 'Too many attempts: wait a minute, then load the page again.';
 
 interface Form {
@@ -16,16 +17,13 @@ interface Form {
   readonly username: string;
   readonly password: string;
   readonly repeated: string;
+  readonly accepts: boolean;
 }
 
 /** The page behind a registration link: choose a name and a password. Works without JavaScript. */
 export function registrationPageRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.register(async (pages) => {
-    pages.addContentTypeParser<string>(
-      'application/x-www-form-urlencoded',
-      { parseAs: 'string', bodyLimit: FORM_LIMIT },
-      (_, text, done) => done(null, new URLSearchParams(text)),
-    );
+    acceptForms(pages);
 
     pages.get<{ Querystring: { token?: unknown } }>(PATH, async (request, reply) => {
       const { token = '' } = request.query;
@@ -46,10 +44,11 @@ export function registrationPageRoutes(app: FastifyInstance, ctx: ServerContext)
 }
 
 function formOf(body: unknown): Form {
-  const fields = body instanceof URLSearchParams ? body : new URLSearchParams();
+  const fields = formFields(body);
   const field = (name: string) => fields.get(name) ?? '';
   const username = field('username').trim();
-  return { token: field('token'), username, password: field('password'), repeated: field('repeated') };
+  const [token, password, repeated] = [field('token'), field('password'), field('repeated')];
+  return { token, username, password, repeated, accepts: field('accepts') === 'yes' };
 }
 
 /** Why nobody can register with this token, or nothing. */
@@ -59,10 +58,13 @@ async function problemOfToken(
   token: string,
 ): Promise<string | undefined> {
   const { registration } = ctx.config;
-  if (registration === 'open') return undefined;
   if (registration === 'closed') return 'Registration is closed on this server.';
+  if (emailOfRegistration(ctx) === 'required') {
+    return `Accounts need a confirmed e-mail address here: register in a Matrix client, with the token ${token}`;
+  }
+  if (registration === 'open') return undefined;
   if (isLimited(ctx, 'registration_check', request.ip)) return TOO_MANY;
-  if (await registrationTokens.isValid(ctx.db, hashToken(token), ctx.clock.now())) return undefined;
+  if (await isValidToken(ctx, token)) return undefined;
   return (
     'This link is not valid: it was used already, or is too old. The administrator of this server can make ' +
     'accounts with the command: npm run kurir -- user add NAME'
@@ -81,14 +83,16 @@ function isLimited(ctx: ServerContext, kind: LimitKind, address: string): boolea
 
 /** Makes the account, or says what the person is to change. */
 async function register(ctx: ServerContext, form: Form, address: string): Promise<string | undefined> {
-  const fault = faultOfPassword(form.password);
+  const fault = faultOfPassword(form.password) ?? weaknessOfPassword(form.password, ctx.config);
   if (fault !== undefined) return `${fault}.`;
   if (form.password !== form.repeated) return 'The two passwords differ.';
+  if (!form.accepts && ctx.config.terms.length > 0) return 'Accept the policies to have an account.';
   if (isLimited(ctx, 'registration', address)) return TOO_MANY;
   const made = await createAccount(ctx, {
     localpart: form.username,
     password: form.password,
     ...(ctx.config.registration === 'token' && { registrationToken: form.token }),
+    alsoWrite: (tx, userId, now) => acceptTerms(ctx, tx, { userId, now }),
   });
   switch (made.kind) {
     case 'created':
@@ -116,6 +120,7 @@ ${said}
 <input name="username" value="${username}" required autofocus autocapitalize="none" autocomplete="username"></label>
 <label>Password <input name="password" type="password" required autocomplete="new-password"></label>
 <label>Password again <input name="repeated" type="password" required autocomplete="new-password"></label>
+${termsList(ctx.config.terms)}
 <button>Create account</button>
 </form>
 `;

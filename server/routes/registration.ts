@@ -1,4 +1,4 @@
-/** https://spec.matrix.org/v1.19/client-server-api/#account-registration-and-management */
+/** https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration */
 
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
@@ -7,18 +7,23 @@ import {
   guestAccessForbidden,
   invalidParam,
   invalidUsername,
-  type MatrixError,
   missingParam,
   userInUse,
   wrongCredentials,
 } from '#federation/errors.ts';
 import { misfitOfUserName } from '#federation/partners/policy.ts';
-import { type JsonObject, stringAt } from '#keys/json.ts';
-import { hashToken } from '#keys/tokens.ts';
-import * as registrationTokens from '#storage/registration-tokens.ts';
+import { localpartOf } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
 import * as users from '#storage/users.ts';
-import { createAccount, faultOfPassword, newUserId, signIn } from '../auth/accounts.ts';
-import type { Challenge, Stage } from '../auth/interactive-auth.ts';
+import { createAccount, localUserId, signIn } from '../auth/accounts.ts';
+import type { Stage } from '../auth/interactive-auth.ts';
+import { checkNewPassword } from '../auth/password-policy.ts';
+import {
+  isValidToken,
+  registrationChallenge,
+  tokenGiven,
+  writeConfirmed,
+} from '../auth/registration-challenge.ts';
 import { checkDeviceId, signedInAnswer } from '../auth/sign-in.ts';
 import { bodyObject, optionalBoolean, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -34,11 +39,13 @@ export function registrationRoutes(app: FastifyInstance, ctx: ServerContext): vo
     refuseIfClosed(ctx);
     const body = bodyObject(request);
     const username = optionalString(body, 'username');
-    if (username !== undefined) await checkUsername(ctx, username);
-    const { session, completed } = await ctx.interactiveAuth.require(body, challengeFor(ctx, request.ip));
+    const localpart = username === undefined ? undefined : await newLocalpart(ctx, username);
+    const wished = optionalString(body, 'password');
+    if (wished !== undefined) checkNewPassword(wished, ctx.config);
+    const challenge = registrationChallenge(ctx, request.ip);
+    const { session, completed } = await ctx.interactiveAuth.require(body, challenge);
     ctx.limits.take('registration', request.ip);
-    const registrationToken = tokenOf(completed.get('m.login.registration_token'));
-    const answer = await register(ctx, body, { username, registrationToken });
+    const answer = await register(ctx, body, { localpart, completed, session });
     ctx.interactiveAuth.finish(session);
     return answer;
   });
@@ -48,7 +55,7 @@ export function registrationRoutes(app: FastifyInstance, ctx: ServerContext): vo
     ctx.limits.take('registration_check', request.ip);
     const { username } = request.query;
     if (typeof username !== 'string') throw missingParam('username');
-    await checkUsername(ctx, username);
+    await newLocalpart(ctx, username);
     return { available: true };
   });
 
@@ -64,28 +71,41 @@ export function registrationRoutes(app: FastifyInstance, ctx: ServerContext): vo
   );
 }
 
+/** Throws where nobody can register by themselves. */
+export function refuseIfClosed(ctx: ServerContext): void {
+  if (ctx.config.registration === 'closed') throw forbidden('Registration is closed on this server');
+}
+
 async function register(
   ctx: ServerContext,
   body: JsonObject,
-  given: { username: string | undefined; registrationToken: string | undefined },
+  given: {
+    readonly localpart: string | undefined;
+    readonly completed: ReadonlyMap<Stage, JsonObject>;
+    readonly session: string;
+  },
 ): Promise<JsonObject> {
   const password = requiredString(body, 'password');
-  const fault = faultOfPassword(password);
-  if (fault !== undefined) throw invalidParam(fault);
   const deviceId = checkDeviceId(optionalString(body, 'device_id'));
   const displayName = optionalString(body, 'initial_device_display_name');
   const inhibitLogin = optionalBoolean(body, 'inhibit_login') ?? false;
-  const localpart = given.username ?? `u${randomBytes(6).toString('hex')}`;
-  const { registrationToken } = given;
-  const account = { localpart, password, ...(registrationToken !== undefined && { registrationToken }) };
-  const made = await createAccount(ctx, account);
+  const { localpart = `u${randomBytes(6).toString('hex')}`, completed, session } = given;
+  const registrationToken = tokenGiven(completed);
+  const made = await createAccount(ctx, {
+    localpart,
+    password,
+    ...(registrationToken !== undefined && { registrationToken }),
+    alsoWrite: (tx, userId, now) => writeConfirmed(ctx, tx, { userId, completed, now }),
+  });
   switch (made.kind) {
     case 'invalid_name':
       throw invalidUsername();
     case 'name_taken':
       throw userInUse();
-    case 'bad_token':
-      throw forbidden('The registration token is not valid, or was used meanwhile');
+    case 'bad_token': {
+      const refusal = wrongCredentials('The registration token was used up meanwhile');
+      throw ctx.interactiveAuth.undo(session, 'm.login.registration_token', refusal);
+    }
     case 'created':
       break;
   }
@@ -94,48 +114,18 @@ async function register(
   return signedInAnswer(ctx, userId, await signIn(ctx, { userId, deviceId, displayName }));
 }
 
-function challengeFor(ctx: ServerContext, address: string): Challenge {
-  const stage: Stage = ctx.config.registration === 'open' ? 'm.login.dummy' : 'm.login.registration_token';
-  return {
-    scope: 'register',
-    stages: [stage],
-    check: (_, auth) => checkStage(ctx, stage, { auth, address }),
-  };
-}
-
-async function checkStage(
-  ctx: ServerContext,
-  stage: Stage,
-  { auth, address }: { auth: JsonObject; address: string },
-): Promise<MatrixError | undefined> {
-  if (stage === 'm.login.dummy') return undefined;
-  ctx.limits.take('registration_check', address);
-  const token = tokenOf(auth);
-  const isValid = token !== undefined && (await isValidToken(ctx, token));
-  return isValid ? undefined : wrongCredentials('The registration token is not valid');
-}
-
-function tokenOf(auth: JsonObject | undefined): string | undefined {
-  return auth && stringAt(auth, 'token');
-}
-
-function isValidToken(ctx: ServerContext, token: string): Promise<boolean> {
-  return registrationTokens.isValid(ctx.db, hashToken(token), ctx.clock.now());
-}
-
-function refuseIfClosed(ctx: ServerContext): void {
-  if (ctx.config.registration === 'closed') throw forbidden('Registration is closed on this server');
-}
-
-/** "a-z, 0-9, and ._=-/+": https://spec.matrix.org/v1.19/appendices/#user-identifiers */
-async function checkUsername(ctx: ServerContext, username: string): Promise<void> {
-  const userId = newUserId(username, ctx.serverName);
+/**
+ * The localpart for a user name: "the server MUST either map the provided `username` onto a `user_id` in a logical
+ * manner, or reject any `username` which does not comply". Capitals become lower-case letters; nothing else is mapped.
+ */
+async function newLocalpart(ctx: ServerContext, username: string): Promise<string> {
+  const userId = username.startsWith('@') ? undefined : localUserId(username, ctx.serverName);
   if (userId === undefined) {
-    throw invalidUsername(
-      'User names consist of lower-case letters a-z, digits and the characters . _ = - / +',
-    );
+    throw invalidUsername('User names consist of letters a-z, digits and the characters . _ = - / +');
   }
-  const unfit = misfitOfUserName(ctx.partners.current.list, username);
+  const localpart = localpartOf(userId);
+  const unfit = misfitOfUserName(ctx.partners.current.list, localpart);
   if (unfit !== undefined) throw invalidUsername(unfit);
   if ((await users.of(ctx.db, userId)) !== undefined) throw userInUse();
+  return localpart;
 }

@@ -112,6 +112,7 @@ const testConfig: Config = {
   ...defaultConfig(),
   serverName: 'kurir.test',
   registration: 'open',
+  passwordMinLength: 1,
   rateLimits: false,
   federationAllowPrivate: true,
   logLevel: 'debug',

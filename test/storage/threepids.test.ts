@@ -75,7 +75,14 @@ for (const { name, open } of drivers) {
     await write((tx) => registrationTokens.add(tx, { hash: 'any', now: 2, note: 'for the press' }));
     assert.deepEqual(await registrationTokens.list(db, 10), [
       { hash: 'twice', usesLeft: 2, used: 0, createdTs: 1, expiresTs: 50, note: '' },
-      { hash: 'any', usesLeft: undefined, used: 0, createdTs: 2, expiresTs: undefined, note: 'for the press' },
+      {
+        hash: 'any',
+        usesLeft: undefined,
+        used: 0,
+        createdTs: 2,
+        expiresTs: undefined,
+        note: 'for the press',
+      },
     ]);
     const uses = await Promise.all(['twice', 'twice', 'twice', 'any', 'any', 'any'].map((hash) => use(hash)));
     assert.equal(uses.filter((used) => used).length, 5);
