@@ -31,6 +31,7 @@ import { type AppOptions, createApp } from './http.ts';
 import { accountDataRoutes } from './routes/account-data.ts';
 import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
 import { administrativeContactRoutes } from './routes/administrative-contact.ts';
+import { authFallbackPageRoutes } from './routes/auth-fallback-page.ts';
 import { banningRoutes } from './routes/banning.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
 import { createRoomRoutes } from './routes/create-room.ts';
@@ -52,6 +53,7 @@ import { leavingRoutes as clientLeavingRoutes } from './routes/leaving.ts';
 import { listJoinedRoomsRoutes } from './routes/list-joined-rooms.ts';
 import { listPublicRoomsRoutes } from './routes/list-public-rooms.ts';
 import { loginRoutes } from './routes/login.ts';
+import { loginFallbackPageRoutes } from './routes/login-fallback-page.ts';
 import { logoutRoutes } from './routes/logout.ts';
 import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
@@ -143,6 +145,7 @@ const clientRoutes: readonly Routes[] = [
   accountDataRoutes,
   accountDeactivationRoutes,
   administrativeContactRoutes,
+  authFallbackPageRoutes,
   capabilitiesRoutes,
   crossSigningRoutes,
   dehydratedDeviceRoutes,
@@ -152,6 +155,7 @@ const clientRoutes: readonly Routes[] = [
   healthRoutes,
   keyBackupRoutes,
   keysRoutes,
+  loginFallbackPageRoutes,
   loginRoutes,
   logoutRoutes,
   mediaDownloadRoutes,
