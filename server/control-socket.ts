@@ -15,6 +15,7 @@ import { performOnPartners } from './cli/partner-operations.ts';
 import { performOnReports } from './cli/report-operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
 import { performOnSearch } from './cli/search-commands.ts';
+import { performOnTokens } from './cli/token-operations.ts';
 import type { ServerContext } from './context.ts';
 import { shutDownRoom } from './room-shutdown.ts';
 
@@ -84,6 +85,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
     (await performOnReports(ctx, operation)) ??
     (await performOnSearch(ctx, operation)) ??
     (await performOnKeys(ctx, operation)) ??
+    (await performOnTokens(ctx, operation)) ??
     (await performOnPartners(ctx, operation)) ??
     (await performOnCircles(circleOperations(ctx), operation)) ??
     (await performOnFederation(federationOperations(ctx), operation)) ??

@@ -23,6 +23,11 @@ import { listReports, resolveReport, showReport } from './cli/report-commands.ts
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
 import { rebuildSearch } from './cli/search-commands.ts';
+import {
+  listRegistrationTokens,
+  newRegistrationToken,
+  revokeRegistrationToken,
+} from './cli/token-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
 import { addUser, deactivateUser, listUsers } from './cli/user-commands.ts';
 import { loadConfig } from './config.ts';
@@ -46,6 +51,8 @@ const flags = {
   ca: { type: 'string' },
   note: { type: 'string' },
   none: { type: 'boolean' },
+  uses: { type: 'string' },
+  expires: { type: 'string' },
 } as const;
 
 const PROGRESS_WIDTH = 79;
@@ -155,8 +162,30 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
         isWhole: values.whole === true,
         onProgress: process.stderr.isTTY ? showProgress : undefined,
       });
+    case 'token new':
+    case 'token list':
+    case 'token revoke':
+      return runOnTokens(command, given);
     default:
       return runOnPartners(command, given);
+  }
+}
+
+async function runOnTokens(
+  command: Extract<Command, `token ${string}`>,
+  { config, rest, values }: Given,
+): Promise<Outcome> {
+  switch (command) {
+    case 'token new': {
+      none(rest);
+      const { uses, expires, note } = values;
+      return newRegistrationToken(config, { uses, expires, note });
+    }
+    case 'token list':
+      none(rest);
+      return listRegistrationTokens(config);
+    case 'token revoke':
+      return revokeRegistrationToken(config, one(rest, 'the token'));
   }
 }
 

@@ -68,6 +68,16 @@ export function localUserId(name: string, serverName: ServerName): UserId | unde
   );
 }
 
+/**
+ * The localpart for a user name that somebody chooses: "the server MUST either map the provided `username` onto a
+ * `user_id` in a logical manner, or reject any `username` which does not comply". Capitals become lower-case letters,
+ * nothing else is mapped; undefined for what remains no localpart.
+ */
+export function localpartFor(username: string, serverName: ServerName): string | undefined {
+  const userId = username.startsWith('@') ? undefined : localUserId(username, serverName);
+  return userId && localpartOf(userId);
+}
+
 /** Why a password cannot be one, or nothing. */
 export function faultOfPassword(password: string): string | undefined {
   if (password === '') return 'The password is empty';

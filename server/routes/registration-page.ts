@@ -46,7 +46,9 @@ export function registrationPageRoutes(app: FastifyInstance, ctx: ServerContext)
 function formOf(body: unknown): Form {
   const fields = formFields(body);
   const field = (name: string) => fields.get(name) ?? '';
-  const username = field('username').trim();
+  const username = field('username')
+    .trim()
+    .replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
   const [token, password, repeated] = [field('token'), field('password'), field('repeated')];
   return { token, username, password, repeated, accepts: field('accepts') === 'yes' };
 }

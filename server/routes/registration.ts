@@ -12,10 +12,9 @@ import {
   wrongCredentials,
 } from '#federation/errors.ts';
 import { misfitOfUserName } from '#federation/partners/policy.ts';
-import { localpartOf } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import * as users from '#storage/users.ts';
-import { createAccount, localUserId, signIn } from '../auth/accounts.ts';
+import { createAccount, localpartFor, signIn } from '../auth/accounts.ts';
 import type { Stage } from '../auth/interactive-auth.ts';
 import { checkNewPassword } from '../auth/password-policy.ts';
 import {
@@ -114,18 +113,15 @@ async function register(
   return signedInAnswer(ctx, userId, await signIn(ctx, { userId, deviceId, displayName }));
 }
 
-/**
- * The localpart for a user name: "the server MUST either map the provided `username` onto a `user_id` in a logical
- * manner, or reject any `username` which does not comply". Capitals become lower-case letters; nothing else is mapped.
- */
+/** The localpart for a user name that an account may have and none has yet. */
 async function newLocalpart(ctx: ServerContext, username: string): Promise<string> {
-  const userId = username.startsWith('@') ? undefined : localUserId(username, ctx.serverName);
-  if (userId === undefined) {
+  const { serverName } = ctx;
+  const localpart = localpartFor(username, serverName);
+  if (localpart === undefined) {
     throw invalidUsername('User names consist of letters a-z, digits and the characters . _ = - / +');
   }
-  const localpart = localpartOf(userId);
   const unfit = misfitOfUserName(ctx.partners.current.list, localpart);
   if (unfit !== undefined) throw invalidUsername(unfit);
-  if ((await users.of(ctx.db, userId)) !== undefined) throw userInUse();
+  if ((await users.of(ctx.db, `@${localpart}:${serverName}`)) !== undefined) throw userInUse();
   return localpart;
 }

@@ -5,7 +5,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { equalSecrets, hmacSha1Hex } from '#keys/tokens.ts';
 import { Lru } from '#storage/lru.ts';
 import * as profiles from '#storage/profiles.ts';
-import { createAccount, faultOfPassword, signIn } from '../auth/accounts.ts';
+import { createAccount, faultOfPassword, localpartFor, signIn } from '../auth/accounts.ts';
 import { signedInAnswer } from '../auth/sign-in.ts';
 import { bodyObject, optionalBoolean, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -55,7 +55,8 @@ async function register(ctx: ServerContext, body: JsonObject): Promise<JsonObjec
   const password = requiredString(body, 'password');
   const fault = faultOfPassword(password);
   if (fault !== undefined) throw invalidParam(fault);
-  const localpart = requiredString(body, 'username');
+  const localpart = localpartFor(requiredString(body, 'username'), ctx.serverName);
+  if (localpart === undefined) throw invalidUsername();
   const isAdmin = optionalBoolean(body, 'admin') ?? false;
   const displayName = optionalString(body, 'displayname');
   const made = await createAccount(ctx, { localpart, password, isAdmin });

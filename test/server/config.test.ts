@@ -261,3 +261,49 @@ test('docs/configuration.md is what `npm run kurir -- config docs` prints', asyn
   const page = await readFile(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
   assert.equal(page, `${configPage()}\n`);
 });
+
+test('terms: each policy has one version and one text for each language, at an address of the web', async () => {
+  const policy = 'tos 1 en https://example.org/tos Terms of Service';
+  const config = await loadConfig([], { KURIR_TERMS: `${policy},tos 1 de https://example.org/agb AGB` });
+  assert.deepEqual(
+    config.terms.map(({ language, name }) => [language, name]),
+    [
+      ['en', 'Terms of Service'],
+      ['de', 'AGB'],
+    ],
+  );
+  for (const wrong of [
+    'tos',
+    'tos 1 en https://example.org/tos',
+    'tos 1 en ftp://example.org/tos Terms',
+    'tos 1 version https://example.org/tos Terms',
+    't/os 1 en https://example.org/tos Terms',
+    `${policy},tos 2 de https://example.org/tos Terms`,
+    `${policy},${policy}`,
+  ]) {
+    await assert.rejects(loadConfig([], { KURIR_TERMS: wrong }), /KURIR_TERMS .* use a policy as/, wrong);
+  }
+});
+
+test('options about letters and calls that need one another are not given alone', async () => {
+  const mail = { KURIR_SMTP_SERVER: 'mail.example.org:587', KURIR_PUBLIC_BASEURL: 'https://example.org' };
+  const from = { KURIR_SMTP_FROM: 'Matrix <matrix@example.org>' };
+  const config = await loadConfig([], { ...mail, ...from });
+  assert.deepEqual(config.smtpServer, { host: 'mail.example.org', port: 587 });
+  const cases: readonly (readonly [env: Record<string, string>, says: RegExp])[] = [
+    [mail, /smtp_server is given without smtp_from/],
+    [{ ...from, KURIR_SMTP_SERVER: 'mail.example.org:587' }, /without public_baseurl/],
+    [{ ...mail, KURIR_SMTP_FROM: 'Matrix' }, /KURIR_SMTP_FROM .* use an e-mail address/],
+    [{ ...mail, ...from, KURIR_SMTP_USER: 'x' }, /smtp_user and smtp_password belong together/],
+    [{ KURIR_REGISTRATION_EMAIL: 'required' }, /"required" without smtp_server/],
+    [{ KURIR_TURN_URIS: 'turn:example.org' }, /turn_uris and turn_secret belong together/],
+    [{ KURIR_TURN_URIS: 'https://example.org', KURIR_TURN_SECRET: 'x' }, /KURIR_TURN_URIS/],
+    [{ KURIR_PASSWORD_MIN_LENGTH: '0' }, /use a number from 1 to 512/],
+    [{ KURIR_TURN_LIFETIME: '1' }, /use a time such as/],
+  ];
+  for (const [env, says] of cases) await assert.rejects(loadConfig([], env), says);
+  const secret = shownOptions(
+    await loadConfig([], { KURIR_TURN_URIS: 'turn:a.test', KURIR_TURN_SECRET: 'x' }),
+  );
+  assert.equal(secret.find(({ key }) => key === 'turn_secret')?.value, '(set, not shown)');
+});

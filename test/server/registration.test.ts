@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { firstAccount } from '#server/auth/first-account.ts';
-import { type Answer, register, request } from '#test/harness/client.ts';
+import { type Answer, login, register, request } from '#test/harness/client.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
 const REGISTER = '/_matrix/client/v3/register';
@@ -90,10 +90,16 @@ test('an empty, missing or wrongly typed password makes no account', async () =>
   assert.equal(available.status, 200);
 });
 
-test('of requests for the same name at the same time one gets it', async () => {
+test('row 84: of requests for the same name, in any case, at the same time one gets it', async () => {
   await using server = await startServer();
-  const body = { username: 'same', password: 'x', auth: DUMMY };
-  const answers = await Promise.all(Array.from({ length: 8 }, () => post(server, REGISTER, body)));
+  const answers = await Promise.all(
+    Array.from({ length: 8 }, (_, index) => {
+      const username = index % 2 === 0 ? 'same' : 'SAME';
+      return post(server, REGISTER, { username, password: `password ${index}`, auth: DUMMY });
+    }),
+  );
+  const first = answers.findIndex(({ status }) => status === 200);
+  await login(server, 'same', `password ${first}`);
   assert.equal(answers.filter((answer) => answer.status === 200).length, 1);
   assert.ok(answers.every(({ status, body: { errcode } }) => status === 200 || errcode === 'M_USER_IN_USE'));
 });
@@ -157,7 +163,7 @@ test('the page behind the link makes the account by a form, says what is wrong, 
   assert.equal((await form(server, { token, username: 'bob', ...passwords })).status, 403);
 });
 
-test('shared-secret registration: a nonce is good once, the mac must be right', async () => {
+test('row 169: shared-secret registration: a nonce is good once, the mac must be right', async () => {
   const secret = 'a secret that scripts know';
   await using server = await startServer({ registration: 'closed', registrationSecret: secret });
   const nonceOf = async () => (await request(server, 'GET', SHARED_SECRET)).body.nonce as string;
@@ -208,4 +214,54 @@ test('shared-secret registration is absent without a secret, and a nonce ends af
     400,
     'M_UNKNOWN',
   );
+});
+
+test('shared-secret registration: capitals are lowered, and what is wrong makes no account', async () => {
+  const secret = 'a secret that scripts know';
+  await using server = await startServer({ registration: 'closed', registrationSecret: secret });
+  const attempt = async (fields: { [key: string]: unknown }, signed: readonly string[] = []) => {
+    const { nonce } = (await request(server, 'GET', SHARED_SECRET)).body;
+    const { username = '', password = '' } = fields;
+    const text = [nonce, username, password, 'notadmin', ...signed].join('\0');
+    const mac = createHmac('sha1', secret).update(text).digest('hex');
+    return post(server, SHARED_SECRET, { nonce, mac, ...fields });
+  };
+  const made = await attempt({ username: 'User-UPPER', password: 'p\u00e4ss' });
+  assert.equal(made.body.user_id, '@user-upper:kurir.test');
+  assertError(await attempt({ username: 'USER-upper', password: 'x' }), 400, 'M_USER_IN_USE');
+  assert.equal((await attempt({ username: 'a', password: 'x', user_type: 'bot' }, ['bot'])).status, 200);
+  assertError(await attempt({ username: 'b', password: 'x', user_type: 'bot' }), 403, 'M_FORBIDDEN');
+  for (const username of ['us,er', '', '@a:kurir.test', 'a\0b', '\u00e4']) {
+    assertError(await attempt({ username, password: 'x' }), 400, 'M_INVALID_USERNAME');
+  }
+  assertError(await attempt({ username: 'c', password: '' }), 400, 'M_INVALID_PARAM');
+  assertError(await attempt({ username: 'c', password: 'x'.repeat(1_000) }), 400, 'M_INVALID_PARAM');
+  assertError(await attempt({ username: 'c' }), 400, 'M_MISSING_PARAM');
+  assertError(await attempt({ username: 'c', password: 5 }), 400, 'M_BAD_JSON');
+  assertError(await attempt({ username: 'c', password: 'x', admin: 'yes' }), 400, 'M_BAD_JSON');
+  assertError(await attempt({ username: 'c', password: 'x', mac: undefined }), 400, 'M_MISSING_PARAM');
+  assertError(await attempt({ username: 'c', password: 'x', mac: '\u00e4' }), 403, 'M_FORBIDDEN');
+  assertError(await attempt({ username: 'c', password: 'x', mac: '' }), 403, 'M_FORBIDDEN');
+  assertError(await attempt({ username: 'c', password: 'x', nonce: undefined }), 400, 'M_MISSING_PARAM');
+  assertError(await attempt({ username: 'c', password: 'x', nonce: 'constructor' }), 400, 'M_UNKNOWN');
+  assertError(await post(server, SHARED_SECRET, []), 400, 'M_BAD_JSON');
+});
+
+test('what is wrong with an account is told before anybody is asked to authenticate', async () => {
+  await using server = await startServer();
+  await register(server, 'taken');
+  assertError(await post(server, REGISTER, { username: 'taken', password: 'x' }), 400, 'M_USER_IN_USE');
+  assertError(await post(server, REGISTER, { username: 'a b', password: 'x' }), 400, 'M_INVALID_USERNAME');
+  assertError(await post(server, REGISTER, { username: 5 }), 400, 'M_BAD_JSON');
+  assertError(await post(server, `${REGISTER}?kind=robot`, {}), 400, 'M_INVALID_PARAM');
+  assertError(await request(server, 'GET', `${REGISTER}/available`), 400, 'M_MISSING_PARAM');
+});
+
+test('device_id and initial_device_display_name are those of the new device', async () => {
+  await using server = await startServer();
+  const device = { device_id: 'my_device_id', initial_device_display_name: 'Jungle Phone' };
+  const { body } = await post(server, REGISTER, { username: 'a', password: 'x', auth: DUMMY, ...device });
+  assert.equal(body.device_id, 'my_device_id');
+  const list = await request(server, 'GET', '/_matrix/client/v3/devices', { token: body.access_token });
+  assert.equal(list.body.devices[0].display_name, 'Jungle Phone');
 });
