@@ -1,6 +1,6 @@
 /** What those must do who register: https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration */
 
-import { type MatrixError, threepidAuthFailed, threepidInUse, wrongCredentials } from '#federation/errors.ts';
+import { forbidden, type MatrixError, threepidAuthFailed, threepidInUse, wrongCredentials } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import { hashToken } from '#keys/tokens.ts';
@@ -30,6 +30,11 @@ export function registrationChallenge(ctx: ServerContext, address: string): Chal
     check: (stage, auth) => checkStage(ctx, stage, { auth, address }),
     onBegin: () => ctx.limits.take('interactive_auth', address),
   };
+}
+
+/** Throws where nobody can register by themselves. */
+export function refuseIfClosed(ctx: ServerContext): void {
+  if (ctx.config.registration === 'closed') throw forbidden('Registration is closed on this server');
 }
 
 /** Whether people who register may, or must, confirm an e-mail address. */

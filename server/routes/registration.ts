@@ -19,6 +19,7 @@ import type { Stage } from '../auth/interactive-auth.ts';
 import { checkNewPassword } from '../auth/password-policy.ts';
 import {
   isValidToken,
+  refuseIfClosed,
   registrationChallenge,
   tokenGiven,
   writeConfirmed,
@@ -68,11 +69,6 @@ export function registrationRoutes(app: FastifyInstance, ctx: ServerContext): vo
       return { valid: await isValidToken(ctx, token) };
     },
   );
-}
-
-/** Throws where nobody can register by themselves. */
-export function refuseIfClosed(ctx: ServerContext): void {
-  if (ctx.config.registration === 'closed') throw forbidden('Registration is closed on this server');
 }
 
 async function register(

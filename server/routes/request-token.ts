@@ -7,11 +7,10 @@
 import type { FastifyInstance } from 'fastify';
 import { threepidMediumNotSupported } from '#federation/errors.ts';
 import type { Purpose } from '#storage/email-validations.ts';
-import { emailOfRegistration } from '../auth/registration-challenge.ts';
+import { emailOfRegistration, refuseIfClosed } from '../auth/registration-challenge.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { requestEmailToken } from '../email/validation.ts';
-import { refuseIfClosed } from './registration.ts';
 
 const V3 = '/_matrix/client/v3';
 const PLACES: readonly (readonly [place: string, purpose: Purpose])[] = [
