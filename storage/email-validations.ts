@@ -46,7 +46,7 @@ const BEGIN = sql<[string, string, string, string, string, string | null, number
   `INSERT INTO email_validations
      (sid, purpose, address, client_secret_hash, token_hash, next_link, send_attempt, validated_ts, expires_ts)
    VALUES (?, ?, ?, ?, ?, ?, 0, NULL, ?)
-   ON CONFLICT (purpose, address, client_secret_hash) DO UPDATE SET token_hash = excluded.token_hash,
+   ON CONFLICT (address, purpose, client_secret_hash) DO UPDATE SET token_hash = excluded.token_hash,
      next_link = excluded.next_link, expires_ts = excluded.expires_ts, validated_ts = NULL`,
 );
 

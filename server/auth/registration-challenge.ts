@@ -1,6 +1,12 @@
 /** What those must do who register: https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration */
 
-import { forbidden, type MatrixError, threepidAuthFailed, threepidInUse, wrongCredentials } from '#federation/errors.ts';
+import {
+  forbidden,
+  type MatrixError,
+  threepidAuthFailed,
+  threepidInUse,
+  wrongCredentials,
+} from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import { hashToken } from '#keys/tokens.ts';

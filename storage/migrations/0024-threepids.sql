@@ -24,7 +24,7 @@ CREATE TABLE email_validations (
   send_attempt {int} NOT NULL,
   validated_ts {int},
   expires_ts {int} NOT NULL,
-  UNIQUE (purpose, address, client_secret_hash)
+  UNIQUE (address, purpose, client_secret_hash)
 ) {strict};
 
 CREATE INDEX email_validations_by_end ON email_validations (expires_ts);
