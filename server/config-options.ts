@@ -192,6 +192,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'trust; with none, keys come from the servers themselves and nobody else. In the environment several are ' +
       'divided by commas.',
   },
+  ...accountOptions,
   registration: {
     key: 'registration',
     kind: choiceKind(registrationPolicies),
@@ -208,7 +209,6 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'random characters or more.',
     secret: true,
   },
-  ...accountOptions,
   presence: {
     key: 'presence',
     kind: choiceKind(presenceModes),

@@ -179,10 +179,10 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
     await crossSigningKeys.clear(tx, userId);
     await keyBackups.markAllDeleted(tx, userId);
     await deviceLists.signingKeysChanged(tx, ctx.streams, userId);
+    await threepids.clear(tx, userId);
     await profiles.clear(tx, userId);
     await accountData.clear(tx, userId);
     await filters.clear(tx, userId);
-    await threepids.clear(tx, userId);
     await presence.remove(tx, [userId]);
     return true;
   });

@@ -11,13 +11,13 @@ export const usage = `The operator's command of Kurir:
   user list          list all accounts
   user deactivate NAME
                      end an account for good
-  token new          make a token by which people register
-  token list         list the tokens that admit somebody
-  token revoke TOKEN end a token
   room list          list all rooms
   room purge ROOM    delete the older history of a room
   room shutdown ROOM close a room for all users of this server
   room unblock ROOM  let users into a room again that was shut down
+  token new          make a token by which people register
+  token list         list the tokens that admit somebody
+  token revoke TOKEN end a token
   media quarantine MXC
                      withhold a media from everybody
   media release MXC  serve a media again that was withheld
@@ -77,22 +77,6 @@ Lists all accounts: user id, day of creation, and whether it is an administrator
   'user deactivate': `user deactivate NAME
 
 Ends the account NAME for good: it is signed out everywhere, leaves all rooms, and its name stays taken.`,
-  'token new': `token new [--uses N|any] [--expires WHEN|never] [--note TEXT]
-
-Makes a token by which people register where registration is "token", and prints it, with the link of the page where
-public_baseurl is set. It is kept as a hash, and cannot be shown again.
-
-  --uses     how many accounts it admits; 1 unless given
-  --expires  when it ends: a time from now on (7d, 12h), a day (2030-01-31) or a time (2030-01-31T12:00Z); 7d unless
-             given
-  --note     a word for you`,
-  'token list': `token list
-
-Lists the tokens that admit somebody: an id, how many accounts they admit yet, how often they were used, when they end,
-and the note.`,
-  'token revoke': `token revoke TOKEN
-
-Ends a token, given by itself or by its id in "token list". Accounts that it admitted stay.`,
   'room list': `room list
 
 Lists all rooms: room id, room version, how many of their members are of this server, the name, and whether a room is
@@ -113,6 +97,22 @@ stay among themselves.
   'room unblock': `room unblock ROOM
 
 Lets users join ROOM again, and be invited to it, after "room shutdown".`,
+  'token new': `token new [--uses N|any] [--expires WHEN|never] [--note TEXT]
+
+Makes a token by which people register where registration is "token", and prints it, with the link of the page where
+public_baseurl is set. It is kept as a hash, and cannot be shown again.
+
+  --uses     how many accounts it admits; 1 unless given
+  --expires  when it ends: a time from now on (7d, 12h), a day (2030-01-31) or a time (2030-01-31T12:00Z); 7d unless
+             given
+  --note     a word for you`,
+  'token list': `token list
+
+Lists the tokens that admit somebody: an id, how many accounts they admit yet, how often they were used, when they end,
+and the note.`,
+  'token revoke': `token revoke TOKEN
+
+Ends a token, given by itself or by its id in "token list". Accounts that it admitted stay.`,
   'media quarantine': `media quarantine MXC
 
 Withholds a media, given by its address (mxc://example.org/abc), from users of this server and from other servers. The
