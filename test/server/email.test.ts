@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { firstAccount } from '#server/auth/first-account.ts';
 import { canonicalEmail } from '#server/email/address.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { type Answer, login, register, request, type TestClient } from '#test/harness/client.ts';
@@ -482,6 +483,9 @@ test('people register with a confirmed address, if they like or as they must', a
   assertError(required, 401, 'M_UNRECOGNIZED');
   assert.deepEqual(required.body.flows, [{ stages: ['m.login.email.identity'] }]);
   assert.match((await request(server, 'GET', '/_kurir/register')).body, /register in a Matrix client/);
+
+  await using fresh = await startServer({ ...mailOptions(mail), registrationEmail: 'required' });
+  assert.deepEqual(await firstAccount(fresh.ctx), { kind: 'by_operator' }, 'no link to a page that cannot do it');
 
   await server.restart({ registrationEmail: 'off' });
   assertError(await requestToken(server, 'register'), 400, 'M_THREEPID_MEDIUM_NOT_SUPPORTED');
