@@ -485,7 +485,11 @@ test('people register with a confirmed address, if they like or as they must', a
   assert.match((await request(server, 'GET', '/_kurir/register')).body, /register in a Matrix client/);
 
   await using fresh = await startServer({ ...mailOptions(mail), registrationEmail: 'required' });
-  assert.deepEqual(await firstAccount(fresh.ctx), { kind: 'by_operator' }, 'no link to a page that cannot do it');
+  assert.deepEqual(
+    await firstAccount(fresh.ctx),
+    { kind: 'by_operator' },
+    'no link to a page that cannot do it',
+  );
 
   await server.restart({ registrationEmail: 'off' });
   assertError(await requestToken(server, 'register'), 400, 'M_THREEPID_MEDIUM_NOT_SUPPORTED');

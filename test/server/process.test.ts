@@ -21,13 +21,13 @@ test('a first start says where it listens and how to make the first account, whi
   assert.match(server.output.out, /Element/);
   const link = /http:\S+\/_kurir\/register\?token=(\S+)/.exec(server.output.out);
   assert.ok(link, server.output.out);
-  const fields = { token: link[1] ?? '', username: 'alice', password: 'pw', repeated: 'pw' };
+  const fields = { token: link[1] ?? '', username: 'alice', password: 'a password', repeated: 'a password' };
   const made = await request(server, 'POST', '/_kurir/register', {
     body: new URLSearchParams(fields).toString(),
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
   });
   assert.equal(made.status, 200);
-  await login(server, 'alice', 'pw');
+  await login(server, 'alice', 'a password');
   assert.equal(await server.stop(), 0);
 
   await using again = await startProcess(serverEnvironment(dataDir));
@@ -83,7 +83,7 @@ test('two servers with folders of their own do not disturb each other', async ()
     [one, 'one.test'],
     [two, 'two.test'],
   ] as const) {
-    const body = { username: 'alice', password: 'x', auth: { type: 'm.login.dummy' } };
+    const body = { username: 'alice', password: 'a password', auth: { type: 'm.login.dummy' } };
     const { body: made } = await request(server, 'POST', '/_matrix/client/v3/register', { body });
     assert.equal(made.user_id, `@alice:${name}`);
   }
