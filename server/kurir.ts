@@ -91,6 +91,7 @@ interface Given {
 
 async function run(command: Exclude<Command, 'config docs'>, given: Given): Promise<Outcome> {
   const { config, rest, values } = given;
+  if (isTokenCommand(command)) return runOnTokens(command, given);
   switch (command) {
     case 'user add':
       return addUser(config, one(rest, 'the name of the user'), {
@@ -162,19 +163,18 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
         isWhole: values.whole === true,
         onProgress: process.stderr.isTTY ? showProgress : undefined,
       });
-    case 'token new':
-    case 'token list':
-    case 'token revoke':
-      return runOnTokens(command, given);
     default:
       return runOnPartners(command, given);
   }
 }
 
-async function runOnTokens(
-  command: Extract<Command, `token ${string}`>,
-  { config, rest, values }: Given,
-): Promise<Outcome> {
+type TokenCommand = Extract<Command, `token ${string}`>;
+
+function isTokenCommand(command: Command): command is TokenCommand {
+  return command.startsWith('token ');
+}
+
+async function runOnTokens(command: TokenCommand, { config, rest, values }: Given): Promise<Outcome> {
   switch (command) {
     case 'token new': {
       none(rest);
