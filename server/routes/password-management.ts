@@ -26,8 +26,7 @@ export function passwordManagementRoutes(app: FastifyInstance, ctx: ServerContex
     if (!(await setPassword(ctx, userId, password))) throw notFound('No such account');
     await forgetResets(ctx, userId);
     if (logoutDevices) await signOutOthers(ctx, userId, requester?.deviceId);
-    const all = await devices.signedIn(ctx.db, userId);
-    all.filter((each) => each !== deviceId), ctx.interactiveAuth.finish(session);
+    ctx.interactiveAuth.finish(session);
     return {};
   });
 }
@@ -41,7 +40,7 @@ async function forgetResets(ctx: ServerContext, userId: UserId): Promise<void> {
 
 /** "Whether the user's other access tokens, and their associated devices, should be revoked" */
 async function signOutOthers(ctx: ServerContext, userId: UserId, own: string | undefined): Promise<void> {
-  const all = await devices.ofUser(ctx.db, userId);
-  const others = all.map(({ deviceId }) => deviceId).filter((deviceId) => deviceId !== own);
+  const all = await devices.signedIn(ctx.db, userId);
+  const others = all.filter((deviceId) => deviceId !== own);
   await signOut(ctx, userId, others);
 }
