@@ -79,6 +79,6 @@ async function stateOf(
 function filterOf(query: Query): EventFilter {
   const text = queryString(query, 'filter');
   const filter = text === undefined || text === '' ? NO_FILTER.timeline : parseEventFilter(text);
-  if (filter === undefined) throw invalidParam('filter is not a JSON object');
+  if (filter === undefined) throw invalidParam('filter is not a valid RoomEventFilter');
   return filter;
 }

@@ -47,7 +47,7 @@ export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext
 function limitsOf({ query }: FastifyRequest<{ Querystring: Query }>): { filter: EventFilter; limit: number } {
   const text = queryString(query, 'filter');
   const filter = text === undefined || text === '' ? NO_FILTER.timeline : parseEventFilter(text);
-  if (filter === undefined) throw invalidParam('filter is not a JSON object');
+  if (filter === undefined) throw invalidParam('filter is not a valid RoomEventFilter');
   const limit = queryLimit(query, { fallback: filter.limit ?? DEFAULT_LIMIT, most: MAX_LIMIT });
   return { filter, limit: Math.max(1, limit) };
 }

@@ -79,15 +79,21 @@ async function parseRequest(sync: SyncContext, request: SyncHttpRequest): Promis
     since: isAhead ? undefined : point?.position,
     inbox: isAhead ? 0 : (point?.inbox ?? 0),
     filter: await filterOf(sync, requester.userId, filter),
-    fullState: fullState === 'true',
+    fullState: flagOf(fullState, 'full_state'),
     stateMember: stateMemberOf(request.query),
   };
 }
 
 /** Under which name, and thereby of which moment, the state of rooms is told. */
 function stateMemberOf(query: Query): SyncRequest['stateMember'] {
-  if (query.use_state_after === 'true') return 'state_after';
+  if (flagOf(query.use_state_after, 'use_state_after')) return 'state_after';
   return query[`${MSC4222}.use_state_after`] === 'true' ? `${MSC4222}.state_after` : 'state';
+}
+
+function flagOf(value: unknown, name: string): boolean {
+  if (value === undefined || value === '' || value === 'false') return false;
+  if (value === 'true') return true;
+  throw invalidParam(`${name} is neither true nor false`);
 }
 
 async function filterOf(
@@ -96,8 +102,9 @@ async function filterOf(
   filter: unknown,
 ): Promise<SyncRequest['filter']> {
   if (filter === undefined || filter === '') return NO_FILTER;
-  const found = typeof filter === 'string' && (await sync.filters.find(sync.server.db, userId, filter));
-  if (!found) throw invalidParam('filter is neither JSON nor the id of a filter');
+  if (typeof filter !== 'string') throw invalidParam('There is more than one filter');
+  const found = await sync.filters.find(sync.server.db, userId, filter);
+  if (typeof found === 'string') throw invalidParam(found);
   return found;
 }
 

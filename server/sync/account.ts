@@ -1,9 +1,10 @@
 /** Global account data, and that of rooms, which the rooms' sections tell. */
 
+import type { RoomId } from '#keys/ids.ts';
 import * as accountData from '#storage/account-data.ts';
 import { defaultRules } from '../push/default-rules.ts';
 import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
-import { passes } from './filter.ts';
+import { includesRoom, passes } from './filter.ts';
 
 export interface AccountPart {
   /** Events of the account as a whole, as JSON. */
@@ -32,4 +33,23 @@ export async function accountPart(
     .map(({ type, content }) => JSON.stringify({ type, content }));
   const ofRooms = data.filter(({ roomId }) => roomId !== '');
   return { events, roomAccountData: Map.groupBy(ofRooms, ({ roomId }) => roomId) };
+}
+
+/** The user's account data of one room that changed since a position, or all of it; each as JSON. */
+export async function roomAccountEvents(
+  { server }: SyncContext,
+  { request, user, roomAccountData }: SyncAnswer,
+  roomId: RoomId,
+  since: number | undefined,
+): Promise<string[]> {
+  const filter = request.filter.roomAccountData;
+  if (!includesRoom(filter.rooms, roomId)) return [];
+  // Of a room that the client does not have, what was set before is new too.
+  const isNewRoom = since === undefined && request.since !== undefined;
+  const all = isNewRoom
+    ? await accountData.ofRoom(server.db, user.userId, roomId)
+    : (roomAccountData.get(roomId) ?? []);
+  return all
+    .filter(({ type }) => passes(filter, { type }))
+    .map(({ type, content }) => JSON.stringify({ type, content }));
 }

@@ -5,6 +5,8 @@ import { integerAt, isObject, isStringArray, type JsonObject, objectAt, own } fr
 import type { Reader } from '#storage/database.ts';
 import * as filters from '#storage/filters.ts';
 import { Lru } from '#storage/lru.ts';
+import { type EventShape, eventShapeOf } from './event-shape.ts';
+import { faultOfEventFilter, faultOfFilter } from './filter-faults.ts';
 
 /** What a filter looks at. */
 export interface Filtered {
@@ -15,11 +17,12 @@ export interface Filtered {
 
 /** A part of a filter. Undefined members do not restrict anything. */
 export interface EventFilter {
-  /** 1 to 1,000; undefined unless the client has said. */
+  /** 0 to 1,000; undefined unless the client has said. */
   readonly limit: number | undefined;
   readonly rooms: RoomSet;
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
+  readonly unreadThreadNotifications: boolean;
   readonly types: readonly string[] | undefined;
   readonly notTypes: readonly string[];
   readonly senders: readonly string[] | undefined;
@@ -39,6 +42,8 @@ export interface SyncFilter {
   readonly presence: EventFilter;
   readonly rooms: RoomSet;
   readonly includeLeave: boolean;
+  /** Undefined for events as they always are. */
+  readonly shape: EventShape | undefined;
   readonly timeline: EventFilter;
   readonly state: EventFilter;
   readonly ephemeral: EventFilter;
@@ -61,7 +66,8 @@ export function passes(filter: EventFilter, event: Filtered): boolean {
   if (event.sender !== undefined && notSenders.includes(event.sender)) return false;
   if (event.sender !== undefined && senders?.includes(event.sender) === false) return false;
   if (containsUrl === undefined || event.content === undefined) return true;
-  return (typeof own(event.content, 'url') === 'string') === containsUrl;
+  // "Includes only events with a `url` key in their content": whatever is under it.
+  return Object.hasOwn(event.content, 'url') === containsUrl;
 }
 
 /** True where the room is in the set. "A matching room will be excluded even if it is listed in the rooms filter." */
@@ -74,15 +80,17 @@ export class Filters {
   readonly #known = new Lru<string, SyncFilter>({ maxEntries: 1_000 });
 
   /**
-   * The filter of a /sync: an id, or JSON "by whether the first character is a `{`". Undefined for what is
-   * neither.
+   * The filter of a /sync: an id, or JSON "by whether the first character is a `{`". A text says why there is none.
    */
-  async find(reader: Reader, userId: UserId, text: string): Promise<SyncFilter | undefined> {
+  async find(reader: Reader, userId: UserId, text: string): Promise<SyncFilter | string> {
     const key = text.startsWith('{') ? text : `${userId} ${text}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const json = text.startsWith('{') ? parseObject(text) : await filters.get(reader, userId, text);
-    if (json === undefined) return undefined;
+    const isInline = text.startsWith('{');
+    const json = isInline ? parseObject(text) : await filters.get(reader, userId, text);
+    if (json === undefined) return 'filter is neither JSON nor the id of a filter';
+    const fault = isInline ? faultOfFilter(json) : undefined;
+    if (fault !== undefined) return `filter: ${fault}`;
     const filter = syncFilterOf(json);
     if (text.length <= LONGEST_KEPT) this.#known.set(key, filter);
     return filter;
@@ -92,7 +100,7 @@ export class Filters {
 /** The filter of a query of other pages than /sync: a JSON `RoomEventFilter`. Undefined for what is none. */
 export function parseEventFilter(text: string): EventFilter | undefined {
   const json = parseObject(text);
-  return json === undefined ? undefined : eventFilterOf(json);
+  return json === undefined || faultOfEventFilter(json) !== undefined ? undefined : eventFilterOf(json);
 }
 
 function parseObject(text: string): JsonObject | undefined {
@@ -113,6 +121,7 @@ function syncFilterOf(json: JsonObject): SyncFilter {
     presence: eventFilterOf(objectAt(json, 'presence') ?? {}),
     rooms: roomSetOf(room),
     includeLeave: own(room, 'include_leave') === true,
+    shape: eventShapeOf(json),
     timeline: part('timeline'),
     state: part('state'),
     ephemeral: part('ephemeral'),
@@ -134,10 +143,11 @@ export function eventFilterOf(json: JsonObject): EventFilter {
     types !== undefined || senders !== undefined || notTypes.length > 0 || notSenders.length > 0;
   const restrictsRooms = rooms.only !== undefined || rooms.not.size > 0;
   return {
-    limit: limit === undefined ? undefined : Math.min(Math.max(1, limit), MAX_LIMIT),
+    limit: limit === undefined ? undefined : Math.min(Math.max(0, limit), MAX_LIMIT),
     rooms,
     lazyLoadMembers: own(json, 'lazy_load_members') === true,
     includeRedundantMembers: own(json, 'include_redundant_members') === true,
+    unreadThreadNotifications: own(json, 'unread_thread_notifications') === true,
     ...{ types, notTypes, senders, notSenders, containsUrl },
     passesAll: !restrictsEvents && !restrictsRooms && containsUrl === undefined,
   };

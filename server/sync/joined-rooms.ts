@@ -4,11 +4,11 @@ import type { UserId } from '#keys/ids.ts';
 import { membershipOf } from '#rooms/event.ts';
 import { loadNid } from '#rooms/load.ts';
 import { type RoomSummary, summaryFor } from '#rooms/summary.ts';
-import * as accountData from '#storage/account-data.ts';
 import * as currentState from '#storage/current-state.ts';
+import { roomAccountEvents } from './account.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
 import { ephemeralEvents } from './ephemeral.ts';
-import { type EventFilter, includesRoom, passes } from './filter.ts';
+import { includesRoom } from './filter.ts';
 import { BEGINNING } from './recent-timelines.ts';
 import { statePart } from './state-part.ts';
 import type { JoinedRoom } from './sync-users.ts';
@@ -87,7 +87,7 @@ async function roomSection(
     timeline,
   );
   const ephemeral = await ephemeralEvents(sync, answer, room, since);
-  const account = await roomAccountEvents(sync, answer, room, since);
+  const account = await roomAccountEvents(sync, answer, roomId, since);
 
   const isEmpty = timeline.events.length === 0 && !timeline.limited && state.json.length === 0;
   if (!isWhole && isEmpty && ephemeral.length === 0 && account.length === 0) return undefined;
@@ -101,25 +101,6 @@ async function roomSection(
   if (summary !== undefined && (isWhole || state.changesSummary))
     parts.push(`"summary":${summaryJson(summary)}`);
   return `{${parts.join(',')}}`;
-}
-
-/** The user's account data of the room, as JSON of events. */
-async function roomAccountEvents(
-  { server }: SyncContext,
-  { request, user, roomAccountData }: SyncAnswer,
-  { roomId }: JoinedRoom,
-  since: number | undefined,
-): Promise<string[]> {
-  const filter: EventFilter = request.filter.roomAccountData;
-  if (!includesRoom(filter.rooms, roomId)) return [];
-  // Of a room that the client does not have, what was set before is new too.
-  const isNewRoom = since === undefined && request.since !== undefined;
-  const all = isNewRoom
-    ? await accountData.ofRoom(server.db, user.userId, roomId)
-    : (roomAccountData.get(roomId) ?? []);
-  return all
-    .filter(({ type }) => passes(filter, { type }))
-    .map(({ type, content }) => JSON.stringify({ type, content }));
 }
 
 function summaryJson({ heroes, joinedCount, invitedCount }: RoomSummary): string {

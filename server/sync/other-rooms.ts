@@ -6,8 +6,10 @@ import { stateAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as currentState from '#storage/current-state.ts';
 import type { MembershipRow } from '#storage/memberships.ts';
+import { roomAccountEvents } from './account.ts';
 import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
-import { includesRoom } from './filter.ts';
+import { shapedTexts } from './event-shape.ts';
+import { includesRoom, passes } from './filter.ts';
 import { textsFor } from './format.ts';
 import { eventsJson } from './joined-rooms.ts';
 import { BEGINNING, timelineJson } from './recent-timelines.ts';
@@ -66,29 +68,42 @@ async function leftRoom(
   // Who was only invited, or had left before, is told of no more than that. So is who has forgotten the room since:
   // their other devices must learn that they left.
   if ((!wasIn && !hasLeft) || row.forgotten)
-    return leftSection(request, await bareTimeline(sync, request, leaving), []);
+    return leftSection(request, {
+      timeline: await bareTimeline(sync, request, leaving),
+      state: [],
+      account: [],
+    });
 
   const { roomNid, roomId, position: upto } = row;
   const room = { roomNid, roomId, joinedAt: undefined };
-  const timeline = await timelinePart(sync, answer, room, { after: wasIn ? since : BEGINNING, upto });
-  const range = { roomNid, roomId, since: wasIn ? since : undefined, upto, members: [] };
+  const known = wasIn ? since : undefined;
+  const timeline = await timelinePart(sync, answer, room, { after: known ?? BEGINNING, upto });
+  const range = { roomNid, roomId, since: known, upto, members: [] };
   const state = await statePart(sync, request, range, timeline);
-  return leftSection(request, timeline.json, state.json);
+  const account = await roomAccountEvents(sync, answer, roomId, known);
+  return leftSection(request, { timeline: timeline.json, state: state.json, account });
 }
 
-function leftSection(request: SyncRequest, timeline: string, state: readonly string[]): string {
-  return `{"timeline":${timeline},"${request.stateMember}":${eventsJson(state)}}`;
+function leftSection(
+  request: SyncRequest,
+  room: { readonly timeline: string; readonly state: readonly string[]; readonly account: readonly string[] },
+): string {
+  const { timeline, state, account } = room;
+  return `{"timeline":${timeline},"${request.stateMember}":${eventsJson(state)},"account_data":${eventsJson(account)}}`;
 }
 
 /** A timeline of nothing but the event by which the user left. */
 async function bareTimeline(
   { server }: SyncContext,
-  { requester }: SyncRequest,
+  { requester, filter }: SyncRequest,
   leaving: StoredEvent | undefined,
 ): Promise<string> {
-  const events = leaving === undefined ? [] : [leaving];
+  const { timeline: wanted } = filter;
+  const isWanted = leaving !== undefined && wanted.limit !== 0 && passes(wanted, leaving.event);
+  const events = isWanted ? [leaving] : [];
   const texts = await textsFor(server, requester, events, { withRoomId: false });
-  return timelineJson(texts, { limited: false, start: leaving?.position ?? server.streams.upto() });
+  const start = leaving?.position ?? server.streams.upto();
+  return timelineJson(shapedTexts(filter.shape, events, texts), { limited: false, start });
 }
 
 /** The user's membership at a position, where the room's state has said so since. */

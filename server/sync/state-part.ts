@@ -10,6 +10,7 @@ import { loadNids } from '#rooms/load.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as currentState from '#storage/current-state.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
+import { shapedTexts } from './event-shape.ts';
 import { includesRoom, passes } from './filter.ts';
 import { stateTexts } from './format.ts';
 import type { TimelinePart } from './timeline-part.ts';
@@ -32,7 +33,10 @@ export interface StatePart {
 }
 
 const NOTHING: StatePart = { json: [], changesSummary: false };
-const SUMMARY_TYPES = new Set(['m.room.member', 'm.room.name', 'm.room.canonical_alias']);
+const SUMMARY_TYPES = new Set([
+  ...['m.room.member', 'm.room.name', 'm.room.canonical_alias'],
+  ...['io.element.functional_members', 'm.member_hints'],
+]);
 const MEMBER = 'm.room.member';
 
 /** What a client lacks of the state, whole or since a position. */
@@ -43,21 +47,24 @@ export async function statePart(
   timeline: TimelinePart,
 ): Promise<StatePart> {
   const { state: filter } = request.filter;
-  if (!includesRoom(filter.rooms, range.roomId)) return NOTHING;
-  const members = filter.lazyLoadMembers ? missingMembers(sync, request, range, timeline) : [];
+  const isWanted = includesRoom(filter.rooms, range.roomId);
+  const members = isWanted && filter.lazyLoadMembers ? missingMembers(sync, request, range, timeline) : [];
   const hasChanged =
     range.since === undefined || sync.server.streams.mayConcern(`state:${range.roomId}`, range.since);
   if (!hasChanged && members.length === 0) return NOTHING;
+  // Where none of it is wanted, only what has changed is of interest: by that the summary is told.
+  if (!isWanted && range.since === undefined) return NOTHING;
 
   const state = await stateOf(sync, request, range, { timeline, members });
   const loaded = await loadNids(sync.server, state.nids.values());
   const events = [...state.nids.values()]
     .map((nid) => loaded.get(nid))
     .filter((event) => event !== undefined);
-  const told = events.filter(({ event }) => passes(filter, event));
+  const told = isWanted ? events.filter(({ event }) => passes(filter, event)) : [];
+  if (range.since === undefined) sync.sentMembers.forget(request.requester, range.roomNid);
   if (filter.lazyLoadMembers) noteMembers(sync, request, range, [...told, ...timeline.events]);
-  const json = stateTexts(told, { now: sync.server.clock.now() });
-  return { json, changesSummary: state.changesSummary };
+  const texts = stateTexts(told, { now: sync.server.clock.now() });
+  return { json: shapedTexts(request.filter.shape, told, texts), changesSummary: state.changesSummary };
 }
 
 /** The users whose member events the client may lack: those who sent what is in the timeline, and the others asked for. */
