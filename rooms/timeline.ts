@@ -8,8 +8,8 @@
  */
 import * as timeline from '#storage/timeline.ts';
 import type { RoomsContext } from './context.ts';
-import { loadNids } from './load.ts';
-import type { StoredEvent } from './stored-event.ts';
+import { loadEvents, loadNids } from './load.ts';
+import { isPlaced, type StoredEvent } from './stored-event.ts';
 
 /** Before the oldest event there can be. */
 const BEGINNING = Number.MIN_SAFE_INTEGER;
@@ -115,6 +115,25 @@ export async function surroundings(
     start: positionBefore(older.events.at(-1) ?? event),
     end: newer.events.at(-1)?.position ?? position,
   };
+}
+
+/**
+ * The numeric ids of those of the events, all of them live, before which there is a gap: they follow an event that the
+ * server does not have, or that it fetched only later, as history.
+ */
+export async function afterGaps(
+  ctx: RoomsContext,
+  events: readonly StoredEvent[],
+): Promise<ReadonlySet<number>> {
+  const here = new Set(events.map(({ event }) => event.eventId));
+  const cited = events.flatMap(({ event }) => event.prevEvents).filter((eventId) => !here.has(eventId));
+  const known = await loadEvents(ctx, cited);
+  for (const [eventId, stored] of known) {
+    const isHistory = stored.position !== undefined && stored.position < 0;
+    if (isPlaced(stored) && !isHistory) here.add(eventId);
+  }
+  const gapped = events.filter(({ event }) => event.prevEvents.some((eventId) => !here.has(eventId)));
+  return new Set(gapped.map(({ nid }) => nid));
 }
 
 /** The position just before an event of the timeline. */

@@ -8,6 +8,7 @@ import type { RoomsContext } from '#rooms/context.ts';
 import { loadNids } from '#rooms/load.ts';
 import { stateOfGroup } from '#rooms/room-head.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
+import { afterGaps } from '#rooms/timeline.ts';
 import { Lru } from '#storage/lru.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
 import * as timeline from '#storage/timeline.ts';
@@ -19,6 +20,8 @@ interface RecentEvent {
   readonly position: number;
   /** True where the history was visible to all who are joined, at that event. */
   readonly isOpen: boolean;
+  /** True where the events before it are not those that it follows. */
+  readonly isAfterGap: boolean;
 }
 
 /** Before the first position. History that was fetched later stands before it: it is no news, but for /messages. */
@@ -41,7 +44,7 @@ export interface RecentPart {
   readonly isOpen: boolean;
   /** The position before the first event; the end of the range where there is none. */
   readonly start: number;
-  /** True where there are more in the range. */
+  /** True where there are more in the range, or the first follows events that are not there. */
   readonly limited: boolean;
   /** The JSON of the timeline, for a reader who was joined at each event and sent none of them by transaction. */
   json(now: number): string;
@@ -122,11 +125,14 @@ class RecentTimeline {
     const known = this.#parts.get(key);
     if (known !== undefined) return known;
     const end = this.#indexAfter(upto);
-    const start = Math.max(this.#indexAfter(after), end - limit);
+    const first = this.#indexAfter(after);
+    const newest = this.#events.slice(Math.max(first, end - limit), end);
     // Where memory begins within the range, a full page and one more show that it is limited.
     if (after < this.#from && end - limit < 1) return undefined;
-    const events = this.#events.slice(start, end);
-    const limited = start > this.#indexAfter(after) || isCutOff(after, events[0]?.text.stored);
+    // "Limited" is also what hides a gap of the room's graph: clients show what is in one timeline as one line.
+    const gap = newest.findLastIndex(({ isAfterGap }) => isAfterGap);
+    const events = gap > 0 ? newest.slice(gap) : newest;
+    const limited = end - events.length > first || gap >= 0 || isCutOff(after, events[0]?.text.stored);
     const part = new Part(events, limited, upto);
     this.#parts.set(key, part);
     return part;
@@ -181,10 +187,12 @@ class RecentTimeline {
     const loaded = await loadNids(this.#ctx, nids);
     const stored = nids.map((nid) => loaded.get(nid)).filter((event) => event !== undefined);
     const texts = await textsOf(this.#ctx, stored);
+    const gapped = await afterGaps(this.#ctx, stored);
     const events: RecentEvent[] = [];
     for (const text of texts) {
+      const { nid, position = 0 } = text.stored;
       const isOpen = await this.#isOpen(text.stored);
-      events.push({ text, position: text.stored.position ?? 0, isOpen });
+      events.push({ text, position, isOpen, isAfterGap: gapped.has(nid) });
     }
     return events;
   }

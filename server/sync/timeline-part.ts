@@ -2,10 +2,11 @@
 
 import { bundlesOf } from '#rooms/bundled-relations.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
-import { page, positionBefore } from '#rooms/timeline.ts';
+import { afterGaps, page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import { bundledTextsFor, bundleReader, bundleTexts } from '../bundles.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
+import { shapedTexts } from './event-shape.ts';
 import { includesRoom, passes } from './filter.ts';
 import { eventText, isMadeBy, renderFor, textsFor } from './format.ts';
 import { isCutOff, type Range, type RecentPart, timelineJson } from './recent-timelines.ts';
@@ -40,9 +41,10 @@ export async function timelinePart(
   room: TimelineRoom,
   range: Omit<Range, 'limit'>,
 ): Promise<TimelinePart> {
-  const { timeline: filter } = request.filter;
+  const { timeline: filter, shape } = request.filter;
   const limit = filter.limit ?? DEFAULT_LIMIT;
-  if (filter.passesAll && user.ignored.size === 0 && room.joinedAt !== undefined) {
+  const isPlain = filter.passesAll && shape === undefined && user.ignored.size === 0;
+  if (isPlain && room.joinedAt !== undefined) {
     const part = await sync.timelines.part(room.roomNid, { ...range, limit });
     // Who was joined all the time, and sees all: nothing is to be asked for each event.
     if (part?.isOpen === true && (part.events.length === 0 || room.joinedAt <= part.start + 1)) {
@@ -80,41 +82,77 @@ function recentJson({ server }: SyncContext, { requester }: SyncRequest, part: R
 
 /** Looks through the range from its end, page by page, for what the user may and wants to see. */
 async function chosenPart(
+  sync: SyncContext,
+  asked: { readonly request: SyncRequest; readonly user: SyncUser },
+  room: TimelineRoom,
+  range: Range,
+): Promise<TimelinePart> {
+  const { server } = sync;
+  const { request } = asked;
+  const { after, upto, limit } = range;
+  if (!includesRoom(request.filter.timeline.rooms, room.roomId))
+    return partOf([], { limited: false, start: upto, json: [] });
+  if (limit === 0) return emptyPart(sync, room, range);
+  const found = await search(sync, asked, room, range);
+  const oldest = found.events.at(-1);
+  const limited = found.isCut || found.from !== undefined || isCutOff(after, oldest);
+  // A full page ends at its oldest event; another where the search did.
+  const isFull = found.events.length === limit || found.from === undefined;
+  const start = isFull && oldest !== undefined ? positionBefore(oldest) : (found.from ?? upto);
+  const events = found.events.toReversed();
+  const texts = await (limited ? bundledTextsFor : textsFor)(server, request.requester, events, {
+    withRoomId: false,
+  });
+  return partOf(events, { limited, start, json: shapedTexts(request.filter.shape, events, texts) });
+}
+
+/** For a client that wants no events: whether there are some. */
+async function emptyPart(
+  { server }: SyncContext,
+  { roomNid }: TimelineRoom,
+  { after, upto }: Range,
+): Promise<TimelinePart> {
+  const { events } = await page(server, roomNid, { from: upto, to: after, direction: 'b', limit: 1 });
+  return partOf([], { limited: events.length > 0, start: upto, json: [] });
+}
+
+interface Found {
+  /** Newest first. */
+  readonly events: readonly StoredEvent[];
+  /** True where there are more. */
+  readonly isCut: boolean;
+  /** Where the search ended before the range did. */
+  readonly from: number | undefined;
+}
+
+async function search(
   { server }: SyncContext,
   { request, user }: { readonly request: SyncRequest; readonly user: SyncUser },
-  { roomNid, roomId }: TimelineRoom,
+  { roomNid }: TimelineRoom,
   { after, upto, limit }: Range,
-): Promise<TimelinePart> {
-  const { timeline: filter } = request.filter;
-  if (!includesRoom(filter.rooms, roomId)) return partOf([], { limited: false, start: upto, json: [] });
-  const chosen: StoredEvent[] = [];
+): Promise<Found> {
+  const events: StoredEvent[] = [];
   let from: number | undefined = upto;
-  let limited = false;
-  for (let pages = 0; from !== undefined && pages < MOST_PAGES && chosen.length < limit; pages++) {
+  for (let pages = 0; from !== undefined && pages < MOST_PAGES && events.length < limit; pages++) {
     // Where a page begins depends on the page before it.
     const read: Awaited<ReturnType<typeof page>> = await page(server, roomNid, {
       ...{ from, to: after, direction: 'b', limit },
     });
     const visible = await visibleTo(server, roomNid, { userId: user.userId }, read.events);
+    const gapped = await afterGaps(server, read.events);
     for (const [index, stored] of read.events.entries()) {
       const { event } = stored;
       const isWanted = event.stateKey !== undefined || !user.ignored.has(event.sender);
-      if (visible[index] !== true || !isWanted || !passes(filter, event)) continue;
-      if (chosen.length < limit) chosen.push(stored);
-      else limited = true;
+      if (visible[index] === true && isWanted && passes(request.filter.timeline, event)) {
+        if (events.length === limit) return { events, isCut: true, from };
+        events.push(stored);
+      }
+      // Clients show what is in one timeline as one line: what came before a gap of the graph is not in it.
+      if (gapped.has(stored.nid)) return { events, isCut: true, from: positionBefore(stored) };
     }
     from = read.end;
   }
-  const oldest = chosen.at(-1);
-  limited ||= from !== undefined || isCutOff(after, oldest);
-  // A full page ends at its oldest event; another where the search did.
-  const isFull = chosen.length === limit || from === undefined;
-  const start = isFull && oldest !== undefined ? positionBefore(oldest) : (from ?? upto);
-  const events = chosen.reverse();
-  const json = await (limited ? bundledTextsFor : textsFor)(server, request.requester, events, {
-    withRoomId: false,
-  });
-  return partOf(events, { limited, start, json });
+  return { events, isCut: false, from };
 }
 
 function partOf(
