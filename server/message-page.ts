@@ -71,11 +71,25 @@ async function hasMoreElsewhere(ctx: ServerContext, roomNid: number): Promise<bo
   return (await eventEdges.backwardExtremities(ctx.db, roomNid, { limit: 1 })).length > 0;
 }
 
-/** The member events of those who sent the events, as they were at the last of them. */
+/**
+ * The member events of those who sent the events: as they were at the last of them, or, of those who came later than
+ * that, at the first.
+ */
 export async function sendersOf(ctx: ServerContext, events: readonly StoredEvent[]): Promise<StoredEvent[]> {
-  const last = events.at(-1);
-  if (last === undefined) return [];
+  const [first, last] = [events[0], events.at(-1)];
+  if (first === undefined || last === undefined) return [];
   const senders = new Set(events.map(({ event }) => event.sender).filter(isUserId));
-  const keys = [...senders].map((stateKey) => ({ type: 'm.room.member', stateKey }));
-  return stateAt(ctx, last, 'after', keys);
+  const members = await membersAfter(ctx, last, senders);
+  const found = new Set(members.map(({ event }) => event.stateKey));
+  const missing = [...senders].filter((userId) => !found.has(userId));
+  return [...members, ...(await membersAfter(ctx, first, missing))];
+}
+
+async function membersAfter(
+  ctx: ServerContext,
+  event: StoredEvent,
+  userIds: Iterable<UserId>,
+): Promise<StoredEvent[]> {
+  const keys = [...userIds].map((stateKey) => ({ type: 'm.room.member', stateKey }));
+  return keys.length === 0 ? [] : stateAt(ctx, event, 'after', keys);
 }

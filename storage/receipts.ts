@@ -36,7 +36,7 @@ const BETWEEN = sql<[number, number, number, number], ReceiptRow>(
   'receipts.between',
   `SELECT user_id, receipt_type, thread_id, event_id, ts, position FROM receipts
    WHERE room_nid = ? AND position > ? AND position <= ?
-   ORDER BY position, user_id, receipt_type, thread_id LIMIT ?`,
+   ORDER BY position DESC, user_id DESC, receipt_type DESC, thread_id DESC LIMIT ?`,
 );
 
 const OF_USER = sql<[number, string], ReceiptRow>(
@@ -67,13 +67,14 @@ export async function set(
   return position;
 }
 
-/** The receipts of a room that changed after one position, up to another, in order. */
+/** The receipts of a room that changed after one position, up to another, in order: of very many the newest. */
 export async function between(
   reader: Reader,
   roomNid: number,
   range: { after: number; upto: number },
 ): Promise<Receipt[]> {
-  return (await reader.all(BETWEEN, roomNid, range.after, range.upto, MOST_RECEIPTS)).map(receiptOf);
+  const newestFirst = await reader.all(BETWEEN, roomNid, range.after, range.upto, MOST_RECEIPTS);
+  return newestFirst.reverse().map(receiptOf);
 }
 
 /** All of one user's receipts in a room. */

@@ -48,7 +48,7 @@ async function receiptEvents(
   const shown = found.filter(
     (receipt) => isShownTo(receipt, user.userId) && !user.ignored.has(receipt.userId),
   );
-  return shown.length === 0 ? [] : [JSON.stringify({ type: 'm.receipt', content: receiptContent(shown) })];
+  return receiptContents(shown).map((content) => JSON.stringify({ type: 'm.receipt', content }));
 }
 
 /** "Servers MUST NOT send the `m.read.private` receipt to any other user than the one which originally sent it." */
@@ -58,14 +58,26 @@ function isShownTo({ type, userId }: Receipt, reader: UserId): boolean {
 
 type ReceiptContent = Record<string, Record<string, Record<string, { ts: number; thread_id?: string }>>>;
 
-/** By event, type and user. Of receipts for one event in two threads the last one is shown. */
-function receiptContent(found: readonly Receipt[]): ReceiptContent {
-  const content: ReceiptContent = {};
-  for (const { eventId, type, userId, threadId, ts } of found) {
+/**
+ * By event, type and user, which leaves room for one receipt each. Of several of a user for one event the first content
+ * has the unthreaded one, which means most to clients that read no more; those of threads follow in others: "receipts
+ * SHOULD be batched into one event per room and thread".
+ */
+function receiptContents(found: readonly Receipt[]): ReceiptContent[] {
+  const contents: ReceiptContent[] = [];
+  const count = new Map<string, number>();
+  // Stable: beside that, the order is that of the positions.
+  const unthreadedFirst = found.toSorted((a, b) => Number(a.threadId !== '') - Number(b.threadId !== ''));
+  for (const { eventId, type, userId, threadId, ts } of unthreadedFirst) {
+    const place = `${eventId} ${type} ${userId}`;
+    const number = count.get(place) ?? 0;
+    count.set(place, number + 1);
+    contents[number] ??= {};
+    const content = contents[number];
     content[eventId] ??= {};
     const ofEvent = content[eventId];
     ofEvent[type] ??= {};
     ofEvent[type][userId] = { ts, ...(threadId !== '' && { thread_id: threadId }) };
   }
-  return content;
+  return contents;
 }

@@ -33,6 +33,11 @@ export class SentMembers {
     return missing;
   }
 
+  /** The device is told the room anew, and may have forgotten what it had: a client that begins again keeps nothing. */
+  forget(device: Pick<Requester, 'userId' | 'deviceId'>, roomNid: number): void {
+    this.#rooms.delete(keyOf(device, roomNid));
+  }
+
   /** Notes that the answer up to `position` has the member events of these users. */
   note(
     device: Pick<Requester, 'userId' | 'deviceId'>,

@@ -86,3 +86,24 @@ test('account data: of a room and of the account, told to the user alone; push r
   assert.equal(other.account_data, undefined);
   assert.equal(other.rooms, undefined);
 });
+
+test('receipts: of two for one event the one without a thread comes first, and the other is not lost', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  const root = await alice.send(roomId, 'root');
+  const relates = { 'm.relates_to': { rel_type: 'm.thread', event_id: root } };
+  const eventId = await alice.sendEvent(roomId, 'm.room.message', {
+    msgtype: 'm.text',
+    body: 'x',
+    ...relates,
+  });
+  const { next_batch: since } = await bob.sync();
+  const receipt = path(roomId, `receipt/m.read/${encodeURIComponent(eventId)}`);
+  await alice.post(receipt);
+  await alice.post(receipt, { thread_id: root });
+  for (const answer of [await bob.sync({ since }), await bob.sync()]) {
+    const told = answer.rooms.join[roomId].ephemeral.events.filter(({ type }: Body) => type === 'm.receipt');
+    const threads = told.map(({ content }: Body) => content[eventId]['m.read'][alice.userId].thread_id);
+    assert.deepEqual(threads, [undefined, root]);
+  }
+});

@@ -105,3 +105,32 @@ test('lazy loading: /messages tells the members of those who speak in it', async
     [bob.userId],
   );
 });
+
+test('lazy loading: a client that begins again is told anew who speaks', async () => {
+  const { server, alice, bob, roomId } = await populated();
+  await using _ = server;
+  const filter = lazy(2);
+  await bob.send(roomId, 'one');
+  const { next_batch: first } = await alice.sync({ filter });
+  assert.ok(first);
+  for (let number = 0; number < 2; number++) await alice.send(roomId, `${number}`);
+  const again = await alice.sync({ filter });
+  assert.deepEqual(membersIn(again.rooms.join[roomId]), [alice.userId]);
+  await bob.send(roomId, 'two');
+  const told = await alice.sync({ since: again.next_batch, filter });
+  assert.deepEqual(membersIn(told.rooms.join[roomId]), [bob.userId]);
+});
+
+test('lazy loading: /messages back to the beginning tells who created the room', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  const { next_batch: from } = await alice.sync();
+  const query = `dir=b&limit=100&from=${from}&filter=${encodeURIComponent('{"lazy_load_members":true}')}`;
+  const { chunk, state } = await alice.get(`/rooms/${encodeURIComponent(roomId)}/messages?${query}`);
+  assert.equal(chunk.at(-1).type, 'm.room.create');
+  assert.deepEqual(
+    state.map((event: Body) => [event.state_key, event.content.membership]),
+    [[alice.userId, 'join']],
+  );
+});
