@@ -10,6 +10,7 @@
 
 import type { Database, Tx } from './database.ts';
 import { Lru } from './lru.ts';
+import { RecentNews } from './recent-news.ts';
 import { sql } from './sql.ts';
 
 /** Whom a position may concern: `room:!x`, `user:@a:b`, `outgoing`. */
@@ -38,8 +39,23 @@ interface Taken {
 }
 
 interface Waiter {
-  readonly keys: readonly string[];
   readonly end: (how: 'woken' | 'aborted') => void;
+}
+
+/**
+ * Keys that are waited for again and again, and often by several at once, such as the rooms of a user: that these are
+ * many is paid for once. `Streams.follow` makes one, which is released when it is not needed any more.
+ */
+export interface Follower {
+  readonly keys: ReadonlySet<string>;
+}
+
+class KnownFollower implements Follower {
+  readonly keys = new Set<string>();
+  readonly waiters = new Set<Waiter>();
+  /** False where nobody waits with it and nobody is expected to: then its keys do not lead to it. */
+  isFollowing = true;
+  isReleased = false;
 }
 
 export class Streams {
@@ -51,10 +67,11 @@ export class Streams {
   #head = 0;
   /** Those published longest ago are dropped first, however often they are asked for. */
   readonly #last = new Lru<string, number>({ maxEntries: KNOWN_KEYS, onEvict: (_, at) => this.#evicted(at) });
-  readonly #waiters = new Map<string, Set<Waiter>>();
+  readonly #followers = new Map<string, Set<KnownFollower>>();
   readonly #listeners = new Map<string, Set<(position: number) => void>>();
   readonly #awake = new Set<Waiter>();
   readonly #called = new Set<(position: number) => void>();
+  readonly #recent: RecentNews;
   #upto: number;
   #evictedUpto: number;
   #waking = false;
@@ -76,6 +93,7 @@ export class Streams {
     this.#upto = live;
     // What earlier processes published is not known by its keys.
     this.#evictedUpto = live;
+    this.#recent = new RecentNews(live);
   }
 
   /** The next position, inside the write of what it names; `hint` is announced once that is committed. */
@@ -120,25 +138,68 @@ export class Streams {
   }
 
   /**
+   * The keys that something concerned after a position, the latest first. Undefined where that is not known any more,
+   * or more than `most` positions would have to be looked at.
+   */
+  keysSince(since: number, most: number): ReadonlySet<string> | undefined {
+    return since >= this.#upto ? new Set() : this.#recent.keysSince(since, most);
+  }
+
+  /** True where everything is known that happened after the position: not after a restart, nor a long time. */
+  remembers(since: number): boolean {
+    return this.#recent.covers(since);
+  }
+
+  /** Keys to wait for. */
+  follow(keys: Iterable<string>): Follower {
+    const follower = new KnownFollower();
+    this.#add(follower, keys);
+    return follower;
+  }
+
+  /** Follows other keys from now on; who waits goes on waiting, for these. */
+  refollow(follower: Follower, keys: Iterable<string>): void {
+    if (!(follower instanceof KnownFollower)) throw new TypeError('a follower of other streams');
+    const wanted = new Set(keys);
+    for (const key of follower.keys) {
+      if (wanted.has(key)) continue;
+      removeFrom(this.#followers, key, follower);
+      follower.keys.delete(key);
+    }
+    this.#add(follower, wanted);
+  }
+
+  /** Nobody will wait with this follower again; those who still do are not disturbed. */
+  release(follower: Follower): void {
+    if (!(follower instanceof KnownFollower)) throw new TypeError('a follower of other streams');
+    follower.isReleased = true;
+    if (follower.waiters.size === 0) this.#end(follower);
+  }
+
+  /**
    * Waits until something concerns one of the keys at a position above `since`, which may be the case
    * already. `since` is what the caller has read up to: `upto()`, taken before it read.
    */
-  wait(since: number, keys: Iterable<string>, signal: AbortSignal): Promise<'woken' | 'aborted'> {
+  wait(since: number, keys: Iterable<string> | Follower, signal: AbortSignal): Promise<'woken' | 'aborted'> {
     if (signal.aborted || this.#closed) return Promise.resolve('aborted');
-    const list = [...keys];
-    if (list.some((key) => this.#isNewer(key, since))) return Promise.resolve('woken');
+    const isKnown = keys instanceof KnownFollower;
+    const wanted = isKnown ? keys.keys : new Set(Symbol.iterator in keys ? keys : keys.keys);
+    if (this.#concernsAny(wanted, since)) return Promise.resolve('woken');
+    const follower = isKnown ? keys : this.#add(new KnownFollower(), wanted);
+    follower.isReleased ||= !isKnown;
+    this.#begin(follower);
     return new Promise((resolve) => {
       const abort = () => waiter.end('aborted');
       const waiter: Waiter = {
-        keys: list,
         end: (how) => {
           signal.removeEventListener('abort', abort);
           this.#awake.delete(waiter);
-          for (const key of list) removeFrom(this.#waiters, key, waiter);
+          follower.waiters.delete(waiter);
+          if (follower.isReleased && follower.waiters.size === 0) this.#end(follower);
           resolve(how);
         },
       };
-      for (const key of list) addTo(this.#waiters, key, waiter);
+      follower.waiters.add(waiter);
       signal.addEventListener('abort', abort, { once: true });
     });
   }
@@ -154,8 +215,35 @@ export class Streams {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#listeners.clear();
-    const waiters = new Set([...this.#waiters.values()].flatMap((set) => [...set]));
-    for (const waiter of waiters) waiter.end('aborted');
+    const followers = new Set([...this.#followers.values()].flatMap((set) => [...set]));
+    for (const { waiters } of followers) for (const waiter of [...waiters]) waiter.end('aborted');
+  }
+
+  #add(follower: KnownFollower, keys: Iterable<string>): KnownFollower {
+    for (const key of keys) {
+      if (follower.keys.has(key)) continue;
+      follower.keys.add(key);
+      addTo(this.#followers, key, follower);
+    }
+    return follower;
+  }
+
+  #begin(follower: KnownFollower): void {
+    if (follower.isFollowing) return;
+    follower.isFollowing = true;
+    for (const key of follower.keys) addTo(this.#followers, key, follower);
+  }
+
+  #end(follower: KnownFollower): void {
+    follower.isFollowing = false;
+    for (const key of follower.keys) removeFrom(this.#followers, key, follower);
+  }
+
+  /** By whichever are fewer: what happened since, or the keys. */
+  #concernsAny(keys: ReadonlySet<string>, since: number): boolean {
+    const recent = this.keysSince(since, keys.size);
+    if (recent === undefined) return keys.values().some((key) => this.#isNewer(key, since));
+    return recent.values().some((key) => keys.has(key));
   }
 
   #take(hint: Hint, settled: boolean): Taken {
@@ -177,6 +265,7 @@ export class Streams {
       if (!next.settled || next.position > this.#live.durable) break;
       this.#head += 1;
       this.#upto = next.position;
+      this.#recent.add(next.position, next.hint);
       for (const key of next.hint) this.#touch(key, next.position);
     }
     if (this.#head === this.#taken.length || this.#head > 1_000) {
@@ -187,7 +276,9 @@ export class Streams {
 
   #touch(key: string, position: number): void {
     this.#last.set(key, position);
-    for (const waiter of this.#waiters.get(key) ?? []) this.#awake.add(waiter);
+    for (const { waiters } of this.#followers.get(key) ?? []) {
+      for (const waiter of waiters) this.#awake.add(waiter);
+    }
     for (const listener of this.#listeners.get(key) ?? []) this.#called.add(listener);
     if (this.#waking || (this.#awake.size === 0 && this.#called.size === 0)) return;
     this.#waking = true;

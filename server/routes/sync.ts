@@ -49,7 +49,7 @@ async function answerInTime(
   if (!answer.hasNews) {
     await polls.hold(device, { timeoutMs, response: http.reply.raw }, async (signal) => {
       while (!answer.hasNews) {
-        const how = await sync.server.streams.wait(answer.upto, answer.keys, signal);
+        const how = await sync.server.streams.wait(answer.upto, answer.follower, signal);
         if (how === 'aborted') return;
         await polls.gather(device);
         // The device may have been signed out while it waited.

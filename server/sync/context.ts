@@ -6,7 +6,7 @@ import { Filters, type SyncFilter } from './filter.ts';
 import { Inboxes } from './inboxes.ts';
 import { SentMembers } from './lazy-members.ts';
 import { RecentTimelines } from './recent-timelines.ts';
-import { type SyncUser, SyncUsers } from './sync-users.ts';
+import { type JoinedRoom, type SyncUser, SyncUsers } from './sync-users.ts';
 
 /** What the parts of /sync take first: the server, and what they keep in memory between two requests. */
 export interface SyncContext {
@@ -38,6 +38,8 @@ export interface SyncAnswer {
   readonly request: SyncRequest;
   readonly user: SyncUser;
   readonly upto: number;
+  /** The rooms that the user is in where there may be something new; all of them in an initial sync. */
+  readonly news: Iterable<JoinedRoom>;
   /** The user's account data that changed since the last answer, or all of it, by room id. */
   readonly roomAccountData: ReadonlyMap<string, readonly AccountData[]>;
 }

@@ -3,6 +3,7 @@
 import * as deviceLists from '#storage/device-lists.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
+import { changedAfter } from './sync-users.ts';
 
 export interface DevicePart {
   /** Members of the answer, without braces. */
@@ -14,14 +15,12 @@ export interface DevicePart {
 }
 
 /** Messages to the device, changes of other users' devices, and how many keys the device has left. */
-export async function devicePart(
-  sync: SyncContext,
-  { request, upto }: Pick<SyncAnswer, 'request' | 'upto'>,
-): Promise<DevicePart> {
+export async function devicePart(sync: SyncContext, answer: SyncAnswer): Promise<DevicePart> {
   const { server, inboxes } = sync;
+  const { request, upto } = answer;
   const { requester } = request;
   const inbox = await inboxes.read(server, requester, { after: request.inbox, upto });
-  const lists = await changedLists(sync, request, upto);
+  const lists = await changedLists(sync, answer);
   const parts = [await keyCounts(sync, request, upto)];
   if (inbox.messages.length > 0) parts.push(`"to_device":{"events":[${inbox.messages.join(',')}]}`);
   if (lists !== undefined) parts.push(`"device_lists":${JSON.stringify(lists)}`);
@@ -32,14 +31,20 @@ export async function devicePart(
 /** "Note: only present on an incremental sync": undefined also where nothing changed. */
 async function changedLists(
   { server }: SyncContext,
-  { requester, since }: SyncAnswer['request'],
-  upto: number,
+  { request, user, news, upto }: SyncAnswer,
 ): Promise<{ changed: readonly string[]; left: readonly string[] } | undefined> {
+  const { since } = request;
   if (since === undefined) return undefined;
   const { streams } = server;
-  if (!streams.mayConcern('device_lists', since) && !streams.mayConcern('memberships', since))
-    return undefined;
-  const lists = await deviceLists.changedSince(server.db, requester.userId, { after: since, upto });
+  const rooms: number[] = [];
+  if (streams.mayConcern('memberships', since)) {
+    for (const { roomNid, joinedAt, keys } of news) {
+      if (joinedAt > since || streams.mayConcern(keys.state, since)) rooms.push(roomNid);
+    }
+    rooms.push(...changedAfter(user.others, since).map(({ roomNid }) => roomNid));
+  }
+  if (!streams.mayConcern('device_lists', since) && rooms.length === 0) return undefined;
+  const lists = await deviceLists.changedSince(server.db, user.userId, { after: since, upto, rooms });
   return lists.changed.length === 0 && lists.left.length === 0 ? undefined : lists;
 }
 

@@ -27,17 +27,11 @@ const UNREAD = '"unread_notifications":{"highlight_count":0,"notification_count"
 
 /** The rooms of which there is something to tell, each as `"room id":{...}`. */
 export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promise<string[]> {
-  const { request, user, roomAccountData } = answer;
+  const { request, user } = answer;
   const { since, fullState, filter } = request;
-  const { streams } = sync.server;
   const sections: string[] = [];
-  for (const room of user.joined) {
-    const mayHaveNews =
-      since === undefined ||
-      fullState ||
-      streams.mayConcern(room.keys.any, since) ||
-      roomAccountData.has(room.roomId);
-    if (!mayHaveNews || !includesRoom(filter.rooms, room.roomId)) continue;
+  for (const room of fullState ? user.joined : withAccountData(answer)) {
+    if (!includesRoom(filter.rooms, room.roomId)) continue;
     // One after the other: a single answer must not crowd out all others.
     const isNew = since === undefined || (await hasJoinedSince(sync, room, { userId: user.userId, since }));
     const stateSince = isNew || fullState ? undefined : since;
@@ -45,6 +39,17 @@ export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promis
     if (section !== undefined) sections.push(`${JSON.stringify(room.roomId)}:${section}`);
   }
   return sections;
+}
+
+/** The rooms with news, and those of which only the user's account data has changed. */
+function withAccountData({ request, user, news, roomAccountData }: SyncAnswer): Iterable<JoinedRoom> {
+  if (request.since === undefined || roomAccountData.size === 0) return news;
+  const rooms = new Set(news);
+  for (const roomId of roomAccountData.keys()) {
+    const room = user.joinedByKey.get(`room:${roomId}`);
+    if (room !== undefined) rooms.add(room);
+  }
+  return rooms;
 }
 
 /** True where the user was not in the room at `since`. */

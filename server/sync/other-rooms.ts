@@ -5,7 +5,7 @@ import { loadNid } from '#rooms/load.ts';
 import { stateAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as currentState from '#storage/current-state.ts';
-import type { MembershipRow } from '#storage/memberships.ts';
+import * as memberships from '#storage/memberships.ts';
 import { roomAccountEvents } from './account.ts';
 import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
 import { shapedTexts } from './event-shape.ts';
@@ -15,7 +15,10 @@ import { eventsJson } from './joined-rooms.ts';
 import { BEGINNING, timelineJson } from './recent-timelines.ts';
 import { statePart } from './state-part.ts';
 import { strippedStateFor } from './stripped-state.ts';
+import { changedAfter, type SyncUser } from './sync-users.ts';
 import { timelinePart } from './timeline-part.ts';
+
+type OtherRoom = SyncUser['others'][number];
 
 /** By `invite`, `knock` and `leave`: the rooms of which there is something to tell, each as `"room id":{...}`. */
 export type OtherRooms = Record<'invite' | 'knock' | 'leave', readonly string[]>;
@@ -25,8 +28,8 @@ export async function otherRooms(sync: SyncContext, answer: SyncAnswer): Promise
   const { request, user } = answer;
   const { since = BEGINNING, filter } = request;
   const sections = { invite: [] as string[], knock: [] as string[], leave: [] as string[] };
-  for (const row of user.others) {
-    if (row.position <= since || !includesRoom(filter.rooms, row.roomId)) continue;
+  for (const row of changedAfter(user.others, since)) {
+    if (!includesRoom(filter.rooms, row.roomId)) continue;
     const kind = row.membership === 'invite' || row.membership === 'knock' ? row.membership : 'leave';
     // Few: what has changed since the last answer. In an initial sync all invitations are told.
     const section =
@@ -43,7 +46,7 @@ export async function otherRooms(sync: SyncContext, answer: SyncAnswer): Promise
 async function strippedRoom(
   { server }: SyncContext,
   { user }: SyncAnswer,
-  row: MembershipRow,
+  row: OtherRoom,
   kind: 'invite' | 'knock',
 ): Promise<string | undefined> {
   if (kind === 'invite' && user.blocksInvites) return undefined;
@@ -54,20 +57,19 @@ async function strippedRoom(
 }
 
 /** "The timeline of messages and state changes in the room up to the point when the user left." */
-async function leftRoom(
-  sync: SyncContext,
-  answer: SyncAnswer,
-  row: MembershipRow,
-): Promise<string | undefined> {
+async function leftRoom(sync: SyncContext, answer: SyncAnswer, row: OtherRoom): Promise<string | undefined> {
   const { request } = answer;
   const { since, filter } = request;
-  if (since === undefined && (row.forgotten || !filter.includeLeave)) return undefined;
+  if (since === undefined && !filter.includeLeave) return undefined;
+  // Asked for now: to forget a room is no change of the membership, after which that would be read again.
+  const isForgotten = (await memberships.of(sync.server.db, row.roomNid, row.userId))?.forgotten ?? true;
+  if (since === undefined && isForgotten) return undefined;
   const leaving = await loadNid(sync.server, row.eventNid);
   const wasIn = since !== undefined && (await membershipAt(sync, row, since)) === 'join';
   const hasLeft = leaving !== undefined && (await membershipBefore(sync, leaving)) === 'join';
   // Who was only invited, or had left before, is told of no more than that. So is who has forgotten the room since:
   // their other devices must learn that they left.
-  if ((!wasIn && !hasLeft) || row.forgotten)
+  if ((!wasIn && !hasLeft) || isForgotten)
     return leftSection(request, {
       timeline: await bareTimeline(sync, request, leaving),
       state: [],
@@ -109,7 +111,7 @@ async function bareTimeline(
 /** The user's membership at a position, where the room's state has said so since. */
 async function membershipAt(
   { server }: SyncContext,
-  { roomNid, userId, position }: MembershipRow,
+  { roomNid, userId, position }: OtherRoom,
   since: number,
 ): Promise<string | undefined> {
   const deltas = await currentState.deltas(server.db, roomNid, { after: since, upto: position });

@@ -4,28 +4,22 @@ import { isUserId, type UserId } from '#keys/ids.ts';
 import * as currentState from '#storage/current-state.ts';
 import * as presence from '#storage/presence.ts';
 import { presenceContent } from '../presence-content.ts';
-import type { SyncContext, SyncRequest } from './context.ts';
+import type { SyncAnswer, SyncContext } from './context.ts';
 import { passes } from './filter.ts';
-import type { SyncUser } from './sync-users.ts';
 
 /** In one answer. */
 const MOST_EVENTS = 2_000;
 
 /** The presence of those who share a room with the user: who is not offline, or what has changed; each as JSON. */
-export async function presenceEvents(
-  sync: SyncContext,
-  { since, filter }: SyncRequest,
-  { user, upto }: { readonly user: SyncUser; readonly upto: number },
-): Promise<string[]> {
+export async function presenceEvents(sync: SyncContext, answer: SyncAnswer): Promise<string[]> {
   const { server } = sync;
+  const { request, user, upto } = answer;
+  const { since, filter } = request;
   if (server.presence.mode === 'off') return [];
   const candidates =
     since === undefined
       ? new Set(server.presence.present())
-      : new Set([
-          ...server.presence.changed(since, upto),
-          ...(await newInRooms(sync, user, { since, upto })),
-        ]);
+      : new Set([...server.presence.changed(since, upto), ...(await newInRooms(sync, answer, since))]);
   candidates.delete(user.userId);
   if (candidates.size === 0) return [];
   const sharing = await presence.sharingWith(server.db, user.userId, candidates);
@@ -42,12 +36,12 @@ export async function presenceEvents(
 /** Those who are not offline and came into a room of the user's, or were there when the user came. */
 async function newInRooms(
   { server }: SyncContext,
-  user: SyncUser,
-  { since, upto }: { readonly since: number; readonly upto: number },
+  { user, news, upto }: SyncAnswer,
+  since: number,
 ): Promise<Iterable<UserId>> {
   if (!server.streams.mayConcern('memberships', since)) return [];
   const changed = new Set<string>();
-  for (const { roomNid, keys } of user.joined) {
+  for (const { roomNid, keys } of news) {
     if (!server.streams.mayConcern(keys.state, since)) continue;
     // Room by room: only those where something changed.
     const deltas = await currentState.deltas(server.db, roomNid, { after: since, upto });

@@ -24,7 +24,7 @@ const STRIPPED_TYPES = [
  */
 export async function strippedStateFor(
   ctx: RoomsContext,
-  row: MembershipRow,
+  row: Pick<MembershipRow, 'roomNid' | 'userId' | 'eventNid'>,
 ): Promise<readonly JsonObject[]> {
   const given = await invites.shownTo(ctx.db, row.roomNid, row.userId);
   if (given !== undefined) return given.state;

@@ -1,4 +1,4 @@
-/** Where the users are that sync: read once, and again only after something concerned them. */
+/** Where the users are that sync: read once, and then only what has changed since. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { blocksInvites } from '#federation/invite-permission.ts';
@@ -7,7 +7,15 @@ import type { RoomsContext } from '#rooms/context.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
 import { type Presences, presenceKey } from '#storage/presences.ts';
+import type { Follower } from '#storage/streams.ts';
 import { ignoredBy } from '../ignored-users.ts';
+
+/** The keys of the streams that say what happens in a room. */
+interface RoomKeys {
+  readonly any: string;
+  readonly state: string;
+  readonly receipts: string;
+}
 
 /** A room that the user is in. */
 export interface JoinedRoom {
@@ -15,23 +23,28 @@ export interface JoinedRoom {
   readonly roomId: RoomId;
   /** Since when the membership is as it is: the user was joined at the latest from then on. */
   readonly joinedAt: number;
-  /** The keys of the streams that say what happens in the room. */
-  readonly keys: { readonly any: string; readonly state: string; readonly receipts: string };
+  readonly keys: RoomKeys;
 }
 
 export interface SyncUser {
   readonly userId: UserId;
   /** The key of the streams for what concerns the user. */
   readonly key: string;
+  /** In the order of the last change of the membership. */
   readonly joined: readonly JoinedRoom[];
-  /** Rooms that the user is not in, but was, is invited to or asks to be let into; forgotten ones among them. */
-  readonly others: readonly memberships.MembershipRow[];
+  /** The same by `keys.any`. */
+  readonly joinedByKey: ReadonlyMap<string, JoinedRoom>;
+  /**
+   * Rooms that the user is not in, but was, is invited to or asks to be let into; in the order of the last change.
+   * Whether they are forgotten is another question, which is asked where it matters.
+   */
+  readonly others: readonly Omit<memberships.MembershipRow, 'forgotten'>[];
   /** Whose messages and invitations the user does not want to see. */
   readonly ignored: ReadonlySet<string>;
   /** The user takes no invitations, and is not told of those that are there. */
   readonly blocksInvites: boolean;
-  /** All keys to wait for. */
-  readonly keys: readonly string[];
+  /** All that is to be waited for. */
+  readonly follower: Follower;
 }
 
 interface Known {
@@ -42,6 +55,7 @@ interface Known {
 
 const MOST_USERS = 5_000;
 const MOST_ROOMS = 500_000;
+const MOST_ROOM_KEYS = 50_000;
 /** How often memberships are read again that are newer than what may be told. */
 const MOST_TURNS = 100;
 
@@ -49,75 +63,108 @@ type SyncUsersContext = RoomsContext & { readonly presence: Pick<Presences, 'mod
 
 export class SyncUsers {
   readonly #ctx: SyncUsersContext;
-  readonly #users = new Lru<UserId, Known>({
-    maxEntries: MOST_USERS,
-    maxWeight: MOST_ROOMS,
-    weigh: ({ user }) => user.joined.length + user.others.length + 10,
+  readonly #users: Lru<UserId, Known>;
+  readonly #reading = new Map<UserId, Promise<Known | undefined>>();
+  /** Shared by all who are in a room: of each user they would be as many strings. */
+  readonly #rooms = new Lru<number, { readonly roomId: RoomId; readonly keys: RoomKeys }>({
+    maxEntries: MOST_ROOM_KEYS,
   });
 
   constructor(ctx: SyncUsersContext) {
     this.#ctx = ctx;
+    this.#users = new Lru({
+      maxEntries: MOST_USERS,
+      maxWeight: MOST_ROOMS,
+      weigh: ({ user }) => user.joined.length + user.others.length + 10,
+      onEvict: (_, { user }) => ctx.streams.release(user.follower),
+    });
   }
 
   /** Where the user is as of `upto`, a position of now or later; all later positions are not told. */
   async find(userId: UserId): Promise<{ user: SyncUser; upto: number }> {
     const { streams } = this.#ctx;
-    const known = this.#users.get(userId);
-    const upto = streams.upto();
-    if (known !== undefined && !streams.mayConcern(known.user.key, known.asOf)) {
-      known.asOf = upto;
-      return { user: known.user, upto };
-    }
-    const read = await this.#read(userId);
-    this.#users.set(userId, { user: read.user, asOf: read.upto });
-    return read;
-  }
-
-  async #read(userId: UserId): Promise<{ user: SyncUser; upto: number }> {
-    const withPresence = this.#ctx.presence.mode !== 'off';
     for (let turn = 0; turn < MOST_TURNS; turn++) {
-      const upto = this.#ctx.streams.upto();
-      const rows = await memberships.ofUser(this.#ctx.db, userId);
-      const wishes = {
-        ignored: await ignoredBy(this.#ctx.db, userId),
-        blocksInvites: await blocksInvites(this.#ctx.db, userId),
-        withPresence,
-      };
-      // Committed, but a position before it is still open: it is published in a moment.
-      if (rows.some((row) => row.position > upto)) await nextTurn();
-      else return { user: syncUserOf(userId, rows, wishes), upto };
+      const known = this.#users.get(userId);
+      const upto = streams.upto();
+      if (known !== undefined && !streams.mayConcern(known.user.key, known.asOf)) {
+        known.asOf = upto;
+        return { user: known.user, upto };
+      }
+      const begun = this.#reading.get(userId);
+      // What began before this was asked for may lack what it asks for.
+      if (begun !== undefined) await begun;
+      else {
+        const read = await this.#beginReading(userId);
+        if (read !== undefined) return { user: read.user, upto: read.asOf };
+        // Committed, but a position before it is still open: it is published in a moment.
+        await nextTurn();
+      }
     }
     throw new Error('memberships stay ahead of the streams');
   }
+
+  #beginReading(userId: UserId): Promise<Known | undefined> {
+    const reading = this.#read(userId).finally(() => this.#reading.delete(userId));
+    this.#reading.set(userId, reading);
+    return reading;
+  }
+
+  /** Undefined where something was read that may not be told yet. */
+  async #read(userId: UserId): Promise<Known | undefined> {
+    const { db, streams } = this.#ctx;
+    const known = this.#users.peek(userId);
+    const asOf = streams.upto();
+    const rows =
+      known === undefined
+        ? await memberships.ofUser(db, userId)
+        : await memberships.ofUserSince(db, userId, known.asOf, Number.MAX_SAFE_INTEGER);
+    const wishes = { ignored: await ignoredBy(db, userId), blocksInvites: await blocksInvites(db, userId) };
+    if (rows.some((row) => row.position > asOf)) return undefined;
+    const user = this.#userOf(userId, rows, { before: known?.user, ...wishes });
+    const read = { user, asOf };
+    this.#users.set(userId, read);
+    return read;
+  }
+
+  #userOf(
+    userId: UserId,
+    rows: readonly memberships.MembershipRow[],
+    { before, ...wishes }: Pick<SyncUser, 'ignored' | 'blocksInvites'> & { before: SyncUser | undefined },
+  ): SyncUser {
+    if (before !== undefined && rows.length === 0) return { ...before, ...wishes };
+    const changed = new Set(rows.map(({ roomNid }) => roomNid));
+    const isAsBefore = ({ roomNid }: { readonly roomNid: number }) => !changed.has(roomNid);
+    const joined = [
+      ...(before?.joined.filter(isAsBefore) ?? []),
+      ...rows.filter(({ membership }) => membership === 'join').map((row) => this.#joinedRoomOf(row)),
+    ];
+    const others = [
+      ...(before?.others.filter(isAsBefore) ?? []),
+      ...rows.filter(({ membership }) => membership !== 'join'),
+    ];
+    const joinedByKey = new Map(joined.map((room) => [room.keys.any, room]));
+    const key = `user:${userId}`;
+    const followed = [key, ...joinedByKey.keys()];
+    if (this.#ctx.presence.mode !== 'off') followed.push(...joined.map(({ roomId }) => presenceKey(roomId)));
+    const follower = before?.follower ?? this.#ctx.streams.follow(followed);
+    if (before !== undefined) this.#ctx.streams.refollow(follower, followed);
+    return { userId, key, joined, joinedByKey, others, ...wishes, follower };
+  }
+
+  #joinedRoomOf({ roomNid, roomId, position }: memberships.MembershipRow): JoinedRoom {
+    let room = this.#rooms.get(roomNid);
+    if (room === undefined) {
+      const keys = { any: `room:${roomId}`, state: `state:${roomId}`, receipts: `receipts:${roomId}` };
+      room = { roomId, keys };
+      this.#rooms.set(roomNid, room);
+    }
+    return { roomNid, joinedAt: position, ...room };
+  }
 }
 
-function syncUserOf(
-  userId: UserId,
-  rows: readonly memberships.MembershipRow[],
-  {
-    withPresence,
-    ...wishes
-  }: Pick<SyncUser, 'ignored' | 'blocksInvites'> & {
-    readonly withPresence: boolean;
-  },
-): SyncUser {
-  const key = `user:${userId}`;
-  const joined = rows.filter((row) => row.membership === 'join').map(joinedRoomOf);
-  return {
-    userId,
-    key,
-    joined,
-    others: rows.filter((row) => row.membership !== 'join'),
-    ...wishes,
-    keys: [
-      key,
-      ...joined.map(({ keys }) => keys.any),
-      ...(withPresence ? joined.map(({ roomId }) => presenceKey(roomId)) : []),
-    ],
-  };
-}
-
-function joinedRoomOf({ roomNid, roomId, position }: memberships.MembershipRow): JoinedRoom {
-  const keys = { any: `room:${roomId}`, state: `state:${roomId}`, receipts: `receipts:${roomId}` };
-  return { roomNid, roomId, joinedAt: position, keys };
+/** Those of a user's other rooms whose membership changed after a position, in the order of the changes. */
+export function changedAfter(others: SyncUser['others'], since: number): SyncUser['others'] {
+  let first = others.length;
+  while (first > 0 && (others[first - 1]?.position ?? 0) > since) first -= 1;
+  return others.slice(first);
 }

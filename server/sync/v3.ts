@@ -1,9 +1,11 @@
 /** One answer of /sync: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync */
 
+import type { Follower } from '#storage/streams.ts';
 import { accountPart } from './account.ts';
 import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
 import { devicePart } from './device.ts';
 import { eventsJson, joinedRooms } from './joined-rooms.ts';
+import { roomsWithNews } from './news.ts';
 import { otherRooms } from './other-rooms.ts';
 import { presenceEvents } from './presence.ts';
 import { formatSyncToken } from './token.ts';
@@ -16,18 +18,20 @@ export interface Answer {
   /** Up to where it goes. */
   readonly upto: number;
   /** What to wait for until there is more to tell. */
-  readonly keys: readonly string[];
+  readonly follower: Follower;
 }
 
 /** What there is to tell now: all, or what happened since the last answer. */
 export async function answerNow(sync: SyncContext, request: SyncRequest): Promise<Answer> {
   const { user, upto } = await sync.users.find(request.requester.userId);
-  const device = await devicePart(sync, { request, upto });
+  const { since } = request;
   const account = await accountPart(sync, request, upto);
-  const answer: SyncAnswer = { request, user, upto, roomAccountData: account.roomAccountData };
+  const news = since === undefined ? user.joined : await roomsWithNews(sync, user, since);
+  const answer: SyncAnswer = { request, user, upto, news, roomAccountData: account.roomAccountData };
+  const device = await devicePart(sync, answer);
   const joined = await joinedRooms(sync, answer);
   const others = await otherRooms(sync, answer);
-  const presence = await presenceEvents(sync, request, { user, upto });
+  const presence = await presenceEvents(sync, answer);
 
   const rooms = roomsJson({ join: joined, ...others });
   const nextBatch = formatSyncToken({ position: upto, inbox: device.inbox });
@@ -39,7 +43,7 @@ export async function answerNow(sync: SyncContext, request: SyncRequest): Promis
     text: `{${parts.join(',')}}`,
     hasNews: rooms !== undefined || account.events.length > 0 || device.hasNews || presence.length > 0,
     upto,
-    keys: user.keys,
+    follower: user.follower,
   };
 }
 

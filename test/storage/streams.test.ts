@@ -227,3 +227,49 @@ for (const driver of drivers) {
     assert.equal(await cursors.get(db, 'other'), 0);
   });
 }
+
+test('what happened since a position is known by its keys, the latest first, as long as it is not too long ago', async () => {
+  await using opened = await temporarySqlite();
+  await using streams = await Streams.open(opened.db);
+  const since = streams.upto();
+  streams.announce(['room:!a', 'user:@a:b']);
+  const between = streams.upto();
+  streams.announce(['room:!b']);
+  assert.deepEqual([...(streams.keysSince(since, 10) ?? [])], ['room:!b', 'room:!a', 'user:@a:b']);
+  assert.deepEqual([...(streams.keysSince(between, 10) ?? [])], ['room:!b']);
+  assert.deepEqual(streams.keysSince(streams.upto(), 0), new Set());
+  assert.equal(streams.keysSince(since, 1), undefined, 'more than is to be looked at');
+  assert.ok(streams.remembers(since));
+  for (let thousand = 0; thousand < 40; thousand++) {
+    const last = Array.from({ length: 1_000 }, (_, number) => streams.announce([`room:!${number % 7}`])).at(
+      -1,
+    );
+    // Published once the next block of positions is on disk.
+    while (streams.upto() < (last ?? 0)) await turn();
+  }
+  assert.ok(!streams.remembers(since));
+  assert.equal(streams.keysSince(since, 100_000), undefined);
+  assert.equal(streams.keysSince(streams.upto() - 3, 100_000)?.size, 3);
+});
+
+test('who follows keys is woken by each of them, also after they have changed, and after the release', async () => {
+  await using opened = await temporarySqlite();
+  await using streams = await Streams.open(opened.db);
+  const follower = streams.follow(['room:!a', 'room:!b']);
+  const first = streams.wait(streams.upto(), follower, never);
+  const second = streams.wait(streams.upto(), follower, never);
+  streams.announce(['room:!c']);
+  assert.equal(await now(first), 'waiting');
+  streams.refollow(follower, ['room:!b', 'room:!c']);
+  streams.announce(['room:!a']);
+  assert.equal(await now(first), 'waiting', 'not followed any more');
+  streams.announce(['room:!c']);
+  assert.deepEqual(await Promise.all([first, second]), ['woken', 'woken']);
+  const third = streams.wait(streams.upto(), follower, never);
+  streams.release(follower);
+  streams.announce(['room:!b']);
+  assert.equal(await third, 'woken');
+  const late = streams.wait(streams.upto(), follower, never);
+  streams.announce(['room:!b']);
+  assert.equal(await late, 'woken', 'an answer that was made before the release may still wait');
+});
