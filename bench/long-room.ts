@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { encryptedContent } from '#bench/lib/message-mix.ts';
 import { type OpenRooms, openRooms, send, userOf } from '#bench/lib/open-rooms.ts';
 import { type Figures, type Scenario, temporaryFolder } from '#bench/lib/scenario.ts';
-import { median, round } from '#bench/lib/statistics.ts';
+import { exponent, median, round } from '#bench/lib/statistics.ts';
 import { createRoom } from '#bench/state-growth.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
@@ -229,13 +229,4 @@ async function medianCost(
     samples.push((used.user + used.system) / BATCH);
   }
   return median(samples) ?? Number.NaN;
-}
-
-/** The slope of the line through the points, both on logarithmic scales: 0 for no growth, 1 for growth in proportion. */
-function exponent(sizes: readonly number[], costs: readonly number[]): number {
-  const points = sizes.map((size, index) => ({ x: Math.log(size), y: Math.log(costs[index] ?? Number.NaN) }));
-  const mean = (of: (point: { x: number; y: number }) => number) =>
-    points.reduce((sum, point) => sum + of(point), 0) / points.length;
-  const [x, y] = [mean((point) => point.x), mean((point) => point.y)];
-  return mean((point) => (point.x - x) * (point.y - y)) / mean((point) => (point.x - x) ** 2);
 }

@@ -18,6 +18,7 @@ import type { ServerKind } from '#bench/servers/server.ts';
 import { synapse } from '#bench/servers/synapse.ts';
 import { stateGrowth } from '#bench/state-growth.ts';
 import { stateRes } from '#bench/state-res.ts';
+import { syncRooms } from '#bench/sync-rooms.ts';
 
 const scenarios: readonly Scenario[] = [
   sendLocal,
@@ -26,6 +27,7 @@ const scenarios: readonly Scenario[] = [
   stateRes,
   stateGrowth,
   longRoom,
+  syncRooms,
   idle,
   coldStart,
   fedIn,

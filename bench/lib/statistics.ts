@@ -17,3 +17,12 @@ export function round(value: number | undefined, digits = 2): number | null {
 export function megabytes(bytes: number | undefined): number | null {
   return round(bytes === undefined ? undefined : bytes / 1e6, 1);
 }
+
+/** The slope of the line through the points, both on logarithmic scales: 0 for no growth, 1 for growth in proportion. */
+export function exponent(sizes: readonly number[], costs: readonly number[]): number {
+  const points = sizes.map((size, index) => ({ x: Math.log(size), y: Math.log(costs[index] ?? Number.NaN) }));
+  const mean = (of: (point: { x: number; y: number }) => number) =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const [x, y] = [mean((point) => point.x), mean((point) => point.y)];
+  return mean((point) => (point.x - x) * (point.y - y)) / mean((point) => (point.x - x) ** 2);
+}
