@@ -80,7 +80,7 @@ async function leftRoom(sync: SyncContext, answer: SyncAnswer, row: OtherRoom): 
   const room = { roomNid, roomId, joinedAt: undefined };
   const known = wasIn ? since : undefined;
   const timeline = await timelinePart(sync, answer, room, { after: known ?? BEGINNING, upto });
-  const range = { roomNid, roomId, since: known, upto, members: [] };
+  const range = { roomNid, roomId, since: known, upto, left: leaving, members: [] };
   const state = await statePart(sync, request, range, timeline);
   const account = await roomAccountEvents(sync, answer, roomId, known);
   return leftSection(request, { timeline: timeline.json, state: state.json, account });

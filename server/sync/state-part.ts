@@ -5,8 +5,10 @@
  */
 
 import { isUserId, type UserId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
 import { stateMapKey } from '#rooms/event.ts';
 import { loadNids } from '#rooms/load.ts';
+import { stateAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as currentState from '#storage/current-state.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
@@ -22,6 +24,11 @@ export interface StateRange {
   readonly since: number | undefined;
   /** Where the timeline ends. */
   readonly upto: number;
+  /**
+   * The event by which the user left, of a room that the user is not in: from there on its state is none of the user's
+   * business, and may not be known change by change, where the server was not in the room for a time.
+   */
+  readonly left?: StoredEvent | undefined;
   /** Users whose member events are needed beside those of the timeline's senders. */
   readonly members: readonly UserId[];
 }
@@ -106,23 +113,13 @@ async function stateOf(
   range: StateRange,
   { timeline, members }: { readonly timeline: TimelinePart; readonly members: readonly UserId[] },
 ): Promise<State> {
-  const { roomNid, since, upto } = range;
+  const { roomNid, since, upto, left } = range;
   const isLazy = request.filter.state.lazyLoadMembers;
-  const base = new Map<string, number>();
   // The state of now first, then what changed: whatever happens between the two is undone.
-  if (since === undefined) {
-    const rows = isLazy
-      ? await currentState.allBesides(server.db, roomNid, MEMBER)
-      : await currentState.all(server.db, roomNid);
-    for (const row of rows) base.set(stateMapKey(row.type, row.stateKey), row.eventNid);
-  }
-  if (isLazy && members.length > 0) {
-    const keys = members.map((userId) => ({ type: MEMBER, stateKey: userId }));
-    const rows = await currentState.some(server.db, roomNid, keys);
-    for (const row of rows) base.set(stateMapKey(row.type, row.stateKey), row.eventNid);
-  }
+  const base = await baseOf(server, { roomNid, since, left }, isLazy ? members : undefined);
   const after = since ?? Math.min(timeline.start, upto);
-  const deltas = await currentState.deltas(server.db, roomNid, { after, upto: Number.MAX_SAFE_INTEGER });
+  const last = left === undefined ? Number.MAX_SAFE_INTEGER : upto;
+  const deltas = await currentState.deltas(server.db, roomNid, { after, upto: last });
   const inTimeline = new Set(request.stateMember === 'state' ? timeline.events.map(({ nid }) => nid) : []);
   const wholeMembers = new Set(members.map((userId) => stateMapKey(MEMBER, userId)));
   const tells = (delta: currentState.StateDelta, key: string) =>
@@ -132,6 +129,36 @@ async function stateOf(
     nids: rewound(base, deltas, { upto, inTimeline, isWhole, tells }),
     changesSummary: deltas.some((delta) => delta.position <= upto && SUMMARY_TYPES.has(delta.type)),
   };
+}
+
+/** What to go back from: by `stateMapKey`; with lazy loading of the members only some. */
+async function baseOf(
+  server: RoomsContext,
+  { roomNid, since, left }: Pick<StateRange, 'roomNid' | 'since' | 'left'>,
+  lazyMembers: readonly UserId[] | undefined,
+): Promise<Map<string, number>> {
+  const rows: { readonly type: string; readonly stateKey: string; readonly eventNid: number }[] = [];
+  if (left !== undefined) {
+    const state = since === undefined ? await stateAt(server, left, 'after') : [];
+    const isWanted = ({ event }: StoredEvent) =>
+      lazyMembers === undefined ||
+      event.type !== MEMBER ||
+      lazyMembers.some((member) => member === event.stateKey);
+    for (const { event, nid } of state.filter(isWanted)) {
+      rows.push({ type: event.type, stateKey: event.stateKey ?? '', eventNid: nid });
+    }
+  } else if (since === undefined) {
+    const all =
+      lazyMembers === undefined
+        ? await currentState.all(server.db, roomNid)
+        : await currentState.allBesides(server.db, roomNid, MEMBER);
+    for (const row of all) rows.push(row);
+  }
+  if (left === undefined && lazyMembers !== undefined && lazyMembers.length > 0) {
+    const keys = lazyMembers.map((userId) => ({ type: MEMBER, stateKey: userId }));
+    rows.push(...(await currentState.some(server.db, roomNid, keys)));
+  }
+  return new Map(rows.map((row) => [stateMapKey(row.type, row.stateKey), row.eventNid]));
 }
 
 /**

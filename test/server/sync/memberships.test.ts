@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Body, register, type TestClient } from '#test/harness/client.ts';
+import { startFleet } from '#test/harness/fleet.ts';
 import { startServer } from '#test/harness/server.ts';
 import { SyncView, stateOf } from '#test/harness/sync-view.ts';
 
@@ -171,3 +172,36 @@ test('sync: neither messages nor invitations of ignored users are told, but thei
   );
   assert.equal(rooms.invite, undefined);
 });
+
+test('leave: the state of a room that was left is that of then, also where the server has been away from it since', async () => {
+  await using fleet = await startFleet(2);
+  const [alice, bob] = [await register(fleet.at(0)), await register(fleet.at(0))];
+  const carol = await register(fleet.at(1));
+  const roomId = await carol.createRoom();
+  const topic = `/rooms/${encodeURIComponent(roomId)}/state/m.room.topic`;
+  const leave = `/rooms/${encodeURIComponent(roomId)}/leave`;
+  await carol.put(topic, { topic: 'while alice was there' });
+  for (const user of [alice, bob]) await user.join(roomId, [fleet.at(1).serverName]);
+  for (const user of [alice, bob]) await user.post(leave);
+  await carol.syncUntil(({ rooms }) => membersLeft(rooms?.join?.[roomId], [alice.userId, bob.userId]));
+  await carol.put(topic, { topic: 'secret' });
+  await bob.join(roomId, [fleet.at(1).serverName]);
+  for (const state of [{}, { lazy_load_members: true }]) {
+    const filter = { room: { include_leave: true, state, timeline: { limit: 1 } } };
+    const section = (await alice.sync({ filter })).rooms.leave[roomId];
+    const topics = section.state.events.filter(({ type }: Body) => type === 'm.room.topic');
+    assert.deepEqual(
+      topics.map(({ content }: Body) => content.topic),
+      ['while alice was there'],
+    );
+  }
+});
+
+/** True where the section ends with the users having left, whatever it tells of it. */
+function membersLeft(section: Body, userIds: readonly string[]): boolean {
+  const members = [...(section?.state.events ?? []), ...(section?.timeline.events ?? [])].filter(
+    ({ type }: Body) => type === 'm.room.member',
+  );
+  const last = new Map(members.map((event: Body) => [event.state_key, event.content.membership]));
+  return userIds.every((userId) => last.get(userId) === 'leave');
+}
