@@ -12,6 +12,8 @@ import { casesOf, isLongRun, seed } from '#test/harness/rounds.ts';
 import { act, type World } from './exact-deeds.ts';
 import { ExactReader, type Manner } from './exact-reader.ts';
 
+/** What says how long ago something was. */
+const PASSING = new Set(['age', 'last_active_ago']);
 const LAZY = { lazy_load_members: true };
 const MANNERS: readonly Manner[] = [
   { name: 'all', filter: { room: { timeline: { limit: 1000 } } } },
@@ -23,8 +25,8 @@ const MANNERS: readonly Manner[] = [
 ];
 
 const USERS = isLongRun ? 10 : 3;
-const DEEDS = isLongRun ? 30 : 12;
-const PHASES = isLongRun ? 4 : 3;
+const DEEDS = isLongRun ? 30 : 10;
+const PHASES = isLongRun ? 4 : 2;
 
 for (let round = 0; round < casesOf({ usual: 1, inLongRun: 0.5 }); round++) {
   const roundSeed = seed + round;
@@ -128,8 +130,12 @@ async function checkWhole(reader: ExactReader): Promise<void> {
   const fresh = await caughtUp(reader);
   const name = `${reader.client.userId} (${reader.manner.name})`;
   assert.deepEqual([...reader.joined.keys()].sort(), [...fresh.joined.keys()].sort(), `${name}: rooms`);
-  assert.deepEqual(reader.invited, fresh.invited, `${name}: invitations`);
-  assert.deepEqual(reader.knocked, fresh.knocked, `${name}: knocks`);
+  assert.deepEqual(
+    [...reader.invited.keys()].sort(),
+    [...fresh.invited.keys()].sort(),
+    `${name}: invitations`,
+  );
+  assert.deepEqual([...reader.knocked.keys()].sort(), [...fresh.knocked.keys()].sort(), `${name}: knocks`);
   assert.deepEqual(sorted(reader.receipts), sorted(fresh.receipts), `${name}: receipts`);
   assert.deepEqual(sorted(reader.accountData), sorted(fresh.accountData), `${name}: account data`);
   for (const [roomId, { timeline, summary }] of reader.joined) {
@@ -180,7 +186,7 @@ async function checkAgain(reader: ExactReader, { users, messages }: World): Prom
 
 /** Without what goes on while nothing happens. */
 function steady(answer: Body): Body {
-  return JSON.parse(JSON.stringify(answer), (key, value) => (key === 'age' ? undefined : value));
+  return JSON.parse(JSON.stringify(answer), (key, value) => (PASSING.has(key) ? undefined : value));
 }
 
 function sorted(map: ReadonlyMap<string, string>): [string, string][] {
