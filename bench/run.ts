@@ -18,6 +18,8 @@ import type { ServerKind } from '#bench/servers/server.ts';
 import { synapse } from '#bench/servers/synapse.ts';
 import { stateGrowth } from '#bench/state-growth.ts';
 import { stateRes } from '#bench/state-res.ts';
+import { syncHerd } from '#bench/sync-herd.ts';
+import { syncInitial } from '#bench/sync-initial.ts';
 import { syncRooms } from '#bench/sync-rooms.ts';
 
 const scenarios: readonly Scenario[] = [
@@ -28,6 +30,8 @@ const scenarios: readonly Scenario[] = [
   stateGrowth,
   longRoom,
   syncRooms,
+  syncInitial,
+  syncHerd,
   idle,
   coldStart,
   fedIn,

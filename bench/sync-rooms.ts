@@ -4,16 +4,14 @@
  */
 
 import { registerAccount } from '#bench/lib/accounts.ts';
-import { openRooms, send, userOf } from '#bench/lib/open-rooms.ts';
+import { openRooms, SERVER, userOf } from '#bench/lib/open-rooms.ts';
 import { cpuMs } from '#bench/lib/process-tree.ts';
 import { type Figures, type Scenario, temporaryFolder } from '#bench/lib/scenario.ts';
 import { exponent, round } from '#bench/lib/statistics.ts';
+import { writeRoom } from '#bench/lib/written-rooms.ts';
 import { startKurir } from '#bench/servers/kurir.ts';
 import type { RunningServer } from '#bench/servers/server.ts';
-import type { RoomId, UserId } from '#keys/ids.ts';
-import type { RoomsContext } from '#rooms/context.ts';
-import { startRoom } from '#rooms/start-room.ts';
-import { rulesOf } from '#rooms/versions.ts';
+import type { RoomId } from '#keys/ids.ts';
 
 const MOST = 5_000;
 const COUNTS = [10, 100, 1_000, 5_000];
@@ -38,7 +36,7 @@ async function run(_: unknown, { size = MOST }: { size?: number | undefined }): 
   using folder = temporaryFolder();
   const counts = COUNTS.filter((count) => count <= size);
   const shared = await writeRooms(folder.path, counts);
-  const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: 'bench.example.org' } });
+  const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER } });
   const figures: Record<string, number | null> = {};
   const costs: Record<string, number[]> = { news: [], own: [], idle: [] };
   for (const [index, count] of counts.entries()) {
@@ -74,35 +72,13 @@ async function writeRooms(folder: string, counts: readonly number[]): Promise<Ro
         const members = counts.map((count, number) =>
           from + index < count ? userOf(number + 1) : undefined,
         );
-        return writeRoom(
-          ctx,
-          roomId,
-          members.filter((userId) => userId !== undefined),
-        );
+        return writeRoom(ctx, roomId, { members: members.filter((userId) => userId !== undefined) });
       }),
     );
   }
   const [first] = rooms;
   if (first === undefined) throw new Error('there is no room');
   return first;
-}
-
-async function writeRoom(ctx: RoomsContext, roomId: RoomId, members: readonly UserId[]): Promise<void> {
-  const rules = rulesOf('11');
-  const [creator] = members;
-  if (rules === undefined || creator === undefined) throw new Error('a room without a creator');
-  const drafts = [
-    { type: 'm.room.create', stateKey: '', content: { room_version: '11' } },
-    { type: 'm.room.member', stateKey: creator, content: { membership: 'join' } },
-    { type: 'm.room.power_levels', stateKey: '', content: { users: { [creator]: 100 } } },
-    { type: 'm.room.join_rules', stateKey: '', content: { join_rule: 'public' } },
-  ].map((draft) => ({ ...draft, roomId, sender: creator }));
-  const started = await startRoom(ctx, { rules, drafts });
-  if (started.kind !== 'started') throw new Error(`no room: ${started.reason}`);
-  for (const member of members.slice(1)) {
-    const content = { membership: 'join' };
-    await send(ctx, { roomId, sender: member, type: 'm.room.member', stateKey: member, content });
-  }
 }
 
 /** Microseconds of CPU for each request. */
@@ -124,7 +100,7 @@ async function measure(
   await connection.request('PUT', path, { token, body: { msgtype: 'm.text', body: 'news' } });
   // The same request again and again: nothing but the answer is measured.
   const news = await costOf(server, () => get(`${sync}&since=${since}`));
-  const account = `/_matrix/client/v3/user/${encodeURIComponent(`@${name}:bench.example.org`)}/account_data/bench`;
+  const account = `/_matrix/client/v3/user/${encodeURIComponent(`@${name}:${SERVER}`)}/account_data/bench`;
   let { next_batch: now } = await get(`${sync}&since=${since}`);
   const own = await costOf(server, async () => {
     await connection.request('PUT', account, { token, body: { now } });
