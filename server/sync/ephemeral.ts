@@ -29,8 +29,9 @@ function typingEvents(
   { roomId }: JoinedRoom,
   since: number | undefined,
 ): string[] {
-  const last = server.typing.lastPosition(roomId);
-  if (since !== undefined && last <= since) return [];
+  // Who typed when the server stopped is not known any more, but clients still show it.
+  const isKnown = since !== undefined && server.streams.remembers(since);
+  if (isKnown && server.typing.lastPosition(roomId) <= since) return [];
   const userIds = server.typing.in(roomId).filter((userId) => !user.ignored.has(userId));
   if (since === undefined && userIds.length === 0) return [];
   return [JSON.stringify({ type: 'm.typing', content: { user_ids: userIds } })];

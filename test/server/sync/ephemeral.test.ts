@@ -107,3 +107,20 @@ test('receipts: of two for one event the one without a thread comes first, and t
     assert.deepEqual(threads, [undefined, root]);
   }
 });
+
+test('typing: who typed when the server stopped is not shown as typing for ever', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  await alice.put(path(roomId, `typing/${encodeURIComponent(alice.userId)}`), {
+    typing: true,
+    timeout: 60_000,
+  });
+  const { next_batch: since, ...answer } = await bob.sync();
+  assert.deepEqual(ephemeral(answer, roomId, 'm.typing').user_ids, [alice.userId]);
+  await server.restart();
+  await alice.send(roomId, 'what I typed');
+  const told = await bob.sync({ since });
+  assert.deepEqual(ephemeral(told, roomId, 'm.typing').user_ids, []);
+  await alice.send(roomId, 'more');
+  assert.equal(ephemeral(await bob.sync({ since: told.next_batch }), roomId, 'm.typing'), undefined);
+});
