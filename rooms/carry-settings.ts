@@ -8,6 +8,7 @@ import { isStringArray, type Json, type JsonObject, objectAt, own } from '#keys/
 import * as accountData from '#storage/account-data.ts';
 import type { Tx } from '#storage/database.ts';
 import * as memberships from '#storage/memberships.ts';
+import * as pushRules from '#storage/push-rules.ts';
 import type { RoomsContext } from './context.ts';
 import { getRoom } from './room.ts';
 import { currentStateEvent } from './state.ts';
@@ -39,7 +40,7 @@ export function predecessorOf(create: JsonObject): RoomId | undefined {
   return isRoomId(roomId) ? roomId : undefined;
 }
 
-/** Takes a user's settings of one room over to another: tags, and whether it is a direct conversation. */
+/** Takes a user's settings of one room over to another: tags, push rules, and whether it is a direct conversation. */
 export async function carrySettings(
   ctx: RoomsContext,
   tx: Tx,
@@ -51,6 +52,7 @@ export async function carrySettings(
   if (tags !== undefined && present === undefined) {
     await accountData.set(tx, ctx.streams, { userId, roomId: to, type: 'm.tag', content: tags });
   }
+  await pushRules.carryToRoom(tx, ctx.streams, userId, { from, to });
   const direct = await accountData.get(tx, { userId, roomId: '', type: 'm.direct' });
   const content = direct && withSuccessor(direct, { from, to });
   if (content !== undefined) {

@@ -15,6 +15,7 @@ export const DEFAULT_LEVELS = {
   kick: 50,
   invite: 0,
 } as const;
+const NOTIFYING = 50;
 
 /** Who may do what, by the power levels of one state of a room. */
 export interface PowerLevels {
@@ -22,6 +23,8 @@ export interface PowerLevels {
   of(userId: string): number;
   /** "The event type's required power level" */
   required(type: string, kind: 'state' | 'message'): number;
+  /** What is needed to notify everybody, by `notifications`; `room` is for mentions of all who are in the room. */
+  notifying(key: string): number;
   readonly invite: number;
   readonly kick: number;
   readonly ban: number;
@@ -41,6 +44,7 @@ export function powerOf(create: Event | undefined, powerLevels: Event | undefine
 
   const users = objectAt(content, 'users') ?? {};
   const events = objectAt(content, 'events') ?? {};
+  const notifications = objectAt(content, 'notifications') ?? {};
   const given = (key: keyof typeof DEFAULT_LEVELS) => level(content, key) ?? DEFAULT_LEVELS[key];
   const usersDefault = given('users_default');
   const stateDefault = given('state_default');
@@ -58,6 +62,9 @@ export function powerOf(create: Event | undefined, powerLevels: Event | undefine
     },
     required(type, kind) {
       return level(events, type) ?? (kind === 'state' ? stateDefault : eventsDefault);
+    },
+    notifying(key) {
+      return level(notifications, key) ?? NOTIFYING;
     },
     invite: given('invite'),
     kick: given('kick'),

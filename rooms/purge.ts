@@ -13,6 +13,7 @@ import * as eventTimes from '#storage/event-times.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
 import * as table from '#storage/purge.ts';
 import * as purges from '#storage/purges.ts';
+import * as unreadCheckpoints from '#storage/unread-checkpoints.ts';
 import { runForgetting } from './forget.ts';
 import { loadEvent } from './load.ts';
 import type { PurgeContext, PurgeResult } from './purge-context.ts';
@@ -193,7 +194,9 @@ async function writeBatch(
   await table.markPurged(tx, roomNid, ctx.clock.now());
   if (gone.size > 0) await provisionalRejections.drop(tx, gone);
   await purges.addDeleted(tx, roomNid, gone.size);
+  await unreadCheckpoints.clearRoom(tx, roomNid);
   tx.afterCommit(() => {
+    ctx.rooms.notePurge(roomNid);
     for (const { nid } of purged) ctx.rooms.dropEvent(nid);
   });
   return { withdrawn: withdrawn.size, kept: left.length - withdrawn.size };

@@ -60,6 +60,7 @@ export class RoomCache {
   });
   readonly alarms = new Alarms();
   readonly #servers = new Lru<number, readonly ServerName[]>({ maxEntries: HEADS });
+  readonly #purges = new Lru<number, number>({ maxEntries: ROOMS });
   #changes = 0;
   #resolvedAnew = 0;
 
@@ -154,6 +155,15 @@ export class RoomCache {
 
   keepResolved(groups: readonly StateGroup[], state: StateRef, resolvedAnew: number): void {
     if (resolvedAnew === this.#resolvedAnew) this.#resolved.set(keyOf(groups), state);
+  }
+
+  /** Changes when events have gone from a room that were in its timeline. */
+  purgesOf(roomNid: number): number {
+    return this.#purges.peek(roomNid) ?? 0;
+  }
+
+  notePurge(roomNid: number): void {
+    this.#purges.set(roomNid, this.purgesOf(roomNid) + 1);
   }
 
   joinedServers(roomNid: number): readonly ServerName[] | undefined {

@@ -33,6 +33,27 @@ export async function threadOf(ctx: RoomsContext, stored: StoredEvent): Promise<
   return 'main';
 }
 
+/**
+ * Whether an event has to do with a thread: it is in it, is its root, or relates to the root in any way over a few
+ * hops. A receipt for such an event may be one of the thread.
+ */
+export async function isRelatedToThread(
+  ctx: RoomsContext,
+  stored: StoredEvent,
+  rootId: EventId,
+): Promise<boolean> {
+  let current: StoredEvent | undefined = stored;
+  // One after the other: each leads to the next.
+  for (let hops = 0; hops <= MOST_HOPS && current?.roomNid === stored.roomNid; hops++) {
+    if (current.event.eventId === rootId) return true;
+    const relation = relationOf(current.event.content);
+    if (relation === undefined) return false;
+    if (relation.parentId === rootId) return true;
+    current = await loadEvent(ctx, relation.parentId);
+  }
+  return false;
+}
+
 export interface ThreadPage {
   /** The roots, that with the newest last event first. */
   readonly roots: readonly StoredEvent[];

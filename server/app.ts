@@ -61,12 +61,14 @@ import { mediaUploadRoutes } from './routes/media-upload.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
 import { mutualRoomsRoutes } from './routes/mutual-rooms.ts';
 import { oldSyncRoutes } from './routes/old-sync.ts';
+import { notificationsRoutes } from './routes/notifications.ts';
 import { openidTokenRoutes } from './routes/openid.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
 import { peekingEventsRoutes } from './routes/peeking-events.ts';
 import { presenceRoutes } from './routes/presence.ts';
 import { profileRoutes } from './routes/profile.ts';
 import { pushRulesRoutes } from './routes/push-rules.ts';
+import { pusherRoutes } from './routes/pusher.ts';
 import { readMarkersRoutes } from './routes/read-markers.ts';
 import { receiptsRoutes } from './routes/receipts.ts';
 import { redactionRoutes } from './routes/redaction.ts';
@@ -166,6 +168,8 @@ const clientRoutes: readonly Routes[] = [
   passwordManagementRoutes,
   presenceRoutes,
   profileRoutes,
+  notificationsRoutes,
+  pusherRoutes,
   pushRulesRoutes,
   registrationPageRoutes,
   registrationRoutes,

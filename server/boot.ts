@@ -32,6 +32,7 @@ import { Housekeeping } from './housekeeping.ts';
 import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
+import { UnreadCounts } from './push/unread.ts';
 import { RoomPurges } from './room-purges.ts';
 import { openSearch } from './search/indexer.ts';
 import { sendDelayed } from './send-delayed.ts';
@@ -112,6 +113,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       delayedEvents,
       search,
       userDirectory,
+      unread: new UnreadCounts(federation),
       shutdown,
     },
   };

@@ -9,6 +9,7 @@ import type { Config } from './config-options.ts';
 import type { DelayedEvents } from './delayed-events.ts';
 import type { Mailer } from './email/mailer.ts';
 import type { RateLimits } from './limits.ts';
+import type { UnreadCounts } from './push/unread.ts';
 import type { RoomPurges } from './room-purges.ts';
 import type { SearchIndexer } from './search/indexer.ts';
 import type { DirectoryKeeper } from './user-directory/keeper.ts';
@@ -29,6 +30,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   /** Undefined where the operator has switched the search off. */
   readonly search: SearchIndexer | undefined;
   readonly userDirectory: DirectoryKeeper;
+  readonly unread: UnreadCounts;
   /** Aborted when the server begins to stop: whoever waits answers at once. */
   readonly shutdown: AbortSignal;
 }

@@ -40,6 +40,15 @@ const COLUMNS = `m.room_nid, r.room_id, m.user_id, m.membership, m.event_nid, m.
 const SELECT = `SELECT ${COLUMNS} FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid`;
 
 const OF = sql<[number, string], Row>('memberships.of', `${SELECT} WHERE m.room_nid = ? AND m.user_id = ?`);
+const JOINED_POSITION = sql<[number, string], { joined_position: number }>(
+  'memberships.joinedPosition',
+  `SELECT joined_position FROM memberships WHERE room_nid = ? AND user_id = ? AND membership = 'join'`,
+);
+const JOINED_ROOMS = sql<[string], { room_nid: number; room_id: RoomId; joined_position: number }>(
+  'memberships.joinedRooms',
+  `SELECT m.room_nid, r.room_id, m.joined_position FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid
+   WHERE m.user_id = ? AND m.membership = 'join' ORDER BY m.room_nid`,
+);
 const OF_USER = sql<[string], Row>(
   'memberships.ofUser',
   `${SELECT} WHERE m.user_id = ? ORDER BY m.position, m.room_nid`,
@@ -162,6 +171,28 @@ export async function of(
 ): Promise<MembershipRow | undefined> {
   const row = await reader.get(OF, roomNid, userId);
   return row === undefined ? undefined : fromRow(row);
+}
+
+/** Since which position a user is joined without a break; undefined for one who is not. */
+export async function joinedPosition(
+  reader: Reader,
+  roomNid: number,
+  userId: UserId,
+): Promise<number | undefined> {
+  return (await reader.get(JOINED_POSITION, roomNid, userId))?.joined_position;
+}
+
+/** The rooms that a user is joined to, and since which position without a break. */
+export async function joinedRooms(
+  reader: Reader,
+  userId: UserId,
+): Promise<{ readonly roomNid: number; readonly roomId: RoomId; readonly joinedPosition: number }[]> {
+  const rows = await reader.all(JOINED_ROOMS, userId);
+  return rows.map((row) => ({
+    roomNid: row.room_nid,
+    roomId: row.room_id,
+    joinedPosition: row.joined_position,
+  }));
 }
 
 /** All rooms that a user is or was in or invited to, in the order of the last change. */

@@ -230,6 +230,11 @@ const LARGE = [
     `DELETE FROM receipts WHERE room_nid = ? AND user_id IN
        (SELECT r.user_id FROM receipts r WHERE r.room_nid = ? ORDER BY r.user_id LIMIT ?)`,
   ),
+  sql<[number, number, number]>(
+    'purge.unreadCheckpoints',
+    `DELETE FROM unread_checkpoints WHERE room_nid = ? AND user_id IN
+       (SELECT u.user_id FROM unread_checkpoints u WHERE u.room_nid = ? ORDER BY u.user_id LIMIT ?)`,
+  ),
 ];
 const DELETE_STAGED = sql<[string, string, number]>(
   'purge.staged',

@@ -82,6 +82,16 @@ export async function ofUser(reader: Reader, roomNid: number, userId: UserId): P
   return (await reader.all(OF_USER, roomNid, userId)).map(receiptOf);
 }
 
+/** All of one user's receipts in a room, each with the position at which it was set. */
+export async function placedOfUser(
+  reader: Reader,
+  roomNid: number,
+  userId: UserId,
+): Promise<(Receipt & { readonly position: number })[]> {
+  const rows = await reader.all(OF_USER, roomNid, userId);
+  return rows.map((row) => ({ ...receiptOf(row), position: row.position }));
+}
+
 function receiptOf(row: ReceiptRow): Receipt {
   return {
     userId: row.user_id,

@@ -1,7 +1,7 @@
 /** The numeric ids of the events that clients see, by their position in a room. */
 
 import type { Reader } from './database.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 
 interface Row {
   event_nid: number;
@@ -33,4 +33,21 @@ export async function eventNids(
   const statement = range.direction === 'b' ? NEWEST_FIRST : OLDEST_FIRST;
   const rows = await reader.all(statement, roomNid, range.after, range.upto, range.limit);
   return rows.map((row) => row.event_nid);
+}
+
+const NEWEST_OF_ROOMS = sql<[string, number, number, number], Row & { position: number }>(
+  'timeline.newestOfRooms',
+  `SELECT event_nid, position FROM events
+   WHERE room_nid {anyInt} AND position > ? AND position <= ? ORDER BY position DESC LIMIT ?`,
+);
+
+/** At most `limit` events of some rooms after one position and up to another, the newest first. */
+export async function newestOfRooms(
+  reader: Reader,
+  roomNids: Iterable<number>,
+  range: { readonly after: number; readonly upto: number; readonly limit: number },
+): Promise<{ readonly nid: number; readonly position: number }[]> {
+  const { after, upto, limit } = range;
+  const rows = await reader.all(NEWEST_OF_ROOMS, anyOf(roomNids), after, upto, limit);
+  return rows.map((row) => ({ nid: row.event_nid, position: row.position }));
 }

@@ -25,9 +25,12 @@ import * as keyBackups from '#storage/key-backups.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
+import * as pushRules from '#storage/push-rules.ts';
+import * as pushers from '#storage/pushers.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
 import * as threepids from '#storage/threepids.ts';
 import * as toDevice from '#storage/to-device.ts';
+import * as unreadCheckpoints from '#storage/unread-checkpoints.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
 
@@ -183,6 +186,8 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
     await profiles.clear(tx, userId);
     await accountData.clear(tx, userId);
     await filters.clear(tx, userId);
+    await pushRules.clear(tx, userId);
+    await unreadCheckpoints.clear(tx, userId);
     await presence.remove(tx, [userId]);
     return true;
   });
@@ -222,6 +227,7 @@ export async function removeDevices(
     await toDevice.deleteDevice(tx, { userId, deviceId });
     await keySignatures.removeOn(tx, { userId, id: deviceId });
     await dehydratedDevices.remove(tx, userId, deviceId);
+    await pushers.removeOfDevice(tx, userId, deviceId);
     await devices.remove(tx, userId, deviceId);
   }
   await deviceLists.devicesChanged(tx, ctx.streams, userId, deviceIds);

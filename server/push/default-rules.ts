@@ -5,19 +5,7 @@
 
 import type { UserId } from '#keys/ids.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
-
-export const ruleKinds = ['override', 'content', 'room', 'sender', 'underride'] as const;
-export type RuleKind = (typeof ruleKinds)[number];
-
-export interface PushRule extends JsonObject {
-  readonly rule_id: string;
-  readonly default: boolean;
-  readonly enabled: boolean;
-  readonly conditions: readonly JsonObject[];
-  readonly actions: readonly Json[];
-}
-
-export type PushRuleset = Readonly<Record<RuleKind, readonly PushRule[]>>;
+import type { PushRule, PushRuleset } from './ruleset.ts';
 
 const NOTIFY = 'notify';
 const HIGHLIGHT = { set_tweak: 'highlight' };

@@ -5,10 +5,11 @@ import { forbidden, invalidParam, MatrixError, notFound, tooLarge } from '#feder
 import { isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import * as accountData from '#storage/account-data.ts';
+import * as pushRules from '#storage/push-rules.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { defaultRules } from '../push/default-rules.ts';
+import { pushRulesContent } from '../push/ruleset.ts';
 
 const MAX_ITEM_BYTES = 64 * 1024;
 const MAX_TOTAL_CHARACTERS = 10 * 1024 * 1024;
@@ -29,7 +30,8 @@ type DataRequest = FastifyRequest<{ Params: { userId: string; type: string; room
 export function accountDataRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const read = async (request: DataRequest): Promise<JsonObject> => {
     const key = await requireOwnKey(ctx, request);
-    if (key.roomId === '' && key.type === 'm.push_rules') return { global: defaultRules(key.userId) };
+    if (key.roomId === '' && key.type === 'm.push_rules')
+      return pushRulesContent(key.userId, (await pushRules.get(ctx.db, key.userId)).own);
     const content = await accountData.get(ctx.db, key);
     if (content === undefined) throw notFound('No account data of this type');
     return content;

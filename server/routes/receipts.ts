@@ -5,7 +5,7 @@ import { invalidParam } from '#federation/errors.ts';
 import { type EventId, isEventId } from '#keys/ids.ts';
 import { loadEvent } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
-import { threadOf } from '#rooms/thread.ts';
+import { isRelatedToThread, threadOf } from '#rooms/thread.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -53,7 +53,7 @@ function threadIdOf(threadId: string | undefined): string {
   return threadId;
 }
 
-/** "The `event_id` is not related to the `thread_id`": the event is in the thread, or is its root. */
+/** "The `event_id` is not related to the `thread_id`": refused unless it is. */
 async function requireInThread(
   ctx: ServerContext,
   { roomNid }: Room,
@@ -67,6 +67,9 @@ async function requireInThread(
   }
   const stored = await loadEvent(ctx, eventId);
   // Of an event that is redacted we cannot say where it belonged; clients may know.
-  if (stored === undefined || stored.redactedBy !== undefined || eventId === threadId) return;
-  if ((await threadOf(ctx, stored)) !== threadId) throw invalidParam('The event is not in that thread');
+  if (stored === undefined || stored.redactedBy !== undefined) return;
+  const isRelated = isEventId(threadId)
+    ? await isRelatedToThread(ctx, stored, threadId)
+    : (await threadOf(ctx, stored)) === threadId;
+  if (!isRelated) throw invalidParam('The event is not in that thread');
 }

@@ -2,7 +2,8 @@
 
 import type { RoomId } from '#keys/ids.ts';
 import * as accountData from '#storage/account-data.ts';
-import { defaultRules } from '../push/default-rules.ts';
+import * as pushRules from '#storage/push-rules.ts';
+import { pushRulesContent } from '../push/ruleset.ts';
 import type { SyncAnswer, SyncContext, SyncRequest } from './context.ts';
 import { includesRoom, passes } from './filter.ts';
 
@@ -26,8 +27,10 @@ export async function accountPart(
   const global = data
     .filter(({ roomId }) => roomId === '')
     .map(({ type, content }) => ({ type, content: content as unknown }));
-  if (since === undefined)
-    global.unshift({ type: 'm.push_rules', content: { global: defaultRules(userId) } });
+  const rules = await pushRules.get(server.db, userId);
+  // What came after `upto` is told again with the next answer.
+  if (since === undefined || rules.position > since)
+    global.unshift({ type: 'm.push_rules', content: pushRulesContent(userId, rules.own) });
   const events = global
     .filter(({ type }) => passes(filter.accountData, { type }))
     .map(({ type, content }) => JSON.stringify({ type, content }));

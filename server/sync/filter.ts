@@ -23,6 +23,8 @@ export interface EventFilter {
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
   readonly unreadThreadNotifications: boolean;
+  /** Threads are counted each by itself. */
+  readonly unreadThreadNotifications: boolean;
   readonly types: readonly string[] | undefined;
   readonly notTypes: readonly string[];
   readonly senders: readonly string[] | undefined;

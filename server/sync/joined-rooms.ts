@@ -5,6 +5,7 @@ import { membershipOf } from '#rooms/event.ts';
 import { loadNid } from '#rooms/load.ts';
 import { type RoomSummary, summaryFor } from '#rooms/summary.ts';
 import * as currentState from '#storage/current-state.ts';
+import { unreadJson } from '../push/unread-json.ts';
 import { roomAccountEvents } from './account.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
 import { ephemeralEvents } from './ephemeral.ts';
@@ -22,14 +23,15 @@ interface Telling {
   readonly since: number | undefined;
 }
 
-/** Counting is a matter of push rules, which are not evaluated yet. */
-const UNREAD = '"unread_notifications":{"highlight_count":0,"notification_count":0}';
-
 /** The rooms of which there is something to tell, each as `"room id":{...}`. */
 export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promise<string[]> {
   const { request, user } = answer;
   const { since, fullState, filter } = request;
+  const { streams, unread } = sync.server;
+  // With other rules there may be other counts in any room.
+  const hasNewRules = since !== undefined && (await unread.rules.find(user.userId)).changedAt > since;
   const sections: string[] = [];
+      hasNewRules ||
   for (const room of fullState ? user.joined : withAccountData(answer)) {
     if (!includesRoom(filter.rooms, room.roomId)) continue;
     // One after the other: a single answer must not crowd out all others.
@@ -94,14 +96,17 @@ async function roomSection(
   const ephemeral = await ephemeralEvents(sync, answer, room, since);
   const account = await roomAccountEvents(sync, answer, roomId, since);
 
+  const unread = await server.unread.of(user.userId, room, upto);
+
   const isEmpty = timeline.events.length === 0 && !timeline.limited && state.json.length === 0;
-  if (!isWhole && isEmpty && ephemeral.length === 0 && account.length === 0) return undefined;
+  const isQuiet = isEmpty && ephemeral.length === 0 && account.length === 0;
+  if (since !== undefined && !isWhole && isQuiet && unread.changedAt <= since) return undefined;
   const parts = [
     `"timeline":${timeline.json}`,
     `"${request.stateMember}":${eventsJson(state.json)}`,
     `"ephemeral":${eventsJson(ephemeral)}`,
     `"account_data":${eventsJson(account)}`,
-    UNREAD,
+    unreadJson(unread, request.filter.timeline.unreadThreadNotifications),
   ];
   if (summary !== undefined && (isWhole || state.changesSummary))
     parts.push(`"summary":${summaryJson(summary)}`);

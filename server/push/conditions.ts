@@ -1,0 +1,183 @@
+/**
+ * The conditions of push rules, prepared: https://spec.matrix.org/v1.19/client-server-api/#conditions-1
+ *
+ * Pure. "Unrecognised conditions MUST NOT match any events", and so it is with those that lack what they need.
+ */
+
+import { isObject, type Json, type JsonObject, own, stringAt } from '#keys/json.ts';
+import type { Event } from '#rooms/event.ts';
+import { containsInWords, type Glob, globOf, matchesGlob, matchesGlobInWords } from '#rooms/glob.ts';
+import type { PowerLevels } from '#rooms/power.ts';
+import { pathOf, propertyOf } from './property-path.ts';
+
+/** What is known of the room at an event. Undefined: not looked up, since mostly no rule needs it. */
+export interface Facts {
+  readonly memberCount?: number | undefined;
+  readonly power?: PowerLevels | undefined;
+  /** The name of the user in the room; null where they have none. */
+  readonly displayName?: string | null | undefined;
+}
+
+/** One look at an event with one user's rules. */
+export interface Look {
+  readonly event: Event;
+  readonly facts: Facts;
+  /** How much may still be looked at of texts: see `spend`. */
+  budget: number;
+}
+
+/** True or false, or undefined where that depends on a fact which was not looked up. */
+export type Condition = (look: Look) => boolean | undefined;
+
+/**
+ * Of the texts that all patterns of a user are matched against for one event: some milliseconds. Ordinary messages
+ * use a thousandth of it; beyond it patterns do not match.
+ */
+export const BUDGET = 2_000_000;
+const BODY = 'content.body';
+const MEMBER_COUNT = /^(==|<|>|>=|<=)?(\d{1,15})$/;
+
+/** The condition of a rule. */
+export function conditionOf(json: Json): Condition {
+  if (!isObject(json)) return never;
+  switch (stringAt(json, 'kind')) {
+    case 'event_match':
+      return eventMatch(json);
+    case 'event_property_is':
+      return propertyIs(json);
+    case 'event_property_contains':
+      return propertyContains(json);
+    case 'contains_display_name':
+      return containsDisplayName;
+    case 'room_member_count':
+      return memberCount(json);
+    case 'sender_notification_permission':
+      return senderNotificationPermission(json);
+    default:
+      return never;
+  }
+}
+
+/** What the `pattern` of a content rule stands for. */
+export function bodyMatches(pattern: Json | undefined): Condition {
+  return conditionOf({ kind: 'event_match', key: BODY, ...(pattern !== undefined && { pattern }) });
+}
+
+function never(): boolean {
+  return false;
+}
+
+function eventMatch(json: JsonObject): Condition {
+  const key = stringAt(json, 'key');
+  const pattern = stringAt(json, 'pattern')?.toLowerCase();
+  if (key === undefined || pattern === undefined) return never;
+  const path = pathOf(key);
+  const glob = globOf(pattern);
+  // "As a special case, if `key` is `content.body`"
+  if (key === BODY) return (look) => withText(look, path, glob, (text) => matchesGlobInWords(glob, text));
+  if (!/[*?]/.test(pattern)) {
+    return ({ event }) => {
+      const value = propertyOf(event, path);
+      return typeof value === 'string' && (value === pattern || value.toLowerCase() === pattern);
+    };
+  }
+  return (look) => withText(look, path, glob, (text) => matchesGlob(glob, text));
+}
+
+/** "If the property [...] is completely absent from the event, or does not have a string value, then [...] not". */
+function withText(
+  look: Look,
+  path: readonly string[],
+  { weight }: Pick<Glob, 'weight'>,
+  matches: (text: string) => boolean,
+): boolean {
+  const value = propertyOf(look.event, path);
+  return typeof value === 'string' && spend(look, weight * value.length) && matches(lowerCase(value));
+}
+
+/** False where there is too little left of the budget. */
+function spend(look: Look, steps: number): boolean {
+  if (steps > look.budget) return false;
+  look.budget -= steps;
+  return true;
+}
+
+const LONG_TEXT = 500;
+let lastLong: { readonly text: string; readonly lower: string } | undefined;
+
+/** A long text is looked at by the rules of many users, one after the other. */
+function lowerCase(text: string): string {
+  if (text.length < LONG_TEXT) return text.toLowerCase();
+  if (lastLong?.text !== text) lastLong = { text, lower: text.toLowerCase() };
+  return lastLong.lower;
+}
+
+/** "The match is performed exactly and only supports non-compound canonical JSON values". */
+function propertyIs(json: JsonObject): Condition {
+  const path = pathOf(stringAt(json, 'key') ?? '');
+  const value = own(json, 'value');
+  if (stringAt(json, 'key') === undefined || !isPlain(value)) return never;
+  return ({ event }) => propertyOf(event, path) === value;
+}
+
+function propertyContains(json: JsonObject): Condition {
+  const path = pathOf(stringAt(json, 'key') ?? '');
+  const value = own(json, 'value');
+  if (stringAt(json, 'key') === undefined || !isPlain(value)) return never;
+  return (look) => {
+    const list = propertyOf(look.event, path);
+    return Array.isArray(list) && spend(look, list.length) && list.includes(value);
+  };
+}
+
+function isPlain(value: Json | undefined): value is string | number | boolean | null {
+  return (
+    value === null ||
+    typeof value === 'string' ||
+    typeof value === 'boolean' ||
+    (typeof value === 'number' && Number.isSafeInteger(value))
+  );
+}
+
+const BODY_PATH = pathOf(BODY);
+
+function containsDisplayName(look: Look): boolean | undefined {
+  const { displayName } = look.facts;
+  if (displayName === undefined) return undefined;
+  if (displayName === null || displayName === '') return false;
+  const name = displayName.toLowerCase();
+  return withText(look, BODY_PATH, globOf(name), (text) => containsInWords(name, text));
+}
+
+function memberCount(json: JsonObject): Condition {
+  const test = memberCountTest(json);
+  if (test === undefined) return never;
+  return ({ facts }) => (facts.memberCount === undefined ? undefined : test(facts.memberCount));
+}
+
+/** What a condition asks of the number of members; undefined for one that asks nothing, or nothing that is valid. */
+export function memberCountTest(json: Json): ((count: number) => boolean) | undefined {
+  if (!isObject(json) || json.kind !== 'room_member_count') return undefined;
+  const [, operator = '==', digits] = MEMBER_COUNT.exec(stringAt(json, 'is') ?? '') ?? [];
+  if (digits === undefined) return undefined;
+  const wanted = Number(digits);
+  switch (operator) {
+    case '<':
+      return (count) => count < wanted;
+    case '>':
+      return (count) => count > wanted;
+    case '<=':
+      return (count) => count <= wanted;
+    case '>=':
+      return (count) => count >= wanted;
+    default:
+      return (count) => count === wanted;
+  }
+}
+
+function senderNotificationPermission(json: JsonObject): Condition {
+  const key = stringAt(json, 'key');
+  if (key === undefined) return never;
+  return ({ event, facts: { power } }) =>
+    power === undefined ? undefined : power.of(event.sender) >= power.notifying(key);
+}

@@ -1,0 +1,144 @@
+/** The unread events of one user in one room that notify, as far as the room was looked through. */
+
+import { isObject, type JsonObject, own } from '#keys/json.ts';
+import { isRead, type ReadUpto } from './read-upto.ts';
+
+export interface UnreadEvent {
+  readonly nid: number;
+  readonly position: number;
+  /** `main`, or the root of its thread. */
+  readonly thread: string;
+  readonly highlight: boolean;
+}
+
+export interface Counts {
+  readonly notifications: number;
+  readonly highlights: number;
+}
+
+/** By thread, `main` or a root; a thread without unread events is absent. */
+export type ThreadCounts = ReadonlyMap<string, Counts>;
+
+/** What the counted events depend on: with another one they are counted anew. */
+export interface CountedBy {
+  /** `UserRules.keyFor`. */
+  readonly rules: string;
+  /** `memberCountKey`, where it was of importance for an event. */
+  members: string | undefined;
+}
+
+/** A room with more is counted by its newest events. */
+export const MOST_EVENTS = 10_000;
+const FORMAT = 1;
+
+export class CountedEvents {
+  readonly by: CountedBy;
+  /** The room was looked through up to here. */
+  upto: number;
+  /** The thread of some event follows from other events, of which one may be redacted. */
+  isIndirect = false;
+  /** `RoomCache.purgesOf`: with another one some event may be gone. */
+  purges = 0;
+  /** Events looked through since this was last written to disk. */
+  unwritten = 0;
+  /** Where the counts changed last otherwise than by an event or a receipt. */
+  recountedAt = 0;
+  #events: UnreadEvent[] = [];
+  #read: ReadUpto | undefined;
+  #counts: ThreadCounts | undefined;
+
+  constructor(by: CountedBy, upto: number) {
+    this.by = by;
+    this.upto = upto;
+  }
+
+  get size(): number {
+    return this.#events.length;
+  }
+
+  /** Adds an event, which comes after all others. */
+  add(event: UnreadEvent): void {
+    this.#events.push(event);
+    if (this.#events.length > MOST_EVENTS) this.#events.shift();
+    this.#counts = undefined;
+  }
+
+  remove(nid: number): void {
+    this.#keep((event) => event.nid !== nid);
+  }
+
+  /** The user has written in a thread. */
+  readThread(thread: string): void {
+    this.#keep((event) => event.thread !== thread);
+  }
+
+  clear(): void {
+    this.#keep(() => false);
+  }
+
+  /** Leaves out what is read by now. */
+  readUpto(read: ReadUpto): void {
+    if (this.#read === read) return;
+    this.#read = read;
+    this.#keep((event) => !isRead(read, event));
+  }
+
+  /** How many there are up to a position. */
+  counts(upto: number): ThreadCounts {
+    const isAll = (this.#events.at(-1)?.position ?? 0) <= upto;
+    if (!isAll) return countsOf(this.#events.filter(({ position }) => position <= upto));
+    this.#counts ??= countsOf(this.#events);
+    return this.#counts;
+  }
+
+  /** What is written to disk. */
+  toJson(): object {
+    const threads = [...new Set(this.#events.map(({ thread }) => thread))];
+    const indexes = new Map(threads.map((thread, index) => [thread, index]));
+    return {
+      format: FORMAT,
+      ...this.by,
+      upto: this.upto,
+      is_indirect: this.isIndirect,
+      threads,
+      // Flat, since there may be thousands.
+      events: this.#events.flatMap(({ nid, position, thread, highlight }) => [
+        ...[nid, position, indexes.get(thread) ?? 0, highlight ? 1 : 0],
+      ]),
+    };
+  }
+
+  /** What was written; undefined for what an other version has written. */
+  static fromJson(json: JsonObject): CountedEvents | undefined {
+    if (!isObject(json) || json.format !== FORMAT || typeof json.upto !== 'number') return undefined;
+    const members = own(json, 'members');
+    const by = { rules: String(json.rules), members: typeof members === 'string' ? members : undefined };
+    const counted = new CountedEvents(by, json.upto);
+    counted.isIndirect = json.is_indirect === true;
+    const threads = json.threads as readonly string[];
+    const events = json.events as readonly number[];
+    for (let at = 0; at < events.length; at += 4) {
+      const [nid = 0, position = 0, thread = 0, highlight = 0] = events.slice(at, at + 4);
+      counted.#events.push({ nid, position, thread: threads[thread] ?? 'main', highlight: highlight === 1 });
+    }
+    return counted;
+  }
+
+  #keep(isKept: (event: UnreadEvent) => boolean): void {
+    const kept = this.#events.filter(isKept);
+    if (kept.length === this.#events.length) return;
+    this.#events = kept;
+    this.#counts = undefined;
+  }
+}
+
+function countsOf(events: readonly UnreadEvent[]): ThreadCounts {
+  const counts = new Map<string, { notifications: number; highlights: number }>();
+  for (const { thread, highlight } of events) {
+    const ofThread = counts.get(thread) ?? { notifications: 0, highlights: 0 };
+    ofThread.notifications += 1;
+    if (highlight) ofThread.highlights += 1;
+    counts.set(thread, ofThread);
+  }
+  return counts;
+}

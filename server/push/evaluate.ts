@@ -1,0 +1,122 @@
+/**
+ * Which push rule an event matches: https://spec.matrix.org/v1.19/client-server-api/#push-rules
+ *
+ * Pure. Rules are prepared once for each user (`compileRules`), and then asked for each event.
+ */
+
+import { isObject, type Json, own } from '#keys/json.ts';
+import type { Event } from '#rooms/event.ts';
+import { type RuleKind, ruleKinds } from '#storage/push-rules.ts';
+import {
+  BUDGET,
+  bodyMatches,
+  type Condition,
+  conditionOf,
+  type Facts,
+  type Look,
+  memberCountTest,
+} from './conditions.ts';
+import type { PushRule, PushRuleset } from './ruleset.ts';
+
+/** What a rule does, as far as it counts here; sounds and other tweaks are for those who show it. */
+export interface Effect {
+  readonly notify: boolean;
+  readonly highlight: boolean;
+}
+
+interface CompiledRule {
+  readonly rule: PushRule;
+  readonly conditions: readonly Condition[];
+  readonly effect: Effect;
+}
+
+/** The enabled rules, in the order in which they are checked. */
+export interface CompiledRules {
+  readonly rules: readonly CompiledRule[];
+  /** What the rules ask of the number of members. */
+  readonly memberCounts: readonly ((count: number) => boolean)[];
+}
+
+const NOTHING: Effect = { notify: false, highlight: false };
+
+/** Prepares a user's rules. "Disabled rules never match." */
+export function compileRules(ruleset: PushRuleset): CompiledRules {
+  const rules = ruleKinds.flatMap((kind) =>
+    ruleset[kind]
+      .filter((rule) => rule.enabled)
+      .map((rule) => ({ rule, conditions: conditionsOf(kind, rule), effect: effectOfActions(rule.actions) })),
+  );
+  const memberCounts = rules
+    .flatMap(({ rule }) => (Array.isArray(rule.conditions) ? (rule.conditions as readonly Json[]) : []))
+    .map(memberCountTest)
+    .filter((test) => test !== undefined);
+  return { rules, memberCounts };
+}
+
+/** What a number of members is to the rules: two numbers with the same answers are the same to them. */
+export function memberCountKey({ memberCounts }: CompiledRules, count: number): string {
+  return memberCounts.map((test) => (test(count) ? '1' : '0')).join('');
+}
+
+/**
+ * What the rules make of an event. Undefined where that depends on a fact which was not looked up: most events are
+ * decided without.
+ */
+export function effectOf({ rules }: CompiledRules, event: Event, facts: Facts): Effect | undefined {
+  const look: Look = { event, facts, budget: BUDGET };
+  let possible: Effect | undefined;
+  for (const { conditions, effect } of rules) {
+    const matches = allHold(conditions, look);
+    if (matches === false) continue;
+    if (possible !== undefined && !isSame(possible, effect)) return undefined;
+    if (matches === true) return effect;
+    possible = effect;
+  }
+  return possible === undefined || isSame(possible, NOTHING) ? NOTHING : undefined;
+}
+
+/** The rule that an event matches, where all facts are known; undefined where it matches none. */
+export function matchingRule({ rules }: CompiledRules, event: Event, facts: Facts): PushRule | undefined {
+  const look: Look = { event, facts, budget: BUDGET };
+  return rules.find(({ conditions }) => allHold(conditions, look) === true)?.rule;
+}
+
+/** "Clients and homeservers MUST ignore" the actions `dont_notify` and `coalesce`. */
+export function effectOfActions(actions: readonly Json[]): Effect {
+  if (!actions.includes('notify')) return NOTHING;
+  const highlights = actions.filter((action) => isObject(action) && action.set_tweak === 'highlight');
+  const last = highlights.at(-1);
+  // "If a `highlight` tweak is given with no value, its value is defined to be `true`."
+  const highlight = isObject(last) && (own(last, 'value') ?? true) === true;
+  return { notify: true, highlight };
+}
+
+/** False as soon as one does not hold, else undefined where one is not known. */
+function allHold(conditions: readonly Condition[], look: Look): boolean | undefined {
+  let isKnown = true;
+  for (const condition of conditions) {
+    const holds = condition(look);
+    if (holds === false) return false;
+    if (holds === undefined) isKnown = false;
+  }
+  return isKnown ? true : undefined;
+}
+
+function isSame(a: Effect, b: Effect): boolean {
+  return a.notify === b.notify && a.highlight === b.highlight;
+}
+
+/** "`room`, `sender` and `content` rules do not have conditions in the same way, but [...] predefined conditions." */
+function conditionsOf(kind: RuleKind, rule: PushRule): readonly Condition[] {
+  switch (kind) {
+    case 'room':
+      return [({ event }) => event.roomId === rule.rule_id];
+    case 'sender':
+      return [({ event }) => event.sender === rule.rule_id];
+    case 'content':
+      return [bodyMatches(rule.pattern)];
+    case 'override':
+    case 'underride':
+      return Array.isArray(rule.conditions) ? rule.conditions.map(conditionOf) : [];
+  }
+}

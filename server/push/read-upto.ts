@@ -1,0 +1,51 @@
+/**
+ * How far a user has read in a room, by their receipts:
+ * https://spec.matrix.org/v1.19/client-server-api/#marking-notifications-as-read
+ *
+ * "If the user has both `m.read` and `m.read.private` set in the room then the receipt which is more recent/ahead must
+ * be used". `m.fully_read` is no receipt and marks nothing as read.
+ */
+
+import type { UserId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { loadEvents } from '#rooms/load.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as receipts from '#storage/receipts.ts';
+
+export interface ReadUpto {
+  /** All events up to here are read, or were before the user joined. */
+  readonly everywhere: number;
+  /** By thread, `main` or the root: up to where its events are read. */
+  readonly threads: ReadonlyMap<string, number>;
+  /** The position of the last receipt. */
+  readonly changedAt: number;
+}
+
+/** How far a user has read. */
+export async function readUptoOf(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<ReadUpto> {
+  const joined = await memberships.joinedPosition(ctx.db, roomNid, userId);
+  const set = await receipts.placedOfUser(ctx.db, roomNid, userId);
+  const events = await loadEvents(
+    ctx,
+    set.map(({ eventId }) => eventId),
+  );
+  let everywhere = joined ?? Number.MAX_SAFE_INTEGER;
+  let changedAt = 0;
+  const threads = new Map<string, number>();
+  for (const { eventId, threadId, position } of set) {
+    changedAt = Math.max(changedAt, position);
+    const stored = events.get(eventId);
+    if (stored?.roomNid !== roomNid || stored.position === undefined) continue;
+    if (threadId === '') everywhere = Math.max(everywhere, stored.position);
+    else threads.set(threadId, Math.max(threads.get(threadId) ?? 0, stored.position));
+  }
+  return { everywhere, threads, changedAt };
+}
+
+/** True where an event of a thread is read. */
+export function isRead(
+  read: ReadUpto,
+  { position, thread }: { readonly position: number; readonly thread: string },
+): boolean {
+  return position <= read.everywhere || position <= (read.threads.get(thread) ?? 0);
+}

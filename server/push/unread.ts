@@ -1,0 +1,291 @@
+/**
+ * How many unread events of a room notify a user:
+ * https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+ *
+ * Nothing is written when an event is sent, however many members the room has. Whoever syncs looks through what came
+ * to the room since they last did, with their rules of now:
+ *
+ * 1. Up to where has the user read? By receipts, or since they joined; `read-upto.ts`.
+ * 2. What was counted already is in memory, or in a checkpoint on disk. It counts as long as the rules that it was
+ *    counted by are the same, and what these ask of the number of members has the same answer. Otherwise the room is
+ *    counted anew from where the user has read to.
+ * 3. Of the events since, those count that are of somebody else, whom the user does not ignore, are visible, not
+ *    redacted, and match a rule that notifies. An own message marks its thread as read: "either by using the API or by
+ *    sending an event".
+ * 4. What is redacted counts no more.
+ *
+ * A room of which more than `MOST_EVENTS` events are unread is counted by the newest of them.
+ */
+
+import type { RoomId, UserId } from '#keys/ids.ts';
+import { stringAt } from '#keys/json.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { loadEvent, loadNids } from '#rooms/load.ts';
+import { relationOf } from '#rooms/relation.ts';
+import { stateOfGroup } from '#rooms/room-head.ts';
+import { portionsOf, Slices } from '#rooms/slices.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
+import { threadOf } from '#rooms/thread.ts';
+import { visibleTo } from '#rooms/visibility.ts';
+import { KeyedQueue } from '#storage/locks.ts';
+import { Lru } from '#storage/lru.ts';
+import type { StateGroup } from '#storage/state-groups.ts';
+import * as timeline from '#storage/timeline.ts';
+import * as checkpoints from '#storage/unread-checkpoints.ts';
+import { CountedEvents, MOST_EVENTS, type ThreadCounts } from './counted-events.ts';
+import { type Effect, effectOf, memberCountKey } from './evaluate.ts';
+import { isRead, type ReadUpto, readUptoOf } from './read-upto.ts';
+import { factsAt, MemberCounts } from './room-facts.ts';
+import { RulesOfUsers, type UserRules } from './user-rules.ts';
+
+export interface Unread {
+  readonly threads: ThreadCounts;
+  /** The position at which they last changed, unless by an event. */
+  readonly changedAt: number;
+}
+
+export interface CountedRoom {
+  readonly roomNid: number;
+  readonly roomId: RoomId;
+}
+
+/** One user in one room, while it is counted. */
+interface Counting {
+  readonly room: CountedRoom;
+  readonly rules: UserRules;
+  readonly read: ReadUpto;
+}
+
+const MOST_ROOMS = 50_000;
+/** Of unread events in memory, about 100 bytes each. */
+const MOST_UNREAD = 1_000_000;
+const WEIGHT_OF_ROOM = 5;
+/** Events that are looked through again after a restart, at most. */
+const UNWRITTEN = 500;
+const MOST_GROUPS = 10_000;
+const MOST_RANGES = 2_000;
+const FEW_EVENTS = 20;
+const VISIBILITY = { type: 'm.room.history_visibility', stateKey: '' };
+const RESTRICTED: ReadonlySet<string> = new Set(['joined', 'invited']);
+
+export class UnreadCounts {
+  readonly rules: RulesOfUsers;
+  readonly members: MemberCounts;
+  readonly #ctx: RoomsContext;
+  readonly #queue = new KeyedQueue();
+  readonly #counted = new Lru<string, CountedEvents>({
+    maxEntries: MOST_ROOMS,
+    maxWeight: MOST_UNREAD,
+    weigh: (counted) => counted.size + WEIGHT_OF_ROOM,
+  });
+  readonly #read = new Lru<string, { readonly read: ReadUpto; asOf: number }>({ maxEntries: MOST_ROOMS });
+  readonly #ranges = new Lru<string, readonly number[]>({ maxEntries: MOST_RANGES });
+  readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
+
+  constructor(ctx: RoomsContext) {
+    this.#ctx = ctx;
+    this.rules = new RulesOfUsers(ctx);
+    this.members = new MemberCounts(ctx);
+  }
+
+  /** What is unread in a room that the user is in, of what came up to a position. */
+  async of(userId: UserId, room: CountedRoom, upto: number): Promise<Unread> {
+    // One at a time: two devices may ask at once.
+    return this.#queue.run(`${room.roomNid} ${userId}`, async () => {
+      const rules = await this.rules.find(userId);
+      const read = await this.#readUpto(userId, room);
+      const counted = await this.#count({ room, rules, read }, upto);
+      return {
+        threads: counted.counts(upto),
+        changedAt: Math.max(read.changedAt, counted.recountedAt),
+      };
+    });
+  }
+
+  async #readUpto(userId: UserId, { roomNid }: CountedRoom): Promise<ReadUpto> {
+    const { streams } = this.#ctx;
+    const key = `${roomNid} ${userId}`;
+    const known = this.#read.get(key);
+    const upto = streams.upto();
+    if (known !== undefined && !streams.mayConcern(`user:${userId}`, known.asOf)) {
+      known.asOf = upto;
+      return known.read;
+    }
+    const read = await readUptoOf(this.#ctx, roomNid, userId);
+    this.#read.set(key, { read, asOf: upto });
+    return read;
+  }
+
+  async #count(counting: Counting, upto: number): Promise<CountedEvents> {
+    const { room, rules, read } = counting;
+    const key = `${room.roomNid} ${rules.userId}`;
+    const known = this.#counted.get(key) ?? (await this.#fromDisk(key, counting));
+    const before = known?.size;
+    const isValid = known !== undefined && (await this.#isValid(known, counting));
+    const counted = isValid ? known : this.#afresh(counting);
+    // All of it is read: no need to look through what was not looked through yet.
+    if (read.everywhere > counted.upto) {
+      counted.clear();
+      counted.upto = read.everywhere;
+    }
+    counted.readUpto(read);
+    const isSound = await this.#scan(counted, counting, { upto, isNew: !isValid });
+    const current = isSound ? counted : await this.#countAnew(counting, upto);
+    if (known !== undefined && current !== known) {
+      const isSame = areSame(known.counts(upto), current.counts(upto));
+      current.recountedAt = isSame ? known.recountedAt : this.#ctx.streams.upto();
+    }
+    if (current !== known || current.size !== before) this.#counted.set(key, current);
+    await this.#writeSometimes(current, counting);
+    return current;
+  }
+
+  async #countAnew(counting: Counting, upto: number): Promise<CountedEvents> {
+    const counted = this.#afresh(counting);
+    counted.readUpto(counting.read);
+    await this.#scan(counted, counting, { upto, isNew: true });
+    return counted;
+  }
+
+  #afresh({ room, rules, read }: Counting): CountedEvents {
+    const by = { rules: rules.keyFor(room.roomId), members: undefined };
+    const counted = new CountedEvents(by, read.everywhere);
+    counted.purges = this.#ctx.rooms.purgesOf(room.roomNid);
+    return counted;
+  }
+
+  async #isValid({ by, purges }: CountedEvents, { room, rules }: Counting): Promise<boolean> {
+    if (by.rules !== rules.keyFor(room.roomId) || purges !== this.#ctx.rooms.purgesOf(room.roomNid))
+      return false;
+    if (by.members === undefined) return true;
+    return by.members === memberCountKey(rules.compiled, await this.members.of(room));
+  }
+
+  /** Looks through what came. False where what was counted before does not hold any more. */
+  async #scan(
+    counted: CountedEvents,
+    counting: Counting,
+    { upto, isNew }: { readonly upto: number; readonly isNew: boolean },
+  ): Promise<boolean> {
+    const { roomNid, roomId } = counting.room;
+    const after = counted.upto;
+    if (upto <= after) return true;
+    counted.upto = upto;
+    if (!this.#ctx.streams.mayConcern(`room:${roomId}`, after)) return true;
+    const nids = await this.#newestFirst(roomNid, after, upto);
+    if (nids.length > MOST_EVENTS) counted.clear();
+    counted.unwritten += nids.length;
+    const slices = new Slices();
+    for (const portion of portionsOf(nids.slice(0, MOST_EVENTS).reverse())) {
+      const events = await loadNids(this.#ctx, portion);
+      for (const nid of portion) {
+        const stored = events.get(nid);
+        if (stored === undefined) continue;
+        // In order, since an own event marks as read what was before it. Mostly without waiting for anything.
+        if (!isNew && stored.event.type === 'm.room.redaction') {
+          if (!(await this.#follow(counted, counting, stored))) return false;
+        }
+        await this.#look(counted, counting, stored);
+      }
+      await slices.rest();
+    }
+    return true;
+  }
+
+  /** The members of a room that wait for news ask for the same events. */
+  async #newestFirst(roomNid: number, after: number, upto: number): Promise<readonly number[]> {
+    const key = `${roomNid} ${after} ${upto}`;
+    const known = this.#ranges.get(key);
+    if (known !== undefined) return known;
+    const range = { after, upto, direction: 'b', limit: MOST_EVENTS + 1 } as const;
+    const nids = await timeline.eventNids(this.#ctx.db, roomNid, range);
+    if (nids.length <= FEW_EVENTS) this.#ranges.set(key, nids);
+    return nids;
+  }
+
+  /** After a redaction. False where it changes more than whether its target counts. */
+  async #follow(counted: CountedEvents, { room, rules }: Counting, { event }: StoredEvent): Promise<boolean> {
+    const target = event.redacts === undefined ? undefined : await loadEvent(this.#ctx, event.redacts);
+    if (target?.roomNid !== room.roomNid || target.redactedBy === undefined) return true;
+    counted.remove(target.nid);
+    // An own event that is redacted marks nothing as read; and what relates to the event is in no thread through it.
+    return target.event.sender !== rules.userId && !counted.isIndirect;
+  }
+
+  /** Counts an event, or what it marks as read. */
+  async #look(counted: CountedEvents, counting: Counting, stored: StoredEvent): Promise<void> {
+    const { rules, read } = counting;
+    const { event, position, nid } = stored;
+    if (position === undefined || stored.redactedBy !== undefined) return;
+    const isOwn = event.sender === rules.userId;
+    // A new name becomes an event in every room, and who removes something old has not read what is new.
+    if (isOwn && (event.stateKey !== undefined || event.type === 'm.room.redaction')) return;
+    const effect = isOwn ? undefined : await this.#effectOf(counted, counting, stored);
+    if (effect?.notify === false) return;
+    const thread = await threadOf(this.#ctx, stored);
+    const relation = relationOf(event.content);
+    if (relation !== undefined && relation.relType !== 'm.thread') counted.isIndirect = true;
+    if (effect === undefined) counted.readThread(thread);
+    else if (!isRead(read, { position, thread }) && (await this.#isVisible(counting, stored)))
+      counted.add({ nid, position, thread, highlight: effect.highlight });
+  }
+
+  async #effectOf(counted: CountedEvents, { room, rules }: Counting, stored: StoredEvent): Promise<Effect> {
+    const { event } = stored;
+    if (rules.ignored.has(event.sender)) return NO_EFFECT;
+    const effect = effectOf(rules.compiled, event, {});
+    if (effect !== undefined) return effect;
+    const count = await this.members.of(room);
+    const byCount = effectOf(rules.compiled, event, { memberCount: count });
+    const facts = byCount === undefined ? await factsAt(this.#ctx, stored, rules.userId, count) : {};
+    if (effectOf(rules.compiled, event, { ...facts, memberCount: undefined }) === undefined)
+      counted.by.members = memberCountKey(rules.compiled, count);
+    return byCount ?? effectOf(rules.compiled, event, facts) ?? NO_EFFECT;
+  }
+
+  /** True for most: the user is joined, and the history at most events is open to all who are. */
+  async #isVisible({ room, rules }: Counting, stored: StoredEvent): Promise<boolean> {
+    const { stateAfter } = stored;
+    if (stateAfter === undefined) return false;
+    let isOpen = this.#isOpen.get(stateAfter);
+    if (isOpen === undefined) {
+      const [found] = (await stateOfGroup(this.#ctx, stateAfter, [VISIBILITY])).values();
+      const visibility = found && stringAt(found.event.content, 'history_visibility');
+      isOpen = visibility === undefined || !RESTRICTED.has(visibility);
+      this.#isOpen.set(stateAfter, isOpen);
+    }
+    if (isOpen) return true;
+    const [isVisible] = await visibleTo(this.#ctx, room.roomNid, { userId: rules.userId }, [stored]);
+    return isVisible === true;
+  }
+
+  async #fromDisk(key: string, { room, rules }: Counting): Promise<CountedEvents | undefined> {
+    const json = await checkpoints.get(this.#ctx.db, room.roomNid, rules.userId);
+    const counted = json && CountedEvents.fromJson(json);
+    if (counted === undefined) return undefined;
+    // What is purged has no checkpoint.
+    counted.purges = this.#ctx.rooms.purgesOf(room.roomNid);
+    this.#counted.set(key, counted);
+    return counted;
+  }
+
+  async #writeSometimes(counted: CountedEvents, { room, rules }: Counting): Promise<void> {
+    if (counted.unwritten < UNWRITTEN) return;
+    counted.unwritten = 0;
+    await this.#ctx.db.write('unread.checkpoint', (tx) =>
+      checkpoints.set(tx, room.roomNid, rules.userId, counted.toJson()),
+    );
+  }
+}
+
+function areSame(a: ThreadCounts, b: ThreadCounts): boolean {
+  return (
+    a.size === b.size &&
+    a.entries().every(([thread, counts]) => {
+      const other = b.get(thread);
+      return other?.notifications === counts.notifications && other.highlights === counts.highlights;
+    })
+  );
+}
+
+const NO_EFFECT: Effect = { notify: false, highlight: false };

@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto';
+import type { UserId } from '#keys/ids.ts';
+import type { Database } from '#storage/database.ts';
+import { Lru } from '#storage/lru.ts';
+import * as pushRules from '#storage/push-rules.ts';
+import type { Streams } from '#storage/streams.ts';
+import { ignoredBy } from '../ignored-users.ts';
+import { type CompiledRules, compileRules } from './evaluate.ts';
+import { type PushRuleset, rulesetOf } from './ruleset.ts';
+
+/** What decides of which events a user is notified. */
+export interface UserRules {
+  readonly userId: UserId;
+  readonly compiled: CompiledRules;
+  /** Whose events never notify. */
+  readonly ignored: ReadonlySet<string>;
+  /** The position of the last change of the rules; 0 where there was none. */
+  readonly changedAt: number;
+  /** Says for a room what is decided: the same as long as the same events of the room notify. */
+  keyFor(roomId: string): string;
+}
+
+type RulesContext = { readonly db: Database; readonly streams: Streams };
+
+const MOST_USERS = 5_000;
+const MOST_WEIGHT = 200_000;
+const KEY_CHARACTERS = 22;
+
+/** The rules of users, prepared once and again after a change. */
+export class RulesOfUsers {
+  readonly #ctx: RulesContext;
+  readonly #known = new Lru<UserId, { readonly rules: UserRules; asOf: number }>({
+    maxEntries: MOST_USERS,
+    maxWeight: MOST_WEIGHT,
+    weigh: ({ rules }) => rules.compiled.rules.length + rules.ignored.size,
+  });
+
+  constructor(ctx: RulesContext) {
+    this.#ctx = ctx;
+  }
+
+  async find(userId: UserId): Promise<UserRules> {
+    const { db, streams } = this.#ctx;
+    const known = this.#known.get(userId);
+    const upto = streams.upto();
+    if (known !== undefined && !streams.mayConcern(`user:${userId}`, known.asOf)) {
+      known.asOf = upto;
+      return known.rules;
+    }
+    const { own, position } = await pushRules.get(db, userId);
+    const ignored = await ignoredBy(db, userId);
+    const isSame =
+      known !== undefined &&
+      known.rules.changedAt === position &&
+      ignored.symmetricDifference(known.rules.ignored).size === 0;
+    const rules = isSame ? known.rules : userRulesOf(userId, { own, position, ignored });
+    this.#known.set(userId, { rules, asOf: upto });
+    return rules;
+  }
+}
+
+function userRulesOf(
+  userId: UserId,
+  read: {
+    readonly own: pushRules.OwnRules;
+    readonly position: number;
+    readonly ignored: ReadonlySet<string>;
+  },
+): UserRules {
+  const ruleset = rulesetOf(userId, read.own);
+  const general = hashOf([{ ...ruleset, room: [] }, [...read.ignored].sort()]);
+  const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, rule]));
+  return {
+    userId,
+    compiled: compileRules(ruleset),
+    ignored: read.ignored,
+    changedAt: read.position,
+    keyFor(roomId) {
+      const rule = ofRooms.get(roomId);
+      return rule === undefined ? general : `${general} ${hashOf(rule)}`;
+    },
+  };
+}
+
+function hashOf(value: PushRuleset | object): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('base64url').slice(0, KEY_CHARACTERS);
+}
