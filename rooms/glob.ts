@@ -16,7 +16,8 @@ export interface Glob {
 const COMPARED_AT_ONCE = 16;
 /** Longer parts it compares unit by unit where they nearly fit, and so are those with a `?`. */
 const LONG_PART = 250;
-const WORD = /[A-Za-z0-9_]/;
+/** By code: "the sets `[A-Z]`, `[a-z]`, `[0-9]` or `_`". */
+const IS_WORD = Array.from({ length: 128 }, (_, code) => /[A-Za-z0-9_]/.test(String.fromCharCode(code)));
 const NOT_FOUND = -1;
 
 /** Prepares a pattern that is matched against many texts. */
@@ -36,7 +37,7 @@ export function matchesGlob(pattern: string | Glob, text: string): boolean {
   const start = endOfPart(parts[0] ?? '', text, 0);
   if (start === NOT_FOUND) return false;
   if (parts.length === 1) return start === text.length;
-  return restMatches(parts, text, start, (end) => end === text.length);
+  return restMatches(parts, text, start, () => text.length);
 }
 
 /**
@@ -45,33 +46,36 @@ export function matchesGlob(pattern: string | Glob, text: string): boolean {
  */
 export function matchesGlobInWords({ parts }: Glob, text: string): boolean {
   const [first = ''] = parts;
-  const endsHere = (end: number) => isBoundary(text, end);
   const isAlone = parts.length === 1;
   // The first that fits is the best: it leaves the most for the rest.
-  for (let at = find(first, text, 0); at !== NOT_FOUND; at = find(first, text, at + 1)) {
+  for (let at = find(first, text, 0); at !== NOT_FOUND; at = find(first, text, nextWord(text, at))) {
     if (!startsWord(text, at)) continue;
     const end = endOfPart(first, text, at);
-    if (!isAlone) return restMatches(parts, text, end, endsHere);
-    if (endsHere(end)) return true;
+    if (!isAlone) return restMatches(parts, text, end, nextBoundary);
+    if (nextBoundary(text, end) === end) return true;
   }
   return false;
 }
 
 /** True where the text has a piece as it is, without wildcards, that starts and ends at a word boundary. */
 export function containsInWords(piece: string, text: string): boolean {
-  for (let at = text.indexOf(piece); at !== NOT_FOUND; at = text.indexOf(piece, at + 1)) {
-    if (startsWord(text, at) && isBoundary(text, at + piece.length)) return true;
+  for (let at = text.indexOf(piece); at !== NOT_FOUND; at = text.indexOf(piece, nextWord(text, at))) {
+    const end = at + piece.length;
+    if (startsWord(text, at) && nextBoundary(text, end) === end) return true;
     if (at >= text.length) return false;
   }
   return false;
 }
 
-/** Whether all parts but the first follow from `start` on, in order, the last one with an end that is wanted. */
+/**
+ * Whether all parts but the first follow from `start` on, in order. The last one must end where `nextEnd` says that it
+ * may: it answers the first such place from a given one on.
+ */
 function restMatches(
   parts: readonly string[],
   text: string,
   start: number,
-  isEnd: (end: number) => boolean,
+  nextEnd: (text: string, from: number) => number,
 ): boolean {
   let from = start;
   for (const part of parts.slice(1, -1)) {
@@ -81,8 +85,12 @@ function restMatches(
   }
   const last = parts.at(-1) ?? '';
   if (last === '') return true;
-  for (let at = find(last, text, from); at !== NOT_FOUND; at = find(last, text, at + 1)) {
-    if (isEnd(endOfPart(last, text, at))) return true;
+  const isLiteral = !last.includes('?');
+  for (let at = find(last, text, from); at !== NOT_FOUND; at = find(last, text, from)) {
+    const end = endOfPart(last, text, at);
+    const wanted = nextEnd(text, end);
+    if (wanted === end) return true;
+    from = isLiteral ? Math.max(at + 1, wanted - last.length) : at + 1;
   }
   return false;
 }
@@ -120,10 +128,23 @@ function isInsideCharacter(text: string, at: number): boolean {
 
 /** True where no word goes on from before `at`. */
 function startsWord(text: string, at: number): boolean {
-  return at === 0 || !WORD.test(text[at - 1] ?? '');
+  return at === 0 || (!isWord(text, at - 1) && !isInsideCharacter(text, at));
 }
 
-/** True where no word goes on after `at`. */
-function isBoundary(text: string, at: number): boolean {
-  return at >= text.length || !WORD.test(text[at] ?? '');
+/** The first place after `at` where no word goes on; beyond the text where there is none. */
+function nextWord(text: string, at: number): number {
+  let next = at + 1;
+  while (next <= text.length && !startsWord(text, next)) next += 1;
+  return next;
+}
+
+/** The first place from `at` on after which no word goes on. */
+function nextBoundary(text: string, at: number): number {
+  let next = at;
+  while (next < text.length && isWord(text, next)) next += 1;
+  return next;
+}
+
+function isWord(text: string, at: number): boolean {
+  return IS_WORD[text.charCodeAt(at)] === true;
 }

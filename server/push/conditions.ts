@@ -33,7 +33,7 @@ export type Condition = (look: Look) => boolean | undefined;
  * Of the texts that all patterns of a user are matched against for one event: some milliseconds. Ordinary messages
  * use a thousandth of it; beyond it patterns do not match.
  */
-export const BUDGET = 2_000_000;
+export const BUDGET = 1_000_000;
 const BODY = 'content.body';
 const MEMBER_COUNT = /^(==|<|>|>=|<=)?(\d{1,15})$/;
 

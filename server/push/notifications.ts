@@ -47,7 +47,7 @@ const FIRST_WINDOW = 1_000;
 const GROWTH = 4;
 const MOST_AT_ONCE = 200;
 /** Events that are looked through for one page. */
-const MOST_LOOKED_AT = 2_000;
+const MOST_LOOKED_AT = 1_000;
 
 /** A page of what a user was notified about, from a position on, back. */
 export async function notificationPage(

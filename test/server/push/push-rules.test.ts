@@ -127,7 +127,11 @@ test('what is no rule is refused and changes nothing', async () => {
   ];
   for (const [kind, id, body, status, errcode] of cases)
     assertError(await alice.try('PUT', rulePath(kind, id), body), status, errcode);
-  assertError(await alice.try('PUT', `${rulePath('room', 'x')}/enabled`, { enabled: true }), 404, 'M_NOT_FOUND');
+  assertError(
+    await alice.try('PUT', `${rulePath('room', 'x')}/enabled`, { enabled: true }),
+    404,
+    'M_NOT_FOUND',
+  );
   const master = `${rulePath('override', '.m.rule.master')}`;
   assertError(await alice.try('PUT', `${master}/enabled`, {}), 400, 'M_MISSING_PARAM');
   assertError(await alice.try('PUT', `${master}/enabled`, { enabled: 1 }), 400, 'M_BAD_JSON');

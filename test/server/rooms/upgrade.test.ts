@@ -296,6 +296,37 @@ test('tags and direct conversations come along, for who upgrades at once, for ot
   assert.deepEqual(await tags(bob), { tags: {} }, 'what the user took off stays off');
 });
 
+// Complement: TestPushRuleRoomUpgrade
+test('push rules of a room come along, also where a room is replaced by hand', async () => {
+  const rule = (roomId: string) => `/pushrules/global/room/${encodeURIComponent(roomId)}`;
+  const actions = ['dont_notify'];
+  for (const isByHand of [true, false]) {
+    const roomId = await alice.createRoom({ room_version: '10' });
+    await bob.join(roomId);
+    for (const user of [alice, bob]) await user.put(rule(roomId), { actions });
+    const since = new Map([
+      [alice, (await alice.sync()).next_batch],
+      [bob, (await bob.sync()).next_batch],
+    ]);
+    let made: string;
+    if (isByHand) {
+      const creation = { predecessor: { room_id: roomId } };
+      made = await alice.createRoom({ room_version: '11', creation_content: creation });
+      await setState(alice, roomId, 'm.room.tombstone', { body: 'x', replacement_room: made });
+    } else {
+      made = await upgrade(alice, roomId, '11');
+    }
+    await bob.join(made);
+    for (const user of [alice, bob]) {
+      const told = await user.sync({ since: since.get(user) });
+      const rules = told.account_data.events.find(({ type }: Body) => type === 'm.push_rules');
+      const ids = rules.content.global.room.map(({ rule_id: id }: Body) => id);
+      assert.ok(ids.includes(made) && ids.includes(roomId), `${user.userId}, by hand: ${isByHand}`);
+      assert.deepEqual((await user.get(rule(made))).actions, actions);
+    }
+  }
+});
+
 test('a room that only claims to replace another one gets nothing of what is set there', async () => {
   const roomId = await alice.createRoom();
   await bob.join(roomId);
@@ -314,6 +345,7 @@ test('users of another server see the upgrade, follow it, and take their tags al
     await guest.join(roomId, [fleet.at(0).serverName]);
     await untilMember(host, roomId, guest.userId, 'join');
     await guest.put(`/user/${guest.userId}${inRoom(roomId)}/tags/m.favourite`, {});
+    await guest.put(`/pushrules/global/room/${encodeURIComponent(roomId)}`, { actions: [] });
     const made = await upgrade(host, roomId, version);
     await guest.syncUntil(({ rooms }: Body) =>
       rooms?.join?.[roomId]?.timeline.events.some(
@@ -325,6 +357,7 @@ test('users of another server see the upgrade, follow it, and take their tags al
     assert.deepEqual(await guest.get(`/user/${guest.userId}${inRoom(made)}/tags`), {
       tags: { 'm.favourite': {} },
     });
+    await guest.get(`/pushrules/global/room/${encodeURIComponent(made)}`);
     await guest.send(made, 'here too');
     // A moderator of the other server replaces the room in turn.
     const levels = await stateOf(host, made, 'm.room.power_levels');

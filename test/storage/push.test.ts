@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RoomId } from '#keys/ids.ts';
+import * as pushRules from '#storage/push-rules.ts';
+import * as pushers from '#storage/pushers.ts';
+import { Streams } from '#storage/streams.ts';
+import * as checkpoints from '#storage/unread-checkpoints.ts';
+import { drivers } from '#test/harness/databases.ts';
+
+const ALICE = '@alice:here.test';
+const BOB = '@bob:here.test';
+
+for (const { name, open } of drivers) {
+  test(`${name}: rules are kept for each user, and carried from room to room`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    await using streams = await Streams.open(db);
+    const [from, to, last]: RoomId[] = ['!from:here.test', '!to:here.test', '!last:here.test'];
+    assert.ok(from && to && last);
+    const rule = { rule_id: from, enabled: true, actions: ['x\0'] };
+    const condition = { kind: 'event_match', key: 'room_id', pattern: from };
+    const own: pushRules.OwnRules = {
+      defaults: [{ kind: 'override', rule_id: '.m.rule.master', enabled: true }],
+      rules: {
+        ...pushRules.NO_RULES.rules,
+        room: [rule],
+        override: [{ ...rule, conditions: [condition] }],
+        underride: [{ ...rule, conditions: [] }],
+      },
+    };
+    assert.deepEqual(await pushRules.get(db, ALICE), { own: pushRules.NO_RULES, position: 0 });
+    const position = await db.write('test', (tx) => pushRules.set(tx, streams, ALICE, own));
+    assert.deepEqual(await pushRules.get(db, ALICE), { own, position });
+    await db.write('test', async (tx) => {
+      await pushRules.carryToRoom(tx, streams, ALICE, { from, to });
+      await pushRules.carryToRoom(tx, streams, ALICE, { from, to });
+      await pushRules.carryToRoom(tx, streams, BOB, { from, to });
+    });
+    const carried = await pushRules.get(db, ALICE);
+    assert.ok(carried.position > position);
+    assert.deepEqual(carried.own.rules.room, [{ ...rule, rule_id: to }, rule]);
+    assert.deepEqual(carried.own.rules.override, [
+      { ...rule, rule_id: to, conditions: [{ ...condition, pattern: to }] },
+      { ...rule, conditions: [condition] },
+    ]);
+    // A rule that has only its name from the room says nothing of it.
+    assert.deepEqual(carried.own.rules.underride, own.rules.underride);
+    assert.equal((await pushRules.get(db, BOB)).position, 0);
+    await db.write('test', (tx) => pushRules.clear(tx, ALICE));
+    assert.equal((await pushRules.get(db, ALICE)).position, 0);
+  });
+
+  test(`${name}: pushers are kept by app, key and user`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    const pusher: pushers.Pusher = {
+      ...{ userId: ALICE, appId: 'app', pushkey: 'k\0\\', deviceId: 'D', kind: 'http', lang: 'en' },
+      ...{ appDisplayName: 'A', deviceDisplayName: 'D', profileTag: undefined, data: { url: 'x' } },
+      ...{ createdTs: 5, delivered: 7 },
+    };
+    await db.write('test', async (tx) => {
+      await pushers.set(tx, pusher);
+      await pushers.set(tx, { ...pusher, userId: BOB, deviceId: 'E' });
+      // What was delivered stays so.
+      await pushers.set(tx, { ...pusher, lang: 'de', delivered: 99 });
+    });
+    assert.deepEqual(await pushers.ofUser(db, ALICE), [{ ...pusher, lang: 'de' }]);
+    await db.write('test', (tx) => pushers.removeOfOthers(tx, pusher));
+    assert.deepEqual(await pushers.ofUser(db, BOB), []);
+    await db.write('test', (tx) => pushers.removeOfDevice(tx, ALICE, 'E'));
+    assert.equal((await pushers.ofUser(db, ALICE)).length, 1);
+    await db.write('test', (tx) => pushers.removeOfDevice(tx, ALICE, 'D'));
+    assert.deepEqual(await pushers.ofUser(db, ALICE), []);
+    await db.write('test', async (tx) => {
+      await pushers.set(tx, pusher);
+      await pushers.remove(tx, pusher);
+    });
+    assert.deepEqual(await pushers.ofUser(db, ALICE), []);
+  });
+
+  test(`${name}: checkpoints are kept by room and user`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    await db.write('test', async (tx) => {
+      await checkpoints.set(tx, 1, ALICE, { a: 1 });
+      await checkpoints.set(tx, 1, ALICE, { a: 2 });
+      await checkpoints.set(tx, 2, ALICE, { a: 3 });
+      await checkpoints.set(tx, 2, BOB, { a: 4 });
+    });
+    assert.deepEqual(await checkpoints.get(db, 1, ALICE), { a: 2 });
+    assert.equal(await checkpoints.get(db, 1, BOB), undefined);
+    await db.write('test', (tx) => checkpoints.clearRoom(tx, 1));
+    assert.equal(await checkpoints.get(db, 1, ALICE), undefined);
+    await db.write('test', (tx) => checkpoints.clear(tx, ALICE));
+    assert.equal(await checkpoints.get(db, 2, ALICE), undefined);
+    assert.deepEqual(await checkpoints.get(db, 2, BOB), { a: 4 });
+  });
+}
