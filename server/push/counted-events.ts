@@ -27,8 +27,8 @@ export interface CountedBy {
   members: string | undefined;
 }
 
-/** A room with more is counted by its newest events. */
-export const MOST_EVENTS = 10_000;
+/** A room with more unread events is counted by the newest: clients do not show higher numbers. */
+export const MOST_EVENTS = 1_000;
 const FORMAT = 1;
 
 export class CountedEvents {
@@ -79,6 +79,8 @@ export class CountedEvents {
   /** Leaves out what is read by now. */
   readUpto(read: ReadUpto): void {
     if (this.#read === read) return;
+    // Whoever reads along has little to look through after a restart.
+    if (this.#read !== undefined && read.everywhere > this.#read.everywhere) this.unwritten = 0;
     this.#read = read;
     this.#keep((event) => !isRead(read, event));
   }

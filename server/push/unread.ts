@@ -61,7 +61,7 @@ const MOST_ROOMS = 50_000;
 const MOST_UNREAD = 1_000_000;
 const WEIGHT_OF_ROOM = 5;
 /** Events that are looked through again after a restart, at most. */
-const UNWRITTEN = 500;
+const UNWRITTEN = 200;
 const MOST_GROUPS = 10_000;
 const MOST_RANGES = 2_000;
 const FEW_EVENTS = 20;
@@ -100,6 +100,11 @@ export class UnreadCounts {
         changedAt: Math.max(read.changedAt, counted.recountedAt),
       };
     });
+  }
+
+  /** True where it is in memory what was counted of a room: then it is known what a change of the rules changes. */
+  isCounted(userId: UserId, { roomNid }: CountedRoom): boolean {
+    return this.#counted.peek(`${roomNid} ${userId}`) !== undefined;
   }
 
   async #readUpto(userId: UserId, { roomNid }: CountedRoom): Promise<ReadUpto> {

@@ -31,7 +31,7 @@ export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promis
   // With other rules there may be other counts in any room.
   const hasNewRules = since !== undefined && (await unread.rules.find(user.userId)).changedAt > since;
   const sections: string[] = [];
-      hasNewRules ||
+      (hasNewRules && unread.isCounted(user.userId, room)) ||
   for (const room of fullState ? user.joined : withAccountData(answer)) {
     if (!includesRoom(filter.rooms, room.roomId)) continue;
     // One after the other: a single answer must not crowd out all others.

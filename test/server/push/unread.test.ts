@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { EventId, RoomId } from '#keys/ids.ts';
 import { beginPurge, runPurge } from '#rooms/purge.ts';
 import { getRoom } from '#rooms/room.ts';
+import { CountedEvents } from '#server/push/counted-events.ts';
 import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
@@ -295,17 +296,17 @@ test('what a user may not see does not count', async () => {
 test('after a restart a room is counted on from its checkpoint, not read anew', async () => {
   await using server = await startServer();
   const [alice, bob, roomId] = await roomOfTwo(server);
-  for (let sent = 0; sent < 520; sent += 20)
+  for (let sent = 0; sent < 220; sent += 20)
     await Promise.all(Array.from({ length: 20 }, () => message(alice, roomId)));
-  assert.deepEqual(await unreadOf(bob, roomId), [520, 0]);
+  assert.deepEqual(await unreadOf(bob, roomId), [220, 0]);
   // Whoever reads the events would not find a highlight among them.
   await changeCheckpoint(server, bob.userId, (checkpoint) => {
-    assert.equal(checkpoint.events.length, 4 * 520);
+    assert.equal(checkpoint.events.length, 4 * 220);
     checkpoint.events[3] = 1;
   });
   await server.restart();
   const last = await message(alice, roomId);
-  assert.deepEqual(await unreadOf(bob, roomId), [521, 1]);
+  assert.deepEqual(await unreadOf(bob, roomId), [221, 1]);
   await receipt(bob, roomId, last);
   assert.deepEqual(await unreadOf(bob, roomId), [0, 0]);
   await server.restart();
@@ -332,6 +333,13 @@ async function changeCheckpoint(
 function sql(text: string) {
   return { name: '', text };
 }
+
+test('of more than a thousand unread events the newest thousand count', async () => {
+  const user = new CountedEvents({ rules: '', members: undefined }, 0);
+  for (let position = 1; position <= 1_500; position++)
+    user.add({ nid: position, position, thread: position <= 500 ? '$root' : 'main', highlight: false });
+  assert.deepEqual([...user.counts(2_000)], [['main', { notifications: 1_000, highlights: 0 }]]);
+});
 
 test('what a purge has deleted does not count', async () => {
   await using server = await startServer();
