@@ -94,12 +94,22 @@ export class UnreadCounts {
     return this.#queue.run(`${room.roomNid} ${userId}`, async () => {
       const rules = await this.rules.find(userId);
       const read = await this.#readUpto(userId, room);
-      const counted = await this.#count({ room, rules, read }, upto);
+      const counted = await this.#countOrForget({ room, rules, read }, upto);
       return {
         threads: counted.counts(upto),
         changedAt: Math.max(read.changedAt, counted.recountedAt),
       };
     });
+  }
+
+  /** What was counted in part only is counted anew the next time. */
+  async #countOrForget(counting: Counting, upto: number): Promise<CountedEvents> {
+    try {
+      return await this.#count(counting, upto);
+    } catch (error) {
+      this.#counted.delete(keyOf(counting));
+      throw error;
+    }
   }
 
   /** True where it is in memory what was counted of a room: then it is known what a change of the rules changes. */
@@ -122,8 +132,8 @@ export class UnreadCounts {
   }
 
   async #count(counting: Counting, upto: number): Promise<CountedEvents> {
-    const { room, rules, read } = counting;
-    const key = `${room.roomNid} ${rules.userId}`;
+    const { read } = counting;
+    const key = keyOf(counting);
     const known = this.#counted.get(key) ?? (await this.#fromDisk(key, counting));
     const before = known?.size;
     const isValid = known !== undefined && (await this.#isValid(known, counting));
@@ -281,6 +291,10 @@ export class UnreadCounts {
       checkpoints.set(tx, room.roomNid, rules.userId, counted.toJson()),
     );
   }
+}
+
+function keyOf({ room, rules }: Counting): string {
+  return `${room.roomNid} ${rules.userId}`;
 }
 
 function areSame(a: ThreadCounts, b: ThreadCounts): boolean {

@@ -322,8 +322,8 @@ test('a default rule that the server did not have before is there for who has ch
   assert.equal(ruleset.underride.length, defaults.underride.length);
 });
 
-// CVE-2021-29471: a pattern that takes a regular expression years.
-test('a thousand hostile patterns on the longest text end', () => {
+// CVE-2021-29471: patterns that take a regular expression years.
+test('row 38: a thousand hostile patterns on the longest text end', () => {
   const patterns = [
     `${'*a'.repeat(50)}*b`,
     `${'a'.repeat(1_000)}b`,

@@ -11,6 +11,8 @@ import { casesOf, seed } from '#test/harness/rounds.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
 const STEPS = 120;
+/** Events after which what is counted is written to disk, and some. */
+const BEFOREHAND = 210;
 const FILTER = { room: { timeline: { limit: 1, unread_thread_notifications: true } } };
 
 interface Receipt {
@@ -54,6 +56,8 @@ async function worldOf(server: TestServer, dice: World['dice']): Promise<World> 
     isLoudInPairs: false,
     ignoresCarol: false,
   };
+  for (let sent = 0; sent < BEFOREHAND; sent += 30)
+    await Promise.all(Array.from({ length: 30 }, () => carol.send(roomId, 'beforehand')));
   const known = { sent: [], receipts: [], settings, transactions: 0 };
   return { server, roomId, bob, others: [alice, carol], dice, ...known };
 }

@@ -5,6 +5,7 @@ import { beginPurge, runPurge } from '#rooms/purge.ts';
 import { getRoom } from '#rooms/room.ts';
 import { CountedEvents } from '#server/push/counted-events.ts';
 import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
+import { startFleet } from '#test/harness/fleet.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
 const THREADS = { room: { timeline: { unread_thread_notifications: true } } };
@@ -339,6 +340,21 @@ test('of more than a thousand unread events the newest thousand count', async ()
   for (let position = 1; position <= 1_500; position++)
     user.add({ nid: position, position, thread: position <= 500 ? '$root' : 'main', highlight: false });
   assert.deepEqual([...user.counts(2_000)], [['main', { notifications: 1_000, highlights: 0 }]]);
+});
+
+test('messages of another server count like any other', async () => {
+  await using fleet = await startFleet(2);
+  const alice = await register(fleet.at(0), 'alice');
+  const bob = await register(fleet.at(1), 'bob');
+  const roomId = await alice.createRoom();
+  await bob.join(roomId, [fleet.at(0).serverName]);
+  const { next_batch: since } = await bob.sync();
+  await message(alice, roomId, { 'm.mentions': { room: true } });
+  const last = await message(alice, roomId);
+  const has = (answer: Body) =>
+    answer.rooms?.join?.[roomId]?.timeline.events.some((event: Body) => event.event_id === last);
+  const answer = await bob.syncUntil(has, { since });
+  assert.deepEqual(countsIn(answer.rooms.join[roomId].unread_notifications), [2, 1]);
 });
 
 test('what a purge has deleted does not count', async () => {
