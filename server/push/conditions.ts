@@ -78,10 +78,20 @@ function eventMatch(json: JsonObject): Condition {
   if (!/[*?]/.test(pattern)) {
     return ({ event }) => {
       const value = propertyOf(event, path);
-      return typeof value === 'string' && (value === pattern || value.toLowerCase() === pattern);
+      return typeof value === 'string' && equalsInAnyCase(value, pattern);
     };
   }
   return (look) => withText(look, path, glob, (text) => matchesGlob(glob, text));
+}
+
+const ASCII = 128;
+
+/** Whether a value is `pattern`, which is in lower case. Mostly its end tells that it is not. */
+function equalsInAnyCase(value: string, pattern: string): boolean {
+  if (value === pattern) return true;
+  const last = value.charCodeAt(value.length - 1);
+  const isOther = last < ASCII && String.fromCharCode(last).toLowerCase() !== pattern.at(-1);
+  return !isOther && value.toLowerCase() === pattern;
 }
 
 /** "If the property [...] is completely absent from the event, or does not have a string value, then [...] not". */

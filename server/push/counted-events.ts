@@ -41,6 +41,8 @@ export class CountedEvents {
   purges = 0;
   /** Events looked through since this was last written to disk. */
   unwritten = 0;
+  /** Its size when its room in memory was last measured. */
+  measured = 0;
   /** Where the counts changed last otherwise than by an event or a receipt. */
   recountedAt = 0;
   #events: UnreadEvent[] = [];
@@ -59,8 +61,11 @@ export class CountedEvents {
   /** Adds an event, which comes after all others. */
   add(event: UnreadEvent): void {
     this.#events.push(event);
-    if (this.#events.length > MOST_EVENTS) this.#events.shift();
-    this.#counts = undefined;
+    if (this.#events.length > MOST_EVENTS) {
+      this.#events.shift();
+      this.#counts = undefined;
+    }
+    if (this.#counts !== undefined) this.#counts = withOneMore(this.#counts, event);
   }
 
   remove(nid: number): void {
@@ -135,12 +140,18 @@ export class CountedEvents {
 }
 
 function countsOf(events: readonly UnreadEvent[]): ThreadCounts {
-  const counts = new Map<string, { notifications: number; highlights: number }>();
-  for (const { thread, highlight } of events) {
-    const ofThread = counts.get(thread) ?? { notifications: 0, highlights: 0 };
-    ofThread.notifications += 1;
-    if (highlight) ofThread.highlights += 1;
-    counts.set(thread, ofThread);
-  }
+  const counts = new Map<string, Counts>();
+  for (const event of events) addTo(counts, event);
   return counts;
+}
+
+function withOneMore(before: ThreadCounts, event: UnreadEvent): ThreadCounts {
+  const counts = new Map(before);
+  addTo(counts, event);
+  return counts;
+}
+
+function addTo(counts: Map<string, Counts>, { thread, highlight }: UnreadEvent): void {
+  const { notifications = 0, highlights = 0 } = counts.get(thread) ?? {};
+  counts.set(thread, { notifications: notifications + 1, highlights: highlights + (highlight ? 1 : 0) });
 }

@@ -59,7 +59,9 @@ interface Counting {
 const MOST_ROOMS = 50_000;
 /** Of unread events in memory, about 100 bytes each. */
 const MOST_UNREAD = 1_000_000;
-const WEIGHT_OF_ROOM = 5;
+/** That of a room, and of the events by which it may grow until it is measured again. */
+const WEIGHT_OF_ROOM = 25;
+const MEASURED_EVERY = 20;
 /** Events that are looked through again after a restart, at most. */
 const UNWRITTEN = 200;
 const MOST_GROUPS = 10_000;
@@ -135,7 +137,6 @@ export class UnreadCounts {
     const { read } = counting;
     const key = keyOf(counting);
     const known = this.#counted.get(key) ?? (await this.#fromDisk(key, counting));
-    const before = known?.size;
     const isValid = known !== undefined && (await this.#isValid(known, counting));
     const counted = isValid ? known : this.#afresh(counting);
     // All of it is read: no need to look through what was not looked through yet.
@@ -150,7 +151,10 @@ export class UnreadCounts {
       const isSame = areSame(known.counts(upto), current.counts(upto));
       current.recountedAt = isSame ? known.recountedAt : this.#ctx.streams.upto();
     }
-    if (current !== known || current.size !== before) this.#counted.set(key, current);
+    if (current !== known || Math.abs(current.size - current.measured) > MEASURED_EVERY) {
+      current.measured = current.size;
+      this.#counted.set(key, current);
+    }
     await this.#writeSometimes(current, counting);
     return current;
   }

@@ -6,7 +6,7 @@ import * as pushRules from '#storage/push-rules.ts';
 import type { Streams } from '#storage/streams.ts';
 import { ignoredBy } from '../ignored-users.ts';
 import { type CompiledRules, compileRules } from './evaluate.ts';
-import { type PushRuleset, rulesetOf } from './ruleset.ts';
+import { rulesetOf } from './ruleset.ts';
 
 /** What decides of which events a user is notified. */
 export interface UserRules {
@@ -14,6 +14,8 @@ export interface UserRules {
   readonly compiled: CompiledRules;
   /** Whose events never notify. */
   readonly ignored: ReadonlySet<string>;
+  /** How long the rules are as text. */
+  readonly characters: number;
   /** The position of the last change of the rules; 0 where there was none. */
   readonly changedAt: number;
   /** Says for a room what is decided: the same as long as the same events of the room notify. */
@@ -23,7 +25,9 @@ export interface UserRules {
 type RulesContext = { readonly db: Database; readonly streams: Streams };
 
 const MOST_USERS = 5_000;
-const MOST_WEIGHT = 200_000;
+/** Of rules as text, in characters. */
+const MOST_WEIGHT = 50_000_000;
+const CHARACTERS_OF_ID = 50;
 const KEY_CHARACTERS = 22;
 
 /** The rules of users, prepared once and again after a change. */
@@ -32,7 +36,7 @@ export class RulesOfUsers {
   readonly #known = new Lru<UserId, { readonly rules: UserRules; asOf: number }>({
     maxEntries: MOST_USERS,
     maxWeight: MOST_WEIGHT,
-    weigh: ({ rules }) => rules.compiled.rules.length + rules.ignored.size,
+    weigh: ({ rules }) => rules.characters + CHARACTERS_OF_ID * rules.ignored.size,
   });
 
   constructor(ctx: RulesContext) {
@@ -69,19 +73,17 @@ function userRulesOf(
 ): UserRules {
   const ruleset = rulesetOf(userId, read.own);
   const general = hashOf([{ ...ruleset, room: [] }, [...read.ignored].sort()]);
-  const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, rule]));
+  const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, `${general} ${hashOf(rule)}`]));
   return {
     userId,
     compiled: compileRules(ruleset),
     ignored: read.ignored,
+    characters: JSON.stringify(ruleset).length,
     changedAt: read.position,
-    keyFor(roomId) {
-      const rule = ofRooms.get(roomId);
-      return rule === undefined ? general : `${general} ${hashOf(rule)}`;
-    },
+    keyFor: (roomId) => ofRooms.get(roomId) ?? general,
   };
 }
 
-function hashOf(value: PushRuleset | object): string {
+function hashOf(value: object): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('base64url').slice(0, KEY_CHARACTERS);
 }
