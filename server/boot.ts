@@ -129,17 +129,23 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const clientUrl = await start(clientApp, config.clientListen, 'http');
   begin();
   housekeeping.start();
-  purges.start();
-  delayedEvents.start((event) => sendDelayed(ctx, event));
-  search?.start();
-  userDirectory.start();
-  background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
-  background.run(circles.start(), 'the circles of rooms could not be read');
-  background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
-  background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
+  goOn(ctx);
 
   const closing = opening.move();
   return { ctx, clientUrl, federationUrl, close: () => closing.disposeAsync() };
+}
+
+/** Takes up what the last process left, and what goes on by itself. */
+function goOn(ctx: ServerContext): void {
+  const { db, log, background, shutdown } = ctx;
+  ctx.purges.start();
+  ctx.delayedEvents.start((event) => sendDelayed(ctx, event));
+  ctx.search?.start();
+  ctx.userDirectory.start();
+  background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
+  background.run(ctx.circles.start(), 'the circles of rooms could not be read');
+  background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
+  background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
 }
 
 async function openDatabase(

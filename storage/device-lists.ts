@@ -61,8 +61,8 @@ const NEWLY_SIGNED = sql<[string, number, number], { user_id: UserId }>(
 );
 
 /** Users that came to share a room: they joined one of mine, or I joined one of theirs. */
-const NEWLY_SHARED_TEXT = `SELECT DISTINCT theirs.user_id FROM memberships mine
 const NEWLY_SHARED = sql<[number, number, string, string, number, number], { user_id: UserId }>(
+  'deviceLists.newlyShared',
   `SELECT theirs.user_id FROM memberships theirs
    WHERE theirs.joined_position > ? AND theirs.joined_position <= ? AND theirs.membership = 'join'
      AND EXISTS (SELECT 1 FROM memberships mine
@@ -70,11 +70,10 @@ const NEWLY_SHARED = sql<[number, number, string, string, number, number], { use
    UNION
    SELECT theirs.user_id FROM memberships mine
    JOIN memberships theirs ON theirs.room_nid = mine.room_nid AND theirs.membership = 'join'
-       OR (mine.joined_position > ? AND mine.joined_position <= ?))`;
    WHERE mine.user_id = ? AND mine.membership = 'join' AND mine.joined_position > ? AND mine.joined_position <= ?
    ORDER BY 1`,
+);
 
-const NO_LONGER_SHARED_TEXT = `SELECT DISTINCT theirs.user_id FROM memberships mine
 /**
  * Users that ceased to share one: they left a room of mine, or I left one of theirs, and no other is left. Nobody is
  * told who was in a room before or after, nor one who was only invited who is in it.
@@ -83,6 +82,7 @@ const NO_LONGER_SHARED = sql<
   [number, number, string, string, number, number, number, string, string],
   { user_id: UserId }
 >(
+  'deviceLists.noLongerShared',
   `SELECT ended.user_id FROM (
      SELECT theirs.user_id FROM memberships theirs
      WHERE theirs.left_position > ? AND theirs.left_position <= ? AND theirs.left_position > 0
@@ -99,26 +99,6 @@ const NO_LONGER_SHARED = sql<
      AND NOT EXISTS (
        SELECT 1 FROM memberships m JOIN memberships t ON t.room_nid = m.room_nid
        WHERE m.user_id = ? AND m.membership = 'join'
-         AND t.user_id = theirs.user_id AND t.membership = 'join')`;
-
-const NEWLY_SHARED = sql<[string, number, number, number, number], { user_id: UserId }>(
-  'deviceLists.newlyShared',
-  `${NEWLY_SHARED_TEXT} ORDER BY theirs.user_id`,
-);
-const NO_LONGER_SHARED_IN = sql<
-  [string, number, number, number, number, string, string, string],
-  { user_id: UserId }
->(
-  'deviceLists.noLongerSharedIn',
-  `${NO_LONGER_SHARED_TEXT} AND mine.room_nid {anyInt} ORDER BY theirs.user_id`,
-);
-const NO_LONGER_SHARED = sql<[string, number, number, number, number, string, string], { user_id: UserId }>(
-  'deviceLists.noLongerShared',
-  `${NO_LONGER_SHARED_TEXT} ORDER BY theirs.user_id`,
-);
-const NEWLY_SHARED_IN = sql<[string, number, number, number, number, string], { user_id: UserId }>(
-  'deviceLists.newlySharedIn',
-  `${NEWLY_SHARED_TEXT} AND mine.room_nid {anyInt} ORDER BY theirs.user_id`,
          AND t.user_id = ended.user_id AND t.membership = 'join')
    ORDER BY ended.user_id`,
 );
@@ -189,23 +169,9 @@ export async function positionsOf(
 export async function changedSince(
   db: Pick<Database, 'all' | 'scan'>,
   userId: UserId,
-  range: {
-    readonly after: number;
-    readonly upto: number;
-    /** The rooms whose members have changed between the two, where that is known; more do no harm. */
-    readonly rooms?: readonly number[];
-  },
+  range: { after: number; upto: number },
 ): Promise<{ changed: UserId[]; left: UserId[] }> {
-  const { after, upto, rooms } = range;
-  const inRange = [userId, after, upto, after, upto] as const;
-  const shared =
-    rooms === undefined
-      ? await reader.all(NO_LONGER_SHARED, ...inRange, userId, userId)
-      : await reader.all(NO_LONGER_SHARED_IN, ...inRange, userId, userId, anyOf(rooms));
-    rooms === undefined
-      ? await reader.all(NEWLY_SHARED, ...inRange)
-      : await reader.all(NEWLY_SHARED_IN, ...inRange, anyOf(rooms));
-  const left =
+  const { after, upto } = range;
   // Of one who was away for long everything that has happened on the server since is looked through.
   const read: Database['all'] =
     upto - after > MOST_POSITIONS_AT_ONCE ? (...query) => db.scan(...query) : (...query) => db.all(...query);

@@ -36,15 +36,12 @@ async function changedLists(
   const { since } = request;
   if (since === undefined) return undefined;
   const { streams } = server;
-  const rooms: number[] = [];
-  if (streams.mayConcern('memberships', since)) {
-    for (const { roomNid, joinedAt, keys } of news) {
-      if (joinedAt > since || streams.mayConcern(keys.state, since)) rooms.push(roomNid);
-    }
-    rooms.push(...changedAfter(user.others, since).map(({ roomNid }) => roomNid));
-  }
-  if (!streams.mayConcern('device_lists', since) && rooms.length === 0) return undefined;
-  const lists = await deviceLists.changedSince(server.db, user.userId, { after: since, upto, rooms });
+  const mayShareOthers =
+    streams.mayConcern('memberships', since) &&
+    (changedAfter(user.others, since).length > 0 ||
+      [...news].some(({ joinedAt, keys }) => joinedAt > since || streams.mayConcern(keys.state, since)));
+  if (!streams.mayConcern('device_lists', since) && !mayShareOthers) return undefined;
+  const lists = await deviceLists.changedSince(server.db, user.userId, { after: since, upto });
   return lists.changed.length === 0 && lists.left.length === 0 ? undefined : lists;
 }
 

@@ -22,7 +22,6 @@ export interface EventFilter {
   readonly rooms: RoomSet;
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
-  readonly unreadThreadNotifications: boolean;
   /** Threads are counted each by itself. */
   readonly unreadThreadNotifications: boolean;
   readonly types: readonly string[] | undefined;

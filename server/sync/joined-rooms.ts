@@ -27,12 +27,8 @@ interface Telling {
 export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promise<string[]> {
   const { request, user } = answer;
   const { since, fullState, filter } = request;
-  const { streams, unread } = sync.server;
-  // With other rules there may be other counts in any room.
-  const hasNewRules = since !== undefined && (await unread.rules.find(user.userId)).changedAt > since;
   const sections: string[] = [];
-      (hasNewRules && unread.isCounted(user.userId, room)) ||
-  for (const room of fullState ? user.joined : withAccountData(answer)) {
+  for (const room of fullState ? user.joined : await roomsToTell(sync, answer)) {
     if (!includesRoom(filter.rooms, room.roomId)) continue;
     // One after the other: a single answer must not crowd out all others.
     const isNew = since === undefined || (await hasJoinedSince(sync, room, { userId: user.userId, since }));
@@ -43,13 +39,22 @@ export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promis
   return sections;
 }
 
-/** The rooms with news, and those of which only the user's account data has changed. */
-function withAccountData({ request, user, news, roomAccountData }: SyncAnswer): Iterable<JoinedRoom> {
-  if (request.since === undefined || roomAccountData.size === 0) return news;
+/** The rooms with news, those of which the user's account data has changed, and those that may count otherwise now. */
+async function roomsToTell(
+  { server }: SyncContext,
+  { request, user, news, roomAccountData }: SyncAnswer,
+): Promise<Iterable<JoinedRoom>> {
+  const { since } = request;
+  if (since === undefined) return news;
   const rooms = new Set(news);
   for (const roomId of roomAccountData.keys()) {
     const room = user.joinedByKey.get(`room:${roomId}`);
     if (room !== undefined) rooms.add(room);
+  }
+  const { unread } = server;
+  // With other rules there may be other counts in any room.
+  if ((await unread.rules.find(user.userId)).changedAt > since) {
+    for (const room of user.joined) if (unread.isCounted(user.userId, room)) rooms.add(room);
   }
   return rooms;
 }
