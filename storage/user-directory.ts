@@ -25,7 +25,7 @@ export interface NamedUser {
 }
 
 /** Words that begin so are looked at, in the order of the alphabet, whoever has them. */
-const MOST_LOOKED_AT = 20_000;
+const MOST_LOOKED_AT = 50_000;
 /** Behind every word that begins so. */
 const LAST_LETTER = '\u{10FFFF}';
 /** So many words are compared here, and what there are more by whoever asks. */

@@ -12,6 +12,7 @@ import { sendEvent } from '#rooms/send.ts';
 import { currentState, currentStateEvent, stateIdsAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import * as arrivals from '#storage/arrivals.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as events from '#storage/events.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -442,7 +443,18 @@ test('history has positions below all others, older events below newer ones, and
     [...stored].sort((a, b) => a - b),
   );
   assert.ok(stored.every((position) => position < 0));
-  assert.equal(ctx.streams.upto(), upto);
+  assert.equal(
+    ctx.streams.mayConcern(`room:${room.roomId}`, upto),
+    false,
+    'nobody who waits for news is woken',
+  );
+  const arrived = await arrivals.page(ctx.db, { after: upto, upto: ctx.streams.upto(), limit: 10 });
+  const nids = await Promise.all(gap.map(async (event) => (await storedAs(ctx, event)).nid));
+  assert.deepEqual(
+    arrived.map(({ nid }) => nid),
+    nids,
+    'but whoever follows all rooms is told, in the order in which it came',
+  );
   assert.deepEqual(await extremities(ctx, room), [after.eventId]);
 });
 

@@ -1,0 +1,126 @@
+/** Who is found by the beginnings of which words, on both databases. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { serverNameOf, type UserId } from '#keys/ids.ts';
+import * as arrivals from '#storage/arrivals.ts';
+import type { Database } from '#storage/database.ts';
+import * as directoryWords from '#storage/directory-words.ts';
+import * as events from '#storage/events.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as openRooms from '#storage/open-rooms.ts';
+import * as profiles from '#storage/profiles.ts';
+import * as userDirectory from '#storage/user-directory.ts';
+import * as users from '#storage/users.ts';
+import { drivers } from '#test/harness/databases.ts';
+
+const ALICE = '@alice:here.test';
+const BOB = '@bob:here.test';
+const FAR = '@far.away:there.test';
+
+async function account(db: Database, userId: UserId, name?: string): Promise<void> {
+  await db.write('test', async (tx) => {
+    await users.create(tx, { userId, passwordHash: undefined, isAdmin: false, now: 1 });
+    if (name !== undefined) await profiles.set(tx, userId, 'displayname', name);
+  });
+}
+
+async function join(db: Database, roomNid: number, userId: UserId, displayName: string | null = null) {
+  await db.write('test', async (tx) => {
+    const serverName = serverNameOf(userId);
+    assert.ok(serverName);
+    const row = { roomNid, userId, eventNid: 1, position: roomNid, serverName, displayName, avatarUrl: null };
+    await memberships.set(tx, { ...row, membership: 'join' });
+    if (serverName !== 'here.test') await directoryWords.refreshRemote(tx, userId);
+  });
+}
+
+function searcher(userId: UserId, findsAllAccounts = false): userDirectory.Searcher {
+  return { userId, serverName: 'here.test', findsAllAccounts };
+}
+
+for (const { name, open } of drivers) {
+  test(`${name}: who shares a room is found by the beginning of each word, and others where a room is open`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    await account(db, ALICE);
+    await account(db, BOB, 'Bob Ångström');
+    const find = (...words: string[]) => userDirectory.find(db, searcher(ALICE), words, 10);
+    assert.deepEqual(await find('bob'), []);
+    assert.deepEqual(await userDirectory.find(db, searcher(ALICE, true), ['bob'], 10), [BOB]);
+    await join(db, 1, BOB);
+    await join(db, 2, BOB);
+    await db.write('test', (tx) => openRooms.set(tx, 2, 'join_rule', true));
+    assert.deepEqual(await find('bob', 'ång'), [BOB]);
+    await db.write('test', (tx) => openRooms.set(tx, 2, 'join_rule', false));
+    assert.deepEqual(await find('bob'), []);
+    await join(db, 1, ALICE);
+    assert.deepEqual(await find('b'), [BOB]);
+    assert.deepEqual(await find('bob', 'xyz'), []);
+    assert.deepEqual(await find('alice'), [], 'nobody finds themselves');
+    assert.deepEqual(await find(), []);
+  });
+
+  test(`${name}: an account that is no more has no words, and one whose name changes has those of the new one`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    await account(db, BOB, 'Old Name');
+    const find = (word: string) => userDirectory.find(db, searcher(ALICE, true), [word], 10);
+    await db.write('test', (tx) => profiles.set(tx, BOB, 'displayname', 'New Name'));
+    assert.deepEqual([await find('old'), await find('new')], [[], [BOB]]);
+    assert.deepEqual(await userDirectory.accountsAmong(db, [BOB, ALICE]), [
+      { userId: BOB, displayName: 'New Name', avatarUrl: undefined },
+    ]);
+    await db.write('test', (tx) => users.deactivate(tx, BOB, 5));
+    assert.deepEqual(await find('new'), []);
+    assert.deepEqual(await userDirectory.accountsAmong(db, [BOB]), []);
+  });
+
+  test(`${name}: a user of another server is told by the names of the rooms that the searcher knows`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    await join(db, 1, ALICE);
+    await join(db, 1, FAR, 'Public Name');
+    await join(db, 2, FAR, 'Private Name');
+    const named = await userDirectory.namesInRooms(db, searcher(ALICE), [FAR]);
+    assert.deepEqual(
+      named.map(({ displayName }) => displayName),
+      ['Public Name'],
+    );
+    assert.deepEqual(await userDirectory.find(db, searcher(ALICE), ['away'], 10), [FAR]);
+    await join(db, 1, '@new:there.test');
+    await db.write('test', async (tx) => {
+      const row = { roomNid: 1, userId: '@wordless:there.test', membership: 'join', eventNid: 1 } as const;
+      await memberships.set(tx, {
+        ...row,
+        position: 1,
+        serverName: 'there.test',
+        displayName: null,
+        avatarUrl: null,
+      });
+    });
+    assert.deepEqual(await directoryWords.wordless(db, 1, 'here.test'), ['@wordless:there.test']);
+  });
+
+  test(`${name}: arrivals are in the order in which they came, history among what is live`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    const store = (position: number) =>
+      db.write('test', (tx) =>
+        events.insert(tx, {
+          ...{ eventId: `$${position}`, roomNid: 1, position, depth: 1, type: 'x', stateKey: undefined },
+          ...{ sender: ALICE, originServerTs: 1, receivedTs: 1, status: 'accepted', reason: undefined },
+          ...{ stateBefore: 1, stateAfter: 1, redactedBy: undefined, txn: undefined, json: '{}' },
+        }),
+      );
+    const first = await store(5);
+    const old = await store(-1);
+    await db.write('test', (tx) => arrivals.addHistory(tx, { arrived: 7, nid: old }));
+    const last = await store(9);
+    const nids = async (after: number, upto: number, limit = 10) =>
+      (await arrivals.page(db, { after, upto, limit })).map(({ nid }) => nid);
+    assert.deepEqual(await nids(arrivals.BEFORE_ALL, 9), [first, old, last]);
+    assert.deepEqual(await nids(5, 8), [old]);
+    assert.deepEqual(await nids(arrivals.BEFORE_ALL, 9, 2), [first, old]);
+  });
+}
