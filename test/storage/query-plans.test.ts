@@ -92,3 +92,11 @@ test('what relates to an event is found by the kind, and its edits by their send
   for (const name of ['relations.newestFirst', 'relations.oldestOfType', 'relations.threads'])
     assert.ok(!plans.get(name)?.some((step) => step.includes('TEMP B-TREE')), name);
 });
+
+test('what a search finds is looked up by its position, however many rooms it is for', () => {
+  for (const name of ['search.newest', 'search.best'])
+    assert.ok(
+      plans.get(name)?.some((step) => step.includes('SEARCH e USING INDEX events_by_stream (position=?)')),
+      name,
+    );
+});
