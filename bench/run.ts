@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { catchUp } from '#bench/catch-up.ts';
 import { coldStart } from '#bench/cold-start.ts';
+import { e2eeKeys } from '#bench/e2ee-keys.ts';
 import { fedIn } from '#bench/fed-in.ts';
 import { fedOut } from '#bench/fed-out.ts';
 import { idle } from '#bench/idle.ts';
@@ -37,6 +38,7 @@ const scenarios: readonly Scenario[] = [
   fedIn,
   fedOut,
   catchUp,
+  e2eeKeys,
 ];
 const servers = new Map<string, readonly ServerKind[]>([
   ['kurir', [kurir]],
