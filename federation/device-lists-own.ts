@@ -3,7 +3,7 @@
 import type { UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
-import type { CrossSigningKey, Usage } from '#storage/cross-signing-keys.ts';
+import type { Usage } from '#storage/cross-signing-keys.ts';
 import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
 import type { Reader } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
@@ -39,9 +39,13 @@ export async function ownKeys(
   for (const userId of await users.existing(reader, userIds)) {
     const signedDevices = [...(ofDevices.get(userId) ?? [])].map(([deviceId, keys]) => {
       const key = `${userId} ${deviceId}`;
-      return [deviceId, named(signed(keys, signatures.get(key)), names.get(key))] as const;
+      const shown = visible(keys, userId, viewer);
+      return [deviceId, named(signed(shown, signatures.get(key)), names.get(key))] as const;
     });
-    const keyOf = (usage: Usage) => withSignatures(userId, ofUsers.get(userId)?.get(usage), signatures);
+    const keyOf = (usage: Usage) => {
+      const key = ofUsers.get(userId)?.get(usage);
+      return key && signed(visible(key.key, userId, viewer), signatures.get(`${userId} ${key.publicKey}`));
+    };
     found.set(userId, {
       devices: new Map(signedDevices),
       masterKey: keyOf('master'),
@@ -78,12 +82,11 @@ async function deviceNames(reader: Reader, userIds: readonly UserId[]): Promise<
   return names;
 }
 
-function withSignatures(
-  userId: UserId,
-  found: CrossSigningKey | undefined,
-  signatures: ReadonlyMap<string, readonly KeySignature[]>,
-): JsonObject | undefined {
-  return found && signed(found.key, signatures.get(`${userId} ${found.publicKey}`));
+/** The object with "the signatures that the requesting user is allowed to see": the owner's, and the viewer's own. */
+function visible(object: JsonObject, owner: UserId, viewer: Viewer): JsonObject {
+  const signatures = Object.entries(objectAt(object, 'signatures') ?? {});
+  const shown = signatures.filter(([signer]) => signer === owner || signer === viewer);
+  return shown.length === signatures.length ? object : { ...object, signatures: Object.fromEntries(shown) };
 }
 
 /** The object with more signatures beside those that it has. */

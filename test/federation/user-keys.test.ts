@@ -130,6 +130,39 @@ test('what a server tells of users or devices that it was not asked for, or of o
   assert.deepEqual(claimed.one_time_keys, { [asked.userId]: { D: { 'signed_curve25519:1': { key: 'k' } } } });
 });
 
+test('row 89: whatever a client asks for, other servers are asked in the form of the specification, or not at all', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const alice = await register(here);
+  const [x, y] = [peer.user('x'), peer.user('y')];
+  const asked: [string, object][] = [
+    ['query', { device_keys: {} }],
+    ['query', { device_keys: { [x]: [] } }],
+    ['query', { device_keys: { [x]: ['D', 'D', ''], [y]: ['*'] }, timeout: 1_000, token: 'old' }],
+    ['query', { device_keys: { [x]: {} } }],
+    ['query', { device_keys: { [x]: [1] } }],
+    ['query', { device_keys: { [x]: null } }],
+    ['query', { device_keys: { '@no server': [] } }],
+    ['query', { device_keys: { [x]: [] }, timeout: 'soon' }],
+    ['claim', { one_time_keys: {} }],
+    ['claim', { one_time_keys: { [x]: {} } }],
+    ['claim', { one_time_keys: { [x]: { D: 'signed_curve25519' }, [y]: { '': '' } } }],
+    ['claim', { one_time_keys: { [x]: { D: 5 } } }],
+    ['claim', { one_time_keys: { [x]: [] } }],
+  ];
+  for (const [what, body] of asked) {
+    const answer = await alice.try('POST', `/keys/${what}`, body);
+    assert.ok([200, 400].includes(answer.status), `${JSON.stringify(body)}: ${answer.status}`);
+  }
+  const bodies = (what: string) =>
+    peer.peer.requests
+      .filter(({ url }) => url.endsWith(`/v1/user/keys/${what}`))
+      .map(({ body }) => JSON.parse(body));
+  assert.deepEqual(bodies('query'), [{ device_keys: { [x]: [] } }, { device_keys: { [x]: [], [y]: [] } }]);
+  assert.deepEqual(bodies('claim'), [
+    { one_time_keys: { [x]: { D: 'signed_curve25519' }, [y]: { '': '' } } },
+  ]);
+});
+
 test('row 59: a server is told of our own users only, and not the names of their devices', async () => {
   await using peer = await new RoomPeer(fleet.authority).start();
   const alice = await register(here);

@@ -196,6 +196,19 @@ test('a signature by the user-signing key is seen by its maker alone, whose othe
   assert.equal((await queryKeys(carol, [bob.userId])).user_signing_keys, undefined);
 });
 
+test('signatures of others that come with keys are seen by those who made them alone', async () => {
+  const alice = await register(server);
+  const { alice: bob, keys: his } = await signing();
+  const carol = await register(server);
+  const keys = crossSigningOf(alice.userId);
+  const master = signedBy(keys.body.master_key, his.userSigning);
+  await alice.post(UPLOAD, { ...keys.body, master_key: master });
+  const masterFor = async (viewer: TestClient) =>
+    (await queryKeys(viewer, [alice.userId])).master_keys[alice.userId];
+  assert.deepEqual(await masterFor(bob), master);
+  assert.deepEqual(await masterFor(carol), { ...keys.body.master_key, signatures: {} });
+});
+
 test('changed cross-signing keys are told to those who share a room', async () => {
   const { alice } = await signing();
   const bob = await register(server);
