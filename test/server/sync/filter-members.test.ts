@@ -84,7 +84,7 @@ test('filters: a limit of 0 is a timeline without events, of which the state tel
   for (const timeline of [{ limit: 0 }, { limit: 0, types: ['m.room.message'] }]) {
     const filter = { room: { timeline, include_leave: true } };
     const { next_batch: since } = await bob.sync({ filter });
-    await alice.put(`${inRoom(roomId)}/state/test.state`, { is: 'before' });
+    await alice.put(`${inRoom(roomId)}/state/test.state`, { is: 'before', timeline });
     const { timeline: told, state } = (await bob.sync({ since, filter })).rooms.join[roomId];
     assert.deepEqual(told.events, []);
     assert.equal(told.limited, true);

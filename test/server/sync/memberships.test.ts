@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Body, register, type TestClient } from '#test/harness/client.ts';
+import { untilMember } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { startServer } from '#test/harness/server.ts';
 import { SyncView, stateOf } from '#test/harness/sync-view.ts';
@@ -183,7 +184,7 @@ test('leave: the state of a room that was left is that of then, also where the s
   await carol.put(topic, { topic: 'while alice was there' });
   for (const user of [alice, bob]) await user.join(roomId, [fleet.at(1).serverName]);
   for (const user of [alice, bob]) await user.post(leave);
-  await carol.syncUntil(({ rooms }) => membersLeft(rooms?.join?.[roomId], [alice.userId, bob.userId]));
+  for (const { userId } of [alice, bob]) await untilMember(carol, roomId, userId, 'leave');
   await carol.put(topic, { topic: 'secret' });
   await bob.join(roomId, [fleet.at(1).serverName]);
   for (const state of [{}, { lazy_load_members: true }]) {
@@ -196,12 +197,3 @@ test('leave: the state of a room that was left is that of then, also where the s
     );
   }
 });
-
-/** True where the section ends with the users having left, whatever it tells of it. */
-function membersLeft(section: Body, userIds: readonly string[]): boolean {
-  const members = [...(section?.state.events ?? []), ...(section?.timeline.events ?? [])].filter(
-    ({ type }: Body) => type === 'm.room.member',
-  );
-  const last = new Map(members.map((event: Body) => [event.state_key, event.content.membership]));
-  return userIds.every((userId) => last.get(userId) === 'leave');
-}
