@@ -52,7 +52,8 @@ export interface RecentPart {
 
 const MOST_ROOMS = 2_000;
 const MOST_WEIGHT = 48 * 1024 * 1024;
-/** Read at first, and kept at least. */
+/** Read at first, and kept at least: one more than are asked for, between these. */
+const FEWEST_EVENTS = 21;
 const FIRST_EVENTS = 50;
 /** Kept at most. */
 const MOST_EVENTS = 1_000;
@@ -79,7 +80,7 @@ export class RecentTimelines {
   async part(roomNid: number, range: Range): Promise<RecentPart | undefined> {
     const room = this.#rooms.get(roomNid) ?? new RecentTimeline(this.#ctx, roomNid);
     const before = room.weight;
-    await room.readUpto(range.upto);
+    await room.readUpto(range.upto, Math.min(Math.max(range.limit + 1, FEWEST_EVENTS), FIRST_EVENTS));
     if (room.weight !== before) this.#rooms.set(roomNid, room);
     return room.part(range);
   }
@@ -92,6 +93,8 @@ class RecentTimeline {
   #events: RecentEvent[] = [];
   #from = 0;
   #upto = NOTHING_READ;
+  /** How many it holds at least, where the room has so many. */
+  #depth = FEWEST_EVENTS;
   #weight = 0;
   /** `ctx.rooms.changes` when the events were last known to be as they are stored. */
   #changes = -1;
@@ -109,8 +112,13 @@ class RecentTimeline {
     return this.#weight;
   }
 
-  /** Reads what came since the last time, once for all who ask at the same time. */
-  async readUpto(upto: number): Promise<void> {
+  /** Reads what came since the last time, and as many at least, once for all who ask at the same time. */
+  async readUpto(upto: number, depth: number): Promise<void> {
+    if (depth > this.#depth) {
+      this.#depth = depth;
+      // To be read again: where it is being read already, that is too little.
+      if (this.#from > BEGINNING) this.#changes = NOTHING_READ;
+    }
     // Each round waits for a reading that began before; the next is then mostly not needed.
     for (let round = 0; this.#upto < upto || (round < MOST_ROUNDS && this.#isStale()); round++) {
       this.#reading ??= this.#read(upto).finally(() => {
@@ -142,6 +150,7 @@ class RecentTimeline {
   #isStale(): boolean {
     const { rooms } = this.#ctx;
     if (this.#changes === rooms.changes) return false;
+    if (this.#from > BEGINNING && this.#events.length < this.#depth) return true;
     if (this.#events.some(({ text }) => rooms.event(text.stored.nid) !== text.stored)) return true;
     this.#changes = rooms.changes;
     return false;
@@ -154,12 +163,13 @@ class RecentTimeline {
 
   async #readAgain(upto: number): Promise<void> {
     const { changes } = this.#ctx.rooms;
-    const nids = await this.#newestNids(BEGINNING, upto, FIRST_EVENTS);
-    const events = await this.#load(nids.slice(0, FIRST_EVENTS).reverse());
+    const depth = this.#depth;
+    const nids = await this.#newestNids(BEGINNING, upto, depth);
+    const events = await this.#load(nids.slice(0, depth).reverse());
     this.#parts.clear();
     this.#changes = changes;
     this.#events = events;
-    this.#from = nids.length > FIRST_EVENTS ? (events[0]?.position ?? upto + 1) - 1 : BEGINNING;
+    this.#from = nids.length > depth ? (events[0]?.position ?? upto + 1) - 1 : BEGINNING;
     this.#upto = upto;
     this.#weight = weightOf(events);
   }
@@ -197,11 +207,16 @@ class RecentTimeline {
     return events;
   }
 
-  /** By the state after the event, which for most events is that after the one before. */
-  async #isOpen({ stateAfter }: StoredEvent): Promise<boolean> {
+  /** By the state after the event, which for most events is that after the one before, or says the same of this. */
+  async #isOpen({ event, stateBefore, stateAfter }: StoredEvent): Promise<boolean> {
     if (stateAfter === undefined) return false;
-    const known = this.#openGroups.get(stateAfter);
-    if (known !== undefined) return known;
+    const isChange = event.type === VISIBILITY_KEY.type && event.stateKey === VISIBILITY_KEY.stateKey;
+    const before = stateBefore === undefined || isChange ? undefined : this.#openGroups.get(stateBefore);
+    const known = this.#openGroups.get(stateAfter) ?? before;
+    if (known !== undefined) {
+      this.#openGroups.set(stateAfter, known);
+      return known;
+    }
     const [stored] = (await stateOfGroup(this.#ctx, stateAfter, [VISIBILITY_KEY])).values();
     const value = stored === undefined ? undefined : stringAt(stored.event.content, 'history_visibility');
     // "If no history_visibility is set, or if the value is not understood, the visibility is assumed to be shared."

@@ -120,3 +120,17 @@ test('sync: the same request gives the same events again, after a restart too', 
   await server.restart();
   assert.deepEqual(await told(), sent);
 });
+
+test('sync: timelines of any length, asked for in any order, are the end of the history', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  for (let number = 0; number < 60; number++) await alice.send(roomId, `${number}`);
+  const all = await historyOf(alice, roomId, 100);
+  for (const limit of [5, 20, 45, 20, 49, 60, 1000, 21]) {
+    const { timeline } = (await alice.sync({ filter: { room: { timeline: { limit } } } })).rooms.join[roomId];
+    const ids = timeline.events.map((event: Body) => event.event_id);
+    assert.deepEqual(ids, all.slice(-limit));
+    assert.equal(timeline.limited, limit < all.length);
+  }
+});
