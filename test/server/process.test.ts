@@ -33,7 +33,7 @@ test('a first start says where it listens and how to make the first account, whi
   await using again = await startProcess(serverEnvironment(dataDir));
   assert.equal(again.output.out.includes('token='), false, 'once there is an account there is no link');
   assert.match(again.output.out, /npm run kurir -- user add NAME/);
-  assert.equal((await login(again, 'alice', 'pw')).userId, '@alice:localhost');
+  assert.equal((await login(again, 'alice', 'a password')).userId, '@alice:localhost');
 });
 
 test('only the owner can read what the data folder holds', async () => {
