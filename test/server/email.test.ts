@@ -512,3 +512,23 @@ test('row 20: the addresses of a deactivated account are free again, and lead to
   await addEmail(server, mail, bob);
   assert.deepEqual(await addresses(bob), [MAIL]);
 });
+
+test('neither links of letters, nor secrets, nor addresses stand in the log, also at its most talkative', async () => {
+  const lines: string[] = [];
+  await using mail = await startMailServer();
+  await using server = await startServer({ ...mailOptions(mail), logTo: (line) => lines.push(line) });
+  const alice = await register(server, 'alice');
+  await addEmail(server, mail, alice);
+  const asked = await requestToken(server, 'account/password', { client_secret: 'sentinel-secret' });
+  const token = new URL(mail.last.link, 'https://x').searchParams.get('token') ?? '';
+  await click(server, mail);
+  const auth = emailStage({ sid: asked.body.sid, client_secret: 'sentinel-secret' });
+  const reset = await post(server, '/account/password', { new_password: 'sentinel-password', auth });
+  assert.equal(reset.status, 200);
+  mail.isRefusing = true;
+  await requestToken(server, 'account/3pid', { email: 'sentinel@example.org' });
+  const log = lines.join('\n');
+  assert.match(log, /a letter was not sent/);
+  for (const secret of [token, asked.body.sid, 'sentinel', MAIL])
+    assert.equal(log.includes(secret), false, secret);
+});
