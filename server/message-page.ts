@@ -11,6 +11,7 @@ import { visibleTo } from '#rooms/visibility.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import type { ServerContext } from './context.ts';
 import { ignoredBy, isFromOthers } from './ignored-users.ts';
+import type { relationFilterOf } from './relation-filter.ts';
 import { type EventFilter, includesRoom, passes } from './sync/filter.ts';
 
 export interface MessagePage {
@@ -22,6 +23,9 @@ export interface MessagePage {
   readonly end: number | undefined;
 }
 
+/** What of a room's history is wanted; `relates` looks at what an event says of its relation to another. */
+export type HistoryFilter = EventFilter & { readonly relates?: ReturnType<typeof relationFilterOf> };
+
 /** Pages that are read in search of events that the user may see and wants to. */
 const MOST_PAGES = 3;
 
@@ -29,12 +33,13 @@ const MOST_PAGES = 3;
 export async function readPage(
   ctx: ServerContext,
   { room, userId }: { readonly room: Room; readonly userId: UserId },
-  filter: EventFilter,
+  filter: HistoryFilter,
   range: PageRange,
 ): Promise<MessagePage> {
   if (!includesRoom(filter.rooms, room.roomId)) return { events: [], members: [], end: undefined };
   const ignored = await ignoredBy(ctx.db, userId);
-  const isShown = ({ event }: StoredEvent) => isFromOthers(event, ignored) && passes(filter, event);
+  const isShown = ({ event }: StoredEvent) =>
+    isFromOthers(event, ignored) && passes(filter, event) && (filter.relates?.(event) ?? true);
   const events: StoredEvent[] = [];
   let from: number | undefined = range.from;
   for (let pages = 0; from !== undefined && events.length === 0 && pages < MOST_PAGES; pages++) {

@@ -17,7 +17,7 @@ import type { ServerContext } from './context.ts';
 import { type Query, queryString } from './query.ts';
 import { joinedRoom } from './room-params.ts';
 import { sendStateForClient } from './send-state.ts';
-import { redactsIn, sendForClient } from './sent.ts';
+import { contentToSend, sendForClient } from './sent.ts';
 import { NO_DEVICE } from './sync/format.ts';
 
 const MSC4140 = 'org.matrix.msc4140';
@@ -77,10 +77,10 @@ export async function sendDelayed(ctx: ServerContext, event: DelayedEvent): Prom
   const user = await users.of(ctx.db, sender);
   if (user === undefined || user.deactivatedTs !== undefined) throw forbidden('The account is deactivated');
   ctx.limits.take('message', sender);
-  const draft = { roomId, sender, type, content, txn: { deviceId: NO_DEVICE, txnId: delayId } };
+  const draft = { roomId, sender, type, txn: { deviceId: NO_DEVICE, txnId: delayId } };
   const sent =
     stateKey === undefined
-      ? await sendForClient(ctx, { ...draft, ...redactsIn(type, content) })
-      : await sendStateForClient(ctx, { ...draft, stateKey });
+      ? await sendForClient(ctx, { ...draft, ...contentToSend(type, content) })
+      : await sendStateForClient(ctx, { ...draft, content, stateKey });
   return sent.event_id;
 }

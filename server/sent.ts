@@ -34,9 +34,15 @@ export async function sendForClient(ctx: ServerContext, draft: Draft): Promise<{
   return sentAnswer(sent);
 }
 
-/** What a redaction redacts that is sent as any other event: its content says it, whatever the room version. */
-export function redactsIn(type: string, { redacts }: JsonObject): Pick<Draft, 'redacts'> {
-  return type === 'm.room.redaction' && isEventId(redacts) ? { redacts } : {};
+/**
+ * The content of an event, and of a redaction what it redacts: "in rooms with a version older than 11 they MUST move the
+ * `redacts` property inside the `content` to the top level of the event".
+ */
+export function contentToSend(type: string, content: JsonObject): Pick<Draft, 'content' | 'redacts'> {
+  if (type !== 'm.room.redaction') return { content };
+  const { redacts, ...others } = content;
+  if (!isEventId(redacts)) throw badJson('redacts is not an event ID');
+  return { content: others, redacts };
 }
 
 /** The answer for what was sent, or the error for what was not. */

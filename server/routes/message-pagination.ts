@@ -5,10 +5,11 @@ import { invalidParam } from '#federation/errors.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
-import { readPage } from '../message-page.ts';
+import { type HistoryFilter, readPage } from '../message-page.ts';
 import { type Query, queryLimit, queryPosition, queryString, requiredQuery } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
-import { type EventFilter, NO_FILTER, parseEventFilter } from '../sync/filter.ts';
+import { relationFilterOf } from '../relation-filter.ts';
+import { NO_FILTER, parseEventFilter } from '../sync/filter.ts';
 import { textsFor } from '../sync/format.ts';
 import { formatToken } from '../sync/token.ts';
 
@@ -44,10 +45,14 @@ export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext
   );
 }
 
-function limitsOf({ query }: FastifyRequest<{ Querystring: Query }>): { filter: EventFilter; limit: number } {
+function limitsOf({ query }: FastifyRequest<{ Querystring: Query }>): {
+  filter: HistoryFilter;
+  limit: number;
+} {
   const text = queryString(query, 'filter');
   const filter = text === undefined || text === '' ? NO_FILTER.timeline : parseEventFilter(text);
   if (filter === undefined) throw invalidParam('filter is not a valid RoomEventFilter');
   const limit = queryLimit(query, { fallback: filter.limit ?? DEFAULT_LIMIT, most: MAX_LIMIT });
-  return { filter, limit: Math.max(1, limit) };
+  const relates = text === undefined || text === '' ? undefined : relationFilterOf(text);
+  return { filter: { ...filter, relates }, limit: Math.max(1, limit) };
 }

@@ -9,7 +9,7 @@ import type { ServerContext } from '../context.ts';
 import type { Query } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
 import { delayOf, scheduleForClient } from '../send-delayed.ts';
-import { redactsIn, sendForClient } from '../sent.ts';
+import { contentToSend, sendForClient } from '../sent.ts';
 
 interface SendParams {
   roomId: string;
@@ -33,9 +33,8 @@ export function roomSendRoutes(app: FastifyInstance, ctx: ServerContext): void {
         const content = () => bodyObject(request);
         return scheduleOnce(ctx, { userId, txn, roomId, type, delayMs }, content);
       }
-      const content = bodyObject(request);
-      const draft = { roomId, sender: userId, type, content, txn: { deviceId, txnId } };
-      return sendForClient(ctx, { ...draft, ...redactsIn(type, content) });
+      const draft = { roomId, sender: userId, type, txn: { deviceId, txnId } };
+      return sendForClient(ctx, { ...draft, ...contentToSend(type, bodyObject(request)) });
     },
   );
 }

@@ -99,6 +99,56 @@ test('messages and context: what ignored users say is left out, their state is n
   );
 });
 
+test('messages: filtered by the relations of the events', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  const { next_batch: from } = await alice.sync();
+  const root = await alice.send(roomId, 'root');
+  const related = async (relType: string) =>
+    alice.sendEvent(roomId, 'm.room.message', { 'm.relates_to': { rel_type: relType, event_id: root } });
+  const [inThread, reference] = [await related('m.thread'), await related('m.reference')];
+  const of = async (filter: object) => {
+    const text = encodeURIComponent(JSON.stringify(filter));
+    return ids((await alice.get(path(roomId, `messages?dir=f&from=${from}&filter=${text}`))).chunk);
+  };
+  const [only, not] = ['org.matrix.msc3874.rel_types', 'org.matrix.msc3874.not_rel_types'];
+  assert.deepEqual(await of({ [only]: ['m.thread'] }), [inThread]);
+  assert.deepEqual(await of({ [only]: ['m.thread', 'm.reference'] }), [inThread, reference]);
+  assert.deepEqual(await of({ [not]: ['m.thread'] }), [root, reference]);
+  assert.deepEqual(await of({ [not]: ['m.thread', 'm.reference'] }), [root]);
+  assert.deepEqual(await of({ [only]: ['m.thread'], [not]: ['m.thread'] }), []);
+});
+
+test('redactions are sent as other events are, in every room version; one that redacts nothing is refused', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  for (const version of ['1', '6', '10', '11', '12']) {
+    const roomId = await alice.createRoom({ room_version: version });
+    await bob.join(roomId);
+    const eventId = await alice.send(roomId, 'regretted');
+    const send = (who: typeof alice, txn: string, content: object) =>
+      who.try('PUT', path(roomId, `send/m.room.redaction/${txn}`), content);
+    assert.equal((await send(bob, 'a', { redacts: eventId })).status, 403, version);
+    for (const content of [{}, { redacts: 5 }, { redacts: 'nonsense' }]) {
+      const { status, body } = await send(alice, 'b', content);
+      assert.deepEqual([status, body.errcode], [400, 'M_BAD_JSON'], version);
+    }
+    const { body } = await send(alice, 'c', { redacts: eventId, reason: 'typo' });
+    const redaction = await alice.get(path(roomId, `event/${encodeURIComponent(body.event_id)}`));
+    assert.deepEqual([redaction.redacts, redaction.content.reason], [eventId, 'typo']);
+    const event = await alice.get(path(roomId, `event/${encodeURIComponent(eventId)}`));
+    assert.deepEqual([event.content, event.unsigned.redacted_because.event_id], [{}, body.event_id]);
+    // As other servers get it.
+    const text = 'SELECT json FROM events WHERE event_id = ?';
+    const row = await server.ctx.db.get<[string], { json: string }>({ name: '', text }, body.event_id);
+    const { content, redacts } = JSON.parse(row?.json ?? '{}');
+    const isInContent = Number(version) >= 11;
+    assert.deepEqual([content.redacts, redacts], isInContent ? [eventId, undefined] : [undefined, eventId]);
+  }
+});
+
 test('event: seen by members, and not found by others', async () => {
   await using server = await startServer();
   const alice = await register(server);
