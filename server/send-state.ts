@@ -1,13 +1,15 @@
 /** Setting of a room's state for a client: what may need another server, or somebody of ours to authorise it, goes its own way. */
 
 import { notFound } from '#federation/errors.ts';
-import { type EventId, isUserId } from '#keys/ids.ts';
+import { type EventId, isUserId, type UserId } from '#keys/ids.ts';
 import { stringAt } from '#keys/json.ts';
+import { loadNid } from '#rooms/load.ts';
+import { getRoom, isInRoom } from '#rooms/room.ts';
 import type { Draft } from '#rooms/send.ts';
-import { currentStateEvent } from '#rooms/state.ts';
+import * as memberships from '#storage/memberships.ts';
 import { checkCanonicalAlias } from './canonical-alias.ts';
 import type { ServerContext } from './context.ts';
-import { inviteUser, joinRoom } from './membership.ts';
+import { inviteUser, joinRoom, leaveRoom } from './membership.ts';
 import { joinedRoom } from './room-params.ts';
 import { sendForClient } from './sent.ts';
 
@@ -34,15 +36,30 @@ export async function sendStateForClient(
     await joinRoom(ctx, sender, { room: roomId, via: [], content });
     return memberEvent(ctx, (await joinedRoom(ctx, sender, roomId)).roomNid, stateKey);
   }
+  // To decline an invitation, or to take back a knock, in a room that only others are in.
+  if (membership === 'leave' && stateKey === sender) {
+    const room = await getRoom(ctx, roomId);
+    if (room !== undefined && !(await isInRoom(ctx, room)) && (await isAsked(ctx, room.roomNid, sender))) {
+      await leaveRoom(ctx, sender, { roomId, reason: stringAt(content, 'reason') });
+      return memberEvent(ctx, room.roomNid, stateKey);
+    }
+  }
   return sendForClient(ctx, draft);
+}
+
+/** True for one who is invited to a room, or asks to be let in. */
+async function isAsked(ctx: ServerContext, roomNid: number, userId: UserId): Promise<boolean> {
+  const member = await memberships.of(ctx.db, roomNid, userId);
+  return member?.membership === 'invite' || member?.membership === 'knock';
 }
 
 async function memberEvent(
   ctx: ServerContext,
   roomNid: number,
-  userId: string,
+  userId: UserId,
 ): Promise<{ event_id: EventId }> {
-  const stored = await currentStateEvent(ctx, roomNid, 'm.room.member', userId);
+  const member = await memberships.of(ctx.db, roomNid, userId);
+  const stored = member && (await loadNid(ctx, member.eventNid));
   if (stored === undefined) throw notFound('The membership is gone already');
   return { event_id: stored.event.eventId };
 }

@@ -14,6 +14,7 @@ const SERVED = [
   'org.matrix.msc3814',
   'org.matrix.msc3827.stable',
   'org.matrix.msc3856.stable',
+  'org.matrix.msc3874',
   'org.matrix.msc3916.stable',
   'org.matrix.msc4140',
   'org.matrix.msc4143',

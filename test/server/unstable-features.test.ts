@@ -46,6 +46,12 @@ const USES: Readonly<Record<string, Try>> = {
   },
   'org.matrix.msc3856.stable': (alice, roomId) =>
     alice.try('GET', `/_matrix/client/v1${inRoom(roomId)}/threads`),
+  'org.matrix.msc3874': async (alice, roomId) => {
+    const filter = encodeURIComponent('{"org.matrix.msc3874.rel_types":["m.thread"]}');
+    const answer = await alice.try('GET', `${inRoom(roomId)}/messages?dir=b&filter=${filter}`);
+    assert.deepEqual(answer.body.chunk, []);
+    return answer;
+  },
   'org.matrix.msc3916.stable': (alice) => alice.try('GET', '/_matrix/client/v1/media/config'),
   'org.matrix.msc4140': (alice) =>
     alice.try('GET', '/_matrix/client/unstable/org.matrix.msc4140/delayed_events'),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { register } from '#test/harness/client.ts';
+import { startFleet } from '#test/harness/fleet.ts';
 import { startServer } from '#test/harness/server.ts';
 
 const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
@@ -122,4 +123,81 @@ test('leave: once more is no error', async () => {
   await alice.post(path(roomId, 'leave'));
   await alice.post(path(roomId, 'leave'));
   assert.deepEqual((await alice.get('/joined_rooms')).joined_rooms, []);
+});
+
+test('state: an invitation of another server is declined, and accepted, by setting the membership', async () => {
+  await using fleet = await startFleet(2);
+  const host = await register(fleet.at(0));
+  const guest = await register(fleet.at(1));
+  for (const membership of ['leave', 'join']) {
+    const roomId = await host.createRoom({ preset: 'private_chat', invite: [guest.userId] });
+    await guest.syncUntil(({ rooms }) => rooms?.invite?.[roomId] !== undefined);
+    const member = path(roomId, `state/m.room.member/${encodeURIComponent(guest.userId)}`);
+    const { event_id: eventId } = await guest.put(member, { membership });
+    assert.match(eventId, /^\$/);
+    await host.syncUntil(({ rooms }) =>
+      rooms?.join?.[roomId]?.timeline.events.some(({ event_id: id }: { event_id: string }) => id === eventId),
+    );
+    const { chunk } = await host.get(path(roomId, `members?membership=${membership}`));
+    assert.ok(
+      chunk.some(({ state_key: key }: { state_key: string }) => key === guest.userId),
+      membership,
+    );
+  }
+  const elsewhere = await host.createRoom({ preset: 'private_chat' });
+  const member = path(elsewhere, `state/m.room.member/${encodeURIComponent(guest.userId)}`);
+  assert.equal((await guest.try('PUT', member, { membership: 'leave' })).status, 403);
+});
+
+test('knock: not by who is invited, in the room or banned; taken back by leaving, and answered by an invitation', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const knockable = { type: 'm.room.join_rules', content: { join_rule: 'knock' } };
+  const roomId = await alice.createRoom({ preset: 'private_chat', initial_state: [knockable] });
+  const knock = () => bob.try('POST', `/knock/${encodeURIComponent(roomId)}`, { reason: 'please' });
+  assert.equal((await knock()).status, 200);
+  await bob.post(path(roomId, 'leave'));
+  assert.equal((await knock()).status, 200);
+  const member = await alice.get(path(roomId, `state/m.room.member/${encodeURIComponent(bob.userId)}`));
+  assert.deepEqual([member.membership, member.reason], ['knock', 'please']);
+  await alice.post(path(roomId, 'invite'), { user_id: bob.userId });
+  assert.equal((await knock()).status, 403);
+  await bob.join(roomId);
+  assert.equal((await knock()).status, 403);
+  assert.equal((await alice.try('POST', path(roomId, 'invite'), { user_id: bob.userId })).status, 403);
+  await alice.post(path(roomId, 'ban'), { user_id: bob.userId });
+  assert.equal((await knock()).status, 403);
+  assert.equal((await bob.try('POST', `/join/${encodeURIComponent(roomId)}`)).status, 403);
+});
+
+test('createRoom: parameters of the wrong kind are refused by name, third-party invitations with their error', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const refused = async (options: unknown) => {
+    const { status, body } = await alice.try('POST', '/createRoom', options);
+    return `${status} ${body.errcode}`;
+  };
+  const wrong: [object, string][] = [
+    [{ name: 5 }, '400 M_BAD_JSON'],
+    [{ topic: {} }, '400 M_BAD_JSON'],
+    [{ is_direct: 'yes' }, '400 M_BAD_JSON'],
+    [{ room_version: 11 }, '400 M_BAD_JSON'],
+    [{ creation_content: [] }, '400 M_BAD_JSON'],
+    [{ creation_content: { 'm.federate': 'no' } }, '400 M_BAD_JSON'],
+    [{ power_level_content_override: 5 }, '400 M_BAD_JSON'],
+    [{ visibility: 'nonsense' }, '400 M_INVALID_PARAM'],
+    [{ room_alias_name: '' }, '400 M_INVALID_PARAM'],
+    [{ room_alias_name: 'a:b' }, '400 M_INVALID_PARAM'],
+    [{ initial_state: [{ type: 'test.thing' }] }, '400 M_BAD_JSON'],
+    [{ initial_state: [{ type: 'm.room.create', content: {} }] }, '400 M_BAD_JSON'],
+    [{ invite_3pid: [{ medium: 'email', address: 'a@b.test' }] }, '403 M_THREEPID_DENIED'],
+  ];
+  for (const [options, says] of wrong) assert.equal(await refused(options), says, JSON.stringify(options));
+  assert.deepEqual((await alice.get('/joined_rooms')).joined_rooms, []);
+  const extra = { type: 'm.space', 'test.more': 1, creator: '@mallory:kurir.test', room_version: '1' };
+  const roomId = await alice.createRoom({ room_version: '10', creation_content: extra });
+  assert.deepEqual(await alice.get(path(roomId, 'state/m.room.create')), {
+    ...{ type: 'm.space', 'test.more': 1, creator: alice.userId, room_version: '10' },
+  });
 });
