@@ -55,6 +55,8 @@ async function initialSync(sync: SyncContext, request: InitialSyncRequest): Prom
   const { server } = sync;
   const requester = await requireRequester(server, request);
   const { userId } = requester;
+  // The state of every room at once.
+  server.limits.take('directory', userId);
   const limit = queryLimit(request.query, { fallback: DEFAULT_LIMIT, most: MAX_LIMIT });
   const archived = queryString(request.query, 'archived') ?? 'false';
   if (archived !== 'true' && archived !== 'false') throw invalidParam('archived is neither true nor false');

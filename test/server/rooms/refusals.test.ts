@@ -31,6 +31,8 @@ test('row 41: a room of others and one that is not there are refused alike, what
     ['GET', 'joined_members'],
     ['GET', 'messages?dir=b'],
     ['GET', 'aliases'],
+    ['GET', 'initialSync'],
+    ['PUT', 'send/test.event/t3?org.matrix.msc4140.delay=5', {}],
   ];
   for (const [method, rest, body] of requests) {
     const [there, absent] = [
