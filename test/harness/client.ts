@@ -1,6 +1,8 @@
 /** A thin client of the client-server API, for tests. */
 
 import assert from 'node:assert/strict';
+import { specChecker } from './spec/checker.ts';
+import { throwViolations } from './spec/violations.ts';
 
 /** What a server answers; `body` is parsed JSON. */
 // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes
@@ -15,6 +17,11 @@ export interface Answer {
 /** Where to send requests; the base address is read at each, since a restarted server may have another. */
 export interface Target {
   readonly clientUrl: string;
+  /**
+   * `checked` where the server runs in this process, which checks its answers by itself; `foreign` for a server
+   * that is not ours. Else the client checks them against the specification.
+   */
+  readonly answersAre?: 'checked' | 'foreign';
 }
 
 let accounts = 0;
@@ -63,7 +70,15 @@ export async function request(
     ...(body !== undefined && { body: isRaw ? (body as string) : JSON.stringify(body) }),
   });
   const text = await response.text();
-  const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
+  const contentType = response.headers.get('content-type') ?? undefined;
+  const isJson = contentType?.startsWith('application/json') === true;
+  const { status } = response;
+  if (server.answersAre === undefined) {
+    const checker = await specChecker();
+    checker.events.noteRequest(method, path, body);
+    checker.answer({ method, url: path, status, contentType, text: isJson ? text : undefined });
+  }
+  if (server.answersAre !== 'foreign') await throwViolations();
   return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
 }
 

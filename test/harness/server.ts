@@ -7,6 +7,9 @@ import type { ServerContext } from '#server/context.ts';
 import { createLog } from '#server/log.ts';
 import { type TestFolder, temporaryFolder } from '#test/harness/databases.ts';
 import { assertSound } from '#test/harness/sound.ts';
+import { serverRuns } from '#test/harness/spec/live.ts';
+import { throwViolations } from '#test/harness/spec/violations.ts';
+import { watched } from '#test/harness/spec/watch.ts';
 
 /** Any option of the server; `clock` stands in for the time of day. */
 export interface TestServerOptions extends Partial<Config> {
@@ -65,10 +68,14 @@ export class TestServer {
     const { clock, logTo, isDamaged: _, ...options } = this.#options;
     const config = { ...testConfig, ...this.#listeners(), ...options };
     const log = logTo === undefined ? createLog('silent') : createLog('debug', { write: logTo });
-    this.#running = await boot(config, { log, ...(clock !== undefined && { clock }) });
+    this.#running = await watched(() => boot(config, { log, ...(clock !== undefined && { clock }) }));
+    serverRuns(this.#running.ctx);
     const { clientUrl, federationUrl } = this.#running;
     this.#ports = { client: portOf(clientUrl), federation: portOf(federationUrl) };
   }
+
+  /** Its answers, and what it asks other servers, are checked against the specification as they leave. */
+  readonly answersAre = 'checked';
 
   async stop(): Promise<void> {
     const running = this.#running;
@@ -92,6 +99,7 @@ export class TestServer {
       await this.stop();
       await this.#folder?.[Symbol.asyncDispose]();
     }
+    await throwViolations();
   }
 
   get #server(): RunningServer {

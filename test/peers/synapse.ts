@@ -30,6 +30,7 @@ export interface SynapseOptions {
 export class Synapse {
   readonly serverName: string;
   readonly clientUrl: string;
+  readonly answersAre = 'foreign';
   readonly #folder: string;
   readonly #python: string;
   #child: ChildProcess | undefined;

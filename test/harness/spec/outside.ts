@@ -1,0 +1,8 @@
+/** What Kurir serves under `/_matrix/` that the specification 1.19 does not have, each with where it is from. */
+
+const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([]);
+
+export function outsideOf(path: string): string | undefined {
+  for (const [pattern, origin] of OUTSIDE) if (pattern.test(path)) return origin;
+  return undefined;
+}

@@ -1,0 +1,90 @@
+/** Watches what servers in this process answer, and what they ask other servers. */
+
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { subscribe } from 'node:diagnostics_channel';
+import type { ServerResponse } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { isRecord, type SpecChecker, specChecker } from './checker.ts';
+import { isOurs } from './live.ts';
+
+const starting = new AsyncLocalStorage<SpecChecker>();
+
+/** Every application that `start` makes has its answers checked. */
+export async function watched<T>(start: () => Promise<T>): Promise<T> {
+  return starting.run(await specChecker(), start);
+}
+
+subscribe('fastify.initialization', (message) => {
+  const checker = starting.getStore();
+  if (checker !== undefined) watchAnswers((message as { fastify: FastifyInstance }).fastify, checker);
+});
+
+function watchAnswers(app: FastifyInstance, checker: SpecChecker): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const { method, url = '' } = request.raw;
+    whenAnswered(reply.raw, (status, contentType, text) => {
+      checker.answer({ method: method ?? '', url, status, contentType, text });
+    });
+    done();
+  });
+  app.addHook('preHandler', (request, _reply, done) => {
+    checker.events.noteRequest(request.raw.method ?? '', request.raw.url ?? '', request.body);
+    done();
+  });
+}
+
+/** Calls `check` with the whole answer before its last bytes are sent. */
+function whenAnswered(
+  response: ServerResponse,
+  check: (status: number, contentType: string | undefined, text: string | undefined) => void,
+): void {
+  const chunks: Buffer[] = [];
+  let written: unknown;
+  // Headers are given all at once, or one by one where the body is a stream.
+  const contentTypeOf = (): string | undefined => (written ?? response.getHeader('content-type'))?.toString();
+  const isJson = (): boolean => contentTypeOf()?.startsWith('application/json') === true;
+  const keep = (chunk: unknown): void => {
+    if (!isJson()) return;
+    if (typeof chunk === 'string') chunks.push(Buffer.from(chunk));
+    else if (chunk instanceof Uint8Array) chunks.push(Buffer.from(chunk));
+  };
+  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse;
+  const write = response.write.bind(response) as (...args: unknown[]) => boolean;
+  const end = response.end.bind(response) as (...args: unknown[]) => ServerResponse;
+  response.writeHead = (...args: unknown[]): ServerResponse => {
+    const headers = args.at(-1);
+    if (isRecord(headers)) written = headers['content-type'];
+    return writeHead(...args);
+  };
+  response.write = (...args: unknown[]): boolean => {
+    keep(args[0]);
+    return write(...args);
+  };
+  response.end = (...args: unknown[]): ServerResponse => {
+    keep(args[0]);
+    check(response.statusCode, contentTypeOf(), isJson() ? Buffer.concat(chunks).toString() : undefined);
+    return end(...args);
+  };
+}
+
+interface UndiciRequest {
+  readonly origin: unknown;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: readonly string[];
+  readonly body: unknown;
+}
+
+subscribe('undici:request:create', (message) => {
+  const { request } = message as { request: UndiciRequest };
+  const { method, path: url, headers, body } = request;
+  const authorization = headers.find((_, index) => headers[index - 1]?.toLowerCase() === 'authorization');
+  const origin = /origin="?([^",]+)/.exec(authorization ?? '')?.[1];
+  const isPush = url.startsWith('/_matrix/push/');
+  if (!isPush && !isOurs(origin)) return;
+  const text = body instanceof Uint8Array ? Buffer.from(body).toString() : body;
+  // The checker is there: a server of ours runs.
+  void specChecker().then((checker) =>
+    checker.request({ method, url, body: typeof text === 'string' ? text : undefined }),
+  );
+});
