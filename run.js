@@ -82,7 +82,10 @@ function program(file) {
 
 /** The arguments for `node --test`: given files or folders, else every test but those against other servers. */
 function testArgs(args) {
-  return testArguments(args, {
+  const isWhole = args.every((arg) => /^-(?!-test-(name-pattern|skip-pattern|only|shard))/.test(arg));
+  // At the end of the whole suite it is told which operations no test has asked for.
+  const atEnd = isWhole ? [`--test-global-setup=${path.join('test', 'harness', 'spec', 'suite.ts')}`] : [];
+  return testArguments([...atEnd, ...args], {
     concurrency: Math.max(2, os.availableParallelism()),
     isMeant: (file) => !isPeerTest(file),
   });

@@ -191,6 +191,7 @@ test('run: tests against other servers run only when asked for; given files and 
   write('test/keys/two.test.ts', sample('two') + sample('three').replace(/^.*\n/, ''));
   write('test/peers/four.test.ts', sample('four'));
   write('test/harness/five.ts', sample('five'));
+  write('test/harness/spec/suite.ts', 'export const isWholeSuite = true;');
   const ran = async (...args: string[]) => {
     const { output } = await exit(run(...args));
     return [...output.matchAll(/^✔ (\w+) /gm)].map(([, name]) => name).sort();

@@ -1,7 +1,6 @@
 /** https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
@@ -9,6 +8,7 @@ import { type Body, register } from '#test/harness/client.ts';
 import { inRoom, membershipOf, untilMessages } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
+import { specBundle } from '#test/harness/spec/bundle.ts';
 import { until } from '#test/harness/until.ts';
 
 const fleet = await startFleet(1);
@@ -112,10 +112,8 @@ for (const [name, row] of Object.entries(rows)) {
   });
 }
 
-test('the table has every endpoint that names a room, but those that the specification does not protect', () => {
-  const { operations } = JSON.parse(
-    readFileSync(new URL('../spec-operations.json', import.meta.url), 'utf8'),
-  ) as { operations: { api: string; path: string }[] };
+test('the table has every endpoint that names a room, but those that the specification does not protect', async () => {
+  const { operations } = await specBundle();
   const endpointOf = (path: string): string => path.split('/').slice(3, 5).join('/');
   const ids = { room: 'r', event: 'e', user: 'u' };
   const tested = new Set(Object.values(rows).map(({ path }) => endpointOf(path(ids))));

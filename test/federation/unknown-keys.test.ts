@@ -1,7 +1,6 @@
 /** Some servers send keys beside those of the specification, at the top level of what they send. */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
@@ -14,6 +13,7 @@ import { inRoom } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { keyPairOf } from '#test/harness/room-builder.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
+import { specBundle } from '#test/harness/spec/bundle.ts';
 
 const fleet = await startFleet(1);
 after(() => fleet[Symbol.asyncDispose]());
@@ -148,10 +148,8 @@ for (const [name, row] of Object.entries(rows)) {
   });
 }
 
-test('the table has every endpoint that other servers send something to', () => {
-  const { operations } = JSON.parse(
-    readFileSync(new URL('../spec-operations.json', import.meta.url), 'utf8'),
-  ) as { operations: { api: string; method: string; path: string }[] };
+test('the table has every endpoint that other servers send something to', async () => {
+  const { operations } = await specBundle();
   const missing = operations
     .filter(({ api, method }) => api === 'server-server' && method !== 'GET')
     .map(

@@ -46,7 +46,17 @@ export const EXCEPTIONS: readonly Exception[] = [
   },
 ];
 
-export function isExcepted(operation: string, misfit: Misfit): boolean {
+/** The misfits that stand. What only failed since none of several schemas fits, one of them but for an exception, does. */
+export function withoutExcepted(operation: string, misfits: readonly Misfit[]): Misfit[] {
+  const excepted = misfits.filter((misfit) => isExcepted(operation, misfit));
+  if (excepted.length === 0) return [...misfits];
+  const isOfChoice = ({ pointer, schemaPath }: Misfit): boolean =>
+    /\/(anyOf|oneOf)(\/\d+\/type)?$/.test(schemaPath) &&
+    excepted.some((each) => each.pointer.startsWith(pointer));
+  return misfits.filter((misfit) => !excepted.includes(misfit) && !isOfChoice(misfit));
+}
+
+function isExcepted(operation: string, misfit: Misfit): boolean {
   return EXCEPTIONS.some(
     (exception) =>
       exception.operation.test(operation) &&

@@ -1,6 +1,11 @@
 /** What Kurir serves under `/_matrix/` that the specification 1.19 does not have, each with where it is from. */
 
-const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([]);
+const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
+  [
+    /^\/_matrix\/federation\/v1\/send_(join|leave)\//,
+    'the specification until 1.17 (MSC4376): servers without `v2` are asked so, and ask so',
+  ],
+]);
 
 export function outsideOf(path: string): string | undefined {
   for (const [pattern, origin] of OUTSIDE) if (pattern.test(path)) return origin;

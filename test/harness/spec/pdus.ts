@@ -1,6 +1,6 @@
 /** Events and EDUs as one server gives them to another. */
 
-import { isExcepted } from './exceptions.ts';
+import { withoutExcepted } from './exceptions.ts';
 import { isOurs, versionOf } from './live.ts';
 import type { Misfit, SpecSchemas } from './schemas.ts';
 import { checkLater, fault, violation } from './violations.ts';
@@ -63,10 +63,7 @@ export class PduChecks {
 
   #report(what: string, pointer: string, misfits: readonly Misfit[]): void {
     const placed = misfits.map((misfit) => ({ ...misfit, pointer: `${pointer}${misfit.pointer}` }));
-    violation(
-      what,
-      placed.filter((misfit) => !isExcepted(what, misfit)),
-    );
+    violation(what, withoutExcepted(what, placed));
   }
 }
 
