@@ -27,6 +27,8 @@ export interface SeenRequest {
 }
 
 const ERROR: Misfit['schemaPath'] = 'api/client-server/definitions/errors/error.yaml';
+/** A part of the bytes, as HTTP has it for whoever asks so: https://www.rfc-editor.org/rfc/rfc9110#status.206 */
+const PART = 206;
 const FEDERATED = new Set<Operation['api']>(['server-server']);
 
 let ready: Promise<SpecChecker> | undefined;
@@ -59,6 +61,11 @@ export class SpecChecker {
     const operation = this.#operations.find(method, path);
     const name = operation === undefined ? `${method} ${path}` : nameOf(operation);
     const what = `the answer ${status} of ${name} (${url})`;
+    if (status < 400 && operation !== undefined && isOfBytes(operation)) {
+      noteSeen(name);
+      this.#status(what, operation, status);
+      return;
+    }
     const body = text === undefined ? undefined : this.#parsed(what, text);
     if (text !== undefined && body === undefined) return;
     if (status >= 400) {
@@ -70,11 +77,8 @@ export class SpecChecker {
       return;
     }
     noteSeen(name);
-    const contents = operation.responses[String(status)];
-    if (contents === undefined) {
-      fault(what, `a status of ${Object.keys(operation.responses)}`, status);
-      return;
-    }
+    const contents = this.#status(what, operation, status);
+    if (contents === undefined) return;
     this.#content(what, { name, contents, contentType, body });
     if (body === undefined) return;
     if (FEDERATED.has(operation.api)) this.#pdus.check(what, body);
@@ -101,6 +105,7 @@ export class SpecChecker {
     } else {
       if (schema !== true) this.#report(what, name, this.#schemas.misfits(schema, body));
       this.#pdus.check(what, body);
+      this.#pdus.checkTransaction(what, body);
     }
   }
 
@@ -127,6 +132,12 @@ export class SpecChecker {
     const misfits = isDeclared ? this.#schemas.misfits(declared, body) : [];
     if (!asksForStage || body.errcode !== undefined) misfits.push(...this.#errorMisfits(body));
     this.#report(what, name, misfits);
+  }
+
+  #status(what: string, { responses }: Operation, status: number): Contents | undefined {
+    const contents = responses[String(status === PART ? 200 : status)];
+    if (contents === undefined) fault(what, `a status of ${Object.keys(responses)}`, status);
+    return contents;
   }
 
   #errorMisfits(body: unknown): Misfit[] {
@@ -156,13 +167,10 @@ export class SpecChecker {
     },
   ): void {
     const { name, contents, contentType, body } = answer;
-    const types = Object.keys(contents);
-    if (types.length === 0) return;
     const schema = contents['application/json'];
     if (schema === undefined) return;
     if (contentType !== 'application/json') {
-      // Where others are possible too, as for media, the bytes are what somebody has uploaded.
-      if (types.length === 1) fault(what, 'content type application/json', contentType);
+      fault(what, 'content type application/json', contentType);
       return;
     }
     if (schema !== true) this.#report(what, name, this.#schemas.misfits(schema, body));
@@ -180,6 +188,12 @@ export class SpecChecker {
       return undefined;
     }
   }
+}
+
+/** True where a success is bytes that somebody has uploaded, of any content type. */
+function isOfBytes({ responses }: Operation): boolean {
+  const types = Object.keys(responses['200'] ?? {});
+  return types.length > 0 && !types.includes('application/json');
 }
 
 const PROSE = { schemaPath: 'prose: standard error response' };

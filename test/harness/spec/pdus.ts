@@ -27,12 +27,16 @@ export class PduChecks {
     this.#schemas = schemas;
   }
 
-  /** The events in the body that servers of ours have made, and the EDUs of a transaction. */
+  /** The events in the body that servers of ours have made. */
   check(what: string, body: unknown): void {
     const found: Found[] = [];
     collect(body, '', found);
     const ours = found.filter(({ value }) => isOurs(value.sender));
     if (ours.length > 0) checkLater(this.#events(what, ours));
+  }
+
+  /** "Must not include more than 50 PDUs", "more than 100 EDUs", and each EDU by its type. */
+  checkTransaction(what: string, body: unknown): void {
     if (!isRecord(body) || !Array.isArray(body.pdus) || typeof body.origin !== 'string') return;
     const { pdus, edus = [] } = body as { pdus: unknown[]; edus?: unknown[] };
     if (pdus.length > MOST_PDUS) fault(what, `at most ${MOST_PDUS} PDUs`, pdus.length, '/pdus');
