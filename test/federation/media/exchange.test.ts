@@ -17,6 +17,7 @@ import { startFleet } from '#test/harness/fleet.ts';
 import { download, getBytes, partsOf, picture, thumbnail, upload } from '#test/harness/media.ts';
 import { type Peer, type PeerAnswer, type PeerRequest, startPeer } from '#test/harness/peer.ts';
 import type { TestServer, TestServerOptions } from '#test/harness/server.ts';
+import { askedByTest } from '#test/harness/spec/watch.ts';
 
 const FEDERATION = '/_matrix/federation/v1/media/download/';
 const LEGACY = '/_matrix/media/v3/download/';
@@ -83,10 +84,12 @@ async function filesOf(server: TestServer): Promise<number> {
 /** The answer of one of our servers to another: its headers and its body. */
 async function askAs(asker: TestServer, server: TestServer, path: string) {
   const wanted = { server: server.serverName, method: 'GET', path, accept: '*/*' } as const;
-  return asker.ctx.client.stream(wanted, async (body, headers) => ({
-    headers,
-    bytes: Buffer.concat(await Array.fromAsync(body)),
-  }));
+  return askedByTest(() =>
+    asker.ctx.client.stream(wanted, async (body, headers) => ({
+      headers,
+      bytes: Buffer.concat(await Array.fromAsync(body)),
+    })),
+  );
 }
 
 test('what is uploaded here is downloaded there, with its type and name, and stays when the other server is gone', async () => {

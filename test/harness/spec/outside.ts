@@ -5,6 +5,10 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
     /^\/_matrix\/federation\/v1\/send_(join|leave)\//,
     'the specification until 1.17 (MSC4376): servers without `v2` are asked so, and ask so',
   ],
+  [
+    /^\/_matrix\/key\/v2\/(server\/[^/]*|query\/[^/]*\/[^/]*)$/,
+    'the specification until 1.6: a key id after the path, which servers still ask with and which is passed over',
+  ],
 ]);
 
 export function outsideOf(path: string): string | undefined {
