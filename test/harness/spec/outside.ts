@@ -6,6 +6,19 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
     'the specification until 1.17 (MSC4376): servers without `v2` are asked so, and ask so',
   ],
   [
+    /^\/_matrix\/client\/unstable\/[a-z.-]+\.msc\d+/,
+    'the proposal (MSC) of that number, claimed in `unstable_features`',
+  ],
+  [/^\/_matrix\/client\/v1\/rtc\/transports$/, 'MSC4143, by its stable path'],
+  [
+    /^\/_matrix\/client\/v3\/user\/[^/]+\/(rooms\/[^/]+\/)?account_data\/[^/]+$/,
+    'MSC3391: account data is deleted by DELETE',
+  ],
+  [
+    /^\/_matrix\/(client\/v3\/auth\/[^/]+\/fallback\/web|static\/client\/login\/)$/,
+    'the prose of the client-server API: pages for clients that do not know a stage or a way to sign in',
+  ],
+  [
     /^\/_matrix\/key\/v2\/(server\/[^/]*|query\/[^/]*\/[^/]*)$/,
     'the specification until 1.6: a key id after the path, which servers still ask with and which is passed over',
   ],
