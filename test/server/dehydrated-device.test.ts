@@ -10,6 +10,7 @@ const server = await startServer();
 after(() => server[Symbol.asyncDispose]());
 
 const PATH = '/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device';
+const SIGNATURES = { '@user:kurir.test': { 'ed25519:DRY': 'c2lnbmF0dXJl' } };
 const DATA = { algorithm: 'm.dehydration.v1.olm', device_pickle: 'encrypted' };
 
 function deviceOf(userId: string, deviceId: string): Record<string, unknown> {
@@ -18,8 +19,10 @@ function deviceOf(userId: string, deviceId: string): Record<string, unknown> {
     device_data: DATA,
     initial_device_display_name: 'Dehydrated',
     device_keys: deviceKeysOf({ userId, deviceId }),
-    one_time_keys: { 'signed_curve25519:AAAA': { key: 'one-time' } },
-    fallback_keys: { 'signed_curve25519:BBBB': { key: 'fallback', fallback: true } },
+    one_time_keys: { 'signed_curve25519:AAAA': { key: 'b25lLXRpbWU', signatures: SIGNATURES } },
+    fallback_keys: {
+      'signed_curve25519:BBBB': { key: 'ZmFsbGJhY2s', fallback: true, signatures: SIGNATURES },
+    },
   };
 }
 
@@ -62,8 +65,12 @@ test('a dehydrated device comes with its keys, which others find and claim', asy
   const claim = async () =>
     (await bob.post('/keys/claim', { one_time_keys: { [alice.userId]: { DRY: 'signed_curve25519' } } }))
       .one_time_keys[alice.userId].DRY;
-  assert.deepEqual(await claim(), { 'signed_curve25519:AAAA': { key: 'one-time' } });
-  assert.deepEqual(await claim(), { 'signed_curve25519:BBBB': { key: 'fallback', fallback: true } });
+  assert.deepEqual(await claim(), {
+    'signed_curve25519:AAAA': { key: 'b25lLXRpbWU', signatures: SIGNATURES },
+  });
+  assert.deepEqual(await claim(), {
+    'signed_curve25519:BBBB': { key: 'ZmFsbGJhY2s', fallback: true, signatures: SIGNATURES },
+  });
 });
 
 test('its messages are read in pages, by both forms of the proposal, and stay for another client to begin anew', async () => {

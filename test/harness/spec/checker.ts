@@ -4,7 +4,7 @@ import type { Contents, Operation } from './bundle.ts';
 import { EventChecks } from './events.ts';
 import { withoutExcepted } from './exceptions.ts';
 import { nameOf, Operations } from './operations.ts';
-import { outsideOf } from './outside.ts';
+import { isPage, outsideOf } from './outside.ts';
 import { PduChecks } from './pdus.ts';
 import { queryMisfits } from './query.ts';
 import { type Misfit, type SpecSchemas, specSchemas } from './schemas.ts';
@@ -58,6 +58,7 @@ export class SpecChecker {
     const [path = ''] = url.split('?', 1);
     if (!path.startsWith('/_matrix/') && !path.startsWith('/.well-known/matrix/')) return;
     if (method === 'OPTIONS' || method === 'HEAD' || status === 304) return;
+    if (isPage(path)) return;
     const operation = this.#operations.find(method, path);
     const name = operation === undefined ? `${method} ${path}` : nameOf(operation);
     const what = `the answer ${status} of ${name} (${url})`;
@@ -125,8 +126,8 @@ export class SpecChecker {
       return;
     }
     const declared = operation?.responses[String(status)]?.['application/json'] ?? true;
-    // "The homeserver [...] returns a 401 with the flows": an error is only in the second answer and later. A missing
-    // access token is refused with 401 too, as everywhere.
+    // "The homeserver returns an HTTP 401 response, with a JSON body": the flows; where a stage has failed, "with the
+    // addition of the standard `errcode` and `error` fields". A missing access token is refused with 401 too.
     const asksForStage = isRecord(body) && body.flows !== undefined;
     const isDeclared = declared !== true && (status !== 401 || asksForStage);
     const misfits = isDeclared ? this.#schemas.misfits(declared, body) : [];

@@ -24,7 +24,7 @@ export class Operations {
     const isMatch = ({ path: pattern }: Operation): boolean =>
       pattern.split('/').every((part, index) => PARAMETER.test(part) || part === segments[index]);
     const found = this.#byForm.get(`${method} ${segments.length}`)?.find(isMatch);
-    // "Due to a limitation in OpenAPI", an empty state key may lack its slash; others may have one too many.
+    // "When an empty string, the trailing slash on this endpoint is optional."
     if (found !== undefined) return found;
     if (path.endsWith('/')) return this.find(method, path.slice(0, -1));
     return /\/rooms\/[^/]+\/state\/[^/]+$/.test(path) ? this.find(method, `${path}/{stateKey}`) : undefined;

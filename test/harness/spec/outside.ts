@@ -15,10 +15,6 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
     'MSC3391: account data is deleted by DELETE',
   ],
   [
-    /^\/_matrix\/(client\/v3\/auth\/[^/]+\/fallback\/web|static\/client\/login\/)$/,
-    'the prose of the client-server API: pages for clients that do not know a stage or a way to sign in',
-  ],
-  [
     /^\/_matrix\/key\/v2\/(server\/[^/]*|query\/[^/]*\/[^/]*)$/,
     'the specification until 1.6: a key id after the path, which servers still ask with and which is passed over',
   ],
@@ -27,4 +23,9 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
 export function outsideOf(path: string): string | undefined {
   for (const [pattern, origin] of OUTSIDE) if (pattern.test(path)) return origin;
   return undefined;
+}
+
+/** Pages for clients that do not know a stage of authentication or a way to sign in: HTML, as the prose has it. */
+export function isPage(path: string): boolean {
+  return /^\/_matrix\/(client\/v3\/auth\/[^/]+\/fallback\/web|static\/client\/login\/)$/.test(path);
 }
