@@ -27,5 +27,5 @@ export function outsideOf(path: string): string | undefined {
 
 /** Pages for clients that do not know a stage of authentication or a way to sign in: HTML, as the prose has it. */
 export function isPage(path: string): boolean {
-  return /^\/_matrix\/(client\/v3\/auth\/[^/]+\/fallback\/web|static\/client\/login\/)$/.test(path);
+  return /^\/_matrix\/(client\/(v3|r0)\/auth\/[^/]+\/fallback\/web|static\/client\/login\/)$/.test(path);
 }
