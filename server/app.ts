@@ -30,6 +30,7 @@ import { healthRoutes } from './health.ts';
 import { type AppOptions, createApp } from './http.ts';
 import { accountDataRoutes } from './routes/account-data.ts';
 import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
+import { adminRoutes } from './routes/admin.ts';
 import { administrativeContactRoutes } from './routes/administrative-contact.ts';
 import { authFallbackPageRoutes } from './routes/auth-fallback-page.ts';
 import { banningRoutes } from './routes/banning.ts';
@@ -54,6 +55,7 @@ import { listJoinedRoomsRoutes } from './routes/list-joined-rooms.ts';
 import { listPublicRoomsRoutes } from './routes/list-public-rooms.ts';
 import { loginRoutes } from './routes/login.ts';
 import { loginFallbackPageRoutes } from './routes/login-fallback-page.ts';
+import { loginTokenRoutes } from './routes/login-token.ts';
 import { logoutRoutes } from './routes/logout.ts';
 import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
@@ -72,6 +74,7 @@ import { pusherRoutes } from './routes/pusher.ts';
 import { readMarkersRoutes } from './routes/read-markers.ts';
 import { receiptsRoutes } from './routes/receipts.ts';
 import { redactionRoutes } from './routes/redaction.ts';
+import { refreshRoutes } from './routes/refresh.ts';
 import { registrationRoutes } from './routes/registration.ts';
 import { registrationPageRoutes } from './routes/registration-page.ts';
 import { relationsRoutes } from './routes/relations.ts';
@@ -146,6 +149,7 @@ const clientRoutes: readonly Routes[] = [
   clientLeavingRoutes,
   accountDataRoutes,
   accountDeactivationRoutes,
+  adminRoutes,
   administrativeContactRoutes,
   authFallbackPageRoutes,
   capabilitiesRoutes,
@@ -159,6 +163,7 @@ const clientRoutes: readonly Routes[] = [
   keysRoutes,
   loginFallbackPageRoutes,
   loginRoutes,
+  loginTokenRoutes,
   logoutRoutes,
   mediaDownloadRoutes,
   mediaLegacyRoutes,
@@ -171,6 +176,7 @@ const clientRoutes: readonly Routes[] = [
   notificationsRoutes,
   pusherRoutes,
   pushRulesRoutes,
+  refreshRoutes,
   registrationPageRoutes,
   registrationRoutes,
   requestTokenRoutes,

@@ -15,6 +15,7 @@ import { migrate } from '#storage/migrate.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
+import * as users from '#storage/users.ts';
 import { buildClientApp, buildFederationApp } from './app.ts';
 import { InteractiveAuth } from './auth/interactive-auth.ts';
 import { leaveRoomsOfDeactivated } from './auth/leave-rooms.ts';
@@ -77,6 +78,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const { federation, dialer, begin } = await openFederation(foundation, opening);
   const sessions = opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted')));
   const limits = new RateLimits({ enabled: config.rateLimits, clock });
+  for (const userId of await users.unlimited(db)) limits.setUnlimited(userId, true);
   const stopping = new AbortController();
   const interactiveAuth = new InteractiveAuth(clock);
   const mailer = await Mailer.open(config, log);

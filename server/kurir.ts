@@ -29,7 +29,7 @@ import {
   revokeRegistrationToken,
 } from './cli/token-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
-import { addUser, deactivateUser, listUsers } from './cli/user-commands.ts';
+import { addUser, changeUser, deactivateUser, limitUser, listUsers } from './cli/user-commands.ts';
 import { loadConfig } from './config.ts';
 import type { Config } from './config-options.ts';
 import { explain } from './start-errors.ts';
@@ -93,17 +93,6 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
   const { config, rest, values } = given;
   if (isTokenCommand(command)) return runOnTokens(command, given);
   switch (command) {
-    case 'user add':
-      return addUser(config, one(rest, 'the name of the user'), {
-        password: values.password,
-        passwordStdin: values['password-stdin'] === true,
-        admin: values.admin === true,
-      });
-    case 'user list':
-      none(rest);
-      return listUsers(config);
-    case 'user deactivate':
-      return deactivateUser(config, one(rest, 'the name of the user'));
     case 'room list':
       none(rest);
       return listRooms(config);
@@ -164,7 +153,43 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
         onProgress: process.stderr.isTTY ? showProgress : undefined,
       });
     default:
-      return runOnPartners(command, given);
+      return isOnUsers(command) ? runOnUsers(command, given) : runOnPartners(command, given);
+  }
+}
+
+type UserCommand = Extract<Command, `user ${string}`>;
+
+function isOnUsers(command: Command): command is UserCommand {
+  return command.startsWith('user ');
+}
+
+async function runOnUsers(command: UserCommand, { config, rest, values }: Given): Promise<Outcome> {
+  switch (command) {
+    case 'user add':
+      return addUser(config, one(rest, 'the name of the user'), {
+        password: values.password,
+        passwordStdin: values['password-stdin'] === true,
+        admin: values.admin === true,
+      });
+    case 'user list':
+      none(rest);
+      return listUsers(config);
+    case 'user deactivate':
+      return deactivateUser(config, one(rest, 'the name of the user'));
+    case 'user lock':
+      return changeUser(config, one(rest, 'the name of the user'), 'lock');
+    case 'user unlock':
+      return changeUser(config, one(rest, 'the name of the user'), 'unlock');
+    case 'user suspend':
+      return changeUser(config, one(rest, 'the name of the user'), 'suspend');
+    case 'user unsuspend':
+      return changeUser(config, one(rest, 'the name of the user'), 'unsuspend');
+    case 'user rate-limit':
+      return limitUser(
+        config,
+        one(rest.slice(0, 1), 'the name of the user'),
+        one(rest.slice(1), 'on, or off,'),
+      );
   }
 }
 

@@ -7,6 +7,8 @@ import { Lru } from '#storage/lru.ts';
 interface Rate {
   readonly perSecond: number;
   readonly burst: number;
+  /** True where the limit guards the user who is its key, so that it holds for those too whom limits spare. */
+  readonly isGuard?: boolean;
 }
 
 /** The limits by what is done. The comment says what the key is. */
@@ -16,9 +18,13 @@ const RATES = {
   /** Sign-ins from an address. */
   login_address: { perSecond: 0.05, burst: 10 },
   /** Sign-ins to an account. */
-  login_account: { perSecond: 0.05, burst: 10 },
+  login_account: { perSecond: 0.05, burst: 10, isGuard: true },
   /** Failed sign-ins and confirmations of an account, from an address. */
   login_failed: { perSecond: 0.05, burst: 5 },
+  /** Tokens by which a user signs another device in. */
+  login_token: { perSecond: 1 / 60, burst: 3 },
+  /** Refreshed access tokens, from an address: a whole agency may have one. */
+  refresh: { perSecond: 5, burst: 100 },
   /** Accounts made from an address. */
   registration: { perSecond: 0.1, burst: 5 },
   /** Guesses of registration tokens and names from an address. */
@@ -38,7 +44,7 @@ const RATES = {
   /** Invitations by a user. */
   invite: { perSecond: 0.3, burst: 10 },
   /** Invitations to a user, from all. */
-  invite_user: { perSecond: 0.05, burst: 20 },
+  invite_user: { perSecond: 0.05, burst: 20, isGuard: true },
   /** Third-party identifiers that an address says are bound to users of ours. */
   threepid_bind: { perSecond: 0.1, burst: 10 },
   /** Joins and leaves of a room that another server hands in: the key is the server and the room. */
@@ -96,6 +102,7 @@ const LONGEST_RETRY_MS = 3_600_000;
 export class RateLimits {
   readonly #enabled: boolean;
   readonly #clock: Clock;
+  readonly #unlimited = new Set<string>();
   readonly #buckets = new Lru<string, Bucket>({ maxEntries: MOST_BUCKETS });
 
   constructor(options: { readonly enabled: boolean; readonly clock: Clock }) {
@@ -117,10 +124,17 @@ export class RateLimits {
     if (bucket !== undefined && bucket.tokens < 1) throw limitExceeded(retryAfterMs(bucket, RATES[kind]));
   }
 
+  /** Spares a user the limits of what they do, or no longer. */
+  setUnlimited(userId: string, isUnlimited: boolean): void {
+    if (isUnlimited) this.#unlimited.add(userId);
+    else this.#unlimited.delete(userId);
+  }
+
   /** The bucket as it is now; undefined where there are no limits. */
   #bucketOf(kind: LimitKind, key: string): Bucket | undefined {
     if (!this.#enabled) return undefined;
-    const { perSecond, burst } = RATES[kind];
+    const { perSecond, burst, isGuard = false }: Rate = RATES[kind];
+    if (!isGuard && this.#unlimited.size > 0 && this.#unlimited.has(userOf(key))) return undefined;
     const now = this.#clock.now();
     const name = `${kind} ${networkOf(key)}`;
     const bucket = this.#buckets.get(name);
@@ -135,6 +149,12 @@ export class RateLimits {
     bucket.at = now;
     return bucket;
   }
+}
+
+/** The user of a key that is one, or a user and a device. */
+function userOf(key: string): string {
+  const [user = ''] = key.split(' ', 1);
+  return user;
 }
 
 /** Of an IPv6 address the network, of which one household has 2^64 addresses; any other key as it is. */

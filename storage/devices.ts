@@ -10,6 +10,7 @@ export interface Device {
   readonly createdTs: number;
   readonly lastSeenTs: number | undefined;
   readonly lastSeenIp: string | undefined;
+  readonly lastSeenUserAgent: string | undefined;
 }
 
 interface DeviceRow {
@@ -19,9 +20,11 @@ interface DeviceRow {
   created_ts: number;
   last_seen_ts: number | null;
   last_seen_ip: string | null;
+  last_seen_user_agent: string | null;
 }
 
-const COLUMNS = 'user_id, device_id, display_name, created_ts, last_seen_ts, last_seen_ip';
+const COLUMNS =
+  'user_id, device_id, display_name, created_ts, last_seen_ts, last_seen_ip, last_seen_user_agent';
 
 const OF = sql<[string, string], DeviceRow>(
   'devices.of',
@@ -51,9 +54,10 @@ const SET_DISPLAY_NAME = sql<[string, string, string]>(
   'UPDATE devices SET display_name = ? WHERE user_id = ? AND device_id = ?',
 );
 
-const SEEN = sql<[number, string, string, string]>(
+const SEEN = sql<[number, string, string | null, string, string]>(
   'devices.seen',
-  'UPDATE devices SET last_seen_ts = ?, last_seen_ip = ? WHERE user_id = ? AND device_id = ?',
+  `UPDATE devices SET last_seen_ts = ?, last_seen_ip = ?, last_seen_user_agent = ?
+   WHERE user_id = ? AND device_id = ?`,
 );
 
 const REMOVE = sql<[string, string]>(
@@ -100,13 +104,13 @@ export async function setDisplayName(
   return (await tx.run(SET_DISPLAY_NAME, displayName, device.userId, device.deviceId)) === 1;
 }
 
-/** Notes when, and from which address, a device was last in use. */
+/** Notes when, from which address and by which program a device was last in use. */
 export async function seen(
   tx: Tx,
   device: { userId: UserId; deviceId: string },
-  use: { ts: number; ip: string },
+  use: { ts: number; ip: string; userAgent: string | undefined },
 ): Promise<void> {
-  await tx.run(SEEN, use.ts, use.ip, device.userId, device.deviceId);
+  await tx.run(SEEN, use.ts, use.ip, use.userAgent ?? null, device.userId, device.deviceId);
 }
 
 /** Removes a device; false where the user has no such device. Its tokens and keys are removed by the caller. */
@@ -122,5 +126,6 @@ function deviceOf(row: DeviceRow): Device {
     createdTs: row.created_ts,
     lastSeenTs: row.last_seen_ts ?? undefined,
     lastSeenIp: row.last_seen_ip ?? undefined,
+    lastSeenUserAgent: row.last_seen_user_agent ?? undefined,
   };
 }

@@ -13,6 +13,11 @@ const OWNER = sql<[string, number], { user_id: UserId }>(
    WHERE t.token_hash = ? AND t.expires_ts > ? AND u.deactivated_ts IS NULL`,
 );
 
+const REMOVE_OF_USER = sql<[string]>(
+  'openidTokens.removeOfUser',
+  'DELETE FROM openid_tokens WHERE user_id = ?',
+);
+
 /** Stores a token's hash, and forgets those that have expired. Times are in milliseconds since 1970. */
 export async function add(
   tx: Tx,
@@ -26,4 +31,9 @@ export async function add(
 /** Whose token it is, by its hash; undefined where it has expired or the account is deactivated. */
 export async function ownerOf(reader: Reader, hash: string, now: number): Promise<UserId | undefined> {
   return (await reader.get(OWNER, hash, now))?.user_id;
+}
+
+/** Removes the tokens of a user. */
+export async function removeOfUser(tx: Tx, userId: UserId): Promise<void> {
+  await tx.run(REMOVE_OF_USER, userId);
 }

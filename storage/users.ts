@@ -11,6 +11,13 @@ export interface User {
   readonly isAdmin: boolean;
   readonly createdTs: number;
   readonly deactivatedTs: number | undefined;
+  readonly isGuest: boolean;
+  /** Since when: nothing can be done with the account. */
+  readonly lockedTs: number | undefined;
+  /** Since when: little can be done with the account but reading. */
+  readonly suspendedTs: number | undefined;
+  /** True for a user whom the rate limits spare. */
+  readonly isUnlimited: boolean;
 }
 
 interface UserRow {
@@ -19,9 +26,14 @@ interface UserRow {
   is_admin: number;
   created_ts: number;
   deactivated_ts: number | null;
+  is_guest: number;
+  locked_ts: number | null;
+  suspended_ts: number | null;
+  is_unlimited: number;
 }
 
-const COLUMNS = 'user_id, password_hash, is_admin, created_ts, deactivated_ts';
+const COLUMNS =
+  'user_id, password_hash, is_admin, created_ts, deactivated_ts, is_guest, locked_ts, suspended_ts, is_unlimited';
 
 const OF = sql<[string], UserRow>('users.of', `SELECT ${COLUMNS} FROM users WHERE user_id = ?`);
 
@@ -37,10 +49,41 @@ const EXISTING = sql<[string], { user_id: UserId }>(
   'SELECT user_id FROM users WHERE user_id {anyOf} ORDER BY user_id',
 );
 
-const CREATE = sql<[string, string | null, number, number]>(
+const CREATE = sql<[string, string | null, number, number, number]>(
   'users.create',
-  `INSERT INTO users (user_id, password_hash, is_admin, created_ts, leaving_rooms) VALUES (?, ?, ?, ?, 0)
-   ON CONFLICT (user_id) DO NOTHING`,
+  `INSERT INTO users (user_id, password_hash, is_admin, created_ts, leaving_rooms, is_guest)
+   VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT (user_id) DO NOTHING`,
+);
+
+const SET_LOCKED = sql<[number | null, string]>(
+  'users.setLocked',
+  'UPDATE users SET locked_ts = ? WHERE user_id = ? AND deactivated_ts IS NULL',
+);
+
+const SET_SUSPENDED = sql<[number | null, string]>(
+  'users.setSuspended',
+  'UPDATE users SET suspended_ts = ? WHERE user_id = ? AND deactivated_ts IS NULL',
+);
+
+const SET_UNLIMITED = sql<[number, string]>(
+  'users.setUnlimited',
+  'UPDATE users SET is_unlimited = ? WHERE user_id = ? AND deactivated_ts IS NULL',
+);
+
+const UNLIMITED = sql<[], { user_id: UserId }>(
+  'users.unlimited',
+  'SELECT user_id FROM users WHERE is_unlimited = 1 AND deactivated_ts IS NULL ORDER BY user_id',
+);
+
+const UPGRADE_GUEST = sql<[string, string]>(
+  'users.upgradeGuest',
+  `UPDATE users SET password_hash = ?, is_guest = 0
+   WHERE user_id = ? AND is_guest = 1 AND deactivated_ts IS NULL`,
+);
+
+const GUESTS = sql<[string], { user_id: UserId }>(
+  'users.guests',
+  'SELECT user_id FROM users WHERE user_id {anyOf} AND is_guest = 1 ORDER BY user_id',
 );
 
 const SET_PASSWORD = sql<[string, string]>(
@@ -88,12 +131,49 @@ export async function anyExists(reader: Reader): Promise<boolean> {
 /** Makes an account; false where the id is taken, which it stays when its account is deactivated. */
 export async function create(
   tx: Tx,
-  user: { userId: UserId; passwordHash: string | undefined; isAdmin: boolean; now: number },
+  user: {
+    userId: UserId;
+    passwordHash: string | undefined;
+    isAdmin: boolean;
+    isGuest?: boolean;
+    now: number;
+  },
 ): Promise<boolean> {
-  const { userId, passwordHash = null, isAdmin, now } = user;
-  if ((await tx.run(CREATE, userId, passwordHash, isAdmin ? 1 : 0, now)) !== 1) return false;
+  const { userId, passwordHash = null, isAdmin, isGuest = false, now } = user;
+  const written = await tx.run(CREATE, userId, passwordHash, isAdmin ? 1 : 0, now, isGuest ? 1 : 0);
+  if (written !== 1) return false;
   await directoryWords.refreshAccount(tx, userId);
   return true;
+}
+
+/** Locks an account since `ts`, or unlocks it; false where there is no such account in use. */
+export async function setLocked(tx: Tx, userId: UserId, ts: number | undefined): Promise<boolean> {
+  return (await tx.run(SET_LOCKED, ts ?? null, userId)) === 1;
+}
+
+/** Suspends an account since `ts`, or ends that; false where there is no such account in use. */
+export async function setSuspended(tx: Tx, userId: UserId, ts: number | undefined): Promise<boolean> {
+  return (await tx.run(SET_SUSPENDED, ts ?? null, userId)) === 1;
+}
+
+/** Spares a user the rate limits, or does not; false where there is no such account in use. */
+export async function setUnlimited(tx: Tx, userId: UserId, isUnlimited: boolean): Promise<boolean> {
+  return (await tx.run(SET_UNLIMITED, isUnlimited ? 1 : 0, userId)) === 1;
+}
+
+/** The users whom the rate limits spare: an operator names each of them. */
+export async function unlimited(reader: Reader): Promise<UserId[]> {
+  return (await reader.all(UNLIMITED)).map((row) => row.user_id);
+}
+
+/** Makes a guest's account one with a password; false where there is no such guest. */
+export async function upgradeGuest(tx: Tx, userId: UserId, passwordHash: string): Promise<boolean> {
+  return (await tx.run(UPGRADE_GUEST, passwordHash, userId)) === 1;
+}
+
+/** Those of the users who are guests. */
+export async function guestsAmong(reader: Reader, userIds: readonly UserId[]): Promise<UserId[]> {
+  return (await reader.all(GUESTS, anyOf(userIds))).map((row) => row.user_id);
 }
 
 /** Replaces the password; false where there is no such account in use. */
@@ -125,5 +205,9 @@ function userOf(row: UserRow): User {
     isAdmin: row.is_admin === 1,
     createdTs: row.created_ts,
     deactivatedTs: row.deactivated_ts ?? undefined,
+    isGuest: row.is_guest === 1,
+    lockedTs: row.locked_ts ?? undefined,
+    suspendedTs: row.suspended_ts ?? undefined,
+    isUnlimited: row.is_unlimited === 1,
   };
 }

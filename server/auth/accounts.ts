@@ -11,7 +11,7 @@ import {
   type UserId,
 } from '#keys/ids.ts';
 import { hashPassword, verifyNothing, verifyPassword } from '#keys/password.ts';
-import { hashToken, newToken } from '#keys/tokens.ts';
+import { hashToken } from '#keys/tokens.ts';
 import * as accessTokens from '#storage/access-tokens.ts';
 import * as accountData from '#storage/account-data.ts';
 import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
@@ -23,22 +23,27 @@ import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as filters from '#storage/filters.ts';
 import * as keyBackups from '#storage/key-backups.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
+import * as loginTokens from '#storage/login-tokens.ts';
+import * as openidTokens from '#storage/openid-tokens.ts';
 import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as pushRules from '#storage/push-rules.ts';
 import * as pushers from '#storage/pushers.ts';
+import * as refreshTokens from '#storage/refresh-tokens.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
 import * as threepids from '#storage/threepids.ts';
 import * as toDevice from '#storage/to-device.ts';
 import * as unreadCheckpoints from '#storage/unread-checkpoints.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
+import { issueTokens, type SessionTokens, type TokensContext } from './tokens.ts';
 
 /** What accounts need; the operator's command has it without a running server, too. */
 export type AccountsContext = Pick<ServerContext, 'db' | 'streams' | 'clock' | 'serverName'> & {
-  readonly sessions: { forgetAll(): void };
+  readonly sessions: { forget(userId: UserId): void };
   /** Of a running server. */
   readonly presence?: { forget(userId: UserId): void };
+  readonly limits?: { setUnlimited(userId: UserId, isUnlimited: boolean): void };
 };
 
 export interface NewAccount {
@@ -125,25 +130,32 @@ export async function verifyAccount(
   return (await verifyPassword(password, user.passwordHash)) ? user : undefined;
 }
 
+/** How somebody wants to be signed in. */
+export interface NewSession {
+  readonly deviceId: string | undefined;
+  readonly displayName: string | undefined;
+  /** True for a client that can refresh its tokens: they expire then. */
+  readonly isRefreshable: boolean;
+}
+
 /** Signs a user in. A device of the same id is taken over: its earlier tokens end. */
 export async function signIn(
-  ctx: AccountsContext,
-  user: { userId: UserId; deviceId: string | undefined; displayName: string | undefined },
-): Promise<{ accessToken: string; deviceId: string }> {
-  const { userId, deviceId = newDeviceId() } = user;
-  const displayName = user.displayName === undefined ? undefined : deviceName(user.displayName);
-  const accessToken = newToken('kat');
-  const isNew = await ctx.db.write('accounts.signIn', async (tx) => {
+  ctx: AccountsContext & Pick<TokensContext, 'config'>,
+  userId: UserId,
+  session: NewSession,
+): Promise<SessionTokens & { readonly deviceId: string }> {
+  const { deviceId = newDeviceId(), isRefreshable } = session;
+  const displayName = session.displayName === undefined ? undefined : deviceName(session.displayName);
+  const tokens = await ctx.db.write('accounts.signIn', async (tx) => {
     const now = ctx.clock.now();
     await refuseTakenDeviceId(tx, userId, deviceId);
     const added = await devices.create(tx, { userId, deviceId, displayName, now });
-    if (!added) await accessTokens.removeOfDevice(tx, userId, deviceId);
-    await accessTokens.add(tx, { hash: hashToken(accessToken), userId, deviceId, now });
+    if (!added) await removeTokens(tx, userId, deviceId);
     if (added) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
-    return added;
+    return await issueTokens(ctx, tx, { userId, deviceId }, { isRefreshable });
   });
-  if (!isNew) ctx.sessions.forgetAll();
-  return { accessToken, deviceId };
+  ctx.sessions.forget(userId);
+  return { ...tokens, deviceId };
 }
 
 /** Signs devices out for good: they, their tokens, their keys and what waits for them are no more. */
@@ -156,7 +168,7 @@ export async function signOut(
   await ctx.db.write('accounts.signOut', async (tx) => {
     await removeDevices(ctx, tx, userId, deviceIds);
   });
-  ctx.sessions.forgetAll();
+  endWaiting(ctx, userId);
 }
 
 /** Replaces a user's password; false where there is no such account in use. */
@@ -188,10 +200,12 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
     await filters.clear(tx, userId);
     await pushRules.clear(tx, userId);
     await unreadCheckpoints.clear(tx, userId);
+    await loginTokens.removeOfUser(tx, userId);
+    await openidTokens.removeOfUser(tx, userId);
     await presence.remove(tx, [userId]);
     return true;
   });
-  if (done) ctx.sessions.forgetAll();
+  if (done) endWaiting(ctx, userId);
   if (done) ctx.presence?.forget(userId);
   return done;
 }
@@ -213,6 +227,17 @@ export async function refuseTakenDeviceId(tx: Tx, userId: UserId, deviceId: stri
   if (dehydrated?.deviceId === deviceId) throw forbidden('device_id is that of the dehydrated device');
 }
 
+async function removeTokens(tx: Tx, userId: UserId, deviceId: string): Promise<void> {
+  await accessTokens.removeOfDevice(tx, userId, deviceId);
+  await refreshTokens.removeOfDevice(tx, userId, deviceId);
+}
+
+/** To be called after what a user may do has changed: requests of theirs that wait look again. */
+export function endWaiting(ctx: Pick<AccountsContext, 'sessions' | 'streams'>, userId: UserId): void {
+  ctx.sessions.forget(userId);
+  ctx.streams.announce([`user:${userId}`]);
+}
+
 /** As `signOut`, in the caller's write. */
 export async function removeDevices(
   ctx: Pick<AccountsContext, 'streams'>,
@@ -222,7 +247,7 @@ export async function removeDevices(
 ): Promise<void> {
   // One by one: a user has a few.
   for (const deviceId of deviceIds) {
-    await accessTokens.removeOfDevice(tx, userId, deviceId);
+    await removeTokens(tx, userId, deviceId);
     await e2eeKeys.deleteDevice(tx, { userId, deviceId });
     await toDevice.deleteDevice(tx, { userId, deviceId });
     await keySignatures.removeOn(tx, { userId, id: deviceId });

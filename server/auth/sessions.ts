@@ -5,6 +5,7 @@ import * as accessTokens from '#storage/access-tokens.ts';
 import type { Database } from '#storage/database.ts';
 import * as devices from '#storage/devices.ts';
 import { Lru } from '#storage/lru.ts';
+import { spend } from './tokens.ts';
 
 /** Who makes a request. */
 export interface Requester {
@@ -12,10 +13,23 @@ export interface Requester {
   readonly deviceId: string;
   readonly isGuest: boolean;
   readonly isAdmin: boolean;
+  readonly isSuspended: boolean;
+}
+
+/** Whose token it is. One that has expired is known still; one that was ended is not. */
+export type Found =
+  | { readonly kind: 'known'; readonly requester: Requester; readonly isLocked: boolean }
+  | { readonly kind: 'unknown' | 'expired' };
+
+/** From where, and by which program, a device is used. */
+export interface UsedFrom {
+  readonly ip: string;
+  readonly userAgent: string | undefined;
 }
 
 interface Session {
-  readonly requester: Requester;
+  readonly found: Found & { readonly kind: 'known' };
+  readonly expiresTs: number | undefined;
   /** When the device's last use was noted. */
   notedTs: number;
 }
@@ -23,19 +37,26 @@ interface Session {
 interface Use {
   readonly device: { readonly userId: UserId; readonly deviceId: string };
   readonly ts: number;
-  readonly ip: string;
+  readonly from: UsedFrom;
 }
 
 const MOST_SESSIONS = 20_000;
 const NOTE_EVERY_MS = 5 * 60_000;
 const WRITE_EVERY_MS = 30_000;
+const UNKNOWN: Found = { kind: 'unknown' };
+const EXPIRED: Found = { kind: 'expired' };
 
 /** Who is signed in by which token: from the database, and kept in memory while in use. */
 export class Sessions {
   readonly #db: Database;
   readonly #clock: Clock;
   /** By the token's hash. */
-  readonly #known = new Lru<string, Session>({ maxEntries: MOST_SESSIONS });
+  readonly #known = new Lru<string, Session>({
+    maxEntries: MOST_SESSIONS,
+    onEvict: (hash, { found }) => this.#dropped(found.requester.userId, hash),
+  });
+  /** The hashes that are known, by user. */
+  readonly #ofUser = new Map<UserId, Set<string>>();
   /** Uses to write, by user and device. */
   #uses = new Map<string, Use>();
   readonly #timer: NodeJS.Timeout;
@@ -45,50 +66,91 @@ export class Sessions {
   constructor(db: Database, clock: Clock, onError: (error: unknown) => void) {
     this.#db = db;
     this.#clock = clock;
-    this.#timer = setInterval(() => this.#writeUses().catch(onError), WRITE_EVERY_MS).unref();
+    this.#timer = setInterval(() => this.writeUses().catch(onError), WRITE_EVERY_MS).unref();
   }
 
-  /** Who has this token; notes the use of the device from `ip` every few minutes. */
-  async find(token: string, ip: () => string): Promise<Requester | undefined> {
+  /** Who has this token; notes the use of the device every few minutes. */
+  async find(token: string, usedFrom: () => UsedFrom): Promise<Found> {
     const hash = hashToken(token);
     const session = this.#known.get(hash) ?? (await this.#load(hash));
-    if (session === undefined) return undefined;
+    if (session === undefined) return UNKNOWN;
     const now = this.#clock.now();
+    if (session.expiresTs !== undefined && session.expiresTs <= now) return EXPIRED;
     if (now - session.notedTs > NOTE_EVERY_MS) {
       session.notedTs = now;
-      const { userId, deviceId } = session.requester;
-      this.#uses.set(`${userId} ${deviceId}`, { device: { userId, deviceId }, ts: now, ip: ip() });
+      const { userId, deviceId } = session.found.requester;
+      this.#uses.set(`${userId} ${deviceId}`, {
+        device: { userId, deviceId },
+        ts: now,
+        from: usedFrom(),
+      });
     }
-    return session.requester;
+    return session.found;
   }
 
-  /** Forgets what is known: to be called after tokens were removed from the database. */
-  forgetAll(): void {
+  /** Forgets what is known of a user: to be called after their tokens, or what they may do, has changed. */
+  forget(userId: UserId): void {
     this.#epoch += 1;
-    this.#known.clear();
+    for (const hash of this.#ofUser.get(userId) ?? []) this.#known.delete(hash);
+    this.#ofUser.delete(userId);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#writeUses();
-  }
-
-  async #load(hash: string): Promise<Session | undefined> {
-    const epoch = this.#epoch;
-    const owner = await accessTokens.ownerOf(this.#db, hash);
-    if (owner === undefined) return undefined;
-    const session: Session = { requester: { ...owner, isGuest: false }, notedTs: 0 };
-    if (epoch === this.#epoch) this.#known.set(hash, session);
-    return session;
-  }
-
-  async #writeUses(): Promise<void> {
+  /** Writes when devices were last used, as far as that was noted. */
+  async writeUses(): Promise<void> {
     if (this.#uses.size === 0) return;
     const uses = [...this.#uses.values()];
     this.#uses = new Map();
     await this.#db.write('devices.seen', async (tx) => {
       // One statement for each device: few are due at once, since each is noted every few minutes only.
-      for (const { device, ts, ip } of uses) await devices.seen(tx, device, { ts, ip });
+      for (const { device, ts, from } of uses) await devices.seen(tx, device, { ts, ...from });
     });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+    await this.writeUses();
+  }
+
+  async #load(hash: string): Promise<Session | undefined> {
+    const epoch = this.#epoch;
+    const owner = await this.#inUse(hash, await accessTokens.ownerOf(this.#db, hash));
+    if (owner === undefined) return undefined;
+    const { userId, deviceId, isAdmin, isGuest, isSuspended, isLocked, expiresTs } = owner;
+    const requester = { userId, deviceId, isAdmin, isGuest, isSuspended };
+    const session: Session = { found: { kind: 'known', requester, isLocked }, expiresTs, notedTs: 0 };
+    if (epoch === this.#epoch) this.#keep(hash, session);
+    return session;
+  }
+
+  /** The owner of a token, after what its use ends has ended: the refresh token before it. */
+  async #inUse(
+    hash: string,
+    owner: accessTokens.TokenOwner | undefined,
+  ): Promise<accessTokens.TokenOwner | undefined> {
+    if (owner?.replaces === undefined) return owner;
+    const now = this.#clock.now();
+    if (owner.expiresTs !== undefined && owner.expiresTs <= now) return owner;
+    const still = await this.#db.write('sessions.inUse', async (tx) => {
+      // It may have been replaced by another one meanwhile.
+      const current = await accessTokens.ownerOf(tx, hash);
+      const isGood = current?.expiresTs === undefined || current.expiresTs > now;
+      if (current?.replaces !== undefined && isGood) await spend(tx, current.replaces, now);
+      return current;
+    });
+    this.forget(owner.userId);
+    return still;
+  }
+
+  #keep(hash: string, session: Session): void {
+    const { userId } = session.found.requester;
+    const hashes = this.#ofUser.get(userId) ?? new Set();
+    this.#ofUser.set(userId, hashes.add(hash));
+    this.#known.set(hash, session);
+  }
+
+  #dropped(userId: UserId, hash: string): void {
+    const hashes = this.#ofUser.get(userId);
+    hashes?.delete(hash);
+    if (hashes?.size === 0) this.#ofUser.delete(userId);
   }
 }

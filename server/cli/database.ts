@@ -28,5 +28,5 @@ export async function withDatabase<T>(
   const serverName = await serverIdentity.remember(db, config.serverName);
   await using streams = await Streams.open(db);
   const clock = { now: () => Date.now() };
-  return await body({ db, streams, clock, serverName, sessions: { forgetAll: () => undefined } });
+  return await body({ db, streams, clock, serverName, sessions: { forget: () => undefined } });
 }

@@ -10,6 +10,7 @@ import {
   faultOfPassword,
   localUserId,
 } from '../auth/accounts.ts';
+import { setLocked, setSuspended, setUnlimited } from '../auth/moderation.ts';
 
 export type Outcome =
   /** `next`: where a list goes on. `isWrong`: what was looked at is not as it should be. */
@@ -36,6 +37,19 @@ export async function perform(ctx: OperationContext, operation: JsonObject): Pro
       return listUsers(ctx);
     case 'user.deactivate':
       return deactivateUser(ctx, operation);
+    case 'user.lock':
+      return change(ctx, operation, { set: setLocked, to: true, outcome: 'is locked' });
+    case 'user.unlock':
+      return change(ctx, operation, { set: setLocked, to: false, outcome: 'is not locked' });
+    case 'user.suspend':
+      return change(ctx, operation, { set: setSuspended, to: true, outcome: 'is suspended' });
+    case 'user.unsuspend':
+      return change(ctx, operation, { set: setSuspended, to: false, outcome: 'is not suspended' });
+    case 'user.rate-limit': {
+      const isOff = own(operation, 'off') === true;
+      const outcome = isOff ? 'is spared the rate limits' : 'has the rate limits of everybody';
+      return change(ctx, operation, { set: setUnlimited, to: isOff, outcome });
+    }
     default:
       return refused('the running server does not know this command: restart it after an upgrade');
   }
@@ -77,22 +91,49 @@ async function listUsers(ctx: OperationContext): Promise<Outcome> {
   };
 }
 
-function lineOf({ userId, isAdmin, createdTs, deactivatedTs }: users.User): string {
-  const notes = [isAdmin ? 'admin' : '', deactivatedTs === undefined ? '' : 'deactivated'];
+function lineOf(user: users.User): string {
+  const notes = [
+    user.isAdmin && 'admin',
+    user.isGuest && 'guest',
+    user.lockedTs !== undefined && 'locked',
+    user.suspendedTs !== undefined && 'suspended',
+    user.isUnlimited && 'no rate limits',
+    user.deactivatedTs !== undefined && 'deactivated',
+  ];
   return [
-    userId,
-    new Date(createdTs).toISOString().slice(0, 10),
-    ...notes.filter((note) => note !== ''),
+    user.userId,
+    new Date(user.createdTs).toISOString().slice(0, 10),
+    ...notes.filter((note) => note !== false),
   ].join('  ');
+}
+
+/** Turns something on or off for an account. */
+async function change(
+  ctx: OperationContext,
+  operation: JsonObject,
+  wanted: {
+    readonly set: (ctx: AccountsContext, userId: UserId, to: boolean) => Promise<boolean>;
+    readonly to: boolean;
+    /** Completes the name of the user. */
+    readonly outcome: string;
+  },
+): Promise<Outcome> {
+  const name = stringAt(operation, 'user') ?? '';
+  const userId = localUserId(name, ctx.serverName);
+  if (userId === undefined) return refused(notAName(ctx, name));
+  const isDone = await wanted.set(ctx, userId, wanted.to);
+  return isDone ? done(`${userId} ${wanted.outcome}.`) : refused(notInUse(userId));
+}
+
+function notInUse(userId: UserId): string {
+  return `there is no active account ${userId}: see "user list"`;
 }
 
 async function deactivateUser(ctx: OperationContext, operation: JsonObject): Promise<Outcome> {
   const name = stringAt(operation, 'user') ?? '';
   const userId = localUserId(name, ctx.serverName);
   if (userId === undefined) return refused(notAName(ctx, name));
-  if (!(await deactivate(ctx, userId))) {
-    return refused(`there is no active account ${userId}: see "user list"`);
-  }
+  if (!(await deactivate(ctx, userId))) return refused(notInUse(userId));
   ctx.leaveRooms?.(userId);
   const later = ctx.leaveRooms === undefined ? ' It leaves its rooms when the server starts.' : '';
   return done(`${userId} is deactivated: signed out everywhere, and its name stays taken.${later}`);

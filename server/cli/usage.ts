@@ -11,6 +11,13 @@ export const usage = `The operator's command of Kurir:
   user list          list all accounts
   user deactivate NAME
                      end an account for good
+  user lock NAME     let nobody do anything with an account
+  user unlock NAME   give a locked account back
+  user suspend NAME  let an account only read
+  user unsuspend NAME
+                     give a suspended account back
+  user rate-limit NAME on|off
+                     spare a user the rate limits, or do not
   room list          list all rooms
   room purge ROOM    delete the older history of a room
   room shutdown ROOM close a room for all users of this server
@@ -77,6 +84,24 @@ Lists all accounts: user id, day of creation, and whether it is an administrator
   'user deactivate': `user deactivate NAME
 
 Ends the account NAME for good: it is signed out everywhere, leaves all rooms, and its name stays taken.`,
+  'user lock': `user lock NAME
+
+Locks the account NAME, until it is unlocked: whoever uses it is told so, and can do nothing but sign out. Devices stay
+signed in, with their keys.`,
+  'user unlock': `user unlock NAME
+
+Gives the account NAME back after "user lock".`,
+  'user suspend': `user suspend NAME
+
+Suspends the account NAME, until that is ended: it reads what it could read, leaves rooms, takes back what it wrote, and
+ends its sessions, but writes nothing, joins nothing and invites nobody.`,
+  'user unsuspend': `user unsuspend NAME
+
+Gives the account NAME back after "user suspend".`,
+  'user rate-limit': `user rate-limit NAME on|off
+
+With "off" the limits of how often users may do things do not hold for NAME, as for a program that sends much; with "on"
+they do again. How often somebody may sign in to the account stays limited.`,
   'room list': `room list
 
 Lists all rooms: room id, room version, how many of their members are of this server, the name, and whether a room is

@@ -32,6 +32,19 @@ export function deactivateUser(config: Config, user: string): Promise<Outcome> {
   return operate(config, { operation: 'user.deactivate', user });
 }
 
+export type UserChange = 'lock' | 'unlock' | 'suspend' | 'unsuspend';
+
+/** Locks or suspends an account, or ends that. */
+export function changeUser(config: Config, user: string, change: UserChange): Promise<Outcome> {
+  return operate(config, { operation: `user.${change}`, user });
+}
+
+/** Spares a user the rate limits (`off`), or not (`on`). */
+export function limitUser(config: Config, user: string, mode: string): Promise<Outcome> {
+  if (mode !== 'on' && mode !== 'off') throw new UsageError(`"${mode}" is neither on nor off`);
+  return operate(config, { operation: 'user.rate-limit', user, off: mode === 'off' });
+}
+
 /** By the running server where there is one, else on its database. */
 async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
   const answer = await askServer(config.dataDir, operation);

@@ -17,14 +17,15 @@ export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): vo
     'uk.tcpip.msc4133.profile_fields': { enabled: true },
     // By this Element asks for none.
     'io.element.msc4452.preview_url': { enabled: false },
-    'm.get_login_token': { enabled: false },
+    'm.get_login_token': { enabled: true },
   };
   // Without it nothing is sent later.
   const delays = { max_delay_ms: ctx.config.maxEventDelay, max_scheduled: MOST_SCHEDULED };
   if (ctx.config.maxEventDelay > 0)
     Object.assign(capabilities, { 'org.matrix.msc4140.delayed_events': delays });
   app.get('/_matrix/client/v3/capabilities', async (request) => {
-    await requireRequester(ctx, request);
-    return { capabilities };
+    const { isAdmin } = await requireRequester(ctx, request);
+    const moderation = isAdmin && { 'm.account_moderation': { lock: true, suspend: true } };
+    return { capabilities: { ...capabilities, ...moderation } };
   });
 }

@@ -1,44 +1,76 @@
-/** https://spec.matrix.org/v1.19/client-server-api/#login */
+/** https://spec.matrix.org/v1.19/client-server-api/#legacy-login */
 
 import type { FastifyInstance } from 'fastify';
-import { forbidden, unknown, userDeactivated } from '#federation/errors.ts';
+import { forbidden, unknown, userDeactivated, userLocked } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
+import { hashToken } from '#keys/tokens.ts';
+import * as loginTokens from '#storage/login-tokens.ts';
 import * as users from '#storage/users.ts';
-import { localUserId, signIn, verifyAccount } from '../auth/accounts.ts';
-import { userNamed } from '../auth/interactive-auth.ts';
-import { checkDeviceId, signedInAnswer } from '../auth/sign-in.ts';
-import { bodyObject, optionalString, requiredString } from '../body.ts';
+import { signIn, verifyAccount } from '../auth/accounts.ts';
+import { identifiedUser } from '../auth/identifier.ts';
+import { askedSession, signedInAnswer } from '../auth/sign-in.ts';
+import { bodyObject, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 
-/** `GET` and `POST /_matrix/client/v3/login`: by password only. */
+/** `GET` and `POST /_matrix/client/v3/login`: by password, or by the token that another device got. */
 export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  app.get('/_matrix/client/v3/login', async () => ({ flows: [{ type: 'm.login.password' }] }));
+  const flows = [{ type: 'm.login.password' }, { type: 'm.login.token', get_login_token: true }];
+  app.get('/_matrix/client/v3/login', async () => ({ flows }));
 
   app.post('/_matrix/client/v3/login', async (request) => {
     const body = bodyObject(request);
     const type = requiredString(body, 'type');
-    if (type !== 'm.login.password') throw unknown(400, `Login type ${type} is not supported`);
-    const deviceId = checkDeviceId(optionalString(body, 'device_id'));
-    const displayName = optionalString(body, 'initial_device_display_name');
-    const userId = await authenticate(ctx, body, request.ip);
-    const session = await signIn(ctx, { userId, deviceId, displayName });
-    return signedInAnswer(ctx, userId, session);
+    const asked = askedSession(body);
+    const user = await authenticate(ctx, type, { body, address: request.ip });
+    if (user.deactivatedTs !== undefined) throw userDeactivated();
+    if (user.lockedTs !== undefined) throw userLocked();
+    const session = await signIn(ctx, user.userId, asked);
+    return signedInAnswer(ctx, user.userId, session);
   });
 }
 
+async function authenticate(
+  ctx: ServerContext,
+  type: string,
+  { body, address }: { readonly body: JsonObject; readonly address: string },
+): Promise<users.User> {
+  switch (type) {
+    case 'm.login.password':
+      return byPassword(ctx, body, address);
+    case 'm.login.token':
+      return byToken(ctx, requiredString(body, 'token'), address);
+    default:
+      throw unknown(400, `Login type ${type} is not supported`);
+  }
+}
+
 /** Who signs in, if the password is right. What does not exist and what is wrong look the same. */
-async function authenticate(ctx: ServerContext, body: JsonObject, address: string): Promise<UserId> {
-  const userId = localUserId(userNamed(body), ctx.serverName);
+async function byPassword(ctx: ServerContext, body: JsonObject, address: string): Promise<users.User> {
   const password = requiredString(body, 'password');
+  const userId = await identifiedUser(ctx, body);
   ctx.limits.check('login_failed', address);
   ctx.limits.take('login_address', address);
   if (userId !== undefined) ctx.limits.take('login_account', userId);
   const user = await verifyAccount(ctx, userId, password);
-  if (user !== undefined) return user.userId;
+  if (user !== undefined) return user;
   ctx.limits.take('login_failed', address);
   // That an account was deactivated is no secret: other servers are told.
   const known = userId && (await users.of(ctx.db, userId));
   if (known?.deactivatedTs !== undefined) throw userDeactivated();
   throw forbidden('Invalid user name or password');
+}
+
+/** "The generated token MUST only be valid for a single login." */
+async function byToken(ctx: ServerContext, token: string, address: string): Promise<users.User> {
+  ctx.limits.check('login_failed', address);
+  ctx.limits.take('login_address', address);
+  const now = ctx.clock.now();
+  const owner: UserId | undefined = await ctx.db.write('loginTokens.take', (tx) =>
+    loginTokens.take(tx, hashToken(token), now),
+  );
+  const user = owner && (await users.of(ctx.db, owner));
+  if (user !== undefined) return user;
+  ctx.limits.take('login_failed', address);
+  throw forbidden('The login token is not valid, or was used');
 }

@@ -3,6 +3,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import {
   forbidden,
+  guestAccessForbidden,
   invalidParam,
   keyTooLarge,
   missingParam,
@@ -99,6 +100,8 @@ async function requireOwnField(
   if (userId !== requester.userId) throw forbidden('You can change your own profile only');
   if (Buffer.byteLength(keyName) > MAX_KEY_BYTES) throw keyTooLarge();
   if (!KEY.test(keyName)) throw invalidParam('Not the name of a profile field');
+  // "Guest users may only modify their display name; other profile fields may not be changed."
+  if (requester.isGuest && keyName !== 'displayname') throw guestAccessForbidden('Guests have a name only');
   ctx.limits.take('profile', requester.userId);
   return { userId: requester.userId, keyName };
 }

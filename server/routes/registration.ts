@@ -24,7 +24,7 @@ import {
   tokenGiven,
   writeConfirmed,
 } from '../auth/registration-challenge.ts';
-import { checkDeviceId, signedInAnswer } from '../auth/sign-in.ts';
+import { askedSession, signedInAnswer } from '../auth/sign-in.ts';
 import { bodyObject, optionalBoolean, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 
@@ -81,8 +81,7 @@ async function register(
   },
 ): Promise<JsonObject> {
   const password = requiredString(body, 'password');
-  const deviceId = checkDeviceId(optionalString(body, 'device_id'));
-  const displayName = optionalString(body, 'initial_device_display_name');
+  const asked = askedSession(body);
   const inhibitLogin = optionalBoolean(body, 'inhibit_login') ?? false;
   const { localpart = `u${randomBytes(6).toString('hex')}`, completed, session } = given;
   const registrationToken = tokenGiven(completed);
@@ -106,7 +105,7 @@ async function register(
   }
   const { userId } = made;
   if (inhibitLogin) return { user_id: userId, home_server: ctx.serverName };
-  return signedInAnswer(ctx, userId, await signIn(ctx, { userId, deviceId, displayName }));
+  return signedInAnswer(ctx, userId, await signIn(ctx, userId, asked));
 }
 
 /** The localpart for a user name that an account may have and none has yet. */

@@ -66,6 +66,10 @@ async function register(ctx: ServerContext, body: JsonObject): Promise<JsonObjec
   if (displayName !== undefined) {
     await ctx.db.write('profiles.set', (tx) => profiles.set(tx, userId, 'displayname', displayName));
   }
-  const session = await signIn(ctx, { userId, deviceId: undefined, displayName: undefined });
+  const session = await signIn(ctx, userId, {
+    deviceId: undefined,
+    displayName: undefined,
+    isRefreshable: false,
+  });
   return signedInAnswer(ctx, userId, session);
 }

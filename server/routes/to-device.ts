@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { deliverToDevices } from '#federation/deliver-to-device.ts';
-import { badJson, invalidParam, tooLarge } from '#federation/errors.ts';
+import { badJson, invalidParam, tooLarge, userSuspended } from '#federation/errors.ts';
 import { isRelayable, sizeOf, type ToDeviceMessage, toDeviceEdus } from '#federation/to-device-edus.ts';
 import { belongsTo, isUserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt } from '#keys/json.ts';
@@ -22,11 +22,13 @@ export function toDeviceRoutes(app: FastifyInstance, ctx: ServerContext): void {
     '/_matrix/client/v3/sendToDevice/:eventType/:txnId',
     { bodyLimit: BODY_LIMIT },
     async (request) => {
-      const { userId, deviceId } = await requireRequester(ctx, request);
+      const { userId, deviceId, isSuspended } = await requireRequester(ctx, request);
       ctx.limits.take('to_device', userId);
       const { eventType, txnId } = request.params;
       if (Buffer.byteLength(eventType) > MAX_TYPE_BYTES) throw invalidParam('The event type is too long');
       const outgoing = parseMessages(bodyObject(request));
+      // Enough to verify their devices, and to share keys among them.
+      if (isSuspended && outgoing.some((message) => message.userId !== userId)) throw userSuspended();
       const { own = [], other = [] } = Object.groupBy(outgoing, (message) =>
         belongsTo(message.userId, ctx.serverName) ? 'own' : 'other',
       );

@@ -51,11 +51,13 @@ test('logout/all ends every device of the user and of nobody else', async () => 
   await bob.get(WHOAMI);
 });
 
-test('only password login is offered; it takes the identifier, the older user, a full id and any case', async () => {
+test('passwords and login tokens are offered; a password goes with the identifier, the older user, a full id and any case', async () => {
   await using server = await startServer();
   const { userId, password } = await register(server, 'alice');
   const flows = await request(server, 'GET', LOGIN);
-  assert.deepEqual(flows.body, { flows: [{ type: 'm.login.password' }] });
+  assert.deepEqual(flows.body, {
+    flows: [{ type: 'm.login.password' }, { type: 'm.login.token', get_login_token: true }],
+  });
   for (const named of [
     { user: 'alice' },
     { user: userId },
@@ -84,7 +86,7 @@ test('a wrong password, an unknown user and another server look the same', async
 
 test('a login of another type, or of a wrong shape, is 400', async () => {
   await using server = await startServer();
-  assertError(await request(server, 'POST', LOGIN, { body: { type: 'm.login.token' } }), 400, 'M_UNKNOWN');
+  assertError(await request(server, 'POST', LOGIN, { body: { type: 'm.login.sso' } }), 400, 'M_UNKNOWN');
   assertError(await request(server, 'POST', LOGIN, { body: {} }), 400, 'M_MISSING_PARAM');
   assertError(await signIn(server, { user: 'alice' }), 400, 'M_MISSING_PARAM');
   assertError(await signIn(server, { password: 'x' }), 400, 'M_MISSING_PARAM');
@@ -95,6 +97,22 @@ test('a login of another type, or of a wrong shape, is 400', async () => {
     400,
     'M_INVALID_PARAM',
   );
+});
+
+test('an e-mail address that nobody has is 403, and so is a phone number; other identifiers are 400', async () => {
+  await using server = await startServer();
+  const { password } = await register(server, 'alice');
+  const mail = { medium: 'email', address: 'alice@example.org' };
+  for (const named of [{ identifier: { type: 'm.id.thirdparty', ...mail } }, { identifier: mail }, mail]) {
+    assertError(await signIn(server, { ...named, password }), 403, 'M_FORBIDDEN');
+  }
+  const phone = { type: 'm.id.phone', country: 'DE', phone: '030 1' };
+  assertError(await signIn(server, { identifier: phone, password }), 403, 'M_FORBIDDEN');
+  assertError(await signIn(server, { identifier: { type: 'm.id.user' }, password }), 400, 'M_MISSING_PARAM');
+  const half = { type: 'm.id.thirdparty', medium: 'email' };
+  assertError(await signIn(server, { identifier: half, password }), 400, 'M_MISSING_PARAM');
+  assertError(await signIn(server, { identifier: { type: 'org.x' }, password }), 400, 'M_UNKNOWN');
+  assertError(await signIn(server, { identifier: 'alice', password }), 400, 'M_BAD_JSON');
 });
 
 test('a device id that is given is used, and taken over from its earlier session', async () => {

@@ -10,7 +10,7 @@ async function kurir(dataDir: string, words: string, input = ''): Promise<Ended>
   return await run('server/kurir.ts', words.split(' '), { env: serverEnvironment(dataDir), input });
 }
 
-test('user add, list and deactivate work while the server runs, and take effect at once', async () => {
+test('user add, list, lock, suspend and deactivate work while the server runs, and take effect at once', async () => {
   await using folder = await temporaryFolder();
   await using server = await startProcess(serverEnvironment(folder.path));
   const added = await kurir(folder.path, 'user add alice --admin');
@@ -24,6 +24,17 @@ test('user add, list and deactivate work while the server runs, and take effect 
     list.out,
     /^@alice:localhost {2}\d{4}-\d\d-\d\d {2}admin\n@bob:localhost {2}\d{4}-\d\d-\d\d\n$/,
   );
+  const errcode = async () => (await alice.try('POST', '/createRoom', {})).body.errcode;
+  assert.equal((await kurir(folder.path, 'user lock alice')).code, 0);
+  assert.equal(await errcode(), 'M_USER_LOCKED');
+  assert.equal((await kurir(folder.path, 'user unlock alice')).code, 0);
+  assert.equal((await kurir(folder.path, 'user suspend alice')).code, 0);
+  assert.equal(await errcode(), 'M_USER_SUSPENDED');
+  assert.equal((await kurir(folder.path, 'user rate-limit alice off')).code, 0);
+  assert.match((await kurir(folder.path, 'user list')).out, /admin {2}suspended {2}no rate limits\n/);
+  assert.equal((await kurir(folder.path, 'user unsuspend alice')).code, 0);
+  assert.equal((await kurir(folder.path, 'user rate-limit alice on')).code, 0);
+  assert.equal(await errcode(), undefined);
   assert.equal((await kurir(folder.path, 'user deactivate @alice:localhost')).code, 0);
   const ended = await alice.try('GET', '/account/whoami');
   assert.equal(ended.body.errcode, 'M_UNKNOWN_TOKEN');
@@ -38,6 +49,8 @@ test('the same commands work while the server is stopped', async () => {
   assert.equal((await kurir(folder.path, 'user add alice --password secret')).code, 0);
   assert.equal((await kurir(folder.path, 'user add bob --password secret')).code, 0);
   assert.equal((await kurir(folder.path, 'user deactivate bob')).code, 0);
+  assert.equal((await kurir(folder.path, 'user lock alice')).code, 0);
+  assert.equal((await kurir(folder.path, 'user unlock alice')).code, 0);
   assert.equal((await kurir(folder.path, 'db check')).code, 0);
   await using server = await startProcess(serverEnvironment(folder.path));
   await login(server, 'alice', 'secret');
@@ -58,6 +71,9 @@ test('what cannot be done is said in one line, with what to do next', async () =
     ['user add Ä --password x', 1, /is not a user name of localhost: use lower-case/],
     ['user add alice2 --password-stdin', 1, /The password is empty: give another one/],
     ['user deactivate nobody', 1, /no active account @nobody:localhost: see "user list"/],
+    ['user lock nobody', 1, /no active account @nobody:localhost: see "user list"/],
+    ['user rate-limit alice', 2, /on, or off, is missing: see --help/],
+    ['user rate-limit alice maybe', 2, /"maybe" is neither on nor off/],
     ['user add', 2, /the name of the user is missing: see --help/],
     ['user add a b', 2, /"b" is too much: see --help/],
     ['user frob', 2, /"user frob" is not a command: use "user add"/],
@@ -78,6 +94,11 @@ test('each command has --help', async () => {
     'user add',
     'user list',
     'user deactivate',
+    'user lock',
+    'user unlock',
+    'user suspend',
+    'user unsuspend',
+    'user rate-limit',
     'config check',
     'config docs',
     'db check',

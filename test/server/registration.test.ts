@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { firstAccount } from '#server/auth/first-account.ts';
-import { type Answer, login, register, request } from '#test/harness/client.ts';
+import { type Answer, login, register, request, TestClient } from '#test/harness/client.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
 const REGISTER = '/_matrix/client/v3/register';
@@ -180,7 +180,8 @@ test('row 169: shared-secret registration: a nonce is good once, the mac must be
     token: made.body.access_token,
   });
   assert.equal(whoami.body.user_id, '@root:kurir.test');
-  assert.equal((await server.ctx.sessions.find(made.body.access_token, () => ''))?.isAdmin, true);
+  const root = new TestClient(server, { ...made.body, password: 'pass' });
+  await root.get('/admin/whois/@root:kurir.test');
 
   assertError(await post(server, SHARED_SECRET, bodyOf(nonce, 'again', false)), 400, 'M_UNKNOWN');
   assertError(await post(server, SHARED_SECRET, bodyOf('made up', 'again', false)), 400, 'M_UNKNOWN');
