@@ -17,6 +17,7 @@ import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
 import * as users from '#storage/users.ts';
 import { buildClientApp, buildFederationApp } from './app.ts';
+import { GuestRooms } from './auth/guest-rooms.ts';
 import { InteractiveAuth } from './auth/interactive-auth.ts';
 import { leaveRoomsOfDeactivated } from './auth/leave-rooms.ts';
 import { Sessions } from './auth/sessions.ts';
@@ -88,6 +89,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const purges = opening.use(new RoomPurges(federation));
   const circles = opening.use(new CircleKeeper(federation));
   const delayedEvents = opening.use(new DelayedEvents(foundation));
+  const guestRooms = opening.use(new GuestRooms(federation));
   const mediaLimits = { remoteBytes: config.maxRemoteMediaSize, cacheBytes: config.remoteMediaCacheSize };
   const { dataDir } = config;
   const media = await openMedia(
@@ -106,6 +108,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       signingKey,
       limits,
       sessions,
+      guestRooms,
       interactiveAuth,
       mailer,
       background,
@@ -146,6 +149,7 @@ function goOn(ctx: ServerContext): void {
   ctx.userDirectory.start();
   background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
   background.run(ctx.circles.start(), 'the circles of rooms could not be read');
+  background.run(ctx.guestRooms.start(), 'the rooms of guests could not be read');
   background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');
   background.run(leaveRoomsOfDeactivated(ctx), 'deactivated users could not leave their rooms');
 }

@@ -2,6 +2,7 @@ import type { FederationContext } from '#federation/context.ts';
 import type { MediaContext } from '#federation/media/context.ts';
 import type { CircleKeeper } from '#federation/partners/circles.ts';
 import type { LiveSigningKey } from '#keys/signing-key.ts';
+import type { GuestRooms } from './auth/guest-rooms.ts';
 import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
@@ -20,6 +21,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly signingKey: LiveSigningKey;
   readonly limits: RateLimits;
   readonly sessions: Sessions;
+  readonly guestRooms: GuestRooms;
   readonly interactiveAuth: InteractiveAuth;
   /** Undefined where the server sends no letters. */
   readonly mailer: Mailer | undefined;

@@ -1,4 +1,4 @@
-import type { UserId } from '#keys/ids.ts';
+import type { RoomId, UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
 import * as directoryWords from './directory-words.ts';
 import { anyOf, sql } from './sql.ts';
@@ -107,6 +107,14 @@ const HAS_LEFT_ROOMS = sql<[string]>(
   'UPDATE users SET leaving_rooms = 0 WHERE user_id = ?',
 );
 
+const ROOMS_WITH_GUESTS = sql<[number], { room_id: RoomId }>(
+  'users.roomsWithGuests',
+  `SELECT room_id FROM rooms WHERE room_nid IN (
+     SELECT room_nid FROM memberships WHERE membership = 'join' AND user_id IN (
+       SELECT user_id FROM users WHERE is_guest = 1))
+   ORDER BY room_id LIMIT ?`,
+);
+
 /** Those of the users who have, or had, an account. */
 export async function existing(reader: Reader, userIds: readonly UserId[]): Promise<ReadonlySet<UserId>> {
   return new Set((await reader.all(EXISTING, anyOf(userIds))).map((row) => row.user_id));
@@ -179,6 +187,11 @@ export async function guestsAmong(reader: Reader, userIds: readonly UserId[]): P
 /** Replaces the password; false where there is no such account in use. */
 export async function setPassword(tx: Tx, userId: UserId, passwordHash: string): Promise<boolean> {
   return (await tx.run(SET_PASSWORD, passwordHash, userId)) === 1;
+}
+
+/** The rooms that guests are in. */
+export async function roomsWithGuests(reader: Reader, limit: number): Promise<RoomId[]> {
+  return (await reader.all(ROOMS_WITH_GUESTS, limit)).map((row) => row.room_id);
 }
 
 /** Ends an account for good; false where there is no such account in use. Its rooms are still to be left. */

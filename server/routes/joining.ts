@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { badJson } from '#federation/errors.ts';
 import { isUserId } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
+import { refuseGuest } from '../auth/guests.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -29,8 +30,10 @@ async function join(
   request: FastifyRequest<{ Querystring: Query }>,
   room: string,
 ): Promise<{ room_id: string }> {
-  const { userId } = await requireRequester(ctx, request);
+  const requester = await requireRequester(ctx, request);
+  const { userId } = requester;
   ctx.limits.take('join', userId);
+  await refuseGuest(ctx, requester, room);
   const body = bodyObject(request);
   const content = contentOf(body);
   const thirdPartySigned = thirdPartySignedIn(body);

@@ -4,17 +4,20 @@ import { randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import {
   forbidden,
-  guestAccessForbidden,
   invalidParam,
   invalidUsername,
+  type MatrixError,
   missingParam,
   userInUse,
   wrongCredentials,
 } from '#federation/errors.ts';
 import { misfitOfUserName } from '#federation/partners/policy.ts';
+import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
+import type { Tx } from '#storage/database.ts';
 import * as users from '#storage/users.ts';
 import { createAccount, localpartFor, signIn } from '../auth/accounts.ts';
+import { registerGuest, upgradeGuest, upgradingGuest } from '../auth/guests.ts';
 import type { Stage } from '../auth/interactive-auth.ts';
 import { checkNewPassword } from '../auth/password-policy.ts';
 import {
@@ -34,18 +37,19 @@ type Query = { readonly [name: string]: unknown };
 export function registrationRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.post<{ Querystring: Query }>('/_matrix/client/v3/register', async (request) => {
     const { kind = 'user' } = request.query;
-    if (kind === 'guest') throw guestAccessForbidden();
+    if (kind === 'guest') return registerGuest(ctx, bodyObject(request), request.ip);
     if (kind !== 'user') throw invalidParam('kind is neither "user" nor "guest"');
     refuseIfClosed(ctx);
     const body = bodyObject(request);
     const username = optionalString(body, 'username');
-    const localpart = username === undefined ? undefined : await newLocalpart(ctx, username);
+    const guest = await upgradingGuest(ctx, body);
+    const localpart = username === undefined || guest !== undefined ? undefined : await newLocalpart(ctx, username);
     const wished = optionalString(body, 'password');
     if (wished !== undefined) checkNewPassword(wished, ctx.config);
     const challenge = registrationChallenge(ctx, request.ip);
     const { session, completed } = await ctx.interactiveAuth.require(body, challenge);
     ctx.limits.take('registration', request.ip);
-    const answer = await register(ctx, body, { localpart, completed, session });
+    const answer = await register(ctx, body, { localpart, completed, session, guest });
     ctx.interactiveAuth.finish(session);
     return answer;
   });
@@ -78,13 +82,31 @@ async function register(
     readonly localpart: string | undefined;
     readonly completed: ReadonlyMap<Stage, JsonObject>;
     readonly session: string;
+    readonly guest: UserId | undefined;
   },
 ): Promise<JsonObject> {
   const password = requiredString(body, 'password');
   const asked = askedSession(body);
   const inhibitLogin = optionalBoolean(body, 'inhibit_login') ?? false;
-  const { localpart = `u${randomBytes(6).toString('hex')}`, completed, session } = given;
+  const userId = await accountFor(ctx, password, given);
+  if (inhibitLogin) return { user_id: userId, home_server: ctx.serverName };
+  return signedInAnswer(ctx, userId, await signIn(ctx, userId, asked));
+}
+
+/** A new account, or that of a guest who is none any more. */
+async function accountFor(
+  ctx: ServerContext,
+  password: string,
+  given: Parameters<typeof register>[2],
+): Promise<UserId> {
+  const { localpart = `u${randomBytes(6).toString('hex')}`, completed, session, guest } = given;
   const registrationToken = tokenGiven(completed);
+  if (guest !== undefined) {
+    const alsoWrite = (tx: Tx, now: number) => writeConfirmed(ctx, tx, { userId: guest, completed, now });
+    const outcome = await upgradeGuest(ctx, guest, { password, registrationToken, alsoWrite });
+    if (outcome === 'upgraded') return guest;
+    throw outcome === 'bad_token' ? tokenUsed(ctx, session) : forbidden('The user is no guest any more');
+  }
   const made = await createAccount(ctx, {
     localpart,
     password,
@@ -96,16 +118,17 @@ async function register(
       throw invalidUsername();
     case 'name_taken':
       throw userInUse();
-    case 'bad_token': {
-      const refusal = wrongCredentials('The registration token was used up meanwhile');
-      throw ctx.interactiveAuth.undo(session, 'm.login.registration_token', refusal);
-    }
+    case 'bad_token':
+      throw tokenUsed(ctx, session);
     case 'created':
-      break;
+      return made.userId;
   }
-  const { userId } = made;
-  if (inhibitLogin) return { user_id: userId, home_server: ctx.serverName };
-  return signedInAnswer(ctx, userId, await signIn(ctx, userId, asked));
+}
+
+/** It was good when the stage was done: the client does it again, with another. */
+function tokenUsed(ctx: ServerContext, session: string): MatrixError {
+  const refusal = wrongCredentials('The registration token was used up meanwhile');
+  return ctx.interactiveAuth.undo(session, 'm.login.registration_token', refusal);
 }
 
 /** The localpart for a user name that an account may have and none has yet. */

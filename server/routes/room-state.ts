@@ -6,6 +6,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam, notFound } from '#federation/errors.ts';
 import type { EventId } from '#keys/ids.ts';
+import { refuseGuestState } from '../auth/guests.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -59,12 +60,14 @@ async function setState(
   ctx: ServerContext,
   request: StateRequest,
 ): Promise<{ event_id: EventId } | { delay_id: string }> {
-  const { userId } = await requireRequester(ctx, request);
+  const requester = await requireRequester(ctx, request);
+  const { userId } = requester;
   ctx.limits.take('message', userId);
   const { eventType: type, stateKey = '' } = request.params;
   const delayMs = delayOf(request.query);
   const content = bodyObject(request);
   const roomId = roomIdParam(request.params.roomId);
+  await refuseGuestState(ctx, requester, { roomId, type, stateKey, content });
   if (delayMs === undefined) {
     return sendStateForClient(ctx, { roomId, sender: userId, type, stateKey, content });
   }

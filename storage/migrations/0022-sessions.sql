@@ -26,6 +26,8 @@ CREATE TABLE login_tokens (
 ) {strict};
 
 CREATE INDEX login_tokens_by_expiry ON login_tokens (expires_ts);
+CREATE INDEX login_tokens_by_user ON login_tokens (user_id);
+CREATE INDEX openid_tokens_by_user ON openid_tokens (user_id);
 
 ALTER TABLE devices ADD COLUMN last_seen_user_agent {text};
 
@@ -35,3 +37,5 @@ ALTER TABLE users ADD COLUMN locked_ts {int};
 ALTER TABLE users ADD COLUMN suspended_ts {int};
 -- 1 for a user whom the rate limits spare.
 ALTER TABLE users ADD COLUMN is_unlimited {int} NOT NULL DEFAULT 0;
+
+CREATE INDEX users_guests ON users (user_id) WHERE is_guest = 1;
