@@ -78,14 +78,10 @@ function frameworkErrorOf(error: FastifyError): MatrixError | undefined {
 
 /** Answers paths that have no route: 404, or 405 where the path is known with another method. */
 export function answerUnrouted(app: FastifyInstance): void {
-  const patterns = new Set<string>();
-  app.addHook('onRoute', (route) => {
-    patterns.add(route.url);
-  });
   app.setNotFoundHandler((request) => {
     const [path = ''] = request.url.split('?', 1);
     const segments = segmentsOf(path);
-    const isKnown = [...patterns].some((pattern) => matches(segmentsOf(pattern), segments));
+    const isKnown = app.routeTable.some(({ url }) => matches(segmentsOf(url), segments));
     throw isKnown ? methodNotAllowed() : unrecognized();
   });
 }

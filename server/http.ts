@@ -18,6 +18,10 @@ import { answerClientError, answerError, answerUnrouted } from './error-handler.
 import { readBody } from './read-body.ts';
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Every route of the application, also of its parts. */
+    routeTable: { readonly method: string; readonly url: string }[];
+  }
   interface FastifyRequest {
     /** The body as it was received; empty where there is none. */
     rawBody: Buffer;
@@ -111,8 +115,17 @@ export function createApp(options: AppOptions): FastifyInstance {
     done();
   });
   app.setErrorHandler((error, request, reply) => answerError({ log: options.log, error, request, reply }));
+  keepRouteTable(app);
   answerUnrouted(app);
   return app;
+}
+
+function keepRouteTable(app: FastifyInstance): void {
+  const table: FastifyInstance['routeTable'] = [];
+  app.decorate('routeTable', table);
+  app.addHook('onRoute', ({ method, url }) => {
+    table.push(...[method].flat().map((one) => ({ method: one, url })));
+  });
 }
 
 /** What was called `r0` until Matrix 1.1 is `v3` now: older clients and bridges still say the former. */

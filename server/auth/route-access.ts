@@ -64,7 +64,6 @@ const GUEST = routes(
   [`POST ${V3}/keys/upload`, `POST ${V3}/keys/query`, `POST ${V3}/keys/claim`],
 );
 
-const BACKUPS = [`${V3}/room_keys/keys`, `${V3}/room_keys/keys/{roomId}`].flatMap(anyMethod);
 const DEHYDRATED = '/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device';
 
 /**
@@ -125,7 +124,8 @@ const SUSPENDED = routes(
     `POST ${V3}/keys/upload`,
     // To their own devices, which the route sees to.
     `PUT ${V3}/sendToDevice/{eventType}/{txnId}`,
-    ...BACKUPS,
+    ...anyMethod(`${V3}/room_keys/keys`),
+    ...anyMethod(`${V3}/room_keys/keys/{roomId}`),
     ...anyMethod(`${V3}/room_keys/keys/{roomId}/{sessionId}`),
     `GET ${V3}/room_keys/version`,
     `POST ${V3}/room_keys/version`,
@@ -161,6 +161,11 @@ export function refusalOf(who: Restrictions, method: string, url: string): Matri
   if (who.isSuspended && !SUSPENDED.has(route)) return userSuspended();
   if (who.isGuest && !GUEST.has(route)) return guestAccessForbidden('Guests may not do this');
   return undefined;
+}
+
+/** All that stands in the tables, for the test that each is a route: `GET /_matrix/client/v3/devices/{}`. */
+export function listedRoutes(): ReadonlySet<string> {
+  return new Set([...LOCKED, ...GUEST, ...SUSPENDED]);
 }
 
 function anyMethod(path: string): string[] {

@@ -68,7 +68,7 @@ test('passwords and login tokens are offered; a password goes with the identifie
   }
 });
 
-test('a wrong password, an unknown user and another server look the same', async () => {
+test('row 1: a wrong password, an unknown user and another server look the same', async () => {
   await using server = await startServer();
   const { password } = await register(server, 'alice');
   const answers = [
@@ -82,6 +82,49 @@ test('a wrong password, an unknown user and another server look the same', async
   ];
   for (const answer of answers) assertError(answer, 403, 'M_FORBIDDEN');
   assert.equal(new Set(answers.map((answer) => JSON.stringify(answer.body))).size, 1);
+});
+
+test('row 2: no other password signs anybody in, also not to an account that has none', async () => {
+  await using server = await startServer({ guestAccess: true });
+  await register(server, 'alice');
+  const path = '/_matrix/client/v3/register?kind=guest';
+  const guest = await request(server, 'POST', path, { body: {} });
+  for (const user of ['alice', guest.body.user_id]) {
+    for (const password of [
+      '',
+      undefined,
+      null,
+      [],
+      {},
+      0,
+      'x'.repeat(200_000),
+      '\0',
+      'password of alice\0',
+    ]) {
+      const { status } = await signIn(server, { user, password });
+      assert.ok(status === 400 || status === 403, `${JSON.stringify(password)?.slice(0, 20)}: ${status}`);
+    }
+  }
+});
+
+test('row 54: nothing that was given out before signs a deactivated user in', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const auth = confirmation(alice);
+  const { login_token: token } = await alice.post('/_matrix/client/v1/login/get_token', { auth });
+  const session = await signIn(server, { user: 'alice', password: alice.password, refresh_token: true });
+  await alice.post('/account/deactivate', { auth });
+  assertError(await signIn(server, { user: 'alice', password: alice.password }), 403, 'M_USER_DEACTIVATED');
+  assertError(await signIn(server, { user: 'alice', password: '' }), 403, 'M_USER_DEACTIVATED');
+  const byToken = { type: 'm.login.token', token };
+  assertError(await request(server, 'POST', LOGIN, { body: byToken }), 403, 'M_FORBIDDEN');
+  const refreshing = { refresh_token: session.body.refresh_token };
+  const refreshed = await request(server, 'POST', '/_matrix/client/v3/refresh', { body: refreshing });
+  assertError(refreshed, 401, 'M_UNKNOWN_TOKEN');
+  assertError(await alice.try('GET', WHOAMI), 401, 'M_UNKNOWN_TOKEN');
+  const headers = { authorization: 'Bearer ' };
+  const empty = await request(server, 'GET', `/_matrix/client/v3${WHOAMI}`, { headers });
+  assertError(empty, 401, 'M_MISSING_TOKEN');
 });
 
 test('a login of another type, or of a wrong shape, is 400', async () => {

@@ -92,7 +92,7 @@ test('the old refresh token stays good until the new refresh token is used', asy
   assert.equal((await whoami(server, third.access_token)).status, 200);
 });
 
-test('a refresh token that is used again long after it was spent ends all tokens of its device, softly', async () => {
+test('row 160: a refresh token that is used again long after it was spent ends all tokens of its device, softly', async () => {
   const clock = testClock();
   await using server = await startServer({ clock });
   const alice = await register(server);
