@@ -3,6 +3,7 @@
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import { erasedFor } from '#rooms/erasure.ts';
 import { loadEvent } from '#rooms/load.ts';
 import { redact } from '#rooms/redact.ts';
 import { getRoom, isInRoom, joinedServers, type Room } from '#rooms/room.ts';
@@ -70,9 +71,12 @@ export async function textsFor(
   events: readonly StoredEvent[],
 ): Promise<string[]> {
   const visible = await visibilityOf(ctx, room, server, events);
-  return events.map(({ event }, index) =>
-    visible[index] === true ? event.json : encodeCanonical(redact(event.pdu, event.rules)),
-  );
+  const erased = await erasedFor(ctx, room.roomNid, { server }, events);
+  return events.map((stored, index) => {
+    const { event } = stored;
+    const isWhole = visible[index] === true && !erased.has(stored);
+    return isWhole ? event.json : encodeCanonical(redact(event.pdu, event.rules));
+  });
 }
 
 async function visibilityOf(

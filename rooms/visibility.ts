@@ -108,7 +108,7 @@ async function visibleToServer(
 }
 
 /** Of some states, those in which a user of the server is joined, or invited where that suffices. */
-async function groupsWithServer(
+export async function groupsWithServer(
   ctx: RoomsContext,
   roomNid: number,
   server: ServerName,

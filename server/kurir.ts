@@ -40,6 +40,7 @@ const flags = {
   password: { type: 'string' },
   'password-stdin': { type: 'boolean' },
   admin: { type: 'boolean' },
+  erase: { type: 'boolean' },
   before: { type: 'string' },
   purge: { type: 'boolean' },
   'move-to': { type: 'string' },
@@ -175,7 +176,7 @@ async function runOnUsers(command: UserCommand, { config, rest, values }: Given)
       none(rest);
       return listUsers(config);
     case 'user deactivate':
-      return deactivateUser(config, one(rest, 'the name of the user'));
+      return deactivateUser(config, one(rest, 'the name of the user'), values.erase === true);
     case 'user lock':
       return changeUser(config, one(rest, 'the name of the user'), 'lock');
     case 'user unlock':

@@ -20,6 +20,7 @@ import * as dehydratedDevices from '#storage/dehydrated-devices.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
+import * as erasedUsers from '#storage/erased-users.ts';
 import * as filters from '#storage/filters.ts';
 import * as keyBackups from '#storage/key-backups.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
@@ -179,9 +180,13 @@ export async function setPassword(ctx: AccountsContext, userId: UserId, password
 
 /**
  * Ends an account for good; false where there is no such account in use. Its rooms are left afterwards, by
- * `leaveRoomsOfDeactivated`.
+ * `leaveRoomsOfDeactivated`. With `erase`, who comes into a room from now on is not shown what they wrote there.
  */
-export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<boolean> {
+export async function deactivate(
+  ctx: AccountsContext,
+  userId: UserId,
+  { erase = false }: { readonly erase?: boolean } = {},
+): Promise<boolean> {
   const done = await ctx.db.write('accounts.deactivate', async (tx) => {
     if (!(await users.deactivate(tx, userId, ctx.clock.now()))) return false;
     const owned = await devices.ofUser(tx, userId);
@@ -203,6 +208,7 @@ export async function deactivate(ctx: AccountsContext, userId: UserId): Promise<
     await loginTokens.removeOfUser(tx, userId);
     await openidTokens.removeOfUser(tx, userId);
     await presence.remove(tx, [userId]);
+    if (erase) await erasedUsers.add(tx, userId, ctx.streams.allocate(tx, []));
     return true;
   });
   if (done) endWaiting(ctx, userId);

@@ -133,7 +133,8 @@ async function deactivateUser(ctx: OperationContext, operation: JsonObject): Pro
   const name = stringAt(operation, 'user') ?? '';
   const userId = localUserId(name, ctx.serverName);
   if (userId === undefined) return refused(notAName(ctx, name));
-  if (!(await deactivate(ctx, userId))) return refused(notInUse(userId));
+  const erase = own(operation, 'erase') === true;
+  if (!(await deactivate(ctx, userId, { erase }))) return refused(notInUse(userId));
   ctx.leaveRooms?.(userId);
   const later = ctx.leaveRooms === undefined ? ' It leaves its rooms when the server starts.' : '';
   return done(`${userId} is deactivated: signed out everywhere, and its name stays taken.${later}`);

@@ -81,9 +81,11 @@ Without either a password is made up and printed.`,
   'user list': `user list
 
 Lists all accounts: user id, day of creation, and whether it is an administrator or deactivated.`,
-  'user deactivate': `user deactivate NAME
+  'user deactivate': `user deactivate NAME [--erase]
 
-Ends the account NAME for good: it is signed out everywhere, leaves all rooms, and its name stays taken.`,
+Ends the account NAME for good: it is signed out everywhere, leaves all rooms, and its name stays taken.
+
+  --erase  shows nothing of what it wrote to those who come into a room later; who was there before keeps it`,
   'user lock': `user lock NAME
 
 Locks the account NAME, until it is unlocked: whoever uses it is told so, and can do nothing but sign out. Devices stay

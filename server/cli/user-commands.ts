@@ -28,8 +28,8 @@ export function listUsers(config: Config): Promise<Outcome> {
   return operate(config, { operation: 'user.list' });
 }
 
-export function deactivateUser(config: Config, user: string): Promise<Outcome> {
-  return operate(config, { operation: 'user.deactivate', user });
+export function deactivateUser(config: Config, user: string, erase: boolean): Promise<Outcome> {
+  return operate(config, { operation: 'user.deactivate', user, erase });
 }
 
 export type UserChange = 'lock' | 'unlock' | 'suspend' | 'unsuspend';

@@ -8,8 +8,10 @@
 import type { EventId } from '#keys/ids.ts';
 import { own } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import { erasedFor } from '#rooms/erasure.ts';
 import { type Event, stateMapKey } from '#rooms/event.ts';
 import { loadEvents } from '#rooms/load.ts';
+import { redactedEvent } from '#rooms/redaction.ts';
 import { stateOfGroup } from '#rooms/room-head.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { membershipsAt, visibleTo } from '#rooms/visibility.ts';
@@ -121,13 +123,16 @@ export async function renderFor(
   const [first] = texts;
   if (first === undefined) return [];
   const { userId } = requester;
+  const events = texts.map(({ stored }) => stored);
+  const erased = await erasedFor(ctx, first.stored.roomNid, { userId }, events);
   const groups = texts.map(({ stored }) => stored.stateAfter).filter((group) => group !== undefined);
   const memberships = await membershipsAt(ctx, [...new Set(groups)], [userId]);
   const before = texts.map(({ replaced }) => replaced?.stored).filter((stored) => stored !== undefined);
   const visible = await visibleTo(ctx, first.stored.roomNid, { userId }, before);
   const shownBefore = new Set(before.filter((_, index) => visible[index]));
   const now = ctx.clock.now();
-  return texts.map((text) => {
+  return texts.map((whole) => {
+    const text = erased.has(whole.stored) ? erasedText(whole) : whole;
     const { stateAfter } = text.stored;
     const membership =
       stateAfter === undefined ? undefined : (memberships.get(stateAfter)?.get(userId) ?? 'leave');
@@ -135,6 +140,11 @@ export async function renderFor(
     const shown = { now, membership, showsPrevContent, device: requester, withRoomId };
     return eventText(text, { ...shown, relations: relations?.get(text.stored.nid) });
   });
+}
+
+/** An event of somebody who was erased, and whom the reader came too late to have read. */
+function erasedText(text: EventText): EventText {
+  return { ...text, head: headOf(redactedEvent(text.stored.event)), replaced: undefined };
 }
 
 async function redactionsOf(
