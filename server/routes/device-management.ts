@@ -7,7 +7,7 @@ import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import { deviceName, signOut } from '../auth/accounts.ts';
 import { confirmByPassword } from '../auth/confirm-password.ts';
-import { requireRequester } from '../auth/requester.ts';
+import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 
@@ -49,14 +49,16 @@ export function deviceManagementRoutes(app: FastifyInstance, ctx: ServerContext)
   });
 
   app.delete<OneDevice>('/_matrix/client/v3/devices/:deviceId', async (request) => {
-    return deleteDevices(ctx, request, [request.params.deviceId]);
+    const requester = await requireRequester(ctx, request);
+    return deleteDevices(ctx, request, { requester, deviceIds: [request.params.deviceId] });
   });
 
   app.post('/_matrix/client/v3/delete_devices', async (request) => {
+    const requester = await requireRequester(ctx, request);
     const deviceIds = own(bodyObject(request), 'devices');
     if (!isStringArray(deviceIds)) throw badJson('devices is not a list of device IDs');
     if (deviceIds.length > MOST_DEVICES) throw invalidParam('devices: too many');
-    return deleteDevices(ctx, request, deviceIds);
+    return deleteDevices(ctx, request, { requester, deviceIds });
   });
 }
 
@@ -64,9 +66,8 @@ export function deviceManagementRoutes(app: FastifyInstance, ctx: ServerContext)
 async function deleteDevices(
   ctx: ServerContext,
   request: FastifyRequest,
-  deviceIds: readonly string[],
+  { requester, deviceIds }: { readonly requester: Requester; readonly deviceIds: readonly string[] },
 ): Promise<JsonObject> {
-  const requester = await requireRequester(ctx, request);
   // What is confirmed for some devices is not confirmed for others.
   const action = `delete ${JSON.stringify([...new Set(deviceIds)].sort())} of`;
   const body = request.rawBody.length === 0 ? {} : bodyObject(request);

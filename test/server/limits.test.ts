@@ -71,6 +71,18 @@ test('all addresses of an IPv6 network share a limit, and an IPv4 address is one
   assert.ok(exhaust(limits, '::ffff:192.0.2.2').taken > 0);
 });
 
+test('a user whom the limits spare is spared on each device, but guarded as before', () => {
+  const { limits } = manual();
+  limits.setUnlimited('@bot:a', true);
+  assert.equal(exhaust(limits, '@bot:a').taken, 1_000);
+  assert.equal(exhaust(limits, '@bot:a DEVICE').taken, 1_000);
+  assert.equal(exhaust(limits, '@bot:ab').taken, 20);
+  for (let n = 0; n < 10; n += 1) limits.take('login_account', '@bot:a');
+  assert.throws(() => limits.take('login_account', '@bot:a'), MatrixError);
+  limits.setUnlimited('@bot:a', false);
+  assert.equal(exhaust(limits, '@bot:a').taken, 20);
+});
+
 test('without limits everything is allowed', () => {
   const { limits } = manual(false);
   assert.equal(exhaust(limits, 'alice').taken, 1_000);
@@ -124,4 +136,22 @@ test('accounts made by the page, aliases of other servers and invitations by any
     if (answer.status === 429) limited += 1;
   }
   assert.ok(limited >= 3, `${limited} of 15 invitations were limited`);
+});
+
+test('row 158: passwords are guessed five times from an address, then no more, right or wrong', async () => {
+  let now = Date.now();
+  await using server = await startServer({ rateLimits: true, clock: { now: () => now } });
+  const alice = await register(server, 'alice');
+  const signIn = (password: string) =>
+    request(server, 'POST', '/_matrix/client/v3/login', {
+      body: { type: 'm.login.password', user: 'alice', password },
+    });
+  for (let n = 0; n < 5; n += 1) assert.equal((await signIn('guess')).status, 403);
+  for (const password of ['guess', alice.password]) {
+    const refused = await signIn(password);
+    assert.equal(refused.status, 429);
+    assert.equal(Number(refused.headers.get('retry-after')) * 1_000, refused.body.retry_after_ms);
+  }
+  now += 20_000;
+  assert.equal((await signIn(alice.password)).status, 200);
 });
