@@ -53,6 +53,10 @@ const RATES = {
   moderation: { perSecond: 1, burst: 30 },
   /** Reads that cost much, by a user: directories, searches, remote lookups. */
   directory: { perSecond: 1, burst: 20 },
+  /** Pages of history, contexts, relations, threads, and whole states and member lists, read by a user. */
+  history: { perSecond: 20, burst: 200 },
+  /** Syncs that begin anew, by a device: each reads all rooms. */
+  initial_sync: { perSecond: 0.2, burst: 20 },
   /** Other servers asked for the sake of an address that nobody is signed in from. */
   stranger_lookup: { perSecond: 0.2, burst: 5 },
   /** Profile changes by a user: each becomes an event in every room. */

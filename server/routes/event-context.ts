@@ -29,6 +29,7 @@ export function eventContextRoutes(app: FastifyInstance, ctx: ServerContext): vo
     async (request, reply) => {
       const requester = await requireRequester(ctx, request);
       const { userId } = requester;
+      ctx.limits.take('history', userId);
       const { params, query } = request;
       const room = await getRoom(ctx, roomIdParam(params.roomId));
       const event = await loadEvent(ctx, eventIdParam(params.eventId));

@@ -58,6 +58,7 @@ export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
     '/_matrix/client/v3/keys/changes',
     async (request) => {
       const { userId } = await requireRequester(ctx, request);
+      ctx.limits.take('keys', userId);
       const after = positionOf(request.query.from, 'from');
       const upto = Math.min(positionOf(request.query.to, 'to'), ctx.streams.upto());
       return deviceLists.changedSince(ctx.db, userId, { after, upto });

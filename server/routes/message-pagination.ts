@@ -24,6 +24,7 @@ export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext
     '/_matrix/client/v3/rooms/:roomId/messages',
     async (request, reply) => {
       const requester = await requireRequester(ctx, request);
+      ctx.limits.take('history', requester.userId);
       const readable = await readableRoom(ctx, requester.userId, request.params.roomId);
       const { query } = request;
       const direction = requiredQuery(query, 'dir');

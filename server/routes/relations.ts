@@ -33,6 +33,7 @@ export function relationsRoutes(app: FastifyInstance, ctx: ServerContext): void 
 async function answer(ctx: ServerContext, request: FastifyRequest<RelationsRequest>, reply: FastifyReply) {
   const requester = await requireRequester(ctx, request);
   const { userId } = requester;
+  ctx.limits.take('history', userId);
   const { params, query } = request;
   const parent = await visibleEvent(ctx, userId, params);
   const range = rangeOf(query);

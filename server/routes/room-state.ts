@@ -29,6 +29,7 @@ const JSON_TYPE = 'application/json';
 export function roomStateRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get<{ Params: { roomId: string } }>(PATH, async (request, reply) => {
     const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('history', userId);
     const state = await readableState(ctx, await readableRoom(ctx, userId, request.params.roomId));
     const texts = stateTexts(state, { now: ctx.clock.now(), withRoomId: true });
     return reply.header('content-type', JSON_TYPE).send(`[${texts.join(',')}]`);

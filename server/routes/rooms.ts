@@ -40,6 +40,7 @@ export function roomsRoutes(app: FastifyInstance, ctx: ServerContext): void {
 
   app.get(`${PATH}/members`, async (request: RoomRequest, reply) => {
     const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('history', userId);
     const readable = await readableRoom(ctx, userId, request.params.roomId);
     const at = queryPosition(request.query, 'at');
     const members = await membersAt(ctx, readable, userId, at);
@@ -50,6 +51,7 @@ export function roomsRoutes(app: FastifyInstance, ctx: ServerContext): void {
 
   app.get(`${PATH}/joined_members`, async (request: RoomRequest) => {
     const { userId } = await requireRequester(ctx, request);
+    ctx.limits.take('history', userId);
     const { roomNid } = await joinedRoom(ctx, userId, request.params.roomId);
     const rows = await memberships.inRoom(ctx.db, roomNid, 'join');
     return { joined: Object.fromEntries(rows.map((row) => [row.userId, memberInfo(row)])) };

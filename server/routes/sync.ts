@@ -26,6 +26,10 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const config = { longPoll: true };
   app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
     const wanted = await parseRequest(sync, request);
+    const { userId, deviceId } = wanted.requester;
+    if (wanted.since === undefined || wanted.fullState) {
+      ctx.limits.take('initial_sync', `${userId} ${deviceId}`);
+    }
     using _ = ctx.presence.syncing(wanted.requester, presenceOf(request.query));
     const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
     const answer = await answerInTime(sync, wanted, { polls, timeoutMs, request, reply });

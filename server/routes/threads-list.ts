@@ -20,6 +20,7 @@ export function threadsListRoutes(app: FastifyInstance, ctx: ServerContext): voi
     '/_matrix/client/v1/rooms/:roomId/threads',
     async (request, reply) => {
       const requester = await requireRequester(ctx, request);
+      ctx.limits.take('history', requester.userId);
       const { query } = request;
       const { room } = await readableRoom(ctx, requester.userId, request.params.roomId);
       const include = queryString(query, 'include') ?? 'all';

@@ -138,6 +138,23 @@ test('accounts made by the page, aliases of other servers and invitations by any
   assert.ok(limited >= 3, `${limited} of 15 invitations were limited`);
 });
 
+test('reading history and beginning to sync anew are limited too', async () => {
+  const now = Date.now();
+  await using server = await startServer({ rateLimits: true, clock: { now: () => now } });
+  const alice = await register(server, 'alice');
+  const roomId = await alice.createRoom();
+  const firstRefusal = async (path: string, most: number) => {
+    for (let n = 0; n < most; n += 1) {
+      const { status } = await alice.try('GET', path);
+      if (status !== 200) return [status, n];
+    }
+    return undefined;
+  };
+  assert.deepEqual(await firstRefusal('/sync', 30), [429, 20]);
+  assert.deepEqual(await firstRefusal(`/rooms/${roomId}/messages?dir=b`, 300), [429, 200]);
+  assert.equal((await alice.try('GET', `/rooms/${roomId}/members`)).status, 429);
+});
+
 test('row 158: passwords are guessed five times from an address, then no more, right or wrong', async () => {
   let now = Date.now();
   await using server = await startServer({ rateLimits: true, clock: { now: () => now } });
