@@ -100,7 +100,12 @@ export async function refuseGuest(
 export async function refuseGuestState(
   ctx: ServerContext,
   requester: Requester,
-  event: { readonly roomId: string; readonly type: string; readonly stateKey: string; readonly content: JsonObject },
+  event: {
+    readonly roomId: string;
+    readonly type: string;
+    readonly stateKey: string;
+    readonly content: JsonObject;
+  },
 ): Promise<void> {
   if (!requester.isGuest || event.type !== 'm.room.member') return;
   if (event.stateKey !== requester.userId) throw guestAccessForbidden('Guests may not do this');

@@ -42,7 +42,7 @@ export function dehydratedDeviceRoutes(app: FastifyInstance, ctx: ServerContext)
     const userId = await requireOwner(ctx, request);
     const device = parseDevice(userId, bodyObject(request));
     await ctx.db.write('dehydratedDevices.set', (tx) => replace(ctx, tx, userId, device));
-    ctx.sessions.forgetAll();
+    ctx.sessions.forget(userId);
     return { device_id: device.deviceId };
   });
 
