@@ -1,9 +1,10 @@
-/** The options about accounts: passwords, terms, e-mail and TURN. Part of the table of `config-options.ts`. */
+/** The options about accounts: guests, tokens, passwords, terms, e-mail and TURN. Part of the table of `config-options.ts`. */
 
 import { ConfigError } from './config-file.ts';
 import {
   choiceKind,
   durationKind,
+  flagKind,
   integerKind,
   type ListenAddress,
   listenKind,
@@ -18,11 +19,16 @@ import { type PolicyText, termsKind } from './terms.ts';
 const emailPolicies = ['off', 'optional', 'required'] as const;
 const securities = ['starttls', 'tls', 'none'] as const;
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const DOMAIN = /^[a-z0-9.-]+$/i;
 const TURN_URI = /^(turns?|stuns?):[A-Za-z0-9.:[\]-]+(\?transport=(udp|tcp))?$/;
 
 export interface AccountConfig {
+  readonly guestAccess: boolean;
+  /** In milliseconds. */
+  readonly accessTokenLifetime: number;
+  readonly refreshTokenLifetime: number | undefined;
   readonly passwordMinLength: number;
   readonly terms: readonly PolicyText[];
   readonly registrationEmail: (typeof emailPolicies)[number];
@@ -60,6 +66,29 @@ const smtpServerKind: ValueKind<ListenAddress> = {
 export const accountOptions: {
   readonly [Name in keyof AccountConfig]: Option<NonNullable<AccountConfig[Name]>>;
 } = {
+  guestAccess: {
+    key: 'guest_access',
+    kind: flagKind,
+    default: false,
+    describes:
+      'Lets anybody use this server without an account, as a guest: guests see and join the rooms that allow it.',
+  },
+  accessTokenLifetime: {
+    key: 'access_token_lifetime',
+    kind: durationKind,
+    default: HOUR_MS,
+    describes:
+      'For how long a client that can refresh its access token may use it. Other clients get one that stays good ' +
+      'until they sign out.',
+  },
+  refreshTokenLifetime: {
+    key: 'refresh_token_lifetime',
+    kind: durationKind,
+    default: undefined,
+    describes:
+      'After how long without use such a client must sign in again. Without it a device stays signed in until it is ' +
+      'signed out.',
+  },
   passwordMinLength: {
     key: 'password_min_length',
     kind: integerKind(1, 512),
@@ -177,6 +206,9 @@ export function accountConfig(
 ): AccountConfig {
   const { smtpServer, smtpUser, smtpPassword, smtpFrom, turnSecret } = accountOptions;
   return {
+    guestAccess: required(accountOptions.guestAccess),
+    accessTokenLifetime: required(accountOptions.accessTokenLifetime),
+    refreshTokenLifetime: read(accountOptions.refreshTokenLifetime),
     passwordMinLength: required(accountOptions.passwordMinLength),
     terms: required(accountOptions.terms),
     registrationEmail: required(accountOptions.registrationEmail),

@@ -15,7 +15,6 @@ import { migrate } from '#storage/migrate.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
-import * as users from '#storage/users.ts';
 import { buildClientApp, buildFederationApp } from './app.ts';
 import { GuestRooms } from './auth/guest-rooms.ts';
 import { InteractiveAuth } from './auth/interactive-auth.ts';
@@ -78,8 +77,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const foundation = { config, db, streams, signingKey, clock, log };
   const { federation, dialer, begin } = await openFederation(foundation, opening);
   const sessions = opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted')));
-  const limits = new RateLimits({ enabled: config.rateLimits, clock });
-  for (const userId of await users.unlimited(db)) limits.setUnlimited(userId, true);
+  const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const stopping = new AbortController();
   const interactiveAuth = new InteractiveAuth(clock);
   const mailer = await Mailer.open(config, log);

@@ -10,7 +10,6 @@ import { type AccountConfig, accountOptions } from './account-options.ts';
 import {
   baseUrlKind,
   choiceKind,
-  durationKind,
   durationOrOffKind,
   flagKind,
   isNetwork,
@@ -35,7 +34,6 @@ const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
 const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
-const HOUR = 3_600_000;
 
 /** The options as the server uses them. */
 export interface Config extends AccountConfig {
@@ -57,10 +55,6 @@ export interface Config extends AccountConfig {
   readonly trustedKeyServers: readonly ServerName[];
   readonly registration: (typeof registrationPolicies)[number];
   readonly registrationSecret: string | undefined;
-  readonly guestAccess: boolean;
-  /** In milliseconds, as are all times. */
-  readonly accessTokenLifetime: number;
-  readonly refreshTokenLifetime: number | undefined;
   readonly presence: PresenceMode;
   /** In milliseconds; 0 where no events are sent later. */
   readonly maxEventDelay: number;
@@ -214,29 +208,6 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'Turns on `/_synapse/admin/v1/register`, by which scripts that know this secret make accounts. Use 16 ' +
       'random characters or more.',
     secret: true,
-  },
-  guestAccess: {
-    key: 'guest_access',
-    kind: flagKind,
-    default: false,
-    describes:
-      'Lets anybody use this server without an account, as a guest: guests see and join the rooms that allow it.',
-  },
-  accessTokenLifetime: {
-    key: 'access_token_lifetime',
-    kind: durationKind,
-    default: HOUR,
-    describes:
-      'For how long a client that can refresh its access token may use it. Other clients get one that stays good ' +
-      'until they sign out.',
-  },
-  refreshTokenLifetime: {
-    key: 'refresh_token_lifetime',
-    kind: durationKind,
-    default: undefined,
-    describes:
-      'After how long without use such a client must sign in again. Without it a device stays signed in until it is ' +
-      'signed out.',
   },
   presence: {
     key: 'presence',

@@ -1,7 +1,9 @@
 import { isIPv6 } from 'node:net';
 import { limitExceeded } from '#federation/errors.ts';
 import type { Clock } from '#rooms/context.ts';
+import type { Reader } from '#storage/database.ts';
 import { Lru } from '#storage/lru.ts';
+import * as users from '#storage/users.ts';
 
 /** How often something may be done: `burst` at once, then `perSecond`. */
 interface Rate {
@@ -108,6 +110,16 @@ export class RateLimits {
   readonly #clock: Clock;
   readonly #unlimited = new Set<string>();
   readonly #buckets = new Lru<string, Bucket>({ maxEntries: MOST_BUCKETS });
+
+  /** With those users whom the limits spare. */
+  static async open(
+    db: Reader,
+    options: { readonly enabled: boolean; readonly clock: Clock },
+  ): Promise<RateLimits> {
+    const limits = new RateLimits(options);
+    for (const userId of await users.unlimited(db)) limits.setUnlimited(userId, true);
+    return limits;
+  }
 
   constructor(options: { readonly enabled: boolean; readonly clock: Clock }) {
     this.#enabled = options.enabled;
