@@ -7,6 +7,7 @@ import {
   limitExceeded,
   MatrixError,
   tooLarge,
+  userSuspended,
 } from '#federation/errors.ts';
 import type { EventId } from '#keys/ids.ts';
 import { canonicalContent } from '#rooms/build-event.ts';
@@ -76,6 +77,7 @@ export async function sendDelayed(ctx: ServerContext, event: DelayedEvent): Prom
   const { delayId, userId: sender, roomId, type, stateKey, content } = event;
   const user = await users.of(ctx.db, sender);
   if (user === undefined || user.deactivatedTs !== undefined) throw forbidden('The account is deactivated');
+  if (user.lockedTs !== undefined || user.suspendedTs !== undefined) throw userSuspended();
   ctx.limits.take('message', sender);
   const draft = { roomId, sender, type, txn: { deviceId: NO_DEVICE, txnId: delayId } };
   const sent =

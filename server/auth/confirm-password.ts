@@ -1,8 +1,8 @@
 import { forbidden, type MatrixError, wrongCredentials } from '#federation/errors.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
-import { localUserId, verifyAccount } from './accounts.ts';
-import { userNamed } from './interactive-auth.ts';
+import { verifyAccount } from './accounts.ts';
+import { identifiedUser } from './identifier.ts';
 import type { Requester } from './requester.ts';
 
 /**
@@ -29,7 +29,7 @@ export async function checkPassword(
   { requester, address }: { requester: Requester; address: string },
 ): Promise<MatrixError | undefined> {
   ctx.limits.check('login_failed', address);
-  const userId = localUserId(userNamed(auth), ctx.serverName);
+  const userId = await identifiedUser(ctx, auth);
   if (userId !== requester.userId) throw forbidden('Only the user of the access token can confirm this');
   const user = await verifyAccount(ctx, userId, stringAt(auth, 'password') ?? '');
   if (user !== undefined) return undefined;

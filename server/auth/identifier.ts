@@ -3,18 +3,19 @@
 import { forbidden, missingParam, unknown } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
+import * as threepids from '#storage/threepids.ts';
 import { optionalObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { canonicalEmail } from '../email/address.ts';
 import { localUserId } from './accounts.ts';
+
+type IdentifierContext = Pick<ServerContext, 'db' | 'serverName'>;
 
 /**
  * The account that somebody names who signs in: by an identifier, or as older clients do. Undefined where there can be
  * no such account here, which is told no more than a wrong password.
  */
-export async function identifiedUser(
-  ctx: Pick<ServerContext, 'serverName'>,
-  body: JsonObject,
-): Promise<UserId | undefined> {
+export async function identifiedUser(ctx: IdentifierContext, body: JsonObject): Promise<UserId | undefined> {
   const identifier = optionalObject(body, 'identifier');
   const type =
     identifier === undefined ? undefined : (stringAt(identifier, 'type') ?? impliedType(identifier));
@@ -24,7 +25,7 @@ export async function identifiedUser(
     case 'm.id.user':
       return localUserId(required(identifier, 'user'), ctx.serverName);
     case 'm.id.thirdparty':
-      return boundTo(required(identifier, 'medium'), required(identifier, 'address'));
+      return boundTo(ctx, required(identifier, 'medium'), required(identifier, 'address'));
     case 'm.id.phone':
       required(identifier, 'country');
       required(identifier, 'phone');
@@ -35,11 +36,11 @@ export async function identifiedUser(
 }
 
 /** `user`, or `medium` and `address`: "Deprecated in favour of `identifier`." */
-function olderClients(ctx: Pick<ServerContext, 'serverName'>, body: JsonObject): UserId | undefined {
+async function olderClients(ctx: IdentifierContext, body: JsonObject): Promise<UserId | undefined> {
   const user = optionalString(body, 'user');
   if (user !== undefined) return localUserId(user, ctx.serverName);
   const [medium, address] = [optionalString(body, 'medium'), optionalString(body, 'address')];
-  if (medium !== undefined && address !== undefined) return boundTo(medium, address);
+  if (medium !== undefined && address !== undefined) return boundTo(ctx, medium, address);
   throw missingParam('identifier');
 }
 
@@ -48,9 +49,10 @@ function impliedType(identifier: JsonObject): string {
   return stringAt(identifier, 'medium') === undefined ? 'm.id.user' : 'm.id.thirdparty';
 }
 
-/** "In the case that the homeserver does not know about the supplied 3PID, the homeserver must respond with 403". */
-function boundTo(_medium: string, _address: string): undefined {
-  return undefined;
+/** "A 3PID bound to the user's account on the homeserver": an e-mail address, since there are no others. */
+async function boundTo(ctx: IdentifierContext, medium: string, address: string): Promise<UserId | undefined> {
+  const canonical = medium === 'email' ? canonicalEmail(address) : undefined;
+  return canonical === undefined ? undefined : threepids.ownerOf(ctx.db, medium, canonical);
 }
 
 function required(identifier: JsonObject | undefined, key: string): string {

@@ -1,9 +1,9 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api */
 
-import { MatrixError, missingParam } from '#federation/errors.ts';
+import { MatrixError } from '#federation/errors.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { sha256Base64Url } from '#keys/hash.ts';
-import { type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import { newToken } from '#keys/tokens.ts';
 import type { Clock } from '#rooms/context.ts';
 import type { Purpose } from '#storage/email-validations.ts';
@@ -195,15 +195,4 @@ function extrasOf(id: string, { challenge, completed }: AuthSession): JsonObject
 function hashOf(body: JsonObject): string {
   const { auth: _, ...rest } = body;
   return sha256Base64Url(encodeCanonical(rest));
-}
-
-/** The user that a password stage names: `identifier` of the type `m.id.user`, or `user` as older clients say. */
-export function userNamed(auth: JsonObject): string {
-  const identifier = objectAt(auth, 'identifier');
-  const user =
-    identifier !== undefined && stringAt(identifier, 'type') === 'm.id.user'
-      ? stringAt(identifier, 'user')
-      : stringAt(auth, 'user');
-  if (user === undefined) throw missingParam('identifier');
-  return user;
 }

@@ -43,7 +43,8 @@ export function registrationRoutes(app: FastifyInstance, ctx: ServerContext): vo
     const body = bodyObject(request);
     const username = optionalString(body, 'username');
     const guest = await upgradingGuest(ctx, body);
-    const localpart = username === undefined || guest !== undefined ? undefined : await newLocalpart(ctx, username);
+    const localpart =
+      username === undefined || guest !== undefined ? undefined : await newLocalpart(ctx, username);
     const wished = optionalString(body, 'password');
     if (wished !== undefined) checkNewPassword(wished, ctx.config);
     const challenge = registrationChallenge(ctx, request.ip);

@@ -44,6 +44,10 @@ const PUBLIC: readonly (readonly [RegExp, string])[] = [
   [/^GET \/_matrix\/client\/v3\/directory\//, 'aliases and the directory are public'],
   [/^GET \/_matrix\/client\/v1\/room_summary\/:\w+$/, 'what may be seen by who is not in the room'],
   [/^GET \/_matrix\/media\/v3\/(download|thumbnail)\//, 'the media of before there was authentication'],
+  [
+    /^POST \/_matrix\/client\/unstable\/org\.matrix\.msc4140\/delayed_events\//,
+    'who knows the id may (MSC4140)',
+  ],
   [/^OPTIONS /, 'preflight requests of browsers'],
 ];
 

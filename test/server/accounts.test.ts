@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as threepids from '#storage/threepids.ts';
 import { type Answer, login, register, request, type TestClient } from '#test/harness/client.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
@@ -105,6 +106,26 @@ test('row 2: no other password signs anybody in, also not to an account that has
       assert.ok(status === 400 || status === 403, `${JSON.stringify(password)?.slice(0, 20)}: ${status}`);
     }
   }
+});
+
+test('a user signs in, and confirms, by an address of the account, in any spelling', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const mail = { medium: 'email', address: 'alice@example.org', validatedTs: 1, addedTs: 1 } as const;
+  await server.ctx.db.write('test', (tx) => threepids.add(tx, '@alice:kurir.test', mail));
+  const written = { medium: 'email', address: 'Alice@Example.ORG' };
+  for (const named of [
+    { identifier: { type: 'm.id.thirdparty', ...written } },
+    { identifier: written },
+    written,
+  ]) {
+    const answer = await signIn(server, { ...named, password: alice.password });
+    assert.deepEqual([answer.status, answer.body.user_id], [200, alice.userId]);
+    assertError(await signIn(server, { ...named, password: 'wrong' }), 403, 'M_FORBIDDEN');
+  }
+  const identifier = { type: 'm.id.thirdparty', ...written };
+  const auth = { type: 'm.login.password', identifier, password: alice.password };
+  await alice.post('/_matrix/client/v1/login/get_token', { auth });
 });
 
 test('row 54: nothing that was given out before signs a deactivated user in', async () => {
