@@ -11,7 +11,7 @@ import type { SyncAnswer, SyncContext } from './context.ts';
 import { ephemeralEvents } from './ephemeral.ts';
 import { includesRoom } from './filter.ts';
 import { BEGINNING } from './recent-timelines.ts';
-import { statePart } from './state-part.ts';
+import { SUMMARY_TYPES, statePart } from './state-part.ts';
 import type { JoinedRoom } from './sync-users.ts';
 import { timelinePart } from './timeline-part.ts';
 
@@ -89,7 +89,7 @@ async function roomSection(
     { roomNid, roomId, joinedAt },
     { after: since ?? BEGINNING, upto },
   );
-  const mayNeedSummary = isWhole || server.streams.mayConcern(room.keys.state, stateSince);
+  const mayNeedSummary = isWhole || (await mayChangeSummary(sync, room, stateSince));
   const summary = mayNeedSummary ? await summaryFor(server, roomNid, user.userId) : undefined;
   const members = [...(isWhole ? [user.userId] : []), ...(summary?.heroes ?? [])];
   const state = await statePart(
@@ -116,6 +116,19 @@ async function roomSection(
   if (summary !== undefined && (isWhole || state.changesSummary))
     parts.push(`"summary":${summaryJson(summary)}`);
   return `{${parts.join(',')}}`;
+}
+
+/** After a restart it is not known whose state has changed: to look is cheaper than to count the members of each room. */
+async function mayChangeSummary(
+  { server }: SyncContext,
+  { roomNid, keys }: JoinedRoom,
+  since: number,
+): Promise<boolean> {
+  const { streams, db } = server;
+  if (!streams.mayConcern(keys.state, since)) return false;
+  if (streams.remembers(since)) return true;
+  const deltas = await currentState.deltas(db, roomNid, { after: since, upto: Number.MAX_SAFE_INTEGER });
+  return deltas.some(({ type }) => SUMMARY_TYPES.has(type));
 }
 
 function summaryJson({ heroes, joinedCount, invitedCount }: RoomSummary): string {

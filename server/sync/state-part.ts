@@ -40,7 +40,8 @@ export interface StatePart {
 }
 
 const NOTHING: StatePart = { json: [], changesSummary: false };
-const SUMMARY_TYPES = new Set([
+/** Of what a room's summary tells. */
+export const SUMMARY_TYPES: ReadonlySet<string> = new Set([
   ...['m.room.member', 'm.room.name', 'm.room.canonical_alias'],
   ...['io.element.functional_members', 'm.member_hints'],
 ]);
