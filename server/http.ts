@@ -10,7 +10,7 @@ import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { badJson, invalidParam, notJson } from '#federation/errors.ts';
+import { badJson, invalidParam, notJson, unknown } from '#federation/errors.ts';
 import { parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
 import type { Log } from '#rooms/context.ts';
@@ -80,6 +80,8 @@ export function createApp(options: AppOptions): FastifyInstance {
     rewriteUrl: ({ url = '' }) => (options.cors ? currentPath(url) : url),
     trustProxy: options.trustedProxies === undefined ? false : [...options.trustedProxies],
     exposeHeadRoutes: false,
+    // The framework's answer is none of Matrix.
+    return503OnClosing: false,
     requestIdHeader: false,
     genReqId: requestIds(),
     schemaController: { compilersFactory: NO_SCHEMAS },
@@ -92,6 +94,11 @@ export function createApp(options: AppOptions): FastifyInstance {
   // Set for each request: what is given here would be shared by all.
   app.decorateRequest('rawBody');
   readJson(app, options.relaysEvents ?? false);
+  let isClosing = false;
+  app.addHook('preClose', (done) => {
+    isClosing = true;
+    done();
+  });
   app.addHook('onRequest', (request, reply, done) => {
     request.rawBody = NO_BYTES;
     // What is no content type at all would be refused before our parser is asked.
@@ -102,7 +109,7 @@ export function createApp(options: AppOptions): FastifyInstance {
       reply.code(204).header('access-control-max-age', '86400').send();
       return;
     }
-    done(faultOfHeaders(request.raw.rawHeaders));
+    done(isClosing ? unknown(503, 'The server is shutting down') : faultOfHeaders(request.raw.rawHeaders));
   });
   app.addHook('onSend', (_request, reply, payload, done) => {
     // "Servers must include a Content-Type header of application/json": the framework adds a charset, which JSON lacks.

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { certificatePath } from '#server/tls-certificate.ts';
 import { type Answer, register, request } from '#test/harness/client.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
+import { until } from '#test/harness/until.ts';
 
 const WHOAMI = '/_matrix/client/v3/account/whoami';
 const DATA = (userId: string, type: string) =>
@@ -319,4 +320,25 @@ test('half a surrogate pair is 400 M_BAD_JSON, wherever a client says it', async
   for (const [method, path, body] of requests)
     assertError(await alice.try(method, path, body), 400, 'M_BAD_JSON');
   await alice.put(`${own}/account_data/test`, { text: '😀' });
+});
+
+test('what is asked while the server stops is 503 with an error of Matrix, and what was asked before is answered', async () => {
+  await using server = await startServer();
+  const { hostname, port } = new URL(server.clientUrl);
+  const socket = connect(Number(port), hostname);
+  const chunks: string[] = [];
+  socket.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
+  const head = `host: ${hostname}\r\ncontent-type: application/json\r\n`;
+  socket.write(`POST /_matrix/client/v3/login HTTP/1.1\r\n${head}content-length: 2\r\n\r\n{`);
+  // Answered after the one before has arrived.
+  await request(server, 'GET', '/health');
+  const { shutdown } = server.ctx;
+  const stopped = server.stop();
+  await until(() => shutdown.aborted, 'that the server stops');
+  socket.write(`}GET /_matrix/client/versions HTTP/1.1\r\n${head}\r\n`);
+  await once(socket, 'close');
+  await stopped;
+  const answers = chunks.join('');
+  assert.match(answers, /^HTTP\/1.1 400 .*M_/s);
+  assert.match(answers, /HTTP\/1.1 503 .*\{"errcode":"M_UNKNOWN","error":"The server is shutting down"\}/s);
 });
