@@ -67,15 +67,24 @@ export function publicKeyOf(key: JsonObject): string | undefined {
   return bytes?.length === PUBLIC_KEY_BYTES && encodeBase64(bytes) === publicKey ? publicKey : undefined;
 }
 
-/** True for a one-time or fallback key that other servers can be told, and that is no larger than one need be. */
-export function isRelayableKey(key: Json): boolean {
+/**
+ * True for a one-time or fallback key: a string, or "key" and its "signatures". It is one that other servers can be told,
+ * and no larger than one need be.
+ */
+export function isOneTimeKey(key: Json): key is string | JsonObject {
+  const isSigned =
+    isObject(key) && typeof own(key, 'key') === 'string' && areSignatures(own(key, 'signatures'));
+  return (typeof key === 'string' || isSigned) && isRelayable(key);
+}
+
+function isRelayable(key: Json): boolean {
   const canonical = encodeCanonical([key]);
   return Buffer.byteLength(canonical) <= MOST_KEY_BYTES && parseStrict(canonical).kind === 'ok';
 }
 
 /** True for `{user_id: {key_id: signature}}`. */
-function areSignatures(value: Json): boolean {
-  return isObject(value) && Object.values(value).every(isObjectOfStrings);
+function areSignatures(value: Json | undefined): boolean {
+  return value !== undefined && isObject(value) && Object.values(value).every(isObjectOfStrings);
 }
 
 /** Other servers must be able to sign what it is part of. */

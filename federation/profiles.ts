@@ -22,8 +22,8 @@ const caches = new WeakMap<
 >();
 
 /**
- * The profile of a user of another server, as that server says it, five minutes old at most. `displayname` and
- * `avatar_url` are strings if they are there at all.
+ * The profile of a user of another server, as that server says it, five minutes old at most. `displayname`,
+ * `avatar_url` and `m.tz` are strings if they are there at all.
  */
 export function remoteProfile(ctx: ProfileContext, userId: UserId): Promise<RemoteProfile> {
   const server = serverNameOf(userId);
@@ -57,7 +57,7 @@ function cleaned(told: JsonObject): JsonObject {
   const profile: [string, Json][] = [];
   let bytes = 0;
   for (const [key, value] of Object.entries(told)) {
-    const isText = key === 'displayname' || key === 'avatar_url';
+    const isText = key === 'displayname' || key === 'avatar_url' || key === 'm.tz';
     if (value === null || (isText && typeof value !== 'string')) continue;
     if (Buffer.byteLength(key) > MAX_KEY_BYTES) continue;
     const size = Buffer.byteLength(key) + Buffer.byteLength(JSON.stringify(value));

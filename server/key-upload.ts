@@ -1,6 +1,6 @@
 /** Keys that a device uploads: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysupload */
 
-import { faultOfDeviceKeys, isRelayableKey } from '#federation/device-keys.ts';
+import { faultOfDeviceKeys, isOneTimeKey } from '#federation/device-keys.ts';
 import { badJson, invalidParam } from '#federation/errors.ts';
 import { isObject, type Json, type JsonObject, own } from '#keys/json.ts';
 import { signableBytes } from '#keys/sign-json.ts';
@@ -52,8 +52,8 @@ function parseKeys(keys: Json | undefined, field: string): UploadedKey[] {
     if (!isName || colon < 1 || colon === name.length - 1) {
       throw invalidParam(`${field}: ${name} is not <algorithm>:<key_id>`);
     }
-    if (typeof key !== 'string' && !isObject(key)) throw invalidParam(`${field}: ${name} is not a key`);
-    if (!isRelayableKey(key)) throw invalidParam(`${field}: ${name} is too large, or not canonical JSON`);
+    if (!isOneTimeKey(key))
+      throw invalidParam(`${field}: ${name} is no key, too large, or not canonical JSON`);
     return { algorithm: name.slice(0, colon), keyId: name.slice(colon + 1), key };
   });
 }

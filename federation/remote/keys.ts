@@ -7,7 +7,7 @@ import { belongsTo, type ServerName, type UserId } from '#keys/ids.ts';
 import { integerAt, isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import type { Usage } from '#storage/cross-signing-keys.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
-import { faultOfDeviceKeys, faultOfSigningKey, isDeviceId } from '../device-keys.ts';
+import { faultOfDeviceKeys, faultOfSigningKey, isDeviceId, isOneTimeKey } from '../device-keys.ts';
 import type { Claim, ClaimedKey } from '../key-claims.ts';
 import { type Remote, readObject } from './answer.ts';
 import { encode, FEDERATION, type RemoteContext, type RemoteOptions } from './request.ts';
@@ -16,7 +16,6 @@ import { encode, FEDERATION, type RemoteContext, type RemoteOptions } from './re
 export const MOST_DEVICES = 1_000;
 const KEYS_TIMEOUT_MS = 20_000;
 const MAX_BYTES = 16 * 1024 * 1024;
-const MAX_KEY_CHARACTERS = 32 * 1024;
 const MAX_NAME_CHARACTERS = 255;
 
 const LIMITS = { timeoutMs: KEYS_TIMEOUT_MS, maxBytes: MAX_BYTES };
@@ -144,10 +143,8 @@ function devicesIn(userId: UserId, entries: readonly (readonly [string, Json])[]
 
 function claimedIn(keys: JsonObject, claim: Claim): ClaimedKey | undefined {
   for (const [name, key] of Object.entries(keys)) {
-    const isKey = typeof key === 'string' || isObject(key);
-    if (!isKey || !name.startsWith(`${claim.algorithm}:`)) continue;
-    if (name.length <= MAX_NAME_CHARACTERS && JSON.stringify(key).length <= MAX_KEY_CHARACTERS)
-      return { claim, name, key };
+    if (!isOneTimeKey(key) || !name.startsWith(`${claim.algorithm}:`)) continue;
+    if (name.length <= MAX_NAME_CHARACTERS) return { claim, name, key };
   }
   return undefined;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { type Body, register, request, type TestClient } from '#test/harness/client.ts';
-import { deviceKeysOf, queryKeys, uploadDeviceKeys } from '#test/harness/encryption.ts';
+import { deviceKeysOf, oneTimeKey, queryKeys, uploadDeviceKeys } from '#test/harness/encryption.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
 
@@ -16,7 +16,7 @@ async function uploadOneTimeKeys(user: TestClient, from: number, count: number):
   // Numbers of one length: of one upload no order is specified.
   const keys = Array.from({ length: count }, (_, index) => [
     `signed_curve25519:K${String(from + index).padStart(4, '0')}`,
-    { key: `value ${from + index}` },
+    oneTimeKey(`value ${from + index}`),
   ]);
   await user.post('/keys/upload', { one_time_keys: Object.fromEntries(keys) });
 }
@@ -36,7 +36,7 @@ test('row 151: a one-time key is given out once, in the order of upload, whoever
   const carol = await register(there);
   for (let from = 0; from < 180; from += 60) await uploadOneTimeKeys(bob, from, 60);
   await bob.post('/keys/upload', {
-    fallback_keys: { 'signed_curve25519:FALL': { key: 'fallback', fallback: true } },
+    fallback_keys: { 'signed_curve25519:FALL': { ...oneTimeKey('fallback'), fallback: true } },
   });
   const claims = Array.from({ length: 200 }, (_, index) =>
     (index % 2 === 0 ? alice : carol).post('/keys/claim', wanted(bob)),
@@ -58,7 +58,7 @@ test('row 151: a one-time key is given out once, in the order of upload, whoever
 test('no device has more than a thousand keys waiting: what goes beyond is refused, and the others stay', async () => {
   const bob = await register(there);
   for (let from = 0; from < 1_000; from += 200) await uploadOneTimeKeys(bob, from, 200);
-  const one = { 'signed_curve25519:MORE': { key: 'more' } };
+  const one = { 'signed_curve25519:MORE': oneTimeKey('more') };
   const { status, body } = await bob.try('POST', '/keys/upload', { one_time_keys: one });
   assert.deepEqual([status, body.errcode], [400, 'M_INVALID_PARAM']);
   assert.deepEqual((await bob.sync()).device_one_time_keys_count, { signed_curve25519: 1_000 });
@@ -105,7 +105,7 @@ test('what a server tells of users or devices that it was not asked for, or of o
       };
     }
     if (!url.endsWith('/user/keys/claim')) return undefined;
-    const key = { key: 'k' };
+    const key = oneTimeKey('k');
     return {
       json: {
         one_time_keys: {
@@ -127,7 +127,9 @@ test('what a server tells of users or devices that it was not asked for, or of o
     [bob.userId]: { [bob.deviceId]: 'signed_curve25519' },
   };
   const claimed = await alice.post('/keys/claim', { one_time_keys });
-  assert.deepEqual(claimed.one_time_keys, { [asked.userId]: { D: { 'signed_curve25519:1': { key: 'k' } } } });
+  assert.deepEqual(claimed.one_time_keys, {
+    [asked.userId]: { D: { 'signed_curve25519:1': oneTimeKey('k') } },
+  });
 });
 
 test('row 89: whatever a client asks for, other servers are asked in the form of the specification, or not at all', async () => {

@@ -42,6 +42,11 @@ export function deviceKeysOf(
   return signedBy(keys, signer);
 }
 
+/** A one-time or fallback key, as good as signed. */
+export function oneTimeKey(key: string): JsonObject {
+  return { key, signatures: {} };
+}
+
 /** Uploads keys of the client's device, and answers them. */
 export async function uploadDeviceKeys(client: TestClient, signer?: Signer): Promise<JsonObject> {
   const deviceKeys = deviceKeysOf(client, signer);

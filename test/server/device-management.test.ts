@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { type Answer, login, register, request, type TestClient } from '#test/harness/client.ts';
-import { devicesSeen, queryKeys, uploadDeviceKeys } from '#test/harness/encryption.ts';
+import { devicesSeen, oneTimeKey, queryKeys, uploadDeviceKeys } from '#test/harness/encryption.ts';
 import { startServer } from '#test/harness/server.ts';
 
 const server = await startServer();
@@ -60,7 +60,7 @@ test('a device is deleted with the password: its token ends, its keys are gone, 
   const phone = await login(server, alice.userId, alice.password);
   await uploadDeviceKeys(alice);
   await uploadDeviceKeys(phone);
-  await phone.post('/keys/upload', { one_time_keys: { 'signed_curve25519:A': { key: 'a' } } });
+  await phone.post('/keys/upload', { one_time_keys: { 'signed_curve25519:A': oneTimeKey('a') } });
   await bob.join(await alice.createRoom());
   const { next_batch: since } = await bob.sync();
   const path = `/devices/${phone.deviceId}`;

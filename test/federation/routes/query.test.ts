@@ -125,7 +125,7 @@ test('of a profile from another server only what can be in one is told', async (
   await using peer = await new RoomPeer(fleet.authority).start();
   const profiles: Record<string, [Json, unknown]> = {
     null: [{ displayname: null, avatar_url: null, 'm.tz': null }, {}],
-    types: [{ displayname: 5, avatar_url: ['a'], 'm.tz': 5 }, { 'm.tz': 5 }],
+    types: [{ displayname: 5, avatar_url: ['a'], 'm.tz': 5, 'x.y': 5 }, { 'x.y': 5 }],
     long: [{ ['k'.repeat(256)]: 1, x: 'y' }, { x: 'y' }],
     large: [
       { a: 'b', b: 'x'.repeat(70_000), c: 'd' },

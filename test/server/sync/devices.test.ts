@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
+import { oneTimeKey } from '#test/harness/encryption.ts';
 import { startServer } from '#test/harness/server.ts';
 
 let transactions = 0;
@@ -115,22 +116,22 @@ test('one-time and fallback keys: what no other device could use, or is too much
   const alice = await register(server);
   const many = (count: number, algorithm: (index: number) => string) =>
     Object.fromEntries(
-      Array.from({ length: count }, (_, index) => [`${algorithm(index)}:K${index}`, { key: 'k' }]),
+      Array.from({ length: count }, (_, index) => [`${algorithm(index)}:K${index}`, oneTimeKey('k')]),
     );
-  const good = { 'signed_curve25519:GOOD': { key: 'k' } };
+  const good = { 'signed_curve25519:GOOD': oneTimeKey('k') };
   const wrong: object[] = [
-    { one_time_keys: { ...good, 'signed_curve25519:': { key: 'k' } } },
-    { one_time_keys: { ...good, ':A': { key: 'k' } } },
-    { one_time_keys: { ...good, nothing: { key: 'k' } } },
+    { one_time_keys: { ...good, 'signed_curve25519:': oneTimeKey('k') } },
+    { one_time_keys: { ...good, ':A': oneTimeKey('k') } },
+    { one_time_keys: { ...good, nothing: oneTimeKey('k') } },
     { one_time_keys: { ...good, 'signed_curve25519:A': 5 } },
     { one_time_keys: { ...good, 'signed_curve25519:A': null } },
     { one_time_keys: { ...good, 'signed_curve25519:A': { key: 1.5 } } },
-    { one_time_keys: { ...good, 'signed_curve25519:A': { key: 'x'.repeat(5_000) } } },
-    { one_time_keys: { ...good, [`signed_curve25519:${'x'.repeat(255)}`]: { key: 'k' } } },
-    { one_time_keys: { ...good, 'signed_curve25519:\0': { key: 'k' } } },
+    { one_time_keys: { ...good, 'signed_curve25519:A': oneTimeKey('x'.repeat(5_000)) } },
+    { one_time_keys: { ...good, [`signed_curve25519:${'x'.repeat(255)}`]: oneTimeKey('k') } },
+    { one_time_keys: { ...good, 'signed_curve25519:\0': oneTimeKey('k') } },
     { one_time_keys: many(201, () => 'signed_curve25519') },
     { one_time_keys: good, fallback_keys: many(11, (index) => `algorithm${index}`) },
-    { one_time_keys: good, fallback_keys: { 'signed_curve25519:A': { key: 'x'.repeat(5_000) } } },
+    { one_time_keys: good, fallback_keys: { 'signed_curve25519:A': oneTimeKey('x'.repeat(5_000)) } },
   ];
   for (const body of wrong) {
     const answer = await alice.try('POST', '/keys/upload', body);
@@ -142,7 +143,7 @@ test('one-time and fallback keys: what no other device could use, or is too much
     assert.deepEqual([answer.status, answer.body.errcode], [400, 'M_BAD_JSON']);
   }
   await alice.post('/keys/upload', { fallback_keys: many(10, (index) => `algorithm${index}`) });
-  const more = await alice.try('POST', '/keys/upload', { fallback_keys: { 'another:A': { key: 'k' } } });
+  const more = await alice.try('POST', '/keys/upload', { fallback_keys: { 'another:A': oneTimeKey('k') } });
   assert.deepEqual([more.status, more.body.errcode], [400, 'M_INVALID_PARAM']);
   const answer = await alice.sync();
   assert.deepEqual(answer.device_one_time_keys_count, { signed_curve25519: 0 });
@@ -150,7 +151,7 @@ test('one-time and fallback keys: what no other device could use, or is too much
   // The same key again is no error; another one of the same name is, and nothing beside it is stored.
   await alice.post('/keys/upload', { one_time_keys: good });
   await alice.post('/keys/upload', { one_time_keys: good });
-  const other = { 'signed_curve25519:NEW': { key: 'k' }, 'signed_curve25519:GOOD': { key: 'other' } };
+  const other = { 'signed_curve25519:NEW': oneTimeKey('k'), 'signed_curve25519:GOOD': oneTimeKey('other') };
   const conflict = await alice.try('POST', '/keys/upload', { one_time_keys: other });
   assert.deepEqual([conflict.status, conflict.body.errcode], [400, 'M_INVALID_PARAM']);
   assert.deepEqual((await alice.sync()).device_one_time_keys_count, { signed_curve25519: 1 });
@@ -180,7 +181,7 @@ test('devices: keys left are counted, and changes of those one shares a room wit
   const roomId = await alice.createRoom();
   const first = await alice.sync();
   assert.deepEqual(first.device_one_time_keys_count, { signed_curve25519: 0 });
-  await alice.post('/keys/upload', { one_time_keys: { 'signed_curve25519:AAAA': { key: 'x' } } });
+  await alice.post('/keys/upload', { one_time_keys: { 'signed_curve25519:AAAA': oneTimeKey('x') } });
   const counted = await alice.sync({ since: first.next_batch });
   assert.deepEqual(counted.device_one_time_keys_count, { signed_curve25519: 1 });
 
@@ -225,7 +226,7 @@ test('row 72: device keys of a wrong shape anywhere they are refused, and nothin
   for (const part of wrong) {
     const upload = {
       device_keys: { ...keys, ...part },
-      one_time_keys: { 'signed_curve25519:A': { key: 'x' } },
+      one_time_keys: { 'signed_curve25519:A': oneTimeKey('x') },
     };
     const { status, body } = await alice.try('POST', '/keys/upload', upload);
     assert.deepEqual([status, body.errcode], [400, 'M_INVALID_PARAM'], JSON.stringify(part).slice(0, 100));
