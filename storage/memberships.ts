@@ -116,6 +116,13 @@ const SHARING_WITH_SERVER = sql<[string, string], { user_id: UserId }>(
      WHERE ours.room_nid = theirs.room_nid AND ours.membership = 'join' AND ours.server_name = ?)
    ORDER BY theirs.user_id`,
 );
+/** By the join itself: what is known of a room from before we were in it has no position. */
+const JOINED_SINCE = sql<[string, number], { room_nid: number }>(
+  'memberships.joinedSince',
+  `SELECT m.room_nid FROM memberships m JOIN events e ON e.event_nid = m.event_nid
+   WHERE m.user_id = ? AND m.membership = 'join' AND e.position > 0 AND e.received_ts >= ?
+   ORDER BY m.room_nid LIMIT 1`,
+);
 const SHARE_A_ROOM = sql<[string, string], { room_nid: number }>(
   'memberships.shareARoom',
   `SELECT ours.room_nid FROM memberships ours
@@ -284,6 +291,11 @@ export async function sharingWithServer(
   return new Set(
     (await reader.all(SHARING_WITH_SERVER, anyOf(userIds), serverName)).map((row) => row.user_id),
   );
+}
+
+/** True where a user has joined a room since a time, in milliseconds since 1970, and is still there. */
+export async function hasJoinedSince(reader: Reader, userId: UserId, ts: number): Promise<boolean> {
+  return (await reader.get(JOINED_SINCE, userId, ts)) !== undefined;
 }
 
 /** True where both users are joined to the same room. */

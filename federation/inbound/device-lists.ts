@@ -2,10 +2,9 @@
  * Updates of other servers' device lists. "If a server receives an EDU which refers to a prev_id it does not recognise,
  * it must resynchronise its list": https://spec.matrix.org/v1.19/server-server-api/#device-management
  *
- * Our users are told of every update. What this server knows of the user is moved on by it only where it is the very
+ * Our users are told of every update but those of a join. What this server knows of the user is moved on by it only where it is the very
  * next one; otherwise it is asked for again (`device-lists-resync.ts`). Of users of whom nobody has asked nothing is
- * known, nothing is fetched, and nobody need be told: whoever shares a room with the user was told so when that began,
- * and has not asked since.
+ * known, and nothing is fetched.
  */
 
 import { encodeCanonical } from '#keys/canonical-json.ts';
@@ -21,6 +20,9 @@ import { isBeingAsked } from '../device-lists-remote.ts';
 import { MISSED } from '../device-lists-resync.ts';
 import { deviceKeysFrom, MOST_DEVICES, withName } from '../remote/keys.ts';
 import type { EduContext } from './edu-source.ts';
+
+/** For what the server of a user who joins has to say of the join. */
+const JUST_JOINED_MS = 10_000;
 
 interface Update {
   readonly userId: UserId;
@@ -43,11 +45,20 @@ export async function receiveDeviceListUpdate(
   await ctx.db.write('federation.deviceListUpdate', async (tx) => {
     if (!(await isShared(ctx, tx, userId))) return;
     const state = (await remoteDeviceLists.statesOf(tx, ctx.serverName, [userId])).get(userId);
-    if (state === undefined && !isBeingAsked(ctx, userId)) return;
+    if (state === undefined && (await isOfItsJoin(ctx, tx, userId))) return;
     const effect = state === undefined ? 'unknown' : await take(tx, state, update);
     if (effect === 'nothing') return;
     await deviceLists.markChanged(tx, ctx.streams, userId, effect === 'missed' ? [MISSED] : []);
   });
+}
+
+/**
+ * True where an update of somebody unknown comes with the join that made the user's server send it: our users were told
+ * of the user by the join, and nobody has asked since.
+ */
+export async function isOfItsJoin(ctx: EduContext, tx: Tx, userId: UserId): Promise<boolean> {
+  if (isBeingAsked(ctx, userId)) return false;
+  return memberships.hasJoinedSince(tx, userId, ctx.clock.now() - JUST_JOINED_MS);
 }
 
 /** False for a user who shares no room with ours: what is known of the user is out of date from now on. */

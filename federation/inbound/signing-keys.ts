@@ -5,10 +5,9 @@ import { belongsTo, isUserId, type ServerName } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
-import { isBeingAsked } from '../device-lists-remote.ts';
 import { MISSED } from '../device-lists-resync.ts';
 import { signingKeyIn } from '../remote/keys.ts';
-import { isShared } from './device-lists.ts';
+import { isOfItsJoin, isShared } from './device-lists.ts';
 import type { EduContext } from './edu-source.ts';
 
 /** Takes in an `m.signing_key_update`: only of the origin's own users, only of those who share a room with ours. */
@@ -25,7 +24,7 @@ export async function receiveSigningKeyUpdate(
   await ctx.db.write('federation.signingKeyUpdate', async (tx) => {
     if (!(await isShared(ctx, tx, userId))) return;
     const state = (await remoteDeviceLists.statesOf(tx, ctx.serverName, [userId])).get(userId);
-    if (state === undefined && !isBeingAsked(ctx, userId)) return;
+    if (state === undefined && (await isOfItsJoin(ctx, tx, userId))) return;
     const before = (await remoteDeviceLists.keysOf(tx, [userId])).get(userId);
     if (before !== undefined) {
       const after = {

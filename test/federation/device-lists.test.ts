@@ -195,6 +195,17 @@ test('who joins is told once, and then each of the changes by itself', async () 
   await untilSees(alice, bob.userId, [bob.deviceId, phone.deviceId]);
 });
 
+test('a change of somebody in a room that we came into is told, though nobody has asked for the devices yet', async () => {
+  const alice = await register(here);
+  const bob = await register(there);
+  const roomId = await bob.createRoom();
+  await alice.join(roomId, [there.serverName]);
+  const { next_batch: since } = await alice.syncUntil(({ rooms }) => rooms?.join?.[roomId] !== undefined);
+  await uploadDeviceKeys(bob);
+  await untilChanged(alice, bob.userId, since);
+  assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId]);
+});
+
 test('cross-signing keys and signatures on devices are told to other servers, user-signing keys are not', async () => {
   const { alice, bob, since } = await pair();
   const keys = crossSigningOf(bob.userId);
