@@ -1,16 +1,20 @@
 /** Forms of our pages, as browsers send them. */
 
-import type { FastifyInstance } from 'fastify';
+import type { IncomingMessage } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { readBody } from './read-body.ts';
 
 /** The most that a form may be, in bytes. */
 export const FORM_LIMIT = 16 * 1024;
 
 /** Makes the routes of `pages` read forms. */
 export function acceptForms(pages: FastifyInstance): void {
-  pages.addContentTypeParser<string>(
+  pages.addContentTypeParser(
     'application/x-www-form-urlencoded',
-    { parseAs: 'string', bodyLimit: FORM_LIMIT },
-    (_, text, done) => done(null, new URLSearchParams(text)),
+    async (_: FastifyRequest, payload: IncomingMessage) => {
+      const bytes = await readBody(payload, FORM_LIMIT);
+      return new URLSearchParams(bytes.toString('utf8'));
+    },
   );
 }
 

@@ -56,7 +56,6 @@ ${script === undefined ? html`` : html`<script>${{ html: script }}</script>`}
     .headers({
       'content-security-policy': policyOf(page),
       'x-frame-options': 'DENY',
-      'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',
       'cache-control': 'no-store',
     })

@@ -204,6 +204,8 @@ function refuseSchema(): never {
 function decorateAnswer(request: FastifyRequest, reply: FastifyReply, cors: boolean): void {
   if (cors) reply.headers(CORS_HEADERS);
   reply.header('x-request-id', request.id);
+  // What is no page is not to be run as one, whatever stands in it.
+  reply.header('x-content-type-options', 'nosniff');
 }
 
 function faultOfHeaders(rawHeaders: readonly string[]): Error | undefined {

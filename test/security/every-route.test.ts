@@ -5,20 +5,15 @@
  */
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { buildClientApp } from '#server/app.ts';
 import { createAccount } from '#server/auth/accounts.ts';
 import { setLocked, setSuspended } from '#server/auth/moderation.ts';
 import { listedRoutes, refusalOf } from '#server/auth/route-access.ts';
 import * as users from '#storage/users.ts';
 import { type Answer, login, register, request, TestClient } from '#test/harness/client.ts';
+import { clientRoutes, pathOf as pathWith, type Route } from '#test/harness/routes.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
-
-interface Route {
-  readonly method: string;
-  readonly url: string;
-}
+import { specBundle } from '#test/harness/spec/bundle.ts';
 
 /** Routes without an access token, and why. */
 const PUBLIC: readonly (readonly [RegExp, string])[] = [
@@ -71,14 +66,14 @@ let roomId: string;
 let eventId: string;
 
 before(async () => {
-  server = await startServer({ guestAccess: true, registrationSecret: 'a secret of a script' });
-  const app = buildClientApp(server.ctx);
-  await app.ready();
-  const unique = new Map(app.routeTable.map((route) => [`${route.method} ${route.url}`, route]));
+  server = await startServer({
+    guestAccess: true,
+    registrationSecret: 'a secret of a script',
+    ...{ turnUris: ['turn:turn.test'], turnSecret: 'a secret of TURN' },
+  });
   // What ends the session comes last.
   const isLast = ({ url }: Route) => Number(LAST.test(url));
-  routes = [...unique.values()].sort((a, b) => isLast(a) - isLast(b));
-  await app.close();
+  routes = (await clientRoutes(server)).sort((a, b) => isLast(a) - isLast(b));
   owner = await register(server, 'owner');
   await fillAccount();
 });
@@ -96,9 +91,9 @@ async function fillAccount(): Promise<void> {
   await owner.post('/keys/upload', { one_time_keys: { 'curve25519:AAAA': CANARY } });
 }
 
-/** The value of a parameter: what belongs to the owner. */
-function ownersValueOf(name: string): string {
-  const values: Record<string, string> = {
+/** The values of parameters: what belongs to the owner. */
+function ownersValues(): Record<string, string> {
+  return {
     userId: owner.userId,
     roomId,
     roomIdOrAlias: roomId,
@@ -117,11 +112,11 @@ function ownersValueOf(name: string): string {
     kind: 'override',
     version: '1',
   };
-  return values[name] ?? name;
 }
 
-function pathOf({ url }: Route): string {
-  const path = url.replaceAll(/:(\w+)|\*/g, (_, name = 'rest') => encodeURIComponent(ownersValueOf(name)));
+function pathOf(route: Route): string {
+  const { url } = route;
+  const path = pathWith(route, ownersValues());
   if (url.endsWith('/timestamp_to_event')) return `${path}?ts=1&dir=f`;
   return url.includes('/thumbnail/') ? `${path}?width=32&height=32` : path;
 }
@@ -299,9 +294,8 @@ test('a route that stands in no table is refused to who may not do everything', 
   assert.equal(refusalOf(who({}), 'GET', url), undefined);
 });
 
-test('each line of the tables is a route of this server, or of the specification', () => {
-  const text = readFileSync(new URL('../spec-operations.json', import.meta.url), 'utf8');
-  const operations = JSON.parse(text).operations as { method: string; path: string }[];
+test('each line of the tables is a route of this server, or of the specification', async () => {
+  const { operations } = await specBundle();
   const shapes = [
     ...operations.map(({ method, path }) => `${method} ${path}`),
     ...routes.map(({ method, url }) => `${method} ${url}`),

@@ -139,7 +139,7 @@ test('device IDs and public keys of cross-signing keys never collide', async () 
   assert.deepEqual([second.status, second.body.errcode], [403, 'M_FORBIDDEN']);
 });
 
-test('signatures are stored where they hold; each of the others has its own failure', async () => {
+test('row 104: signatures are stored where they hold; each of the others has its own failure', async () => {
   const { alice, keys } = await signing();
   const signer = deviceSigner(alice);
   const device = await uploadDeviceKeys(alice, signer);

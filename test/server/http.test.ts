@@ -257,7 +257,7 @@ test('a second Host, Authorization or Content-Type header is refused', async () 
   }
 });
 
-test('a fault of ours is 500 M_UNKNOWN without detail, logged whole, and no token gets into the log', async () => {
+test('row 125: a fault of ours is 500 M_UNKNOWN without detail, logged whole, and no token gets into the log', async () => {
   const lines: string[] = [];
   await using server = await startServer({ logTo: (line) => lines.push(line) });
   const alice = await register(server);

@@ -202,7 +202,7 @@ test('row 86: an image of more pixels than can be decoded is 413 M_TOO_LARGE, an
   assert.deepEqual([got.status, got.errcode], [413, 'M_TOO_LARGE']);
 });
 
-test('the process that decodes may die at any time: the next thumbnail starts another', async () => {
+test('row 58: the process that decodes may die at any time: the next thumbnail starts another', async () => {
   await using server = await startServer();
   const alice = await register(server);
   const query = { width: 32, height: 32, method: 'crop' };
