@@ -18,6 +18,7 @@ import {
   listKind,
   type Option,
   pageKind,
+  secretKind,
   serverNameKind,
   sizeKind,
   textKind,
@@ -202,7 +203,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
   },
   registrationSecret: {
     key: 'registration_secret',
-    kind: textKind('a secret of 16 characters or more'),
+    kind: secretKind(16),
     default: undefined,
     describes:
       'Turns on `/_synapse/admin/v1/register`, by which scripts that know this secret make accounts. Use 16 ' +

@@ -47,6 +47,15 @@ export function textKind(expects: string): ValueKind<string> {
   };
 }
 
+/** A secret that others must not guess. */
+export function secretKind(least: number): ValueKind<string> {
+  return {
+    expects: `a secret of ${least} characters or more`,
+    parse: (value) => (typeof value === 'string' && value.trim().length >= least ? value : undefined),
+    format: (value) => value,
+  };
+}
+
 /** Several texts, each of which `isItem`: a list in the file, divided by commas in the environment. */
 export function listKind(
   expects: string,

@@ -85,11 +85,6 @@ export function warningsFor(config: Config): string[] {
   if (config.registration === 'open') {
     warnings.push('Registration is open: anybody who reaches this server can make an account.');
   }
-  if (config.registrationSecret !== undefined && config.registrationSecret.length < 16) {
-    warnings.push(
-      'registration_secret is short: whoever guesses it makes administrators. Use 16 characters.',
-    );
-  }
   warnings.push(...partnerWarnings(config));
   return warnings;
 }

@@ -3,7 +3,7 @@
 import path from 'node:path';
 import { freePort, launch, type RunningServer, type ServerKind } from '#bench/servers/server.ts';
 
-const registrationSecret = 'kurir-bench';
+const registrationSecret = 'kurir-bench-secret';
 
 export const kurir: ServerKind = {
   name: 'kurir',

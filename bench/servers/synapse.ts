@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { freePort, launch, type ServerKind } from '#bench/servers/server.ts';
 
 const PACKAGE = 'matrix-synapse==1.163.2';
-const registrationSecret = 'kurir-bench';
+const registrationSecret = 'kurir-bench-secret';
 const execute = promisify(execFile);
 
 export const synapse: ServerKind = {

@@ -157,3 +157,29 @@ test('an event that no fetched history leads back to is had by itself, with what
   const context = await alice.get(path);
   assert.deepEqual(idsIn(context.events_before), [before.eventId]);
 });
+
+test('row 106: a server that was never in a room, or is no more, learns no event of it by a time', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  await using stranger = await new RoomPeer(fleet.authority).start();
+  const room = peer.makeRoom();
+  const mallory = peer.user('mallory');
+  await alice.join(room.roomId, [peer.name]);
+  await say(alice, room.roomId, 1);
+  const times = [0, 1, now, now + 1e9];
+  const asked = async (by: RoomPeer, roomId: string) => {
+    const path = `/_matrix/federation/v1/timestamp_to_event/${encodeURIComponent(roomId)}`;
+    const queries = times.flatMap((ts) => ['f', 'b'].map((dir) => `ts=${ts}&dir=${dir}`));
+    return Promise.all(queries.map((query) => by.request(one, { path: `${path}?${query}` })));
+  };
+  assert.ok((await asked(peer, room.roomId)).some(({ status }) => status === 200));
+  const never = await asked(stranger, room.roomId);
+  const invented = await asked(stranger, '!nothing:x.test');
+  assert.deepEqual(never, invented);
+  const gone = room.leave(mallory);
+  const { body } = await peer.send(one, [gone]);
+  assert.deepEqual(body.pdus[gone.eventId], {});
+  for (const answers of [never, await asked(peer, room.roomId)]) {
+    for (const answer of answers)
+      assert.deepEqual([answer.status, answer.body.errcode], [403, 'M_FORBIDDEN']);
+  }
+});

@@ -3,7 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
+import { startFleet } from '#test/harness/fleet.ts';
+import { RoomPeer } from '#test/harness/room-peer.ts';
 import { startServer } from '#test/harness/server.ts';
+import { until } from '#test/harness/until.ts';
 
 const path = (roomId: string, rest: string) => `/rooms/${encodeURIComponent(roomId)}/${rest}`;
 const NUL = 'a\u0000b';
@@ -244,4 +247,56 @@ test('row 166: what an ignored user says, and whom they invite, does not reach w
   }
   const { chunk } = await alice.get(path(roomId, 'messages?dir=b&limit=50'));
   assert.ok(chunk.every((event: Body) => event.content.body !== 'noise'));
+});
+
+test('row 165: presence, typing and receipts are for those in a room; private receipts go to no other server', async () => {
+  await using fleet = await startFleet(1, { presence: 'federated' });
+  const server = fleet.at(0);
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const [alice, bob, stranger] = [await register(server), await register(server), await register(server)];
+  const roomId = await alice.createRoom({ invite: [bob.userId] });
+  await bob.join(roomId);
+  const shared = peer.makeRoom();
+  await alice.join(shared.roomId, [peer.name]);
+  await stranger.createRoom();
+  const since = { bob: (await bob.sync()).next_batch, stranger: (await stranger.sync()).next_batch };
+  const toPeer = () => peer.peer.requests.filter(({ url }) => url.includes('/send/')).map(({ body }) => body);
+
+  await alice.put(`/presence/${alice.userId}/status`, { presence: 'online', status_msg: 'seen by friends' });
+  const messages = [await alice.send(roomId, 'here'), await alice.send(shared.roomId, 'there')];
+  for (const [index, room] of [roomId, shared.roomId].entries()) {
+    const eventId = encodeURIComponent(messages[index] ?? '');
+    await alice.put(path(room, `typing/${alice.userId}`), { typing: true, timeout: 30_000 });
+    await alice.post(path(room, `receipt/m.read.private/${eventId}`));
+    await alice.post(path(room, 'read_markers'), { 'm.read.private': messages[index] });
+  }
+  const told = await bob.syncUntil(({ presence }) => JSON.stringify(presence ?? {}).includes('seen by'), {
+    since: since.bob,
+  });
+  assert.equal(JSON.stringify(told).includes('m.read.private'), false);
+  // A public receipt after the private ones: once it is there, they would be.
+  await alice.post(path(shared.roomId, `receipt/m.read/${encodeURIComponent(messages[1] ?? '')}`));
+  await until(
+    () => toPeer().some((body) => body.includes('m.receipt')),
+    'that the peer has the receipt',
+  );
+  assert.equal(
+    toPeer().some((body) => body.includes('m.read.private')),
+    false,
+  );
+  assert.equal(JSON.stringify(await bob.sync()).includes('m.read.private'), false);
+
+  const unseen = JSON.stringify([
+    await stranger.sync({ since: since.stranger }),
+    await stranger.sync({ fullState: true }),
+  ]);
+  assert.equal(unseen.includes(alice.userId), false);
+  for (const [method, where] of [
+    ['GET', `/presence/${alice.userId}/status`],
+    ['PUT', path(roomId, `typing/${stranger.userId}`)],
+    ['POST', path(roomId, `receipt/m.read/${encodeURIComponent(messages[0] ?? '')}`)],
+  ] as const) {
+    const body = method === 'PUT' ? { typing: true, timeout: 1_000 } : method === 'POST' ? {} : undefined;
+    assert.equal((await stranger.try(method, where, body)).status, 403, where);
+  }
 });

@@ -438,6 +438,38 @@ test('row 63: a stranger makes us ask nobody', async () => {
   assert.equal((await getBytes(at.server, `${LEGACY}${parts}`)).bytes.toString(), 'x');
 });
 
+test('row 170: nobody without a token or a signature learns which media of others are here', async () => {
+  await using at = await scene(() => multipart('theirs'), { legacyMedia: false });
+  const uri = `mxc://${at.peer.name}/abc`;
+  assert.equal((await download(at.alice, uri)).status, 200);
+  const { requests } = at.peer;
+  const before = requests.length;
+  const answersTo = async (mediaId: string) => {
+    const parts = `${at.peer.name}/${mediaId}`;
+    const size = 'width=32&height=32&method=crop';
+    const paths = [
+      `/_matrix/client/v1/media/download/${parts}`,
+      `/_matrix/client/v1/media/download/${parts}/name.txt`,
+      `/_matrix/client/v1/media/thumbnail/${parts}?${size}`,
+      `${LEGACY}${parts}`,
+      `/_matrix/media/v3/thumbnail/${parts}?${size}`,
+    ];
+    const answers = await Promise.all(paths.map((path) => getBytes(at.server, path)));
+    return answers.map(({ status, errcode, bytes }) => [status, errcode, bytes.toString()]);
+  };
+  const known = await answersTo('abc');
+  assert.deepEqual(known, await answersTo('unknown'));
+  assert.deepEqual(
+    known.map(([status]) => status),
+    [401, 401, 401, 404, 404],
+  );
+  const bad = await getBytes(at.server, `/_matrix/client/v1/media/download/${at.peer.name}/abc`, {
+    token: 'x',
+  });
+  assert.deepEqual([bad.status, bad.errcode], [401, 'M_UNKNOWN_TOKEN']);
+  assert.equal(requests.length, before, 'nobody was asked');
+});
+
 test('of other servers no more is kept than remote_media_cache_size: what was unread for longest goes', async () => {
   const clock = { time: Date.now(), now: () => clock.time };
   await using at = await scene(({ url }) => multipart(Buffer.alloc(1_000, url)), {

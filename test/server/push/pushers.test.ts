@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { type Answer, login, register, type TestClient } from '#test/harness/client.ts';
 import { startServer } from '#test/harness/server.ts';
@@ -124,4 +126,44 @@ test('a pusher ends with the sign-out of its device, or with a change of the pas
   await alice.post('/logout/all');
   const again = await login(server, 'alice', 'another password');
   assert.deepEqual(await pushersOf(again), []);
+});
+
+test('row 32: wherever a pusher points to, setting and reading it connects to nobody', async () => {
+  const canary = createServer();
+  let connections = 0;
+  canary.on('connection', (socket) => {
+    connections += 1;
+    socket.destroy();
+  });
+  canary.listen(0, '127.0.0.1');
+  await once(canary, 'listening');
+  try {
+    const { port } = canary.address() as AddressInfo;
+    await using server = await startServer({ federationAllowPrivate: false });
+    const alice = await register(server, 'alice');
+    const hosts = [
+      '127.0.0.1',
+      '127.1',
+      '2130706433',
+      '0x7f.1',
+      '0',
+      'localhost',
+      '[::1]',
+      '[::ffff:127.0.0.1]',
+    ];
+    for (const host of hosts) {
+      const data = { url: `https://${host}:${port}/_matrix/push/v1/notify` };
+      const { status } = await alice.try('POST', '/pushers/set', { ...PUSHER, pushkey: host, data });
+      assert.ok(status === 200 || status === 400, `${host}: ${status}`);
+    }
+    await alice.get('/pushers');
+    const bob = await register(server, 'bob');
+    const roomId = await bob.createRoom({ invite: [alice.userId] });
+    await alice.join(roomId);
+    await bob.send(roomId, 'alice is told');
+    await alice.syncUntil(({ rooms }) => JSON.stringify(rooms ?? {}).includes('alice is told'));
+    assert.equal(connections, 0);
+  } finally {
+    canary.close();
+  }
 });
