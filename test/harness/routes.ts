@@ -1,6 +1,8 @@
-/** Every route that clients reach, as the application itself lists them: a new one is among them by itself. */
+/** Every route of a server, as its applications themselves list them: a new one is among them by itself. */
 
-import { buildClientApp } from '#server/app.ts';
+import type { FastifyInstance } from 'fastify';
+import { buildClientApp, buildFederationApp } from '#server/app.ts';
+import { loadOrCreateCertificate } from '#server/tls-certificate.ts';
 import type { TestServer } from './server.ts';
 
 export interface Route {
@@ -8,9 +10,17 @@ export interface Route {
   readonly url: string;
 }
 
-/** Each once. */
-export async function clientRoutes(server: TestServer): Promise<Route[]> {
-  const app = buildClientApp(server.ctx);
+/** Those that clients reach, each once. */
+export function clientRoutes({ ctx }: TestServer): Promise<Route[]> {
+  return routesOf(buildClientApp(ctx));
+}
+
+/** Those that other servers reach, each once. */
+export async function federationRoutes({ ctx }: TestServer): Promise<Route[]> {
+  return routesOf(buildFederationApp(ctx, await loadOrCreateCertificate(ctx.config)));
+}
+
+async function routesOf(app: FastifyInstance): Promise<Route[]> {
   await app.ready();
   const unique = new Map(app.routeTable.map((route) => [`${route.method} ${route.url}`, route]));
   await app.close();

@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { MOST_DISCARDED } from '#server/read-body.ts';
 import * as users from '#storage/users.ts';
 import { type Answer, register, request, type TestClient } from '#test/harness/client.ts';
 import { upload } from '#test/harness/media.ts';
-import { clientRoutes, pathOf, type Route } from '#test/harness/routes.ts';
+import { clientRoutes, federationRoutes, pathOf, type Route } from '#test/harness/routes.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 import { specBundle } from '#test/harness/spec/bundle.ts';
 import { isPage, outsideOf } from '#test/harness/spec/outside.ts';
@@ -48,12 +49,14 @@ before(async () => {
 after(() => server[Symbol.asyncDispose]());
 
 /** The status and error code for a body that is announced to be huge, of which only the first bytes come. */
-function announce({ method }: Route, path: string, type: string | undefined): Promise<string> {
+function announce(method: string, url: string, type: string | undefined): Promise<string> {
+  const isClient = url.startsWith('http:');
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest(`${server.clientUrl}${path}`, {
+    const outgoing = (isClient ? httpRequest : httpsRequest)(url, {
       method,
+      rejectUnauthorized: false,
       headers: {
-        authorization: `Bearer ${alice.accessToken}`,
+        ...(isClient && { authorization: `Bearer ${alice.accessToken}` }),
         'content-length': HUGE,
         ...(type !== undefined && { 'content-type': type }),
       },
@@ -74,21 +77,36 @@ async function textOf(incoming: IncomingMessage): Promise<string> {
   return text;
 }
 
-test('row 65: a huge body of any type is refused by every route before it is read', async () => {
-  const wrong: string[] = [];
-  const withBody = routes.filter(({ method }) => !['GET', 'HEAD', 'OPTIONS'].includes(method));
-  assert.ok(withBody.length > 60, `${withBody.length} routes`);
+/** What is not refused for its size, of the routes that take a body. */
+async function surprises(of: readonly Route[], base: string): Promise<string[]> {
   const { content_uri: reserved } = await alice.post('/_matrix/media/v1/create');
   const values = { serverName: server.serverName, mediaId: reserved.split('/').at(-1) };
-  for (const route of withBody) {
-    const answers = await Promise.all(TYPES.map((type) => announce(route, pathOf(route, values), type)));
+  const wrong: string[] = [];
+  for (const route of of.filter(takesBody)) {
+    const url = `${base}${pathOf(route, values)}`;
+    const answers = await Promise.all(TYPES.map((type) => announce(route.method, url, type)));
     for (const [index, answer] of answers.entries()) {
       if (answer !== '413 M_TOO_LARGE') {
         wrong.push(`${route.method} ${route.url} ${TYPES[index]}: ${answer}`);
       }
     }
   }
-  assert.deepEqual(wrong, []);
+  return wrong;
+}
+
+function takesBody({ method }: Route): boolean {
+  return !['GET', 'HEAD', 'OPTIONS'].includes(method);
+}
+
+test('row 65: a huge body of any type is refused by every route before it is read', async () => {
+  assert.ok(routes.filter(takesBody).length > 60);
+  assert.deepEqual(await surprises(routes, server.clientUrl), []);
+});
+
+test('row 65: so it is by every route that other servers reach, whoever asks', async () => {
+  const ofServers = await federationRoutes(server);
+  assert.ok(ofServers.filter(takesBody).length > 10);
+  assert.deepEqual(await surprises(ofServers, server.federationUrl), []);
 });
 
 test('row 65: of a body without a length no more is taken than the limit and what is thrown away', async () => {
@@ -225,4 +243,9 @@ test('row 173: health says that the server runs and nothing else, and there are 
     const answer = await request(server, 'GET', path);
     assert.deepEqual([answer.status, answer.body.errcode], [404, 'M_UNRECOGNIZED'], path);
   }
+  const paths = [...routes, ...(await federationRoutes(server))].map(({ url }) => url);
+  assert.deepEqual(
+    paths.filter((path) => path.includes('metrics')),
+    [],
+  );
 });

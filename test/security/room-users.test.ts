@@ -276,10 +276,7 @@ test('row 165: presence, typing and receipts are for those in a room; private re
   assert.equal(JSON.stringify(told).includes('m.read.private'), false);
   // A public receipt after the private ones: once it is there, they would be.
   await alice.post(path(shared.roomId, `receipt/m.read/${encodeURIComponent(messages[1] ?? '')}`));
-  await until(
-    () => toPeer().some((body) => body.includes('m.receipt')),
-    'that the peer has the receipt',
-  );
+  await until(() => toPeer().some((body) => body.includes('m.receipt')), 'that the peer has the receipt');
   assert.equal(
     toPeer().some((body) => body.includes('m.read.private')),
     false,
