@@ -1,6 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias */
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type ResolvedAlias, resolveAlias } from '#federation/directory.ts';
 import { invalidParam, notFound } from '#federation/errors.ts';
 import { serversToAsk } from '#federation/handshakes/candidates.ts';
@@ -23,6 +23,9 @@ import { findRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { type Query, queryList } from '../query.ts';
 
+type SummaryRequest = FastifyRequest<{ Params: { roomIdOrAlias: string }; Querystring: Query }>;
+type Summary = PublicRoom & { readonly membership?: string };
+
 /** Who asks: without a user, somebody who is not signed in. */
 interface Asker {
   readonly userId: UserId | undefined;
@@ -37,25 +40,38 @@ const LOOKUP_MS = 15_000;
  * may join, ask to be let into, or read.
  */
 export function roomSummaryRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  app.get<{ Params: { roomIdOrAlias: string }; Querystring: Query }>(
-    '/_matrix/client/v1/room_summary/:roomIdOrAlias',
-    async (request) => {
-      const userId = (await findRequester(ctx, request))?.userId;
-      const asker = { userId, ip: request.ip };
-      const { roomId, servers } = await roomOf(ctx, asker, request.params.roomIdOrAlias);
-      const room = await getRoom(ctx, roomId);
-      const via = [...queryList(request.query, 'via').filter(isServerName), ...servers];
-      const entry =
-        room !== undefined && (await isInRoom(ctx, room))
-          ? await entryHere(ctx, asker, room)
-          : await entryElsewhere(ctx, asker, { roomId, via });
-      // Alike for a room that does not exist and for one that is none of the user's business.
-      if (entry === undefined) throw notFound('Room not found');
-      if (userId === undefined) return entry;
-      const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
-      return { ...entry, membership: member?.membership ?? 'leave' };
-    },
+  app.get('/_matrix/client/v1/room_summary/:roomIdOrAlias', (request: SummaryRequest) =>
+    summaryOf(ctx, request),
   );
+  // MSC3266: the first is what Element asked until 1.15, the second what nheko asks still ("this was a mistake").
+  for (const path of ['summary/:roomIdOrAlias', 'rooms/:roomIdOrAlias/summary']) {
+    app.get(`/_matrix/client/unstable/im.nheko.summary/${path}`, async (request: SummaryRequest) => {
+      const summary = await summaryOf(ctx, request);
+      const { room_version: version, encryption } = summary;
+      return {
+        ...summary,
+        ...(version !== undefined && { 'im.nheko.summary.room_version': version }),
+        ...(encryption !== undefined && { 'im.nheko.summary.encryption': encryption }),
+      };
+    });
+  }
+}
+
+async function summaryOf(ctx: ServerContext, request: SummaryRequest): Promise<Summary> {
+  const userId = (await findRequester(ctx, request))?.userId;
+  const asker = { userId, ip: request.ip };
+  const { roomId, servers } = await roomOf(ctx, asker, request.params.roomIdOrAlias);
+  const room = await getRoom(ctx, roomId);
+  const via = [...queryList(request.query, 'via').filter(isServerName), ...servers];
+  const entry =
+    room !== undefined && (await isInRoom(ctx, room))
+      ? await entryHere(ctx, asker, room)
+      : await entryElsewhere(ctx, asker, { roomId, via });
+  // Alike for a room that does not exist and for one that is none of the user's business.
+  if (entry === undefined) throw notFound('Room not found');
+  if (userId === undefined) return entry;
+  const member = room && (await memberships.of(ctx.db, room.roomNid, userId));
+  return { ...entry, membership: member?.membership ?? 'leave' };
 }
 
 async function roomOf(ctx: ServerContext, asker: Asker, room: string): Promise<ResolvedAlias> {

@@ -38,6 +38,7 @@ const PUBLIC: readonly (readonly [RegExp, string])[] = [
   [/^GET \/_matrix\/client\/v3\/publicRooms$/, 'the directory of rooms is public'],
   [/^GET \/_matrix\/client\/v3\/directory\//, 'aliases and the directory are public'],
   [/^GET \/_matrix\/client\/v1\/room_summary\/:\w+$/, 'what may be seen by who is not in the room'],
+  [/^GET \/_matrix\/client\/unstable\/im\.nheko\.summary\//, 'the same'],
   [/^GET \/_matrix\/media\/v3\/(download|thumbnail)\//, 'the media of before there was authentication'],
   [
     /^POST \/_matrix\/client\/unstable\/org\.matrix\.msc4140\/delayed_events\//,

@@ -9,6 +9,10 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
     /^\/_matrix\/client\/unstable\/[a-z.-]+\.msc\d+/,
     'the proposal (MSC) of that number, claimed in `unstable_features`',
   ],
+  [
+    /^\/_matrix\/client\/unstable\/im\.nheko\.summary\//,
+    'MSC3266 by its old paths: nheko asks so, and clients of before 1.15 did',
+  ],
   [/^\/_matrix\/client\/v1\/rtc\/transports$/, 'MSC4143, by its stable path'],
   [
     /^\/_matrix\/client\/v3\/user\/[^/]+\/(rooms\/[^/]+\/)?account_data\/[^/]+$/,

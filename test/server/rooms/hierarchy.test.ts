@@ -217,7 +217,7 @@ test('a space that the user may not know of is refused like one that does not ex
   assert.deepEqual(answers[0]?.body, answers[2]?.body);
 });
 
-test('a summary tells what a room is, also by its alias, to those who may know of it', async () => {
+test('a summary tells what a room is, also by its alias, to those who may know of it, and by the old paths', async () => {
   const room = await alice.createRoom({
     name: 'CHEESE',
     topic: 'Tasty',
@@ -244,6 +244,14 @@ test('a summary tells what a room is, also by its alias, to those who may know o
   };
   assert.deepEqual((await of(alice, room)).body, { ...expected, membership: 'join' });
   assert.deepEqual((await of(bob, '#cheese:kurir.test')).body, { ...expected, membership: 'leave' });
+  for (const path of [`summary/${room}`, `rooms/${room}/summary`, 'rooms/%23cheese:kurir.test/summary']) {
+    assert.deepEqual(await alice.get(`/_matrix/client/unstable/im.nheko.summary/${path}`), {
+      ...expected,
+      membership: 'join',
+      'im.nheko.summary.encryption': 'm.megolm.v1.aes-sha2',
+      'im.nheko.summary.room_version': '12',
+    });
+  }
   const allow = [{ type: 'm.room_membership', room_id: room }];
   const restricted = await alice.createRoom({
     initial_state: [{ type: 'm.room.join_rules', content: { join_rule: 'restricted', allow } }],
@@ -253,6 +261,8 @@ test('a summary tells what a room is, also by its alias, to those who may know o
   for (const id of [hidden, '!no:kurir.test', '#no:kurir.test', '!far:other.test', restricted]) {
     const answer = await of(bob, id);
     assert.deepEqual([answer.status, answer.body.errcode], [404, 'M_NOT_FOUND'], id);
+    const old = `/_matrix/client/unstable/im.nheko.summary/rooms/${encodeURIComponent(id)}/summary`;
+    assert.deepEqual((await bob.try('GET', old)).body, answer.body);
   }
   assert.equal((await of(bob, 'nonsense')).status, 400);
   await alice.post(`${inRoom(hidden)}/invite`, { user_id: bob.userId });
