@@ -67,6 +67,15 @@ export const EXCEPTIONS: readonly Exception[] = [
     when: ({ value }) => isRecord(value) && typeof value.delay_id === 'string',
     because: 'MSC4140, where a delay is asked for: there is no event yet, and `delay_id` stands for its id.',
   },
+  {
+    operation: /^client-server GET \/_matrix\/client\/v3\/voip\/turnServer$/,
+    pointer: /^$/,
+    schema: /^#\/required$/,
+    when: ({ value }) => isRecord(value) && Object.keys(value).length === 0,
+    because:
+      '"The homeserver MAY provide a TURN server": where there is none there is nothing to name. Clients read `{}` so; ' +
+      'an empty `uris` makes browsers refuse the call, and an error is asked again for ever.',
+  },
 ];
 
 /** The misfits that stand. What only failed since none of several schemas fits, one of them but for an exception, does. */
