@@ -67,6 +67,18 @@ const CORS_HEADERS = {
   'access-control-allow-headers': 'X-Requested-With, Content-Type, Authorization',
   'access-control-expose-headers': 'X-Request-Id, Retry-After',
 };
+/**
+ * What was called `r0` until Matrix 1.1 is `v3` now, and what came into the specification was `unstable` before. Clients
+ * and bridges still say the former: libQuotient for `/sync`, the older Element for phones ("Classic") for all of these.
+ */
+const FORMER_PATHS = [
+  [/^\/_matrix\/(client|media)\/r0\//, '/_matrix/$1/v3/'],
+  [
+    /^\/_matrix\/client\/unstable\/(?=room_keys\/|keys\/(?:device_signing|signatures)\/upload)/,
+    '/_matrix/client/v3/',
+  ],
+  [/^\/_matrix\/client\/unstable\/(?=rooms\/[^/?]+\/relations\/)/, '/_matrix/client/v1/'],
+] as const;
 /** Headers of which a second one would make two readers of the same request see different things. */
 const SINGLE_HEADERS: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type']);
 
@@ -135,9 +147,8 @@ function keepRouteTable(app: FastifyInstance): void {
   });
 }
 
-/** What was called `r0` until Matrix 1.1 is `v3` now: older clients and bridges still say the former. */
 function currentPath(url: string): string {
-  return url.replace(/^\/_matrix\/(client|media)\/r0\//, '/_matrix/$1/v3/');
+  return FORMER_PATHS.reduce((path, [former, current]) => path.replace(former, current), url);
 }
 
 /** An HTTP(S) server that gives slow and hanging peers an end. */

@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { certificatePath } from '#server/tls-certificate.ts';
 import { type Answer, register, request } from '#test/harness/client.ts';
+import { crossSigningOf } from '#test/harness/encryption.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
 
@@ -123,6 +124,30 @@ test('what was r0 before it was v3 is answered by its former name too', async ()
   assert.equal(answer.body.user_id, alice.userId);
   assert.equal((await request(server, 'GET', '/_matrix/media/r0/config', { token })).status, 200);
   assertError(await request(server, 'GET', '/_matrix/client/r0/nothing'), 404, 'M_UNRECOGNIZED');
+});
+
+test('what was unstable before it came into the specification is answered so too, where clients still ask', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const old = '/_matrix/client/unstable';
+  const { body } = crossSigningOf(alice.userId);
+  assert.deepEqual(await alice.post(`${old}/keys/device_signing/upload`, body), {});
+  assert.deepEqual(await alice.post(`${old}/keys/signatures/upload`), { failures: {} });
+  const backup = { algorithm: 'm.megolm_backup.v1.curve25519-aes-sha2', auth_data: {} };
+  const { version } = await alice.post(`${old}/room_keys/version`, backup);
+  assert.equal((await alice.get(`${old}/room_keys/version`)).version, version);
+  assert.deepEqual(await alice.get(`${old}/room_keys/keys?version=${version}`), { rooms: {} });
+  const roomId = await alice.createRoom();
+  const eventId = await alice.send(roomId, 'hello');
+  const relations = await alice.get(`${old}/rooms/${roomId}/relations/${eventId}/m.thread?limit=5`);
+  assert.deepEqual(relations.chunk, []);
+
+  const { accessToken: token } = alice;
+  for (const path of ['keys/upload', 'sync', `rooms/${roomId}/messages?x=/relations/`]) {
+    assertError(await request(server, 'GET', `${old}/${path}`, { token }), 404, 'M_UNRECOGNIZED');
+  }
+  const nobody = await request(server, 'GET', `${old}/room_keys/version`);
+  assertError(nobody, 401, 'M_MISSING_TOKEN');
 });
 
 test('other servers are listened to before clients are', async () => {

@@ -19,8 +19,12 @@ export class Operations {
 
   /** `path` without its query. */
   find(method: string, path: string): Operation | undefined {
-    // Until Matrix 1.1, `v3` was `r0`.
-    const segments = path.replace(/^(\/_matrix\/(?:client|media))\/r0\//, '$1/v3/').split('/');
+    // Until Matrix 1.1, `v3` was `r0`; what is new was `unstable` first.
+    const segments = path
+      .replace(/^(\/_matrix\/(?:client|media))\/r0\//, '$1/v3/')
+      .replace(/^(\/_matrix\/client)\/unstable\/(rooms\/[^/]+\/relations)\//, '$1/v1/$2/')
+      .replace(/^(\/_matrix\/client)\/unstable\/(keys|room_keys)\//, '$1/v3/$2/')
+      .split('/');
     const isMatch = ({ path: pattern }: Operation): boolean =>
       pattern.split('/').every((part, index) => PARAMETER.test(part) || part === segments[index]);
     const found = this.#byForm.get(`${method} ${segments.length}`)?.find(isMatch);
