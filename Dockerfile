@@ -22,7 +22,7 @@ ENV NODE_ENV=production \
   KURIR_CLIENT_LISTEN=0.0.0.0:8008 \
   KURIR_FEDERATION_LISTEN=0.0.0.0:8448
 # Loads every module once, so that the first start finds them compiled.
-RUN node --input-type=module --eval "await import('/app/server/boot.ts')"
+RUN node --input-type=module --eval "await import('/app/server/run.ts')"
 
 VOLUME /data
 EXPOSE 8008 8448

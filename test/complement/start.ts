@@ -14,9 +14,13 @@ const certificate = once(
   'message',
 );
 // The server is loaded meanwhile.
-const loaded = import('#server/boot.ts');
+const loaded = Promise.all([import('#server/config.ts'), import('#server/run.ts')]);
 await mkdir(dataDir, { recursive: true, mode: 0o700 });
 const [{ cert, key }] = await certificate;
-Object.assign(process.env, { KURIR_SERVER_NAME: serverName, KURIR_TLS_CERT: cert, KURIR_TLS_KEY: key });
-await loaded;
-await import('#server/main.ts');
+const environment = { KURIR_SERVER_NAME: serverName, KURIR_TLS_CERT: cert, KURIR_TLS_KEY: key };
+const [{ loadConfig }, { run }] = await loaded;
+// The secret that Complement knows is shorter than a configuration may have.
+await run({
+  ...(await loadConfig([], { ...process.env, ...environment })),
+  registrationSecret: 'complement',
+});
