@@ -21,6 +21,8 @@ const HEADROOM = 5_000;
 const HISTORY_BLOCK = 1_000;
 const KNOWN_KEYS = 100_000;
 const RETRY_MS = 1_000;
+/** In a turn of the loop: of a large room all at once would fill the memory with answers that are half made. */
+const WOKEN_AT_ONCE = 50;
 
 const reservedBounds = sql<[], { id: string; upto: number }>(
   'streams.reserved',
@@ -280,7 +282,11 @@ export class Streams {
       for (const waiter of waiters) this.#awake.add(waiter);
     }
     for (const listener of this.#listeners.get(key) ?? []) this.#called.add(listener);
-    if (this.#waking || (this.#awake.size === 0 && this.#called.size === 0)) return;
+    if (this.#awake.size > 0 || this.#called.size > 0) this.#wakeSoon();
+  }
+
+  #wakeSoon(): void {
+    if (this.#waking) return;
     this.#waking = true;
     setImmediate(() => this.#wake());
   }
@@ -289,7 +295,8 @@ export class Streams {
     this.#waking = false;
     const listeners = [...this.#called];
     this.#called.clear();
-    for (const waiter of [...this.#awake]) waiter.end('woken');
+    for (const waiter of this.#awake.values().take(WOKEN_AT_ONCE)) waiter.end('woken');
+    if (this.#awake.size > 0) this.#wakeSoon();
     // Each for itself: a listener that throws must not keep the news from the others.
     for (const listener of listeners) queueMicrotask(() => listener(this.#upto));
   }

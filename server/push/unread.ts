@@ -81,7 +81,8 @@ export class UnreadCounts {
     weigh: (counted) => counted.size + WEIGHT_OF_ROOM,
   });
   readonly #read = new Lru<string, { readonly read: ReadUpto; asOf: number }>({ maxEntries: MOST_ROOMS });
-  readonly #ranges = new Lru<string, readonly number[]>({ maxEntries: MOST_RANGES });
+  /** Also those that are being read: all members of a room may be woken in the same moment. */
+  readonly #ranges = new Lru<string, Promise<readonly number[]>>({ maxEntries: MOST_RANGES });
   readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
 
   constructor(ctx: RoomsContext) {
@@ -217,9 +218,17 @@ export class UnreadCounts {
     const known = this.#ranges.get(key);
     if (known !== undefined) return known;
     const range = { after, upto, direction: 'b', limit: MOST_EVENTS + 1 } as const;
-    const nids = await timeline.eventNids(this.#ctx.db, roomNid, range);
-    if (nids.length <= FEW_EVENTS) this.#ranges.set(key, nids);
-    return nids;
+    const reading = timeline.eventNids(this.#ctx.db, roomNid, range);
+    this.#ranges.set(key, reading);
+    let isKept = false;
+    try {
+      const nids = await reading;
+      isKept = nids.length <= FEW_EVENTS;
+      return nids;
+    } finally {
+      // Nor where the reading failed: the next one tries again.
+      if (!isKept && this.#ranges.peek(key) === reading) this.#ranges.delete(key);
+    }
   }
 
   /** After a redaction. False where it changes more than whether its target counts. */

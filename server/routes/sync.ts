@@ -48,22 +48,36 @@ async function answerInTime(
   const mayWait = request.since !== undefined && !request.fullState && timeoutMs > 0;
   if (!mayWait) return answerNow(sync, request);
   const device = `${request.requester.userId} ${request.requester.deviceId}`;
-  await polls.gather(device);
-  let answer = await answerNow(sync, request);
-  if (!answer.hasNews) {
+  // What did not fit into the last answer is there already.
+  let answer = request.inbox === request.since ? undefined : await answerNow(sync, request);
+  if (answer?.hasNews !== true) {
+    let at = answer ?? (await lastAnswered(sync, request));
     await polls.hold(device, { timeoutMs, response: http.reply.raw }, async (signal) => {
-      while (!answer.hasNews) {
-        const how = await sync.server.streams.wait(answer.upto, answer.follower, signal);
-        if (how === 'aborted') return;
+      while (answer?.hasNews !== true) {
+        if ((await sync.server.streams.wait(at.upto, at.follower, signal)) === 'aborted') return;
         await polls.gather(device);
         // The device may have been signed out while it waited.
         await requireRequester(sync.server, http.request);
         answer = await answerNow(sync, request);
+        at = answer;
       }
     });
   }
+  if (answer === undefined) {
+    await requireRequester(sync.server, http.request);
+    answer = await answerNow(sync, request);
+  }
   if (answer.hasNews) polls.tell(device);
   return answer;
+}
+
+/** From where on to wait: mostly nothing has happened since the last answer, and no other one needs to be made. */
+async function lastAnswered(
+  { users }: SyncContext,
+  { requester, since = 0 }: SyncRequest,
+): Promise<Pick<Answer, 'upto' | 'follower'>> {
+  const { user } = await users.find(requester.userId);
+  return { upto: since, follower: user.follower };
 }
 
 async function parseRequest(sync: SyncContext, request: SyncHttpRequest): Promise<SyncRequest> {

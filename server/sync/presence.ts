@@ -20,12 +20,14 @@ export async function presenceEvents(sync: SyncContext, answer: SyncAnswer): Pro
     since === undefined
       ? new Set(server.presence.present())
       : new Set([...server.presence.changed(since, upto), ...(await newInRooms(sync, answer, since))]);
-  candidates.delete(user.userId);
-  if (candidates.size === 0) return [];
-  const sharing = await presence.sharingWith(server.db, user.userId, candidates);
-  const shown = sharing.filter(
-    (sender) => !user.ignored.has(sender) && passes(filter.presence, { type: 'm.presence', sender }),
-  );
+  const isWanted = (sender: UserId) =>
+    sender !== user.userId &&
+    !user.ignored.has(sender) &&
+    passes(filter.presence, { type: 'm.presence', sender });
+  // Before the database is asked: many clients want none at all.
+  const wanted = new Set(candidates.values().filter(isWanted));
+  if (wanted.size === 0) return [];
+  const shown = await presence.sharingWith(server.db, user.userId, wanted);
   const now = server.clock.now();
   return shown.slice(0, filter.presence.limit ?? MOST_EVENTS).map((sender) => {
     const content = presenceContent(server.presence.of(sender), now);
