@@ -7,10 +7,12 @@ import { e2eeKeys } from '#bench/e2ee-keys.ts';
 import { fedIn } from '#bench/fed-in.ts';
 import { fedOut } from '#bench/fed-out.ts';
 import { idle } from '#bench/idle.ts';
+import { idlePolls } from '#bench/idle-polls.ts';
 import { joinLargeRoom } from '#bench/join-large-room.ts';
 import { calibrate } from '#bench/lib/calibration.ts';
 import type { Figures, Limit, Scenario, ScenarioOptions } from '#bench/lib/scenario.ts';
 import { round } from '#bench/lib/statistics.ts';
+import { loginStorm } from '#bench/login-storm.ts';
 import { longRoom } from '#bench/long-room.ts';
 import { persistScenario } from '#bench/persist.ts';
 import { sendLocal } from '#bench/send-local.ts';
@@ -22,6 +24,7 @@ import { stateRes } from '#bench/state-res.ts';
 import { syncHerd } from '#bench/sync-herd.ts';
 import { syncInitial } from '#bench/sync-initial.ts';
 import { syncRooms } from '#bench/sync-rooms.ts';
+import { syncWakeups } from '#bench/sync-wakeups.ts';
 
 const scenarios: readonly Scenario[] = [
   sendLocal,
@@ -33,7 +36,10 @@ const scenarios: readonly Scenario[] = [
   syncRooms,
   syncInitial,
   syncHerd,
+  syncWakeups,
+  loginStorm,
   idle,
+  idlePolls,
   coldStart,
   fedIn,
   fedOut,
