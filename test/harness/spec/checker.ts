@@ -178,7 +178,7 @@ export class SpecChecker {
   }
 
   #report(what: string, name: string, misfits: readonly Misfit[]): void {
-    violation(what, withoutExcepted(name, misfits));
+    violation(what, withoutExcepted({ operation: name, asked: what }, misfits));
   }
 
   #parsed(what: string, text: string): unknown {

@@ -8,6 +8,8 @@ import type { Misfit } from './schemas.ts';
 export interface Exception {
   /** The operations that it holds for, by their names as in `client-server GET /_matrix/client/versions`. */
   readonly operation: RegExp;
+  /** Of the request as it was made, where only some have it. */
+  readonly asked?: RegExp;
   /** Where in the value. */
   readonly pointer: RegExp;
   /** Where in the schema: what refuses the value. */
@@ -68,6 +70,15 @@ export const EXCEPTIONS: readonly Exception[] = [
     because: 'MSC4140, where a delay is asked for: there is no event yet, and `delay_id` stands for its id.',
   },
   {
+    operation: /^client-server GET \/_matrix\/client\/v3\/sync$/,
+    asked: /filter=[^&]*%22event_(fields|format)%22/,
+    pointer: /\/events\/\d+$/,
+    schema: /\/required$/,
+    because:
+      '"List of event fields to include", where the client names them; and `event_format`: "\'federation\' will return ' +
+      'the raw event as received over federation", which has other fields.',
+  },
+  {
     operation: /^client-server GET \/_matrix\/client\/v3\/voip\/turnServer$/,
     pointer: /^$/,
     schema: /^#\/required$/,
@@ -79,8 +90,11 @@ export const EXCEPTIONS: readonly Exception[] = [
 ];
 
 /** The misfits that stand. What only failed since none of several schemas fits, one of them but for an exception, does. */
-export function withoutExcepted(operation: string, misfits: readonly Misfit[]): Misfit[] {
-  const excepted = misfits.filter((misfit) => isExcepted(operation, misfit));
+export function withoutExcepted(
+  { operation, asked }: { readonly operation: string; readonly asked: string },
+  misfits: readonly Misfit[],
+): Misfit[] {
+  const excepted = misfits.filter((misfit) => isExcepted(operation, asked, misfit));
   if (excepted.length === 0) return [...misfits];
   const isOfChoice = ({ pointer, schemaPath }: Misfit): boolean =>
     /\/(anyOf|oneOf)(\/\d+\/type)?$/.test(schemaPath) &&
@@ -88,10 +102,11 @@ export function withoutExcepted(operation: string, misfits: readonly Misfit[]): 
   return misfits.filter((misfit) => !excepted.includes(misfit) && !isOfChoice(misfit));
 }
 
-function isExcepted(operation: string, misfit: Misfit): boolean {
+function isExcepted(operation: string, asked: string, misfit: Misfit): boolean {
   return EXCEPTIONS.some(
     (exception) =>
       exception.operation.test(operation) &&
+      exception.asked?.test(asked) !== false &&
       exception.pointer.test(misfit.pointer) &&
       exception.schema.test(misfit.schemaPath) &&
       exception.when?.(misfit) !== false,

@@ -67,7 +67,7 @@ export class PduChecks {
 
   #report(what: string, pointer: string, misfits: readonly Misfit[]): void {
     const placed = misfits.map((misfit) => ({ ...misfit, pointer: `${pointer}${misfit.pointer}` }));
-    violation(what, withoutExcepted(what, placed));
+    violation(what, withoutExcepted({ operation: what, asked: what }, placed));
   }
 }
 
