@@ -31,8 +31,10 @@ export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promis
   for (const room of fullState ? user.joined : await roomsToTell(sync, answer)) {
     if (!includesRoom(filter.rooms, room.roomId)) continue;
     // One after the other: a single answer must not crowd out all others.
-    const isNew = since === undefined || (await hasJoinedSince(sync, room, { userId: user.userId, since }));
-    const stateSince = isNew || fullState ? undefined : since;
+    const coming =
+      since === undefined ? 'joined' : await comingSince(sync, room, { userId: user.userId, since });
+    const isNew = coming === 'joined';
+    const stateSince = coming !== 'stayed' || fullState ? undefined : since;
     const section = await roomSection(sync, answer, room, { since: isNew ? undefined : since, stateSince });
     if (section !== undefined) sections.push(`${JSON.stringify(room.roomId)}:${section}`);
   }
@@ -59,17 +61,25 @@ async function roomsToTell(
   return rooms;
 }
 
-/** True where the user was not in the room at `since`. */
-async function hasJoinedSince(
+/**
+ * `joined`: the user was not in the room at `since`. `returned`: the user was, and this server has been out of it in
+ * between, so that what changed there is not known one by one.
+ */
+async function comingSince(
   { server }: SyncContext,
   { roomNid, joinedAt }: JoinedRoom,
   { userId, since }: { readonly userId: UserId; readonly since: number },
-): Promise<boolean> {
-  if (joinedAt <= since) return false;
+): Promise<'stayed' | 'joined' | 'returned'> {
+  if (joinedAt <= since) return 'stayed';
   const deltas = await currentState.deltas(server.db, roomNid, { after: since, upto: joinedAt });
-  const first = deltas.find(({ type, stateKey }) => type === 'm.room.member' && stateKey === userId);
-  const before = first?.prevEventNid === undefined ? undefined : await loadNid(server, first.prevEventNid);
-  return before === undefined || membershipOf(before.event) !== 'join';
+  const own = deltas.filter(({ type, stateKey }) => type === 'm.room.member' && stateKey === userId);
+  if (!(await isJoin(server, own.at(0)?.prevEventNid))) return 'joined';
+  return (await isJoin(server, own.at(-1)?.eventNid)) ? 'stayed' : 'returned';
+}
+
+async function isJoin(server: SyncContext['server'], nid: number | undefined): Promise<boolean> {
+  const stored = nid === undefined ? undefined : await loadNid(server, nid);
+  return stored !== undefined && membershipOf(stored.event) === 'join';
 }
 
 /** Undefined where there is nothing to tell. */

@@ -164,7 +164,8 @@ async function baseOf(
 
 /**
  * Goes back from the state of now. What came after `upto` is undone; of what came before, the newest event of a key
- * stands, unless the timeline has it: then what was before that one.
+ * stands, unless the timeline has it: then what was before that one. What `base` says of now goes before the changes:
+ * they have holes where this server was out of the room.
  */
 function rewound(
   base: ReadonlyMap<string, number>,
@@ -185,6 +186,7 @@ function rewound(
     const isUndone =
       delta.position > range.upto || (delta.eventNid !== undefined && range.inTimeline.has(delta.eventNid));
     if (!isUndone) settled.add(key);
+    if (!isUndone && range.isWhole) continue;
     const before = range.isWhole || base.has(key) ? delta.prevEventNid : undefined;
     const nid = isUndone ? before : delta.eventNid;
     if (nid === undefined) state.delete(key);

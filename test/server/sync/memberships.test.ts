@@ -197,3 +197,27 @@ test('leave: the state of a room that was left is that of then, also where the s
     );
   }
 });
+
+test('join: a server that was out of the room for a while tells all of its state, to who begins and to who goes on', async () => {
+  await using fleet = await startFleet(2);
+  const alice = await register(fleet.at(0));
+  const carol = await register(fleet.at(1));
+  const roomId = await carol.createRoom();
+  const topic = `/rooms/${encodeURIComponent(roomId)}/state/m.room.topic`;
+  await carol.put(topic, { topic: 'before' });
+  await alice.join(roomId, [fleet.at(1).serverName]);
+  const { next_batch: since } = await alice.syncUntil(({ rooms }) => rooms?.join?.[roomId] !== undefined);
+  await alice.post(`/rooms/${encodeURIComponent(roomId)}/leave`);
+  await untilMember(carol, roomId, alice.userId, 'leave');
+  await carol.put(topic, { topic: 'while the server was away' });
+  await alice.join(roomId, [fleet.at(1).serverName]);
+  for (const from of ['', `&since=${since}`]) {
+    const answer = await alice.get(`/sync?timeout=0&use_state_after=true${from}`);
+    const state = new Map<string, Body>();
+    for (const event of answer.rooms.join[roomId].state_after.events) {
+      state.set(`${event.type} ${event.state_key}`, event.content);
+    }
+    assert.equal(state.get('m.room.topic ')?.topic, 'while the server was away', from);
+    assert.equal(state.get(`m.room.member ${alice.userId}`)?.membership, 'join', from);
+  }
+});
