@@ -120,6 +120,9 @@ async function newServersFor(
   { userId, roomNid, position }: outgoing.OutgoingDeviceList & { kind: 'joined' },
 ): Promise<Set<ServerName>> {
   const servers = new Set(await memberships.joinedServers(ctx.db, roomNid));
+  servers.delete(ctx.serverName);
+  // Most rooms have members of this server only: then the others of the user need not be looked at.
+  if (servers.size === 0) return servers;
   return servers.difference(await serversSharedWith(ctx, userId, { before: position }));
 }
 
