@@ -80,8 +80,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const stopping = new AbortController();
   const interactiveAuth = new InteractiveAuth(clock);
-  const mailer = await Mailer.open(config, log);
-  opening.use(mailer);
+  const mailer = opening.use(await Mailer.open(config, log));
   const shutdown = stopping.signal;
   const background = opening.use(new Background(log));
   const purges = opening.use(new RoomPurges(federation));
@@ -95,8 +94,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
     { dataDir, dialer, limits: mediaLimits, stopping: shutdown },
     opening,
   );
-  const search = await openSearch(federation, config.search);
-  if (search !== undefined) opening.use(search);
+  const search = opening.use(await openSearch(federation, config.search));
   const userDirectory = opening.use(directoryKeeper(federation));
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {

@@ -12,6 +12,7 @@ import { type Event, eventFrom, stateMapKey } from '#rooms/event.ts';
 import { countersign } from '#rooms/sign-event.ts';
 import { rulesOf } from '#rooms/versions.ts';
 import type { TestAuthority } from './certificates.ts';
+import type { Body } from './client.ts';
 import { keyDocumentOf, type Peer, type PeerAnswer, type PeerRequest, startPeer } from './peer.ts';
 import { keyPairOf, type RoomOptions, roomOf, type TestRoom } from './room-builder.ts';
 import type { TestServer } from './server.ts';
@@ -19,8 +20,7 @@ import type { TestServer } from './server.ts';
 export interface PeerResponse {
   readonly status: number;
   readonly contentType: string | undefined;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes
-  readonly body: any;
+  readonly body: Body;
 }
 
 /** Gives an answer in place of the usual one; undefined for the usual one. */
