@@ -25,6 +25,7 @@ import { deviceName, refuseTakenDeviceId, removeDevices } from '../auth/accounts
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type KeyUpload, parseUpload, storeUpload } from '../key-upload.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { formatToken, parseToken } from '../sync/token.ts';
@@ -67,7 +68,7 @@ export function dehydratedDeviceRoutes(app: FastifyInstance, ctx: ServerContext)
   app.post(`${PATH}/:deviceId/events`, async (request: EventsRequest, reply) => {
     const from = optionalString(bodyObject(request), 'next_batch');
     const { events, next } = await eventsAfter(ctx, request, { from, limit: MOST_MESSAGES });
-    return reply.type('application/json').send(`{"events":${events},"next_batch":${JSON.stringify(next)}}`);
+    return sendJsonText(reply, `{"events":${events},"next_batch":${JSON.stringify(next)}}`);
   });
 
   // As it is now: the token is omitted where nothing is left.
@@ -76,7 +77,7 @@ export function dehydratedDeviceRoutes(app: FastifyInstance, ctx: ServerContext)
     const from = queryString(request.query, 'from');
     const { events, next, isMore } = await eventsAfter(ctx, request, { from, limit: Math.max(limit, 1) });
     const token = isMore ? `,"next_batch":${JSON.stringify(next)}` : '';
-    return reply.type('application/json').send(`{"events":${events}${token}}`);
+    return sendJsonText(reply, `{"events":${events}${token}}`);
   });
 }
 

@@ -12,6 +12,7 @@ import { requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { ignoredBy, isFromOthers } from '../ignored-users.ts';
+import { sendJsonText } from '../json-text.ts';
 import { sendersOf } from '../message-page.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { eventIdParam, roomIdParam } from '../room-params.ts';
@@ -58,7 +59,7 @@ export function eventContextRoutes(app: FastifyInstance, ctx: ServerContext): vo
         `"events_after":[${texts.slice(1 + before.length).join(',')}]`,
         `"state":[${(await textsFor(ctx, requester, state, shown)).join(',')}]`,
       ];
-      return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
+      return sendJsonText(reply, `{${parts.join(',')}}`);
     },
   );
 }

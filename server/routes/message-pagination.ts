@@ -5,6 +5,7 @@ import { invalidParam } from '#federation/errors.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type HistoryFilter, readPage } from '../message-page.ts';
 import { type Query, queryLimit, queryPosition, queryString, requiredQuery } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
@@ -41,7 +42,7 @@ export function messagePaginationRoutes(app: FastifyInstance, ctx: ServerContext
       const parts = [`"start":"${formatToken(from)}"`, `"chunk":[${chunk.join(',')}]`];
       if (state.length > 0) parts.push(`"state":[${state.join(',')}]`);
       if (read.end !== undefined) parts.push(`"end":"${formatToken(read.end)}"`);
-      return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
+      return sendJsonText(reply, `{${parts.join(',')}}`);
     },
   );
 }

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Notification, notificationPage } from '../push/notifications.ts';
 import { type Query, queryLimit, queryPosition, queryString } from '../query.ts';
 import { textsFor } from '../sync/format.ts';
@@ -31,9 +32,7 @@ export function notificationsRoutes(app: FastifyInstance, ctx: ServerContext): v
     // One after the other: each is of another room.
     for (const found of page.notifications) texts.push(await notificationJson(ctx, requester, found));
     const next = page.next === undefined ? '' : `,"next_token":"${formatToken(page.next)}"`;
-    return reply
-      .header('content-type', 'application/json')
-      .send(`{"notifications":[${texts.join(',')}]${next}}`);
+    return sendJsonText(reply, `{"notifications":[${texts.join(',')}]${next}}`);
   });
 }
 

@@ -14,6 +14,7 @@ import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { ignoredBy } from '../ignored-users.ts';
+import { sendJsonText } from '../json-text.ts';
 import { presenceContent } from '../presence-content.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
@@ -29,7 +30,6 @@ import { visibleEvent } from '../visible-event.ts';
 const DEFAULT_LIMIT = 10;
 const MAX_LIMIT = 100;
 const MOST_PRESENT = 2_000;
-const JSON_TYPE = 'application/json';
 
 type InitialSyncRequest = FastifyRequest<{ Querystring: Query }>;
 
@@ -37,7 +37,7 @@ type InitialSyncRequest = FastifyRequest<{ Querystring: Query }>;
 export function oldSyncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const sync = createSyncContext(ctx);
   app.get('/_matrix/client/v3/initialSync', async (request: InitialSyncRequest, reply) =>
-    reply.header('content-type', JSON_TYPE).send(await initialSync(sync, request)),
+    sendJsonText(reply, await initialSync(sync, request)),
   );
 
   app.get<{ Params: { eventId: string } }>('/_matrix/client/v3/events/:eventId', async (request, reply) => {
@@ -46,8 +46,8 @@ export function oldSyncRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const known = await loadEvent(ctx, eventId);
     if (known === undefined) throw notFound('Event not found');
     const stored = await visibleEvent(ctx, requester.userId, { roomId: known.event.roomId, eventId });
-    const [text] = await bundledTextsFor(ctx, requester, [stored], { withRoomId: true });
-    return reply.header('content-type', JSON_TYPE).send(text);
+    const texts = await bundledTextsFor(ctx, requester, [stored], { withRoomId: true });
+    return sendJsonText(reply, texts.join());
   });
 }
 

@@ -15,6 +15,7 @@ import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { ignoredBy, isFromOthers } from '../ignored-users.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Query, queryPosition, queryString } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
 import { formatToken } from '../sync/token.ts';
@@ -74,7 +75,7 @@ function parse(ctx: ServerContext, { query }: EventsRequest): Wanted {
 
 function answer(reply: FastifyReply, from: number, { texts, end }: Seen): FastifyReply {
   const text = `{"start":"${formatToken(from)}","end":"${formatToken(end)}","chunk":[${texts.join(',')}]}`;
-  return reply.header('content-type', 'application/json').send(text);
+  return sendJsonText(reply, text);
 }
 
 interface Seen {

@@ -8,6 +8,7 @@ import { requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { ignoredBy } from '../ignored-users.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Query, queryLimit, queryPosition, queryString } from '../query.ts';
 import { formatToken } from '../sync/token.ts';
 import { visibleEvent } from '../visible-event.ts';
@@ -52,7 +53,7 @@ async function answer(ctx: ServerContext, request: FastifyRequest<RelationsReque
   // "The absence of this token means this is the start of the result set".
   if (queryString(query, 'from')) parts.push(`"prev_batch":"${formatToken(range.from)}"`);
   if (recurse !== undefined) parts.push(`"recursion_depth":${recurse ? RECURSION_DEPTH : 1}`);
-  return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
+  return sendJsonText(reply, `{${parts.join(',')}}`);
 }
 
 /** "Optional (default `b`)": from the newest back. */

@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Query, queryLimit } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
 import { roomInfoText } from '../room-info.ts';
@@ -20,7 +21,7 @@ export function roomInitialSyncRoutes(app: FastifyInstance, ctx: ServerContext):
       const upto = ctx.streams.upto();
       const readable = await readableRoom(ctx, requester.userId, request.params.roomId);
       const text = await roomInfoText(ctx, requester, readable, { upto, limit });
-      return reply.header('content-type', 'application/json').send(text);
+      return sendJsonText(reply, text);
     },
   );
 }

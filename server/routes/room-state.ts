@@ -10,6 +10,7 @@ import { refuseGuestState } from '../auth/guests.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Query, queryString } from '../query.ts';
 import { readableRoom, readableState, readableStateEvents } from '../readable-room.ts';
 import { roomIdParam } from '../room-params.ts';
@@ -23,7 +24,6 @@ type StateRequest = FastifyRequest<{
 }>;
 
 const PATH = '/_matrix/client/v3/rooms/:roomId/state';
-const JSON_TYPE = 'application/json';
 
 /** The state of a room: all of it, one event, and the setting of one. */
 export function roomStateRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -32,12 +32,12 @@ export function roomStateRoutes(app: FastifyInstance, ctx: ServerContext): void 
     ctx.limits.take('history', userId);
     const state = await readableState(ctx, await readableRoom(ctx, userId, request.params.roomId));
     const texts = stateTexts(state, { now: ctx.clock.now(), withRoomId: true });
-    return reply.header('content-type', JSON_TYPE).send(`[${texts.join(',')}]`);
+    return sendJsonText(reply, `[${texts.join(',')}]`);
   });
 
   for (const path of [`${PATH}/:eventType`, `${PATH}/:eventType/:stateKey`]) {
     app.get(path, async (request: StateRequest, reply) =>
-      reply.header('content-type', JSON_TYPE).send(await stateEvent(ctx, request)),
+      sendJsonText(reply, await stateEvent(ctx, request)),
     );
     app.put(path, async (request: StateRequest) => setState(ctx, request));
   }

@@ -14,6 +14,7 @@ import * as memberships from '#storage/memberships.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Query, queryPosition, queryString } from '../query.ts';
 import { type ReadableRoom, readableMembers, readableRoom } from '../readable-room.ts';
 import { joinedRoom } from '../room-params.ts';
@@ -23,7 +24,6 @@ import { visibleEvent } from '../visible-event.ts';
 type RoomRequest = FastifyRequest<{ Params: { roomId: string }; Querystring: Query }>;
 
 const PATH = '/_matrix/client/v3/rooms/:roomId';
-const JSON_TYPE = 'application/json';
 const MEMBER = 'm.room.member';
 
 /** One event of a room, and its members. */
@@ -33,8 +33,8 @@ export function roomsRoutes(app: FastifyInstance, ctx: ServerContext): void {
     async (request, reply) => {
       const requester = await requireRequester(ctx, request);
       const stored = await visibleEvent(ctx, requester.userId, request.params);
-      const [text] = await bundledTextsFor(ctx, requester, [stored], { withRoomId: true });
-      return reply.header('content-type', JSON_TYPE).send(text);
+      const texts = await bundledTextsFor(ctx, requester, [stored], { withRoomId: true });
+      return sendJsonText(reply, texts.join());
     },
   );
 
@@ -46,7 +46,7 @@ export function roomsRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const members = await membersAt(ctx, readable, userId, at);
     const wanted = members.filter((stored) => hasWantedMembership(stored, request.query));
     const texts = stateTexts(wanted, { now: ctx.clock.now(), withRoomId: true });
-    return reply.header('content-type', JSON_TYPE).send(`{"chunk":[${texts.join(',')}]}`);
+    return sendJsonText(reply, `{"chunk":[${texts.join(',')}]}`);
   });
 
   app.get(`${PATH}/joined_members`, async (request: RoomRequest) => {

@@ -5,6 +5,7 @@ import { forbidden } from '#federation/errors.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Query, queryString } from '../query.ts';
 import { answerText } from '../search/answer.ts';
 import { findEvents } from '../search/find.ts';
@@ -19,6 +20,6 @@ export function searchRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const search = searchRequest(bodyObject(request), queryString(request.query, 'next_batch'));
     const found = search && (await findEvents(ctx, requester.userId, search));
     const category = search && found && `"room_events":${await answerText(ctx, requester, search, found)}`;
-    return reply.header('content-type', 'application/json').send(`{"search_categories":{${category ?? ''}}}`);
+    return sendJsonText(reply, `{"search_categories":{${category ?? ''}}}`);
   });
 }

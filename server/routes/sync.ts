@@ -5,6 +5,7 @@ import { invalidParam } from '#federation/errors.ts';
 import type { PresenceState } from '#storage/presences.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { createSyncContext, type SyncContext, type SyncRequest } from '../sync/context.ts';
 import { NO_FILTER } from '../sync/filter.ts';
 import { parseSyncToken } from '../sync/token.ts';
@@ -33,7 +34,7 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
     using _ = ctx.presence.syncing(wanted.requester, presenceOf(request.query));
     const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
     const answer = await answerInTime(sync, wanted, { polls, timeoutMs, request, reply });
-    return reply.header('content-type', 'application/json').send(answer.text);
+    return sendJsonText(reply, answer.text);
   });
 }
 

@@ -6,6 +6,7 @@ import { threadPage } from '#rooms/thread.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bundleReader, bundleTexts } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
+import { sendJsonText } from '../json-text.ts';
 import { type Query, queryLimit, queryPosition, queryString } from '../query.ts';
 import { readableRoom } from '../readable-room.ts';
 import { renderFor, textsOf } from '../sync/format.ts';
@@ -36,7 +37,7 @@ export function threadsListRoutes(app: FastifyInstance, ctx: ServerContext): voi
       const chunk = await renderFor(ctx, requester, texts, { withRoomId: true, relations });
       const parts = [`"chunk":[${chunk.join(',')}]`];
       if (page.end !== undefined) parts.push(`"next_batch":"${formatToken(page.end)}"`);
-      return reply.header('content-type', 'application/json').send(`{${parts.join(',')}}`);
+      return sendJsonText(reply, `{${parts.join(',')}}`);
     },
   );
 }
