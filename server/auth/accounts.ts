@@ -14,10 +14,12 @@ import { hashPassword, verifyNothing, verifyPassword } from '#keys/password.ts';
 import { hashToken } from '#keys/tokens.ts';
 import * as accessTokens from '#storage/access-tokens.ts';
 import * as accountData from '#storage/account-data.ts';
+import * as browserSessions from '#storage/browser-sessions.ts';
 import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
 import type { Tx } from '#storage/database.ts';
 import * as dehydratedDevices from '#storage/dehydrated-devices.ts';
 import * as deviceLists from '#storage/device-lists.ts';
+import * as deviceOrigins from '#storage/device-origins.ts';
 import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as erasedUsers from '#storage/erased-users.ts';
@@ -137,6 +139,11 @@ export interface NewSession {
   readonly displayName: string | undefined;
   /** True for a client that can refresh its tokens: they expire then. */
   readonly isRefreshable: boolean;
+  /** Writes what belongs to the session, with it or not at all. */
+  readonly alsoWrite?: (
+    tx: Tx,
+    device: { readonly userId: UserId; readonly deviceId: string },
+  ) => Promise<void>;
 }
 
 /** Signs a user in. A device of the same id is taken over: its earlier tokens end. */
@@ -152,7 +159,9 @@ export async function signIn(
     await refuseTakenDeviceId(tx, userId, deviceId);
     const added = await devices.create(tx, { userId, deviceId, displayName, now });
     if (!added) await removeTokens(tx, userId, deviceId);
+    if (!added) await deviceOrigins.remove(tx, { userId, deviceId });
     if (added) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
+    await session.alsoWrite?.(tx, { userId, deviceId });
     return await issueTokens(ctx, tx, { userId, deviceId }, { isRefreshable });
   });
   ctx.sessions.forget(userId);
@@ -206,6 +215,7 @@ export async function deactivate(
     await pushRules.clear(tx, userId);
     await unreadCheckpoints.clear(tx, userId);
     await loginTokens.removeOfUser(tx, userId);
+    await browserSessions.removeOfUser(tx, userId);
     await openidTokens.removeOfUser(tx, userId);
     await presence.remove(tx, [userId]);
     if (erase) await erasedUsers.add(tx, userId, ctx.streams.allocate(tx, []));
@@ -259,6 +269,7 @@ export async function removeDevices(
     await keySignatures.removeOn(tx, { userId, id: deviceId });
     await dehydratedDevices.remove(tx, userId, deviceId);
     await pushers.removeOfDevice(tx, userId, deviceId);
+    await deviceOrigins.remove(tx, { userId, deviceId });
     await devices.remove(tx, userId, deviceId);
   }
   await deviceLists.devicesChanged(tx, ctx.streams, userId, deviceIds);

@@ -1,0 +1,136 @@
+/** Who is signed in in a browser, on the server's own pages: by a cookie of which the database has only the hash. */
+
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { UserId } from '#keys/ids.ts';
+import { equalSecrets, hashToken, newToken } from '#keys/tokens.ts';
+import type { BrowserSession } from '#storage/browser-sessions.ts';
+import * as browserSessions from '#storage/browser-sessions.ts';
+import type { Origin } from '#storage/device-origins.ts';
+import * as users from '#storage/users.ts';
+import type { ServerContext } from '../context.ts';
+
+export type BrowserSessionsContext = Pick<ServerContext, 'db' | 'clock'> & {
+  readonly config: Pick<ServerContext['config'], 'publicBaseurl'>;
+};
+
+/** Somebody who is signed in in the browser that makes the request. */
+export interface Person extends BrowserSession {
+  readonly user: users.User;
+  /** Must come back in each form of theirs: see `isTheirForm`. */
+  readonly formToken: string;
+}
+
+/** By what a person has shown who they are. */
+export interface Proof {
+  readonly userId: UserId;
+  readonly hasSecondFactor?: boolean;
+  /** Where an identity provider has said it. */
+  readonly origin?: Origin;
+}
+
+const LIFETIME_MS = 12 * 60 * 60_000;
+const TOKEN = /^kbs_[\w-]{32}$/;
+
+/** Signs a person in in the browser that gets the answer; what it was signed in as before ends. */
+export async function startSession(
+  ctx: BrowserSessionsContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { userId, hasSecondFactor = false, origin }: Proof,
+): Promise<void> {
+  const token = newToken('kbs');
+  const before = tokenOf(ctx, request);
+  await ctx.db.write('browserSessions.start', async (tx) => {
+    const now = ctx.clock.now();
+    if (before !== undefined) await browserSessions.remove(tx, hashToken(before));
+    await browserSessions.add(tx, hashToken(token), {
+      userId,
+      createdTs: now,
+      authTs: now,
+      factorTs: hasSecondFactor ? now : undefined,
+      expiresTs: now + LIFETIME_MS,
+      origin,
+    });
+  });
+  setCookie(ctx, reply, token, LIFETIME_MS);
+}
+
+/** Who is signed in in the browser that asks; undefined also where their account cannot be used. */
+export async function personOf(
+  ctx: BrowserSessionsContext,
+  request: FastifyRequest,
+): Promise<Person | undefined> {
+  const token = tokenOf(ctx, request);
+  const session = token === undefined ? undefined : await browserSessions.of(ctx.db, hashToken(token));
+  if (token === undefined || session === undefined || session.expiresTs <= ctx.clock.now()) return undefined;
+  const user = await users.of(ctx.db, session.userId);
+  if (user === undefined || user.deactivatedTs !== undefined || user.lockedTs !== undefined) return undefined;
+  return { ...session, user, formToken: hashToken(`form ${token}`) };
+}
+
+/** Signs out in the browser that asks. */
+export async function endSession(
+  ctx: BrowserSessionsContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const token = tokenOf(ctx, request);
+  if (token !== undefined) {
+    await ctx.db.write('browserSessions.end', (tx) => browserSessions.remove(tx, hashToken(token)));
+  }
+  setCookie(ctx, reply, '', 0);
+}
+
+/** True for a form that was shown to this person: no other site can know its token (CSRF). */
+export function isTheirForm(person: Person, form: URLSearchParams): boolean {
+  return equalSecrets(form.get('form_token') ?? '', person.formToken);
+}
+
+/**
+ * True for a form that comes from a page of this server, as browsers tell it: for forms of people who are not signed in.
+ * Browsers that tell nothing (`Origin` and `Sec-Fetch-Site` are absent) are programs, which nobody can lead astray.
+ */
+export function isFromOurPage(ctx: BrowserSessionsContext, request: FastifyRequest): boolean {
+  const { 'sec-fetch-site': site, origin } = request.headers;
+  if (site !== undefined) return site === 'same-origin' || site === 'none';
+  // Pages that send no referrer make browsers say "null".
+  if (origin === undefined) return true;
+  const { publicBaseurl } = ctx.config;
+  return (
+    origin ===
+    (publicBaseurl === undefined ? `${request.protocol}://${request.host}` : new URL(publicBaseurl).origin)
+  );
+}
+
+/** `__Host-`: only this host can have set it, over TLS. A server without TLS in front is for trying out. */
+function cookieName(ctx: BrowserSessionsContext): string {
+  return isSecure(ctx) ? '__Host-kurir' : 'kurir';
+}
+
+function isSecure(ctx: BrowserSessionsContext): boolean {
+  return ctx.config.publicBaseurl?.startsWith('https:') ?? false;
+}
+
+function tokenOf(ctx: BrowserSessionsContext, request: FastifyRequest): string | undefined {
+  const start = `${cookieName(ctx)}=`;
+  const pairs = (request.headers.cookie ?? '').split(';').map((pair) => pair.trim());
+  const token = pairs.find((pair) => pair.startsWith(start))?.slice(start.length);
+  return token !== undefined && TOKEN.test(token) ? token : undefined;
+}
+
+function setCookie(
+  ctx: BrowserSessionsContext,
+  reply: FastifyReply,
+  token: string,
+  lifetimeMs: number,
+): void {
+  const parts = [
+    `${cookieName(ctx)}=${token}`,
+    'Path=/',
+    'HttpOnly',
+    'SameSite=Lax',
+    `Max-Age=${Math.floor(lifetimeMs / 1_000)}`,
+    ...(isSecure(ctx) ? ['Secure'] : []),
+  ];
+  reply.header('set-cookie', parts.join('; '));
+}
