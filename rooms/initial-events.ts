@@ -61,7 +61,7 @@ const ENCRYPTION = { algorithm: 'm.megolm.v1.aes-sha2' };
 const PRESET_STATE: Record<Preset, readonly InitialEvent[]> = {
   private_chat: access('invite', 'can_join'),
   trusted_private_chat: access('invite', 'can_join'),
-  public_chat: access('public', 'forbidden'),
+  public_chat: access('public'),
 };
 
 /**
@@ -227,11 +227,12 @@ function presetState(room: NewRoom): readonly InitialEvent[] {
   return room.isEncrypted === true ? [...ofPreset, state('m.room.encryption', ENCRYPTION)] : ofPreset;
 }
 
-function access(joinRule: string, guestAccess: string): InitialEvent[] {
+/** "If this event is absent, servers should act as if it is present and has the guest_access value \"forbidden\"." */
+function access(joinRule: string, guestAccess?: 'can_join'): InitialEvent[] {
   return [
     state('m.room.join_rules', { join_rule: joinRule }),
     state('m.room.history_visibility', { history_visibility: 'shared' }),
-    state('m.room.guest_access', { guest_access: guestAccess }),
+    ...(guestAccess === undefined ? [] : [state('m.room.guest_access', { guest_access: guestAccess })]),
   ];
 }
 

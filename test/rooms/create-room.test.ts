@@ -69,7 +69,6 @@ test('the events come in the order of the specification', () => {
     'canonical_alias',
     'join_rules',
     'history_visibility',
-    'guest_access',
     'encryption',
     'avatar',
     'name',
@@ -96,10 +95,11 @@ test('initial_state takes precedence over the preset, name and topic over initia
   ]);
 });
 
-const PRESETS: readonly [Preset, string, string][] = [
-  ['private_chat', 'invite', 'can_join'],
-  ['trusted_private_chat', 'invite', 'can_join'],
-  ['public_chat', 'public', 'forbidden'],
+const PRESETS: readonly [Preset, string, object | undefined][] = [
+  ['private_chat', 'invite', { guest_access: 'can_join' }],
+  ['trusted_private_chat', 'invite', { guest_access: 'can_join' }],
+  // Absent is "forbidden".
+  ['public_chat', 'public', undefined],
 ];
 
 for (const version of VERSIONS) {
@@ -109,7 +109,7 @@ for (const version of VERSIONS) {
       const state = await stateOf(rooms.ctx, await created(rooms.ctx, { preset, roomVersion: version }));
       assert.deepEqual(state.get('m.room.join_rules|'), { join_rule: joinRule });
       assert.deepEqual(state.get('m.room.history_visibility|'), { history_visibility: 'shared' });
-      assert.deepEqual(state.get('m.room.guest_access|'), { guest_access: guestAccess });
+      assert.deepEqual(state.get('m.room.guest_access|'), guestAccess);
       assert.equal(state.get(`m.room.member|${ALICE}`)?.membership, 'join');
     }
   });
