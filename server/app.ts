@@ -193,6 +193,9 @@ const clientRoutes: readonly Routes[] = [
   whoamiRoutes,
 ];
 
+/** What anybody may ask without a signature: clients and services ask it at the address that they know. */
+const openFederationRoutes: readonly Routes[] = [keysQueryRoutes, openidRoutes, versionRoutes];
+
 /** What other servers may call. */
 export const federationRoutes: readonly Routes[] = [
   backfillRoutes,
@@ -224,7 +227,7 @@ export const federationRoutes: readonly Routes[] = [
 /** What clients reach, by plain HTTP. */
 export function buildClientApp(ctx: ServerContext): FastifyInstance {
   const app = createApp({ ...commonOptions(ctx), cors: true, bodyLimit: CLIENT_BODY });
-  for (const routes of clientRoutes) routes(app, ctx);
+  for (const routes of [...clientRoutes, ...openFederationRoutes]) routes(app, ctx);
   return app;
 }
 

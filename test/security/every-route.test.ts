@@ -44,6 +44,9 @@ const PUBLIC: readonly (readonly [RegExp, string])[] = [
     /^POST \/_matrix\/client\/unstable\/org\.matrix\.msc4140\/delayed_events\//,
     'who knows the id may (MSC4140)',
   ],
+  [/^(GET|POST) \/_matrix\/key\/v2\/query/, 'the keys of servers are public'],
+  [/^GET \/_matrix\/federation\/v1\/version$/, 'the name and version are public'],
+  [/^GET \/_matrix\/federation\/v1\/openid\/userinfo$/, 'the token of OpenID is its authentication'],
   [/^OPTIONS /, 'preflight requests of browsers'],
 ];
 

@@ -65,6 +65,21 @@ test('an unknown path is 404 M_UNRECOGNIZED, a known path with another method 40
   );
 });
 
+test('what anybody may ask of a server is answered at the address that clients know, too', async () => {
+  await using server = await startServer();
+  const version = await request(server, 'GET', '/_matrix/federation/v1/version');
+  assert.deepEqual([version.status, version.body.server.name], [200, 'Kurir']);
+  assert.equal(version.headers.get('access-control-allow-origin'), '*');
+  const unknown = await request(server, 'GET', '/_matrix/federation/v1/openid/userinfo?access_token=x');
+  assertError(unknown, 401, 'M_UNKNOWN_TOKEN');
+  for (const path of ['/_matrix/federation/v1/version', '/_matrix/key/v2/query']) {
+    assertError(await request(server, 'PUT', path), 405, 'M_UNRECOGNIZED');
+  }
+  // What needs a signature is asked for at the other listener.
+  const signed = await request(server, 'GET', '/_matrix/federation/v1/state/!a:b?event_id=x');
+  assertError(signed, 404, 'M_UNRECOGNIZED');
+});
+
 test('what no route answers is refused so whatever its body says, by both listeners', async () => {
   await using server = await startServer();
   const body = 'no JSON';
