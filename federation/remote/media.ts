@@ -2,7 +2,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Mxc } from '#keys/mxc.ts';
-import { type FederationRequest, failure } from '../client.ts';
+import { type FederationFailure, type FederationRequest, failure } from '../client.ts';
 import { fileNameIn } from '../media/content-disposition.ts';
 import { cleanContentType } from '../media/content-type.ts';
 import { boundaryOf, MultipartFault, readMediaParts } from '../media/multipart.ts';
@@ -55,8 +55,13 @@ export async function downloadMedia<T>(
   const signed = { ...request, path, accept: 'multipart/mixed, */*', maxBytes: maxBytes + MULTIPART_BYTES };
   const answer = await ctx.client.stream(signed, (body, headers) => readParts(headers, body, take));
   if (answer.kind === 'ok') return answer.value;
-  if (answer.reason !== 'refused' || !isUnrecognized(answer)) return answer;
+  if (answer.reason !== 'refused' || !isUnknownThere(answer)) return answer;
   return await downloadUnsigned(ctx, { ...request, maxBytes }, { server, mediaId }, take);
+}
+
+/** True also where something answers that gives no Matrix error at all: it does not know what it was asked. */
+function isUnknownThere(answer: FederationFailure): boolean {
+  return isUnrecognized(answer) || (answer.errcode === undefined && answer.status === 400);
 }
 
 /** "When falling back, servers MUST be sure to set `allow_remote` to `false`." */

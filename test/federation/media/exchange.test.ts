@@ -199,7 +199,7 @@ test('a server gets only what is ours, uploaded and not withheld, and only by a 
 });
 
 test('S-S 17: the deprecated endpoint is asked where the new one is not served, without a signature', async () => {
-  for (const answer of [unrecognized, raw(404, {}, 'no'), raw(405, {}, 'no')]) {
+  for (const answer of [unrecognized, raw(404, {}, 'no'), raw(405, {}, 'no'), raw(400, {}, 'no')]) {
     const headers = { 'content-type': 'text/plain', 'content-disposition': 'inline; filename="ü.txt"' };
     await using at = await scene(({ url }) => {
       return url.startsWith(LEGACY)
