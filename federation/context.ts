@@ -78,4 +78,6 @@ export interface FederationSettings {
   readonly version: string;
   /** `host:port` for `/.well-known/matrix/server`; undefined where the server name is not delegated. */
   readonly publicAddress: string | undefined;
+  /** True where other servers learn the names that our users have given their devices. */
+  readonly tellsDeviceNames: boolean;
 }

@@ -18,9 +18,9 @@ import * as devices from '#storage/devices.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as outgoing from '#storage/outgoing-device-lists.ts';
 import type { FederationContext, OutgoingEdu } from './context.ts';
-import { ownKeys } from './device-lists-own.ts';
+import { ownKeys, serverViewer } from './device-lists-own.ts';
 
-type NewsContext = Pick<FederationContext, 'db' | 'streams' | 'serverName' | 'log' | 'sender'>;
+type NewsContext = Pick<FederationContext, 'db' | 'streams' | 'serverName' | 'log' | 'sender' | 'federation'>;
 
 /** An EDU, and whom it is for. */
 interface News {
@@ -142,12 +142,13 @@ async function serversSharedWith(
 }
 
 async function deviceEdu(
-  { db }: NewsContext,
+  ctx: NewsContext,
   userId: UserId,
   { deviceId, streamId, prevStreamId }: deviceLists.LastUpdate,
 ): Promise<OutgoingEdu> {
+  const { db } = ctx;
   const device = await devices.of(db, userId, deviceId);
-  const keys = (await ownKeys(db, [userId], 'server')).get(userId)?.devices.get(deviceId);
+  const keys = (await ownKeys(db, [userId], serverViewer(ctx))).get(userId)?.devices.get(deviceId);
   const content = {
     user_id: userId,
     device_id: deviceId,

@@ -1,8 +1,7 @@
 /** What this server tells of its own users' devices and keys, to clients and to other servers. */
 
-import type { UserId } from '#keys/ids.ts';
+import { isUserId, type UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt } from '#keys/json.ts';
-import type { RoomsContext } from '#rooms/context.ts';
 import type { Usage } from '#storage/cross-signing-keys.ts';
 import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
 import type { Reader } from '#storage/database.ts';
@@ -11,6 +10,7 @@ import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import { type KeySignature, onKeysOf } from '#storage/key-signatures.ts';
 import * as users from '#storage/users.ts';
+import type { FederationContext } from './context.ts';
 
 /** The keys of one of our users, with the signatures that the viewer may see. */
 export interface OwnKeys {
@@ -21,8 +21,13 @@ export interface OwnKeys {
   readonly userSigningKey: JsonObject | undefined;
 }
 
-/** Who asks: a user of ours, or another server, which learns no names of devices. */
-export type Viewer = UserId | 'server';
+/** Who asks: a user of ours, or another server, which learns the names of devices only where the operator has said so. */
+export type Viewer = UserId | 'server' | 'server_with_names';
+
+/** Another server as the viewer of our users' keys. */
+export function serverViewer({ federation }: Pick<FederationContext, 'federation'>): Viewer {
+  return federation.tellsDeviceNames ? 'server_with_names' : 'server';
+}
 
 /** The keys of users of ours; those who do not exist are absent. */
 export async function ownKeys(
@@ -32,7 +37,7 @@ export async function ownKeys(
 ): Promise<ReadonlyMap<UserId, OwnKeys>> {
   const ofDevices = await e2eeKeys.deviceKeys(reader, userIds);
   const ofUsers = await crossSigningKeys.ofUsers(reader, userIds);
-  const given = await onKeysOf(reader, userIds, viewer === 'server' ? undefined : viewer);
+  const given = await onKeysOf(reader, userIds, isUserId(viewer) ? viewer : undefined);
   const names = viewer === 'server' ? new Map<string, string>() : await deviceNames(reader, userIds);
   const signatures = Map.groupBy(given, ({ target }) => `${target.userId} ${target.id}`);
   const found = new Map<UserId, OwnKeys>();
@@ -58,10 +63,13 @@ export async function ownKeys(
 }
 
 /** What `GET user/devices/{userId}` answers. Of a user who does not exist it says the same as of one without devices. */
-export async function ownDeviceList(ctx: Pick<RoomsContext, 'db'>, userId: UserId): Promise<JsonObject> {
+export async function ownDeviceList(
+  ctx: Pick<FederationContext, 'db' | 'federation'>,
+  userId: UserId,
+): Promise<JsonObject> {
   // Before the keys: what changes in between is told again by an update, and not missed.
   const last = await deviceLists.lastUpdateOf(ctx.db, userId);
-  const keys = (await ownKeys(ctx.db, [userId], 'server')).get(userId);
+  const keys = (await ownKeys(ctx.db, [userId], serverViewer(ctx))).get(userId);
   return {
     user_id: userId,
     stream_id: last?.streamId ?? 0,

@@ -57,6 +57,7 @@ export interface Config extends AccountConfig {
   readonly registration: (typeof registrationPolicies)[number];
   readonly registrationSecret: string | undefined;
   readonly presence: PresenceMode;
+  readonly federationDeviceNames: boolean;
   /** In milliseconds; 0 where no events are sent later. */
   readonly maxEventDelay: number;
   /** Addresses of services that let users into calls of many. */
@@ -217,6 +218,14 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
     describes:
       'Who sees which users are online: nobody (`off`), the users of this server who share a room with them ' +
       '(`local`), or those of other servers too (`federated`).',
+  },
+  federationDeviceNames: {
+    key: 'federation_device_names',
+    kind: flagKind,
+    default: false,
+    describes:
+      'Whether other servers learn the names of the devices of your users, such as "Anna\'s iPhone". They show them ' +
+      'beside the device when somebody verifies it. Off: they see its identifier only.',
   },
   maxEventDelay: {
     key: 'max_event_delay',

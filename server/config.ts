@@ -122,6 +122,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
     presence: required(options.presence),
+    federationDeviceNames: required(options.federationDeviceNames),
     maxEventDelay: required(options.maxEventDelay),
     livekitServiceUrl: required(options.livekitServiceUrl),
     search: required(options.search),

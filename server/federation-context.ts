@@ -77,7 +77,11 @@ export async function openFederation(
     ...{ roomLocks: new KeyedQueue(), rooms: createRoomCache() },
     ...{ client, resolver, backoff, typing, presence, network, partners, callers: new Callers(clock) },
     replayOf: (server: string) => partners.profileOf(server).replay,
-    federation: { version: softwareVersion, publicAddress: withPort(config.federationAddress) },
+    federation: {
+      version: softwareVersion,
+      publicAddress: withPort(config.federationAddress),
+      tellsDeviceNames: config.federationDeviceNames,
+    },
   };
   const inbound = closing.use(new Stage(context));
   const sender = closing.use(new FederationSender(context));

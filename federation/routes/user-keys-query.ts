@@ -3,7 +3,7 @@ import { belongsTo, isUserId } from '#keys/ids.ts';
 import { isObject, isStringArray, type JsonObject, objectAt } from '#keys/json.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
-import { ownKeys } from '../device-lists-own.ts';
+import { ownKeys, serverViewer } from '../device-lists-own.ts';
 import { badJson, invalidParam } from '../errors.ts';
 import { keysJson } from '../keys-answer.ts';
 
@@ -23,7 +23,7 @@ export function userKeysQueryRoutes(app: FastifyInstance, ctx: FederationContext
     }
     // "Requested users must be local to the receiving homeserver": of others we say nothing.
     const ours = [...asked.keys()].filter(isUserId).filter((userId) => belongsTo(userId, ctx.serverName));
-    const keys = await ownKeys(ctx.db, ours, 'server');
+    const keys = await ownKeys(ctx.db, ours, serverViewer(ctx));
     const answer: JsonObject = keysJson(keys, wanted);
     return answer;
   });

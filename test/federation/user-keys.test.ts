@@ -195,6 +195,21 @@ test('row 59: a server is told of our own users only, and not the names of their
   assert.deepEqual(seen[alice.userId][alice.deviceId], { ...keys, unsigned });
 });
 
+test('other servers learn the names of devices where the operator has said so, and only there', async () => {
+  await using telling = await startFleet(2, { federationDeviceNames: true });
+  await using peer = await new RoomPeer(telling.authority).start();
+  const alice = await register(telling.at(0));
+  const keys = await uploadDeviceKeys(alice);
+  await alice.put(`/devices/${alice.deviceId}`, { display_name: 'Phone' });
+  const named = { ...keys, unsigned: { device_display_name: 'Phone' } };
+  const body = { device_keys: { [alice.userId]: [] } };
+  const answer = await peer.request(telling.at(0), { method: 'POST', path: QUERY, body });
+  assert.deepEqual(answer.body.device_keys, { [alice.userId]: { [alice.deviceId]: named } });
+  const bob = await register(telling.at(1));
+  const { device_keys: seen } = await queryKeys(bob, [alice.userId]);
+  assert.deepEqual(seen[alice.userId][alice.deviceId], named);
+});
+
 test('OpenID: a token tells another service who the user is, until it expires or the account ends', async () => {
   await using peer = await new RoomPeer(fleet.authority).start();
   const alice = await register(here);

@@ -77,7 +77,7 @@ async function open(rooms: TestRooms, authority: TestAuthority, options: Sending
   const typing = new TypingUsers(streams, clock);
   const { log } = rooms.ctx;
   const presence = await Presences.open({ db, streams, clock, log, serverName, mode: 'off' });
-  const federation = { version: 'test', publicAddress: undefined };
+  const federation = { version: 'test', publicAddress: undefined, tellsDeviceNames: false };
   const ctx = {
     ...{ ...rooms.ctx, ...connected, typing, presence, federation, partners },
     ...(replayOf !== undefined && { replayOf }),
