@@ -111,6 +111,8 @@ class Followed {
 }
 
 const ACTS = isLongRun ? 60 : 20;
+/** A server that was away several times is left alone for longer each time. */
+const AFTER_OUTAGES = { longestMs: 120_000 };
 const LOSE = { name: '', text: 'DELETE FROM edu_outbox WHERE in_flight = 0' };
 
 test('a client that follows /sync, or /keys/changes, knows every device in the end, through leaves, encryption, outages, restarts and losses', async (t) => {
@@ -139,7 +141,7 @@ test('a client that follows /sync, or /keys/changes, knows every device in the e
     for (const user of users) await user.join();
     for (const { first, isJoined } of users) {
       assert.ok(isJoined);
-      await untilMember(alice, roomId, first.userId, 'join');
+      await untilMember(alice, roomId, first.userId, 'join', AFTER_OUTAGES);
     }
     const isTrue = async () => {
       for (const follower of followers) {
@@ -149,7 +151,7 @@ test('a client that follows /sync, or /keys/changes, knows every device in the e
       }
       return true;
     };
-    await until(isTrue, `that all is known (seed ${seed}, round ${round})`);
+    await until(isTrue, `that all is known (seed ${seed}, round ${round})`, AFTER_OUTAGES);
   }
   t.diagnostic(`seed ${seed}`);
 });

@@ -21,9 +21,10 @@ export function untilMember(
   roomId: string,
   userId: string,
   membership: string,
+  wait?: { readonly longestMs: number },
 ): Promise<void> {
   const isSo = async () => (await membershipOf(viewer, roomId, userId)) === membership;
-  return until(isSo, `that ${viewer.userId} sees ${userId} as ${membership}`);
+  return until(isSo, `that ${viewer.userId} sees ${userId} as ${membership}`, wait);
 }
 
 /** Waits for an invitation; answers its stripped state. */
