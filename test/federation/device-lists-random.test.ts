@@ -116,7 +116,7 @@ const AFTER_OUTAGES = { longestMs: 120_000 };
 const LOSE = { name: '', text: 'DELETE FROM edu_outbox WHERE in_flight = 0' };
 
 test('a client that follows /sync, or /keys/changes, knows every device in the end, through leaves, encryption, outages, restarts and losses', async (t) => {
-  for (let round = 0; round < casesOf({ usual: 1, inLongRun: 10 }); round++) {
+  for (let round = 0; round < casesOf({ usual: 1, inLongRun: 2 }); round++) {
     const dice = new Dice(`${seed} ${round}`);
     const alice = await register(here);
     const roomId = await alice.createRoom();

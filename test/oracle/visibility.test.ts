@@ -40,7 +40,7 @@ function timelineOf({ roomId, plain }: RandomRoom): PlainTimeline {
 test('3.12: users and servers see the events that the plain implementation lets them see', async (t) => {
   await using fleet = new Fleet(['here.test']);
   let [seen, hidden] = [0, 0];
-  await tryOn(t, cases, { usual: 60, inLongRun: 500, of: 'rooms' }, async (room) => {
+  await tryOn(t, cases, { usual: 60, inLongRun: 100, of: 'rooms' }, async (room) => {
     const [server] = await fleet.servers(room);
     assert.ok(server);
     const events = await checkedEvents(server, room);
