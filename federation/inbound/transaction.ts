@@ -22,7 +22,6 @@ import {
   isUserId,
   type RoomId,
   type ServerName,
-  serverNameOf,
 } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import { eventIdOf } from '#rooms/hashes.ts';
@@ -146,8 +145,8 @@ async function withoutPlaced(
 
 /**
  * Of a room that we are not in we are told one thing: that the invitation of one of our users is withdrawn, or their
- * knock refused. We cannot ask the room: an invitation is ended by the server that invited, and a knock by whoever
- * names it, which is known in the room alone.
+ * knock refused. We cannot ask the room who may do so: an invitation is taken back by whoever gave it, and a knock
+ * refused by whoever names it.
  */
 async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Promise<Admission> {
   const { rules } = room;
@@ -161,7 +160,7 @@ async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Pro
   // It names the membership that it ends: one from before a newer invitation does not end that.
   const endsIt = ended !== undefined && leave.authEvents.includes(ended.event.eventId);
   const isInvite = member?.membership === 'invite';
-  if (!endsIt || (isInvite && serverNameOf(ended.event.sender) !== serverNameOf(leave.sender))) {
+  if (!endsIt || (isInvite && ended.event.sender !== leave.sender)) {
     return refused(eventId, 'This server is not in the room');
   }
   const recorded = await recordOutOfBandLeave(ctx, { rules, leave });

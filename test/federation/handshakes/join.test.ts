@@ -257,7 +257,7 @@ test('row 95: what another server hands in as an invitation is signed only if it
   await untilInvited(alice, room.roomId);
 });
 
-test('an invitation is withdrawn only by a server that may', async () => {
+test('an invitation is withdrawn only by who gave it', async () => {
   await using peer = await peerWithRoom();
   await using other = await peerWithRoom();
   const { room } = peer;
@@ -272,6 +272,12 @@ test('an invitation is withdrawn only by a server that may', async () => {
   const forged = room.fork().kick(other.user('mallory'), bob.userId as `@${string}`);
   const refused = await other.send(server, [forged]);
   assert.match(refused.body.pdus[forged.eventId].error, /not in the room/);
+  assert.ok((await bob.sync()).rooms.invite[room.roomId]);
+
+  // Another of the server that invited: whether that one may kick is known in the room alone.
+  const byOther = room.fork().kick(peer.user('eve'), bob.userId as `@${string}`);
+  const ofOther = await peer.send(server, [byOther]);
+  assert.match(ofOther.body.pdus[byOther.eventId].error, /not in the room/);
   assert.ok((await bob.sync()).rooms.invite[room.roomId]);
 
   // One from before the invitation, that was late.
