@@ -53,12 +53,10 @@ function checkChosenId(id: Json | undefined): string | undefined {
 function checkFields(pdu: JsonObject, rules: RoomVersionRules): string | undefined {
   const type = own(pdu, 'type');
   if (typeof type !== 'string') return 'type is not a string';
-  if (Buffer.byteLength(type) > MAX_KEY_BYTES) return 'type is longer than 255 bytes';
+  if (isTooLong(type, rules)) return 'type is longer than 255 bytes';
   const stateKey = own(pdu, 'state_key');
   if (stateKey !== undefined && typeof stateKey !== 'string') return 'state_key is not a string';
-  if (stateKey !== undefined && Buffer.byteLength(stateKey) > MAX_KEY_BYTES) {
-    return 'state_key is longer than 255 bytes';
-  }
+  if (stateKey !== undefined && isTooLong(stateKey, rules)) return 'state_key is longer than 255 bytes';
   if (!isObject(own(pdu, 'content'))) return 'content is not an object';
   if (integerAt(pdu, 'origin_server_ts') === undefined) return 'origin_server_ts is not an integer';
   if (depthOf(pdu, rules) === undefined) return 'depth is not an integer of 0 or more';
@@ -67,6 +65,12 @@ function checkFields(pdu: JsonObject, rules: RoomVersionRules): string | undefin
     return 'redacts is not a string';
   }
   return undefined;
+}
+
+function isTooLong(text: string, { keySize }: RoomVersionRules): boolean {
+  if (Buffer.byteLength(text) <= MAX_KEY_BYTES) return false;
+  // No text has more code points than code units.
+  return keySize === 'bytes' || text.length > 2 * MAX_KEY_BYTES || [...text].length > MAX_KEY_BYTES;
 }
 
 function checkReferences(

@@ -14,6 +14,8 @@ export interface RoomVersionRules {
   readonly eventIds: 'chosen' | 'base64' | 'urlSafeBase64';
   /** Canonical JSON is enforced: no floats, no integer beyond 2^53 - 1, none written as `1.0` or `1e3`. */
   readonly strictJson: boolean;
+  /** In what the 255 of `type` and `state_key` are counted in events of others. */
+  readonly keySize: 'codePoints' | 'bytes';
   /** A signing key counts only if it was valid at the event's `origin_server_ts`. */
   readonly strictKeyValidity: boolean;
   readonly stateResolution: 'v1' | 'v2' | 'v2.1';
@@ -100,6 +102,8 @@ const V1: RoomVersionRules = {
   eventReferences: 'pairs',
   eventIds: 'chosen',
   strictJson: false,
+  // What servers let into rooms for years must be taken, or the rooms have holes.
+  keySize: 'codePoints',
   strictKeyValidity: false,
   stateResolution: 'v1',
   roomIdIsCreateHash: false,
@@ -178,6 +182,7 @@ const V10: RoomVersionRules = {
 const V11: RoomVersionRules = {
   ...V10,
   version: '11',
+  keySize: 'bytes',
   creatorInContent: false,
   redactsInContent: true,
   redaction: keeping(V10.redaction, {

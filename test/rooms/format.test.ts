@@ -119,6 +119,12 @@ for (const key of ['type', 'state_key']) {
     assert.notEqual(verdict({ [key]: 'x'.repeat(256) }), undefined);
     assert.notEqual(verdict({ [key]: 'ü'.repeat(128) }), undefined);
   });
+
+  test(`${key} of other servers has at most 255 characters before version 11, where others have let in more bytes`, () => {
+    assert.equal(verdict({ [key]: '💥'.repeat(255) }, '10'), undefined);
+    assert.notEqual(verdict({ [key]: '💥'.repeat(256) }, '10'), undefined);
+    assert.notEqual(verdict({ [key]: '💥'.repeat(64) }, '11'), undefined);
+  });
 }
 
 test('sender has at most 255 bytes: 254 and 255 pass, 256 do not', () => {
