@@ -42,15 +42,17 @@ export function accountDataRoutes(app: FastifyInstance, ctx: ServerContext): voi
     if (MANAGED_TYPES.has(key.type)) throw managedByServer(key.type);
     if (request.rawBody.length > MAX_ITEM_BYTES)
       throw tooLarge('Account data of one type is limited to 64 KiB');
-    await store(ctx, key, bodyObject(request));
+    const content = bodyObject(request);
+    // An object with nothing in it deletes: so did clients before there was a request for it (MSC3391).
+    if (Object.keys(content).length === 0) await removeData(ctx, key);
+    else await store(ctx, key, content);
     return {};
   };
   const remove = async (request: DataRequest): Promise<JsonObject> => {
     const key = await requireOwnKey(ctx, request);
     ctx.limits.take('account_data', key.userId);
     if (MANAGED_TYPES.has(key.type)) throw managedByServer(key.type);
-    const isGone = await ctx.db.write('accountData.remove', (tx) => accountData.remove(tx, ctx.streams, key));
-    if (!isGone) throw notFound('No account data of this type');
+    if (!(await removeData(ctx, key))) throw notFound('No account data of this type');
     return {};
   };
   for (const path of ['user/:userId/account_data/:type', 'user/:userId/rooms/:roomId/account_data/:type']) {
@@ -67,6 +69,11 @@ async function store(ctx: ServerContext, key: Key, content: JsonObject): Promise
     if (size > MAX_TOTAL_CHARACTERS || items > MAX_ITEMS) throw tooLarge('There is too much account data');
     await accountData.set(tx, ctx.streams, { ...key, content });
   });
+}
+
+/** False where there was none. */
+async function removeData(ctx: ServerContext, key: Key): Promise<boolean> {
+  return await ctx.db.write('accountData.remove', (tx) => accountData.remove(tx, ctx.streams, key));
 }
 
 async function requireOwnKey(ctx: ServerContext, request: DataRequest): Promise<Key> {

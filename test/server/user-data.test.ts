@@ -75,8 +75,8 @@ test('account data is kept for the account and for each room, and read by nobody
   await alice.put(inRoom, { a: 2, b: 'x' });
   assert.deepEqual(await alice.get(global), { a: 1 });
   assert.deepEqual(await alice.get(inRoom), { a: 2, b: 'x' });
-  await alice.put(global, {});
-  assert.deepEqual(await alice.get(global), {});
+  await alice.put(global, { a: 3 });
+  assert.deepEqual(await alice.get(global), { a: 3 });
   assertError(await bob.try('GET', global), 403, 'M_FORBIDDEN');
   assertError(await bob.try('PUT', global, {}), 403, 'M_FORBIDDEN');
   assertError(await alice.try('GET', `${global}2`), 404, 'M_NOT_FOUND');
@@ -127,7 +127,14 @@ test('account data is deleted: other devices are told that it is empty, and who 
     assert.ok(!JSON.stringify(await alice.sync()).includes('test.it'));
     await alice.put(`/${path}`, { a: 2 });
     assert.deepEqual(await alice.get(`/${path}`), { a: 2 });
-    await alice.delete(unstable);
+    // As clients deleted before there was a request for it.
+    const { next_batch: before } = await alice.sync();
+    await alice.put(`/${path}`, {});
+    assertError(await alice.try('GET', `/${path}`), 404, 'M_NOT_FOUND');
+    assert.ok(
+      JSON.stringify(await alice.sync({ since: before })).includes('{"type":"test.it","content":{}}'),
+    );
+    assert.ok(!JSON.stringify(await alice.sync()).includes('test.it'));
   }
   const managed = `/_matrix/client/unstable/org.matrix.msc3391/${own}/account_data/m.push_rules`;
   assertError(await alice.try('DELETE', managed), 405, 'M_BAD_JSON');
