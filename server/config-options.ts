@@ -24,6 +24,7 @@ import {
   textKind,
   versionKind,
 } from './config-types.ts';
+import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 
@@ -37,7 +38,7 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
-export interface Config extends AccountConfig {
+export interface Config extends AccountConfig, PageConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
   readonly clientListen: ListenAddress;
@@ -195,6 +196,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'divided by commas.',
   },
   ...accountOptions,
+  ...pageOptions,
   registration: {
     key: 'registration',
     kind: choiceKind(registrationPolicies),

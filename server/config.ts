@@ -5,6 +5,7 @@ import { accountConfig, refuseHalfMail } from './account-options.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
+import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
 
 const ENV_PREFIX = 'KURIR_';
@@ -119,6 +120,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     defaultRoomVersion: required(options.defaultRoomVersion),
     trustedKeyServers: required(options.trustedKeyServers),
     ...accountConfig(read, required),
+    ...pageConfig(required),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
     presence: required(options.presence),
