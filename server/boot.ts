@@ -35,6 +35,7 @@ import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { RoomPurges } from './room-purges.ts';
+import { Seal } from './seal.ts';
 import { openSearch } from './search/indexer.ts';
 import { sendDelayed } from './send-delayed.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
@@ -77,6 +78,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const foundation = { config, db, streams, signingKey, clock, log };
   const { federation, dialer, begin } = await openFederation(foundation, opening);
   const sessions = opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted')));
+  const seal = await Seal.open(config.dataDir);
   const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const stopping = new AbortController();
   const interactiveAuth = new InteractiveAuth(clock);
@@ -103,6 +105,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       config,
       signingKey,
       limits,
+      seal,
       sessions,
       guestRooms,
       interactiveAuth,

@@ -12,6 +12,7 @@ import type { Mailer } from './email/mailer.ts';
 import type { RateLimits } from './limits.ts';
 import type { UnreadCounts } from './push/unread.ts';
 import type { RoomPurges } from './room-purges.ts';
+import type { Seal } from './seal.ts';
 import type { SearchIndexer } from './search/indexer.ts';
 import type { DirectoryKeeper } from './user-directory/keeper.ts';
 
@@ -20,6 +21,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly config: Config;
   readonly signingKey: LiveSigningKey;
   readonly limits: RateLimits;
+  readonly seal: Seal;
   readonly sessions: Sessions;
   readonly guestRooms: GuestRooms;
   readonly interactiveAuth: InteractiveAuth;

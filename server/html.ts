@@ -47,7 +47,6 @@ footer ul { display: flex; flex-wrap: wrap; gap: 0 1.5rem; }
 `;
 const STYLE_HASH = hashOf(STYLE);
 const YEAR_S = 31_536_000;
-const LONGEST_ADDRESS = 8_192;
 
 /** HTML that may be put into a page as it is. */
 export interface Html {
@@ -83,6 +82,11 @@ export interface Page {
   readonly body: Html;
   /** The language of the page; English unless given. */
   readonly speech?: Speech;
+  /**
+   * The address at which it is offered in the other languages. Not what the browser asked for: what stands in addresses,
+   * such as the token of a letter, stands in no page.
+   */
+  readonly address?: string;
   readonly status?: number;
   /** The one script that the page runs, a constant. It may call this server. */
   readonly script?: string;
@@ -92,7 +96,7 @@ export interface Page {
 
 /** Answers with a page that no other site can frame, and that loads nothing. */
 export function sendPage(reply: FastifyReply, page: Page): FastifyReply {
-  const { title, body, speech, status = 200, script } = page;
+  const { title, body, speech, address, status = 200, script } = page;
   const text = html`<!doctype html>
 <html lang="${speech?.language ?? 'en'}">
 <meta charset="utf-8">
@@ -103,7 +107,7 @@ export function sendPage(reply: FastifyReply, page: Page): FastifyReply {
 <h1>${title}</h1>
 ${body}
 </main>
-${speech === undefined ? html`` : languageLinks(speech, reply.request.url)}
+${speech === undefined || address === undefined ? html`` : languageLinks(speech, address)}
 ${script === undefined ? html`` : html`<script>${{ html: script }}</script>`}
 </html>
 `;
@@ -122,12 +126,9 @@ ${script === undefined ? html`` : html`<script>${{ html: script }}</script>`}
 
 /** The same page in the other languages: by links, so that it needs no script. */
 function languageLinks({ language, texts }: Speech, address: string): Html {
-  if (address.length > LONGEST_ADDRESS) return html``;
   const [path = '/', query = ''] = address.split('?', 2);
   const items = languages.map((one) => {
     const params = new URLSearchParams(query);
-    // What older clients put there stands in no answer.
-    params.delete('access_token');
     params.set('lang', one);
     const current = one === language ? html` aria-current="true"` : html``;
     return html`<li><a href="${path}?${params.toString()}" lang="${one}" hreflang="${one}"${current}>${languageNames[one]}</a></li>`;

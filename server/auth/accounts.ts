@@ -16,6 +16,7 @@ import * as accessTokens from '#storage/access-tokens.ts';
 import * as accountData from '#storage/account-data.ts';
 import * as browserSessions from '#storage/browser-sessions.ts';
 import * as crossSigningKeys from '#storage/cross-signing-keys.ts';
+import * as crossSigningResets from '#storage/cross-signing-resets.ts';
 import type { Tx } from '#storage/database.ts';
 import * as dehydratedDevices from '#storage/dehydrated-devices.ts';
 import * as deviceLists from '#storage/device-lists.ts';
@@ -37,8 +38,10 @@ import * as registrationTokens from '#storage/registration-tokens.ts';
 import * as threepids from '#storage/threepids.ts';
 import * as toDevice from '#storage/to-device.ts';
 import * as unreadCheckpoints from '#storage/unread-checkpoints.ts';
+import * as userLanguages from '#storage/user-languages.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
+import { removeSecondFactors } from '../second-factor/factors.ts';
 import { issueTokens, type SessionTokens, type TokensContext } from './tokens.ts';
 
 /** What accounts need; the operator's command has it without a running server, too. */
@@ -216,6 +219,9 @@ export async function deactivate(
     await unreadCheckpoints.clear(tx, userId);
     await loginTokens.removeOfUser(tx, userId);
     await browserSessions.removeOfUser(tx, userId);
+    await removeSecondFactors(tx, userId);
+    await crossSigningResets.endReset(tx, userId);
+    await userLanguages.remove(tx, userId);
     await openidTokens.removeOfUser(tx, userId);
     await presence.remove(tx, [userId]);
     if (erase) await erasedUsers.add(tx, userId, ctx.streams.allocate(tx, []));

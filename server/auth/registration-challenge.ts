@@ -44,7 +44,10 @@ export function refuseIfClosed(ctx: ServerContext): void {
 }
 
 /** Whether people who register may, or must, confirm an e-mail address. */
-export function emailOfRegistration({ config, mailer }: ServerContext): 'off' | 'optional' | 'required' {
+export function emailOfRegistration({
+  config,
+  mailer,
+}: Pick<ServerContext, 'config' | 'mailer'>): 'off' | 'optional' | 'required' {
   return mailer === undefined ? 'off' : config.registrationEmail;
 }
 

@@ -17,8 +17,10 @@ import type { JsonObject } from '#keys/json.ts';
 import { hashToken, newToken } from '#keys/tokens.ts';
 import * as emailValidations from '#storage/email-validations.ts';
 import * as threepids from '#storage/threepids.ts';
+import * as userLanguages from '#storage/user-languages.ts';
 import { optionalInteger, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { type Language, languageOf, speechIn } from '../languages/choose.ts';
 import { canonicalEmail, domainOf } from './address.ts';
 import { confirmation, refusal } from './letters.ts';
 import type { Mailer } from './mailer.ts';
@@ -42,6 +44,15 @@ interface Wanted {
   readonly nextLink: string | undefined;
 }
 
+/** Who asks, for what, and how they are spoken to. */
+export interface Asking {
+  readonly purpose: emailValidations.Purpose;
+  /** The address that the request comes from. */
+  readonly from: string;
+  /** Of the one who asks; the owner of an account has perhaps chosen another one. */
+  readonly language: Language;
+}
+
 /**
  * Sends the letter that the body of a `requestToken` asks for, and answers the session id. What is wrong with the
  * address as an account's is told to the address alone: "This prevents malicious parties from being able to determine
@@ -50,7 +61,7 @@ interface Wanted {
 export async function requestEmailToken(
   ctx: ServerContext,
   body: JsonObject,
-  { purpose, from }: { readonly purpose: emailValidations.Purpose; readonly from: string },
+  { purpose, from, language }: Asking,
 ): Promise<JsonObject> {
   const { mailer } = ctx;
   if (mailer === undefined) throw threepidMediumNotSupported('This server sends no e-mail');
@@ -72,7 +83,7 @@ export async function requestEmailToken(
     expiresTs: now + LINK_MINUTES * MINUTE_MS,
   };
   const sid = await ctx.db.write('emailValidations.begin', (tx) => emailValidations.begin(tx, begun, now));
-  await sendLetter(ctx, mailer, { ...wanted, sid, token });
+  await sendLetter(ctx, mailer, { ...wanted, sid, token, language });
   await ctx.db.write('emailValidations.sent', (tx) => emailValidations.sent(tx, sid, sendAttempt));
   return { sid };
 }
@@ -137,16 +148,24 @@ function isOneOf(domains: readonly string[], domain: string): boolean {
 async function sendLetter(
   ctx: ServerContext,
   mailer: Mailer,
-  { purpose, email, sid, token }: Wanted & { readonly sid: string; readonly token: string },
+  {
+    purpose,
+    email,
+    sid,
+    token,
+    language,
+  }: Wanted & Pick<Asking, 'language'> & { sid: string; token: string },
 ): Promise<void> {
   const { serverName, config } = ctx;
   const owner = await threepids.ownerOf(ctx.db, 'email', email);
   const isRight = (owner !== undefined) === (purpose === 'password');
   const query = new URLSearchParams({ sid, token });
   const link = `${config.publicBaseurl ?? ''}${CONFIRM_PATH}?${query}`;
+  const chosen = owner && (await userLanguages.of(ctx.db, owner));
+  const { texts } = speechIn(chosen === undefined ? language : (languageOf(chosen) ?? language));
   const text = isRight
-    ? confirmation(purpose, { serverName, link, minutes: LINK_MINUTES })
-    : refusal(purpose, { serverName });
+    ? confirmation(texts, purpose, { serverName, link, minutes: LINK_MINUTES })
+    : refusal(texts, purpose, { serverName });
   if (!(await mailer.send({ to: email, ...text }))) {
     throw unknown(503, 'The e-mail could not be sent: try again later');
   }

@@ -7,9 +7,13 @@ import { newToken } from '#keys/tokens.ts';
 import { type Challenge, type Stage, stages } from '../auth/interactive-auth.ts';
 import type { ServerContext } from '../context.ts';
 import { requestEmailToken } from '../email/validation.ts';
+import { hiddenField, inputField, problemBox } from '../fields.ts';
 import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { type Html, html, sendPage } from '../html.ts';
+import { type Speech, speechFor } from '../languages/choose.ts';
+import { fill, type Texts } from '../languages/texts.ts';
 import { type Query, queryString } from '../query.ts';
+import { refusalText } from '../refusal-text.ts';
 import { termsList } from '../terms-page.ts';
 
 const PATH = '/_matrix/client/v3/auth/:stage/fallback/web';
@@ -43,22 +47,26 @@ export function authFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext)
     acceptForms(pages);
 
     pages.get<FallbackRoute>(PATH, async (request, reply) => {
+      const speech = speechFor(ctx, request);
       const open = openStage(ctx, request);
-      if (open === undefined) return sendUnknown(reply);
-      return sendForm(ctx, reply, { fields: fieldsFor(ctx, open.stage) });
+      if (open === undefined) return sendUnknown(reply, speech);
+      return sendForm(ctx, reply, { speech, fields: fieldsFor(ctx, open.stage, { speech }) });
     });
 
     pages.post<FallbackRoute>(PATH, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
+      const speech = speechFor(ctx, request);
       const open = openStage(ctx, request);
-      if (open === undefined) return sendUnknown(reply);
+      if (open === undefined) return sendUnknown(reply, speech);
       const form = formFields(request.body);
       try {
-        const next = await goOn(ctx, open, { form, from: request.ip });
-        if (next.kind === 'done') return sendDone(reply);
-        return sendForm(ctx, reply, { fields: next.fields });
+        const next = await goOn(ctx, open, { form, from: request.ip, speech });
+        if (next.kind === 'done') return sendDone(reply, speech);
+        return sendForm(ctx, reply, { speech, fields: next.fields });
       } catch (error) {
         if (!(error instanceof MatrixError)) throw error;
-        return sendForm(ctx, reply, { fields: fieldsFor(ctx, open.stage, form), problem: error });
+        const problem = problemOf(speech.texts, open.stage, error);
+        const fields = fieldsFor(ctx, open.stage, { speech, form, problem });
+        return sendForm(ctx, reply, { speech, fields, problem, status: error.status });
       }
     });
   });
@@ -76,14 +84,16 @@ function openStage(ctx: ServerContext, request: FastifyRequest<FallbackRoute>): 
 async function goOn(
   ctx: ServerContext,
   { session, stage, challenge }: Open,
-  { form, from }: { form: URLSearchParams; from: string },
+  { form, from, speech }: { form: URLSearchParams; from: string; speech: Speech },
 ): Promise<Next> {
   const isNewLetter = stage === 'm.login.email.identity' && form.has('email');
   if (isNewLetter && challenge.email !== undefined) {
     const secret = newToken('kcs');
     const body = { email: form.get('email') ?? '', client_secret: secret, send_attempt: 1 };
-    const { sid } = await requestEmailToken(ctx, body, { purpose: challenge.email, from });
-    return { kind: 'form', fields: letterFields(String(sid), secret) };
+    const { sid } = await requestEmailToken(ctx, body, {
+      ...{ purpose: challenge.email, from, language: speech.language },
+    });
+    return { kind: 'form', fields: letterFields(speech.texts, String(sid), secret) };
   }
   if (stage === 'm.login.terms' && form.get('accepts') !== 'yes') {
     throw new MatrixError(401, 'M_FORBIDDEN', 'Accept the policies to go on');
@@ -110,67 +120,87 @@ function authOf(stage: Stage, form: URLSearchParams): JsonObject {
 }
 
 /** The form of a stage; `form` is what was sent and was not right. */
-function fieldsFor(ctx: ServerContext, stage: Stage, form = new URLSearchParams()): Html {
+function fieldsFor(
+  ctx: ServerContext,
+  stage: Stage,
+  { speech, form, problem }: { speech: Speech; form?: URLSearchParams; problem?: string },
+): Html {
+  const { texts } = speech;
+  const { fields, page, stages: words } = texts;
   switch (stage) {
-    case 'm.login.password':
+    case 'm.login.password': {
+      const user = { name: 'user', label: fields.userName, autocomplete: 'username' };
+      const password = { name: 'password', label: fields.password, autocomplete: 'current-password' };
       return html`
-<label>User name <input name="user" value="${form.get('user') ?? ''}" required autocomplete="username"></label>
-<label>Password <input name="password" type="password" required autocomplete="current-password"></label>
-<button>Confirm</button>`;
+${inputField({ ...user, value: form?.get('user') ?? '', isFirst: true }, problem)}
+${inputField({ ...password, type: 'password' }, problem)}
+<button>${page.confirm}</button>`;
+    }
     case 'm.login.registration_token':
       return html`
-<label>Registration token <input name="token" required autofocus autocomplete="off"></label>
-<button>Continue</button>`;
+${inputField({ name: 'token', label: fields.registrationToken, autocomplete: 'off', isFirst: true }, problem)}
+<button>${page.continue}</button>`;
     case 'm.login.terms':
-      return html`${termsList(ctx.config.terms)}<button>Continue</button>`;
+      return html`${termsList(ctx.config.terms, texts)}<button>${page.continue}</button>`;
     case 'm.login.dummy':
-      return html`<button>Continue</button>`;
+      return html`<button>${page.continue}</button>`;
     case 'm.login.email.identity': {
-      const [sid, secret] = [form.get('sid'), form.get('client_secret')];
-      if (sid !== null && secret !== null) return letterFields(sid, secret);
+      const [sid, secret] = [form?.get('sid'), form?.get('client_secret')];
+      if (typeof sid === 'string' && typeof secret === 'string') return letterFields(texts, sid, secret);
+      const email = { name: 'email', label: fields.email, autocomplete: 'email', isFirst: true };
       return html`
-<label>E-mail address <input name="email" type="email" required autofocus autocomplete="email"></label>
-<button>Send the letter</button>`;
+${inputField({ ...email, type: 'email', value: form?.get('email') ?? '' }, problem)}
+<button>${words.send}</button>`;
     }
   }
 }
 
-function letterFields(sid: string, secret: string): Html {
+function letterFields({ stages: words, page }: Texts, sid: string, secret: string): Html {
   return html`
-<p>A letter is on its way. Open the link in it, confirm there, and then go on here.</p>
-<input type="hidden" name="sid" value="${sid}">
-<input type="hidden" name="client_secret" value="${secret}">
-<button>Continue</button>`;
+<p>${words.sent}</p>
+${hiddenField('sid', sid)}
+${hiddenField('client_secret', secret)}
+<button>${page.continue}</button>`;
 }
 
 /** The form leads to the address of the page, which has the session. */
 function sendForm(
   { serverName }: ServerContext,
   reply: FastifyReply,
-  { fields, problem }: { fields: Html; problem?: MatrixError },
+  {
+    speech,
+    fields,
+    problem,
+    status = 200,
+  }: { speech: Speech; fields: Html; problem?: string; status?: number },
 ): FastifyReply {
-  const said = problem === undefined ? html`` : html`<p class="problem">${wordsOf(problem)}</p>`;
-  const body = html`${said}<form method="post">${fields}</form>`;
+  const { texts } = speech;
+  const body = html`${problemBox(texts, problem)}<form method="post">${fields}</form>`;
+  return sendPage(reply, { title: fill(texts.stages.title, { serverName }), body, speech, status });
+}
+
+/** What was wrong with a stage, in the words of the page. */
+function problemOf(texts: Texts, stage: Stage, refusal: MatrixError): string {
+  const { stages: words } = texts;
+  if (refusal.errcode === 'M_FORBIDDEN' || refusal.errcode === 'M_UNAUTHORIZED') {
+    if (stage === 'm.login.password') return words.wrongPassword;
+    if (stage === 'm.login.registration_token') return words.wrongToken;
+    if (stage === 'm.login.terms') return words.mustAccept;
+  }
+  return refusalText(texts, refusal);
+}
+
+function sendDone(reply: FastifyReply, speech: Speech): FastifyReply {
+  const { done, isDone } = speech.texts.stages;
+  return sendPage(reply, { title: done, body: html`<p>${isDone}</p>`, speech, script: DONE_SCRIPT });
+}
+
+function sendUnknown(reply: FastifyReply, speech: Speech): FastifyReply {
+  const { nothing, unknown } = speech.texts.stages;
   return sendPage(reply, {
-    title: `Confirm for ${serverName}`,
-    body,
-    ...(problem !== undefined && { status: problem.status }),
+    title: nothing,
+    body: html`<p class="problem">${unknown}</p>`,
+    speech,
+    status: 404,
   });
-}
-
-function wordsOf({ errcode, message, extras }: MatrixError): string {
-  if (errcode !== 'M_LIMIT_EXCEEDED') return `${message}.`;
-  const seconds = Math.ceil(Number(extras.retry_after_ms ?? 0) / 1_000);
-  return `Too many attempts: wait ${seconds} seconds.`;
-}
-
-function sendDone(reply: FastifyReply): FastifyReply {
-  const body = html`<p>Done. Go on in your Matrix client: this page can be closed.</p>`;
-  return sendPage(reply, { title: 'Confirmed', body, script: DONE_SCRIPT });
-}
-
-function sendUnknown(reply: FastifyReply): FastifyReply {
-  const body = html`<p class="problem">This page belongs to nothing that is under way: it may have taken too long. Begin
-again in your Matrix client.</p>`;
-  return sendPage(reply, { title: 'Nothing to confirm', body, status: 404 });
 }

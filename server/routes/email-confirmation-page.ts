@@ -1,20 +1,14 @@
 /** The page behind the link of a letter: asks for a click, since programs that look for viruses follow links, too. */
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { EmailValidation, Purpose } from '#storage/email-validations.ts';
+import type { EmailValidation } from '#storage/email-validations.ts';
 import type { ServerContext } from '../context.ts';
 import { CONFIRM_PATH, confirmEmail, validationOf } from '../email/validation.ts';
 import { acceptForms, FORM_LIMIT } from '../forms.ts';
 import { html, sendPage } from '../html.ts';
+import { type Speech, speechFor } from '../languages/choose.ts';
+import { fill } from '../languages/texts.ts';
 import { type Query, queryString } from '../query.ts';
-
-const QUESTIONS: Readonly<Record<Purpose, string>> = {
-  register: 'Somebody wants to make an account with the e-mail address to which the link was sent.',
-  password:
-    'Somebody wants to set a new password for the account with the e-mail address to which the link was sent. If it ' +
-    'was not you, close this page.',
-  add: 'Somebody wants to add the e-mail address to which the link was sent to their account.',
-};
 
 /** `GET` asks, `POST` confirms. */
 export function emailConfirmationPageRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -22,18 +16,20 @@ export function emailConfirmationPageRoutes(app: FastifyInstance, ctx: ServerCon
     acceptForms(pages);
 
     pages.get<{ Querystring: Query }>(CONFIRM_PATH, async (request, reply) => {
+      const speech = speechFor(ctx, request);
       const known = await validationOf(ctx, linkOf(ctx, request));
-      if (known === undefined) return sendInvalid(reply);
-      if (known.validatedTs !== undefined) return sendConfirmed(reply);
-      return sendQuestion(ctx, reply, known);
+      if (known === undefined) return sendInvalid(reply, speech);
+      if (known.validatedTs !== undefined) return sendConfirmed(reply, speech);
+      return sendQuestion(ctx, reply, { known, speech });
     });
 
     pages.post<{ Querystring: Query }>(CONFIRM_PATH, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
+      const speech = speechFor(ctx, request);
       const confirmed = await confirmEmail(ctx, linkOf(ctx, request));
-      if (confirmed === undefined) return sendInvalid(reply);
+      if (confirmed === undefined) return sendInvalid(reply, speech);
       // "the identity server will redirect the user to this URL": it is one that the operator allows.
       const { nextLink } = confirmed;
-      return nextLink === undefined ? sendConfirmed(reply) : reply.redirect(nextLink, 303);
+      return nextLink === undefined ? sendConfirmed(reply, speech) : reply.redirect(nextLink, 303);
     });
   });
 }
@@ -47,30 +43,33 @@ function linkOf(
   return { sid: queryString(query, 'sid') ?? '', token: queryString(query, 'token') ?? '' };
 }
 
-/** The form leads to the address of the page, so that the token stands nowhere in it. */
+/** The form leads to the address of the page. */
 function sendQuestion(
   { serverName }: ServerContext,
   reply: FastifyReply,
-  { purpose, nextLink }: EmailValidation,
+  { known, speech }: { known: EmailValidation; speech: Speech },
 ): FastifyReply {
+  const { purpose, nextLink } = known;
+  const { page, emailPage: words } = speech.texts;
   const body = html`
-<p>${QUESTIONS[purpose]}</p>
-<form method="post"><button>Confirm</button></form>
+<p>${words[purpose]}</p>
+<form method="post"><button>${page.confirm}</button></form>
 `;
   return sendPage(reply, {
-    title: `E-mail address for ${serverName}`,
+    title: fill(words.title, { serverName }),
     body,
+    speech,
     ...(nextLink !== undefined && { leadsTo: new URL(nextLink).origin }),
   });
 }
 
-function sendConfirmed(reply: FastifyReply): FastifyReply {
-  const body = html`<p>The address is confirmed. Go on in your Matrix client: this page can be closed.</p>`;
-  return sendPage(reply, { title: 'Confirmed', body });
+function sendConfirmed(reply: FastifyReply, speech: Speech): FastifyReply {
+  const { confirmed, isConfirmed } = speech.texts.emailPage;
+  return sendPage(reply, { title: confirmed, body: html`<p>${isConfirmed}</p>`, speech });
 }
 
-function sendInvalid(reply: FastifyReply): FastifyReply {
-  const body = html`<p class="problem">This link is not valid: it is too old, or a newer letter was sent, or it was used
-already. Ask for another letter in your Matrix client.</p>`;
-  return sendPage(reply, { title: 'Not confirmed', body, status: 400 });
+function sendInvalid(reply: FastifyReply, speech: Speech): FastifyReply {
+  const { notConfirmed, invalid } = speech.texts.emailPage;
+  const body = html`<p class="problem">${invalid}</p>`;
+  return sendPage(reply, { title: notConfirmed, body, speech, status: 400 });
 }

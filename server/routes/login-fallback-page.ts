@@ -2,7 +2,10 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { ServerContext } from '../context.ts';
+import { inputField } from '../fields.ts';
 import { html, sendPage } from '../html.ts';
+import { speechFor } from '../languages/choose.ts';
+import { fill } from '../languages/texts.ts';
 
 /**
  * Signs in with what the form says and "Non-credential parameters valid for the `/login` endpoint" of the query, and
@@ -39,17 +42,22 @@ form.addEventListener('submit', async (event) => {
 `;
 
 export function loginFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  app.get('/_matrix/static/client/login/', async (_, reply) => {
+  app.get('/_matrix/static/client/login/', async (request, reply) => {
+    const speech = speechFor(ctx, request);
+    const { fields, loginFallback: words } = speech.texts;
+    const user = { name: 'user', label: fields.userName, autocomplete: 'username', isFirst: true };
+    const password = { name: 'password', label: fields.password, autocomplete: 'current-password' };
     const body = html`
-<noscript><p>This page needs JavaScript, to tell your Matrix client that you have signed in.</p></noscript>
-<p class="problem" hidden></p>
-<p class="done" hidden>You are signed in. Go on in your Matrix client: this page can be closed.</p>
+<noscript><p>${words.needsScript}</p></noscript>
+<p class="problem" role="alert" hidden></p>
+<p class="done" role="status" hidden>${words.done}</p>
 <form method="post">
-<label>User name <input name="user" required autofocus autocapitalize="none" autocomplete="username"></label>
-<label>Password <input name="password" type="password" required autocomplete="current-password"></label>
-<button>Sign in</button>
+${inputField(user)}
+${inputField({ ...password, type: 'password' })}
+<button>${words.signIn}</button>
 </form>
 `;
-    return sendPage(reply, { title: `Sign in to ${ctx.serverName}`, body, script: SCRIPT });
+    const title = fill(words.title, { serverName: ctx.serverName });
+    return sendPage(reply, { title, body, speech, script: SCRIPT });
   });
 }

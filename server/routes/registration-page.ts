@@ -1,16 +1,22 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { MatrixError } from '#federation/errors.ts';
-import { createAccount, faultOfPassword } from '../auth/accounts.ts';
-import { weaknessOfPassword } from '../auth/password-policy.ts';
+import type { UserId } from '#keys/ids.ts';
+import { newPasswordProblem } from '../account/new-password.ts';
+import { createAccount } from '../auth/accounts.ts';
 import { acceptTerms, emailOfRegistration, isValidToken } from '../auth/registration-challenge.ts';
 import type { ServerContext } from '../context.ts';
+import { hiddenField, inputField, problemBox } from '../fields.ts';
 import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
-import { type Html, html, sendPage } from '../html.ts';
+import { html, phrase, sendPage } from '../html.ts';
+import { type Speech, speechFor } from '../languages/choose.ts';
+import { fill, type Texts } from '../languages/texts.ts';
 import type { LimitKind } from '../limits.ts';
+import { type Query, queryString } from '../query.ts';
+import { isFromOurPage, startSession } from '../sign-in/browser-sessions.ts';
+import { nextOf } from '../sign-in/next.ts';
 import { termsList } from '../terms-page.ts';
 
-const PATH = '/_kurir/register';
-const TOO_MANY = 'Too many attempts: wait a minute, then load the page again.';
+export const REGISTRATION_PATH = '/_kurir/register';
 
 interface Form {
   readonly token: string;
@@ -18,6 +24,8 @@ interface Form {
   readonly password: string;
   readonly repeated: string;
   readonly accepts: boolean;
+  /** Where the person goes on, as a client that sent them here waits for them there. */
+  readonly next: string;
 }
 
 /** The page behind a registration link: choose a name and a password. Works without JavaScript. */
@@ -25,23 +33,37 @@ export function registrationPageRoutes(app: FastifyInstance, ctx: ServerContext)
   app.register(async (pages) => {
     acceptForms(pages);
 
-    pages.get<{ Querystring: { token?: unknown } }>(PATH, async (request, reply) => {
-      const { token = '' } = request.query;
-      const problem = await problemOfToken(ctx, request, String(token));
-      if (problem !== undefined) return sendProblem(reply, problem);
-      return sendForm(ctx, reply, { token: String(token), username: '' });
+    pages.get<{ Querystring: Query }>(REGISTRATION_PATH, async (request, reply) => {
+      const speech = speechFor(ctx, request);
+      const [token, next] = ['token', 'next'].map((key) => queryString(request.query, key) ?? '');
+      const form = { ...EMPTY, token: token ?? '', next: next ?? '' };
+      const problem = await problemOfToken(ctx, request, { token: form.token, texts: speech.texts });
+      if (problem !== undefined && !mayComeLater(ctx, form)) return sendProblem(reply, { problem, speech });
+      return sendForm(ctx, reply, { form, speech });
     });
 
-    pages.post(PATH, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
+    pages.post(REGISTRATION_PATH, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
+      const speech = speechFor(ctx, request);
+      const { texts } = speech;
       const form = formOf(request.body);
-      const refusal = await problemOfToken(ctx, request, form.token);
-      if (refusal !== undefined) return sendProblem(reply, refusal);
-      const problem = await register(ctx, form, request.ip);
-      if (problem !== undefined) return sendForm(ctx, reply, { ...form, problem });
-      return sendWelcome(ctx, reply, { username: form.username, request });
+      if (!isFromOurPage(ctx, request))
+        return sendForm(ctx, reply, { form, speech, problem: texts.page.expired });
+      const refusal = await problemOfToken(ctx, request, { token: form.token, texts });
+      if (refusal !== undefined && mayComeLater(ctx, form)) {
+        return sendForm(ctx, reply, { form, speech, problem: texts.stages.wrongToken });
+      }
+      if (refusal !== undefined) return sendProblem(reply, { problem: refusal, speech });
+      const made = await register(ctx, form, { address: request.ip, texts });
+      if ('problem' in made) return sendForm(ctx, reply, { form, speech, problem: made.problem });
+      if (form.next === '') return sendWelcome(ctx, reply, { userId: made.userId, request, speech });
+      if (ctx.config.secondFactor === 'required') return reply.redirect(nextOf(form.next), 303);
+      await startSession(ctx, request, reply, { userId: made.userId });
+      return reply.redirect(nextOf(form.next), 303);
     });
   });
 }
+
+const EMPTY: Form = { token: '', username: '', password: '', repeated: '', accepts: false, next: '' };
 
 function formOf(body: unknown): Form {
   const fields = formFields(body);
@@ -49,28 +71,32 @@ function formOf(body: unknown): Form {
   const username = field('username')
     .trim()
     .replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
-  const [token, password, repeated] = [field('token'), field('password'), field('repeated')];
-  return { token, username, password, repeated, accepts: field('accepts') === 'yes' };
+  const [password, repeated] = [field('password'), field('repeated')];
+  const [token, next] = [field('token').trim(), field('next')];
+  return { token, username, password, repeated, accepts: field('accepts') === 'yes', next };
+}
+
+/** Those who come from a client, not by a link, write the token on the page. */
+function mayComeLater({ config, mailer }: ServerContext, { next }: Form): boolean {
+  return (
+    next !== '' && config.registration === 'token' && emailOfRegistration({ config, mailer }) !== 'required'
+  );
 }
 
 /** Why nobody can register with this token, or nothing. */
 async function problemOfToken(
   ctx: ServerContext,
   request: FastifyRequest,
-  token: string,
+  { token, texts }: { token: string; texts: Texts },
 ): Promise<string | undefined> {
+  const words = texts.registration;
   const { registration } = ctx.config;
-  if (registration === 'closed') return 'Registration is closed on this server.';
-  if (emailOfRegistration(ctx) === 'required') {
-    return `Accounts need a confirmed e-mail address here: register in a Matrix client, with the token ${token}`;
-  }
+  if (registration === 'closed') return words.closed;
+  if (emailOfRegistration(ctx) === 'required') return fill(words.needsEmail, { token });
   if (registration === 'open') return undefined;
-  if (isLimited(ctx, 'registration_check', request.ip)) return TOO_MANY;
+  if (isLimited(ctx, 'registration_check', request.ip)) return words.tooMany;
   if (await isValidToken(ctx, token)) return undefined;
-  return (
-    'This link is not valid: it was used already, or is too old. The administrator of this server can make ' +
-    'accounts with the command: npm run kurir -- user add NAME'
-  );
+  return words.badLink;
 }
 
 function isLimited(ctx: ServerContext, kind: LimitKind, address: string): boolean {
@@ -84,12 +110,16 @@ function isLimited(ctx: ServerContext, kind: LimitKind, address: string): boolea
 }
 
 /** Makes the account, or says what the person is to change. */
-async function register(ctx: ServerContext, form: Form, address: string): Promise<string | undefined> {
-  const fault = faultOfPassword(form.password) ?? weaknessOfPassword(form.password, ctx.config);
-  if (fault !== undefined) return `${fault}.`;
-  if (form.password !== form.repeated) return 'The two passwords differ.';
-  if (!form.accepts && ctx.config.terms.length > 0) return 'Accept the policies to have an account.';
-  if (isLimited(ctx, 'registration', address)) return TOO_MANY;
+async function register(
+  ctx: ServerContext,
+  form: Form,
+  { address, texts }: { address: string; texts: Texts },
+): Promise<{ readonly userId: UserId } | { readonly problem: string }> {
+  const { registration: words } = texts;
+  const fault = newPasswordProblem(form, texts, ctx.config);
+  if (fault !== undefined) return { problem: fault };
+  if (!form.accepts && ctx.config.terms.length > 0) return { problem: words.mustAccept };
+  if (isLimited(ctx, 'registration', address)) return { problem: words.tooMany };
   const made = await createAccount(ctx, {
     localpart: form.username,
     password: form.password,
@@ -98,37 +128,46 @@ async function register(ctx: ServerContext, form: Form, address: string): Promis
   });
   switch (made.kind) {
     case 'created':
-      return undefined;
+      return made;
     case 'invalid_name':
-      return 'A user name consists of lower-case letters a-z, digits and the characters . _ = - / +';
+      return { problem: words.badName };
     case 'name_taken':
-      return `The name ${form.username} is taken.`;
+      return { problem: fill(words.taken, { name: form.username }) };
     case 'bad_token':
-      return 'This link was used meanwhile.';
+      return { problem: words.usedLink };
   }
 }
 
 function sendForm(
-  ctx: ServerContext,
+  { config, serverName }: ServerContext,
   reply: FastifyReply,
-  { token, username, problem }: { token: string; username: string; problem?: string },
+  { form, speech, problem }: { form: Form; speech: Speech; problem?: string },
 ): FastifyReply {
-  const said: Html = problem === undefined ? html`` : html`<p class="problem">${problem}</p>`;
+  const { texts } = speech;
+  const { fields, registration: words } = texts;
+  const token = { name: 'token', label: fields.registrationToken, value: form.token, autocomplete: 'off' };
+  const isAsked = form.next !== '' && config.registration === 'token';
+  const username = {
+    ...{ name: 'username', label: fill(words.userName, { serverName }), value: form.username },
+    ...{ autocomplete: 'username', isFirst: true },
+  };
+  const password = { type: 'password', autocomplete: 'new-password' } as const;
   const body = html`
-${said}
-<form method="post" action="${PATH}">
-<input type="hidden" name="token" value="${token}">
-<label>User name (becomes @name:${ctx.serverName})
-<input name="username" value="${username}" required autofocus autocapitalize="none" autocomplete="username"></label>
-<label>Password <input name="password" type="password" required autocomplete="new-password"></label>
-<label>Password again <input name="repeated" type="password" required autocomplete="new-password"></label>
-${termsList(ctx.config.terms)}
-<button>Create account</button>
+${problemBox(texts, problem)}
+<form method="post" action="${REGISTRATION_PATH}">
+${hiddenField('next', form.next)}
+${isAsked ? inputField(token, problem) : hiddenField('token', form.token)}
+${inputField(username, problem)}
+${inputField({ ...password, name: 'password', label: fields.password }, problem)}
+${inputField({ ...password, name: 'repeated', label: fields.passwordAgain }, problem)}
+${termsList(config.terms, texts)}
+<button>${words.create}</button>
 </form>
 `;
   return sendPage(reply, {
-    title: `New account on ${ctx.serverName}`,
+    title: fill(words.title, { serverName }),
     body,
+    speech,
     status: problem === undefined ? 200 : 400,
   });
 }
@@ -136,19 +175,22 @@ ${termsList(ctx.config.terms)}
 function sendWelcome(
   ctx: ServerContext,
   reply: FastifyReply,
-  { username, request }: { username: string; request: FastifyRequest },
+  { userId, request, speech }: { userId: UserId; request: FastifyRequest; speech: Speech },
 ): FastifyReply {
+  const { registration: words } = speech.texts;
   const base = ctx.config.publicBaseurl ?? `${request.protocol}://${request.host}`;
+  const address = html`<code>https://app.element.io</code>`;
   const body = html`
-<p>Your account is <code>@${username}:${ctx.serverName}</code>.</p>
-<p>Now open a Matrix client, such as Element (<code>https://app.element.io</code>, or Element Desktop), choose
-another homeserver than the one it proposes, enter <code>${base}</code>, and sign in with your user name and
-password.</p>
+<p>${phrase(words.account, { userId: html`<code>${userId}</code>` })}</p>
+<p>${phrase(words.next, { address, server: html`<code>${base}</code>` })}</p>
 `;
-  return sendPage(reply, { title: 'Welcome', body });
+  return sendPage(reply, { title: words.welcome, body, speech });
 }
 
-function sendProblem(reply: FastifyReply, problem: string): FastifyReply {
+function sendProblem(
+  reply: FastifyReply,
+  { problem, speech }: { problem: string; speech: Speech },
+): FastifyReply {
   const body = html`<p class="problem">${problem}</p>`;
-  return sendPage(reply, { title: 'No new account', body, status: 403 });
+  return sendPage(reply, { title: speech.texts.registration.none, body, speech, status: 403 });
 }

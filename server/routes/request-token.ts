@@ -11,6 +11,7 @@ import { emailOfRegistration, refuseIfClosed } from '../auth/registration-challe
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { requestEmailToken } from '../email/validation.ts';
+import { speechFor } from '../languages/choose.ts';
 
 const V3 = '/_matrix/client/v3';
 const PLACES: readonly (readonly [place: string, purpose: Purpose])[] = [
@@ -23,7 +24,8 @@ export function requestTokenRoutes(app: FastifyInstance, ctx: ServerContext): vo
   for (const [place, purpose] of PLACES) {
     app.post(`${V3}/${place}/email/requestToken`, async (request) => {
       if (purpose === 'register') refuseIfOff(ctx);
-      return await requestEmailToken(ctx, bodyObject(request), { purpose, from: request.ip });
+      const { language } = speechFor(ctx, request);
+      return await requestEmailToken(ctx, bodyObject(request), { purpose, from: request.ip, language });
     });
 
     app.post(`${V3}/${place}/msisdn/requestToken`, async () => {

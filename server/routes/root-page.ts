@@ -1,26 +1,24 @@
 import type { FastifyInstance } from 'fastify';
 import type { ServerContext } from '../context.ts';
-import { html, sendPage } from '../html.ts';
+import { html, phrase, sendPage } from '../html.ts';
+import { speechFor } from '../languages/choose.ts';
+import { fill } from '../languages/texts.ts';
 
 /** `GET /`: says to a person what this is, and how to sign in. */
 export function rootPageRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const { registration, publicBaseurl } = ctx.config;
   app.get('/', async (request, reply) => {
+    const speech = speechFor(ctx, request);
+    const { root } = speech.texts;
     const base = publicBaseurl ?? `${request.protocol}://${request.host}`;
-    const joining = {
-      closed: 'Accounts are made by the administrator of this server.',
-      token:
-        'To make an account you need a registration token or a link from the administrator of this server.',
-      open: 'Anybody can make an account, in a client or on the page /_kurir/register.',
-    }[registration];
     const body = html`
-<p>This is a Matrix server, running Kurir. The names of its users end in <code>:${ctx.serverName}</code>.</p>
-<h2>Sign in</h2>
-<p>Open a Matrix client, such as Element (<code>https://app.element.io</code>, or Element Desktop), choose
-another homeserver than the one it proposes, and enter:</p>
+<p>${phrase(root.what, { ending: html`<code>:${ctx.serverName}</code>` })}</p>
+<h2>${root.signIn}</h2>
+<p>${phrase(root.how, { address: html`<code>https://app.element.io</code>` })}</p>
 <p><code>${base}</code></p>
-<p>${joining}</p>
+<p>${fill(root[registration], { path: '/_kurir/register' })}</p>
+<p><a href="/account">${root.account}</a></p>
 `;
-    return sendPage(reply, { title: ctx.serverName, body });
+    return sendPage(reply, { title: ctx.serverName, body, speech, address: '/' });
   });
 }
