@@ -25,6 +25,8 @@ const DOMAIN = /^[a-z0-9.-]+$/i;
 const TURN_URI = /^(turns?|stuns?):[A-Za-z0-9.:[\]-]+(\?transport=(udp|tcp))?$/;
 
 export interface AccountConfig {
+  readonly oauth: boolean;
+  readonly legacyLogin: boolean;
   readonly guestAccess: boolean;
   /** In milliseconds. */
   readonly accessTokenLifetime: number;
@@ -66,6 +68,22 @@ const smtpServerKind: ValueKind<ListenAddress> = {
 export const accountOptions: {
   readonly [Name in keyof AccountConfig]: Option<NonNullable<AccountConfig[Name]>>;
 } = {
+  oauth: {
+    key: 'oauth',
+    kind: flagKind,
+    default: true,
+    describes:
+      'Lets clients sign users in by OAuth 2.0: in the browser, on pages of this server. Element X asks for it. Needs ' +
+      '`public_baseurl` with https; without that it is off.',
+  },
+  legacyLogin: {
+    key: 'legacy_login',
+    kind: flagKind,
+    default: true,
+    describes:
+      'Lets clients sign users in by `/login` and `/register` too, where the client asks for the password itself. ' +
+      'Programs that know no OAuth 2.0 need it. Switched off, who is signed in stays so.',
+  },
   guestAccess: {
     key: 'guest_access',
     kind: flagKind,
@@ -206,6 +224,8 @@ export function accountConfig(
 ): AccountConfig {
   const { smtpServer, smtpUser, smtpPassword, smtpFrom, turnSecret } = accountOptions;
   return {
+    oauth: required(accountOptions.oauth),
+    legacyLogin: required(accountOptions.legacyLogin),
     guestAccess: required(accountOptions.guestAccess),
     accessTokenLifetime: required(accountOptions.accessTokenLifetime),
     refreshTokenLifetime: read(accountOptions.refreshTokenLifetime),
@@ -224,6 +244,16 @@ export function accountConfig(
     turnSecret: read(turnSecret),
     turnLifetime: required(accountOptions.turnLifetime),
   };
+}
+
+/** @throws ConfigError where nobody could sign in */
+export function refuseNoLogin(config: AccountConfig & { readonly publicBaseurl: string | undefined }): void {
+  const isHttps = config.publicBaseurl?.startsWith('https:') ?? false;
+  if (!config.legacyLogin && !(config.oauth && isHttps)) {
+    throw new ConfigError(
+      'legacy_login is off without oauth, or without a public_baseurl with https: nobody could sign in',
+    );
+  }
 }
 
 /** @throws ConfigError for options that need another one */

@@ -63,6 +63,10 @@ import { mediaUploadRoutes } from './routes/media-upload.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
 import { mutualRoomsRoutes } from './routes/mutual-rooms.ts';
 import { notificationsRoutes } from './routes/notifications.ts';
+import { oauthAuthorizationRoutes } from './routes/oauth-authorization.ts';
+import { oauthMetadataRoutes } from './routes/oauth-metadata.ts';
+import { oauthRegistrationRoutes } from './routes/oauth-registration.ts';
+import { oauthTokenRoutes } from './routes/oauth-token.ts';
 import { oldSyncRoutes } from './routes/old-sync.ts';
 import { openidTokenRoutes } from './routes/openid.ts';
 import { passwordManagementRoutes } from './routes/password-management.ts';
@@ -169,6 +173,10 @@ const clientRoutes: readonly Routes[] = [
   mediaLegacyRoutes,
   mediaUploadRoutes,
   mutualRoomsRoutes,
+  oauthAuthorizationRoutes,
+  oauthMetadataRoutes,
+  oauthRegistrationRoutes,
+  oauthTokenRoutes,
   openidTokenRoutes,
   passwordManagementRoutes,
   presenceRoutes,

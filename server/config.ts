@@ -1,7 +1,7 @@
 /** The options of this installation, read from the YAML file and the environment. */
 
 import { parseServerName } from '#keys/ids.ts';
-import { accountConfig, refuseHalfMail } from './account-options.ts';
+import { accountConfig, refuseHalfMail, refuseNoLogin } from './account-options.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
@@ -42,6 +42,7 @@ export async function loadConfig(
   const config = configFrom((option) => readOption(option, { env, fromFile, file }));
   refuseHalves(config);
   refuseHalfMail(config);
+  refuseNoLogin(config);
   return config;
 }
 

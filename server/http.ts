@@ -79,6 +79,8 @@ const FORMER_PATHS = [
   ],
   [/^\/_matrix\/client\/unstable\/(?=rooms\/[^/?]+\/relations\/)/, '/_matrix/client/v1/'],
 ] as const;
+/** Pages of people who are signed in: "CORS MUST NOT be supported at the authorization endpoint" (RFC 9700, 2.6). */
+const FOR_PEOPLE = /^\/(oauth2\/(authorize|device)|sign-in|account)(?=[/?]|$)/;
 /** Headers of which a second one would make two readers of the same request see different things. */
 const SINGLE_HEADERS: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type']);
 
@@ -213,7 +215,7 @@ function refuseSchema(): never {
 }
 
 function decorateAnswer(request: FastifyRequest, reply: FastifyReply, cors: boolean): void {
-  if (cors) reply.headers(CORS_HEADERS);
+  if (cors && !FOR_PEOPLE.test(request.url)) reply.headers(CORS_HEADERS);
   reply.header('x-request-id', request.id);
   // What is no page is not to be run as one, whatever stands in it.
   reply.header('x-content-type-options', 'nosniff');

@@ -27,6 +27,14 @@ const RATES = {
   login_token: { perSecond: 1 / 60, burst: 3 },
   /** Refreshed access tokens, from an address: a whole agency may have one. */
   refresh: { perSecond: 5, burst: 100 },
+  /** Requests for tokens of OAuth from an address: devices that wait ask every few seconds. */
+  oauth_token: { perSecond: 20, burst: 200 },
+  /** Registrations of clients from an address: each sign-in begins with one. */
+  oauth_registration: { perSecond: 1, burst: 100 },
+  /** Among them, of clients that were not known. */
+  oauth_new_client: { perSecond: 0.05, burst: 20 },
+  /** Clients let in by a user. */
+  oauth_code: { perSecond: 0.2, burst: 20 },
   /** Accounts made from an address. */
   registration: { perSecond: 0.1, burst: 5 },
   /** Guesses of registration tokens and names from an address. */

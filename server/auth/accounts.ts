@@ -28,6 +28,7 @@ import * as filters from '#storage/filters.ts';
 import * as keyBackups from '#storage/key-backups.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
+import * as oauthSessions from '#storage/oauth-sessions.ts';
 import * as openidTokens from '#storage/openid-tokens.ts';
 import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
@@ -136,6 +137,8 @@ export async function verifyAccount(
   return (await verifyPassword(password, user.passwordHash)) ? user : undefined;
 }
 
+type SignInContext = AccountsContext & Pick<TokensContext, 'config'>;
+
 /** How somebody wants to be signed in. */
 export interface NewSession {
   readonly deviceId: string | undefined;
@@ -151,24 +154,30 @@ export interface NewSession {
 
 /** Signs a user in. A device of the same id is taken over: its earlier tokens end. */
 export async function signIn(
-  ctx: AccountsContext & Pick<TokensContext, 'config'>,
+  ctx: SignInContext,
+  userId: UserId,
+  session: NewSession,
+): Promise<SessionTokens & { readonly deviceId: string }> {
+  const signedIn = await ctx.db.write('accounts.signIn', (tx) => signInWithin(ctx, tx, userId, session));
+  ctx.sessions.forget(userId);
+  return signedIn;
+}
+
+/** As `signIn`, in the caller's write, after which the caller has the user's sessions forgotten. */
+export async function signInWithin(
+  ctx: SignInContext,
+  tx: Tx,
   userId: UserId,
   session: NewSession,
 ): Promise<SessionTokens & { readonly deviceId: string }> {
   const { deviceId = newDeviceId(), isRefreshable } = session;
   const displayName = session.displayName === undefined ? undefined : deviceName(session.displayName);
-  const tokens = await ctx.db.write('accounts.signIn', async (tx) => {
-    const now = ctx.clock.now();
-    await refuseTakenDeviceId(tx, userId, deviceId);
-    const added = await devices.create(tx, { userId, deviceId, displayName, now });
-    if (!added) await removeTokens(tx, userId, deviceId);
-    if (!added) await deviceOrigins.remove(tx, { userId, deviceId });
-    if (added) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
-    await session.alsoWrite?.(tx, { userId, deviceId });
-    return await issueTokens(ctx, tx, { userId, deviceId }, { isRefreshable });
-  });
-  ctx.sessions.forget(userId);
-  return { ...tokens, deviceId };
+  await refuseTakenDeviceId(tx, userId, deviceId);
+  const added = await devices.create(tx, { userId, deviceId, displayName, now: ctx.clock.now() });
+  if (added) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
+  else await forgetHowSignedIn(tx, userId, deviceId);
+  await session.alsoWrite?.(tx, { userId, deviceId });
+  return { ...(await issueTokens(ctx, tx, { userId, deviceId }, { isRefreshable })), deviceId };
 }
 
 /** Signs devices out for good: they, their tokens, their keys and what waits for them are no more. */
@@ -249,9 +258,12 @@ export async function refuseTakenDeviceId(tx: Tx, userId: UserId, deviceId: stri
   if (dehydrated?.deviceId === deviceId) throw forbidden('device_id is that of the dehydrated device');
 }
 
-async function removeTokens(tx: Tx, userId: UserId, deviceId: string): Promise<void> {
+/** Removes the tokens of a device, and by what it got them. */
+async function forgetHowSignedIn(tx: Tx, userId: UserId, deviceId: string): Promise<void> {
   await accessTokens.removeOfDevice(tx, userId, deviceId);
   await refreshTokens.removeOfDevice(tx, userId, deviceId);
+  await deviceOrigins.remove(tx, { userId, deviceId });
+  await oauthSessions.remove(tx, { userId, deviceId });
 }
 
 /** To be called after what a user may do has changed: requests of theirs that wait look again. */
@@ -269,13 +281,12 @@ export async function removeDevices(
 ): Promise<void> {
   // One by one: a user has a few.
   for (const deviceId of deviceIds) {
-    await removeTokens(tx, userId, deviceId);
+    await forgetHowSignedIn(tx, userId, deviceId);
     await e2eeKeys.deleteDevice(tx, { userId, deviceId });
     await toDevice.deleteDevice(tx, { userId, deviceId });
     await keySignatures.removeOn(tx, { userId, id: deviceId });
     await dehydratedDevices.remove(tx, userId, deviceId);
     await pushers.removeOfDevice(tx, userId, deviceId);
-    await deviceOrigins.remove(tx, { userId, deviceId });
     await devices.remove(tx, userId, deviceId);
   }
   await deviceLists.devicesChanged(tx, ctx.streams, userId, deviceIds);

@@ -11,6 +11,7 @@ import type { UserId } from '#keys/ids.ts';
 import { hashToken, newToken } from '#keys/tokens.ts';
 import * as accessTokens from '#storage/access-tokens.ts';
 import type { Tx } from '#storage/database.ts';
+import * as oauthSessions from '#storage/oauth-sessions.ts';
 import * as refreshTokens from '#storage/refresh-tokens.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
@@ -61,26 +62,49 @@ export type Refreshed =
   | { readonly kind: 'refreshed'; readonly tokens: SessionTokens }
   | { readonly kind: 'unknown' | 'locked' };
 
+/** The API by which a device gets new tokens: the one by which it was signed in, "clients MUST only use" that. */
+export interface RefreshApi {
+  /** True for the devices that were signed in by it. */
+  readonly admits: (tx: Tx, device: DeviceKey) => Promise<boolean>;
+  /** Ends what a thief may have. */
+  readonly endStolen: (tx: Tx, device: DeviceKey, now: number) => Promise<void>;
+}
+
+/** `POST /refresh`. */
+const legacyApi: RefreshApi = {
+  admits: async (tx, device) => (await oauthSessions.of(tx, device)) === undefined,
+  endStolen: endTokens,
+};
+
 /** New tokens for a refresh token. One that was spent before has been stolen, or has a thief's before it. */
-export async function refresh(ctx: TokensContext, refreshToken: string): Promise<Refreshed> {
+export async function refresh(
+  ctx: TokensContext,
+  refreshToken: string,
+  api: RefreshApi = legacyApi,
+): Promise<Refreshed> {
   const hash = hashToken(refreshToken);
   const known = await refreshTokens.of(ctx.db, hash);
   if (known === undefined) return { kind: 'unknown' };
-  const outcome = await ctx.db.write('tokens.refresh', async (tx) => refreshIn(ctx, tx, hash));
+  const outcome = await ctx.db.write('tokens.refresh', async (tx) => refreshIn(ctx, tx, { hash, api }));
   ctx.sessions.forget(known.userId);
   return outcome;
 }
 
-async function refreshIn(ctx: TokensContext, tx: Tx, hash: string): Promise<Refreshed> {
+async function refreshIn(
+  ctx: TokensContext,
+  tx: Tx,
+  { hash, api }: { readonly hash: string; readonly api: RefreshApi },
+): Promise<Refreshed> {
   const now = ctx.clock.now();
   const token = await refreshTokens.of(tx, hash);
   if (token === undefined || (token.expiresTs !== undefined && token.expiresTs <= now)) {
     return { kind: 'unknown' };
   }
+  if (!(await api.admits(tx, token))) return { kind: 'unknown' };
   const user = await users.of(tx, token.userId);
   if (user?.lockedTs !== undefined) return { kind: 'locked' };
   if (token.spentTs !== undefined) {
-    if (now - token.spentTs > GRACE_MS) await endTokens(tx, token, now);
+    if (now - token.spentTs > GRACE_MS) await api.endStolen(tx, token, now);
     return { kind: 'unknown' };
   }
   const before = await refreshTokens.before(tx, hash);

@@ -19,6 +19,8 @@ import { isPage, outsideOf } from '#test/harness/spec/outside.ts';
 const OURS: readonly (readonly [RegExp, string])[] = [
   [/^GET \/(health)?$/, 'says that the server runs'],
   [/^GET \/\.well-known\/matrix\//, 'how clients and servers find this one'],
+  [/^GET \/\.well-known\/(oauth-authorization-server|openid-configuration)$/, 'RFC 8414'],
+  [/^(GET|POST) \/oauth2\//, 'the endpoints of OAuth 2.0, whose addresses are the server’s to choose'],
   [/^(GET|POST) \/_kurir\//, 'pages for people'],
   [
     /\/rooms\/:roomId\/state\/:eventType$/,
@@ -41,7 +43,11 @@ let alice: TestClient;
 
 before(async () => {
   const turn = { turnUris: ['turn:turn.test'], turnSecret: 'a secret of TURN' };
-  server = await startServer({ registrationSecret: 'a secret of a script', ...turn });
+  server = await startServer({
+    registrationSecret: 'a secret of a script',
+    publicBaseurl: 'https://matrix.kurir.test',
+    ...turn,
+  });
   routes = await clientRoutes(server);
   alice = await register(server, 'alice');
 });

@@ -23,6 +23,11 @@ const PUBLIC: readonly (readonly [RegExp, string])[] = [
   [/^(GET|POST) \/_matrix\/client\/v3\/login$/, 'how one gets a token'],
   [/^GET \/_matrix\/client\/v3\/login\/sso\/redirect/, 'how one gets a token'],
   [/^GET \/_matrix\/client\/v1\/auth_metadata$/, 'how one gets a token'],
+  [
+    /^(GET|POST) \/oauth2\//,
+    'how one gets a token: pages for people, and what clients have a code or token for',
+  ],
+  [/^GET \/_matrix\/client\/unstable\/org\.matrix\.msc2965\//, 'how one gets a token'],
   [/^POST \/_matrix\/client\/v3\/refresh$/, 'the refresh token is its authentication'],
   [/^POST \/_matrix\/client\/v3\/register$/, 'how one gets an account'],
   [/^GET \/_matrix\/client\/v3\/register\/available$/, 'asked before one has an account'],
@@ -72,6 +77,7 @@ let eventId: string;
 before(async () => {
   server = await startServer({
     guestAccess: true,
+    publicBaseurl: 'https://matrix.kurir.test',
     registrationSecret: 'a secret of a script',
     ...{ turnUris: ['turn:turn.test'], turnSecret: 'a secret of TURN' },
   });

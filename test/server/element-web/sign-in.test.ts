@@ -34,6 +34,7 @@ const FILTER = {
 
 const server = await startServer({
   publicBaseurl: BASE,
+  oauth: false,
   livekitServiceUrl: [LIVEKIT],
   encryptionByDefault: 'invite',
 });
