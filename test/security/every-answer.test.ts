@@ -28,6 +28,7 @@ const OURS: readonly (readonly [RegExp, string])[] = [
   ],
   [/^(GET|POST) \/_synapse\/admin\/v1\/register$/, 'for scripts that know the shared secret'],
 ];
+const FOR_PEOPLE = /^\/(oauth2\/(authorize|device)|sign-in|account)(\/|$)/;
 const HUGE = 500_000_000;
 const MIB = 1_024 * 1_024;
 const TYPES = [
@@ -181,11 +182,13 @@ test('row 85: where registration is closed, no older path makes an account', asy
 });
 
 /** What is wrong with the headers of an answer. */
-function faultsOf({ status, headers }: Answer): string[] {
+function faultsOf({ status, headers }: Answer, url: string): string[] {
   const has = (name: string, pattern: RegExp) => pattern.test(headers.get(name) ?? '');
   const isHtml = has('content-type', /^text\/html/);
   const checks: Record<string, boolean> = {
-    'any site may call': headers.get('access-control-allow-origin') === '*',
+    // "CORS MUST NOT be supported at the authorization endpoint": nor on what people see who are signed in by a cookie.
+    'any site may call, but pages of people none':
+      headers.get('access-control-allow-origin') === (FOR_PEOPLE.test(url) ? null : '*'),
     'without credentials': !headers.has('access-control-allow-credentials') && !headers.has('set-cookie'),
     'nothing is guessed': status === 204 || has('x-content-type-options', /^nosniff$/),
     'nothing of the program': !headers.has('server') && !headers.has('x-powered-by'),
@@ -212,7 +215,7 @@ test('row 171: every answer has the headers that keep other sites out, and no ot
         ...(token !== undefined && { token }),
       });
       for (const name of answer.headers.keys()) names.add(name);
-      const faults = faultsOf(answer);
+      const faults = faultsOf(answer, route.url);
       if (faults.length > 0) wrong.push(`${method} ${route.url} ${answer.status}: ${faults.join(', ')}`);
     }
   }
@@ -222,7 +225,9 @@ test('row 171: every answer has the headers that keep other sites out, and no ot
   assert.deepEqual([...names].filter((name) => !isKnown(name)).sort(), [
     'cache-control',
     'content-security-policy',
+    'pragma',
     'referrer-policy',
+    'www-authenticate',
     'x-content-type-options',
     'x-frame-options',
     'x-request-id',
@@ -234,7 +239,7 @@ test('row 171: what users upload runs nothing, and other sites may show it', asy
   const path = `/_matrix/client/v1/media/download/${uri.slice('mxc://'.length)}`;
   const answer = await request(server, 'GET', path, { token: alice.accessToken });
   assert.deepEqual(
-    faultsOf(answer).filter((fault) => !fault.startsWith('pages')),
+    faultsOf(answer, '').filter((fault) => !fault.startsWith('pages')),
     [],
   );
   assert.match(answer.headers.get('content-security-policy') ?? '', /^sandbox; default-src 'none'/);
