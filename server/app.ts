@@ -64,8 +64,10 @@ import { messagePaginationRoutes } from './routes/message-pagination.ts';
 import { mutualRoomsRoutes } from './routes/mutual-rooms.ts';
 import { notificationsRoutes } from './routes/notifications.ts';
 import { oauthAuthorizationRoutes } from './routes/oauth-authorization.ts';
+import { oauthDeviceRoutes } from './routes/oauth-device.ts';
 import { oauthMetadataRoutes } from './routes/oauth-metadata.ts';
 import { oauthRegistrationRoutes } from './routes/oauth-registration.ts';
+import { oauthRevocationRoutes } from './routes/oauth-revocation.ts';
 import { oauthTokenRoutes } from './routes/oauth-token.ts';
 import { oldSyncRoutes } from './routes/old-sync.ts';
 import { openidTokenRoutes } from './routes/openid.ts';
@@ -177,6 +179,8 @@ const clientRoutes: readonly Routes[] = [
   oauthMetadataRoutes,
   oauthRegistrationRoutes,
   oauthTokenRoutes,
+  oauthDeviceRoutes,
+  oauthRevocationRoutes,
   openidTokenRoutes,
   passwordManagementRoutes,
   presenceRoutes,

@@ -33,6 +33,10 @@ const RATES = {
   oauth_registration: { perSecond: 1, burst: 100 },
   /** Among them, of clients that were not known. */
   oauth_new_client: { perSecond: 0.05, burst: 20 },
+  /** Devices that begin to wait until they are signed in, from an address. */
+  oauth_device: { perSecond: 0.2, burst: 20 },
+  /** Codes of such devices that are wrong, entered by a user or from an address. */
+  oauth_user_code: { perSecond: 0.01, burst: 5, isGuard: true },
   /** Clients let in by a user. */
   oauth_code: { perSecond: 0.2, burst: 20 },
   /** Accounts made from an address. */

@@ -1,6 +1,6 @@
 /** Errors of OAuth 2.0, as JSON. Where a client may go on is told by redirects: see `redirect.ts`. */
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { MatrixError } from '#federation/errors.ts';
 import type { JsonObject } from '#keys/json.ts';
 
@@ -62,6 +62,13 @@ export function answerAsOAuth(app: FastifyInstance, invalid: OAuthErrorCode): vo
     const code = error.status === 429 ? 'temporarily_unavailable' : invalid;
     return errorHandler(new OtherRefusal(error, code), request, reply);
   });
+}
+
+/** "If the client attempted to authenticate via the "Authorization" request header field" it is told by which scheme. */
+export function refuseSecret(request: FastifyRequest): void {
+  if (request.headers.authorization === undefined) return;
+  const headers = { 'www-authenticate': 'Basic realm="oauth2"' };
+  throw new OAuthError('invalid_client', 'Clients of this server have no secrets', headers);
 }
 
 function statusOf(code: OAuthErrorCode): number {

@@ -1,16 +1,18 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { unrecognized } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
 import { acceptForms, FORM_LIMIT } from '../forms.ts';
 import { requireClient } from '../oauth/clients.ts';
 import { exchangeCode } from '../oauth/codes.ts';
-import { answerAsOAuth, OAuthError } from '../oauth/errors.ts';
-import { grantTypes, issuerOf, paths } from '../oauth/metadata.ts';
+import { DevicePolls, exchangeDeviceCode } from '../oauth/device-grants.ts';
+import { answerAsOAuth, OAuthError, refuseSecret } from '../oauth/errors.ts';
+import { DEVICE_GRANT, grantTypes, issuerOf, paths } from '../oauth/metadata.ts';
 import { formParameters, type Parameters } from '../oauth/parameters.ts';
 import { refreshSession, type TokenAnswer } from '../oauth/sessions.ts';
 
 /** The token endpoint: https://spec.matrix.org/v1.19/client-server-api/#grant-types */
 export function oauthTokenRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  const polls = new DevicePolls();
   app.register(async (oauth) => {
     acceptForms(oauth);
     answerAsOAuth(oauth, 'invalid_request');
@@ -19,14 +21,14 @@ export function oauthTokenRoutes(app: FastifyInstance, ctx: ServerContext): void
       if (issuerOf(ctx.config) === undefined) throw unrecognized();
       ctx.limits.take('oauth_token', request.ip);
       refuseSecret(request);
-      const answer = await tokensFor(ctx, formParameters(request));
+      const answer = await tokensFor(ctx, polls, formParameters(request));
       reply.headers({ 'cache-control': 'no-store', pragma: 'no-cache' });
       return answer;
     });
   });
 }
 
-async function tokensFor(ctx: ServerContext, given: Parameters): Promise<TokenAnswer> {
+async function tokensFor(ctx: ServerContext, polls: DevicePolls, given: Parameters): Promise<TokenAnswer> {
   const asked = given.require('grant_type');
   const grant = grantTypes.find((known) => known === asked);
   if (grant === undefined) throw new OAuthError('unsupported_grant_type', 'grant_type is not known');
@@ -41,14 +43,7 @@ async function tokensFor(ctx: ServerContext, given: Parameters): Promise<TokenAn
       });
     case 'refresh_token':
       return refreshSession(ctx, { client, token: given.require('refresh_token') });
-    default:
-      throw new OAuthError('unsupported_grant_type', 'grant_type is not known');
+    case DEVICE_GRANT:
+      return exchangeDeviceCode(ctx, polls, { client, deviceCode: given.require('device_code') });
   }
-}
-
-/** "If the client attempted to authenticate via the "Authorization" request header field" it is told by which scheme. */
-export function refuseSecret(request: FastifyRequest): void {
-  if (request.headers.authorization === undefined) return;
-  const headers = { 'www-authenticate': 'Basic realm="oauth2"' };
-  throw new OAuthError('invalid_client', 'Clients of this server have no secrets', headers);
 }
