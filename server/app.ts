@@ -77,6 +77,8 @@ import { presenceRoutes } from './routes/presence.ts';
 import { profileRoutes } from './routes/profile.ts';
 import { pushRulesRoutes } from './routes/push-rules.ts';
 import { pusherRoutes } from './routes/pusher.ts';
+import { providerNewcomerRoutes } from './routes/provider-newcomer.ts';
+import { providerSignInRoutes } from './routes/provider-sign-in.ts';
 import { readMarkersRoutes } from './routes/read-markers.ts';
 import { receiptsRoutes } from './routes/receipts.ts';
 import { redactionRoutes } from './routes/redaction.ts';
@@ -186,6 +188,8 @@ const clientRoutes: readonly Routes[] = [
   presenceRoutes,
   profileRoutes,
   notificationsRoutes,
+  providerNewcomerRoutes,
+  providerSignInRoutes,
   pusherRoutes,
   pushRulesRoutes,
   refreshRoutes,

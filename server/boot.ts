@@ -33,10 +33,12 @@ import { Housekeeping } from './housekeeping.ts';
 import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
+import { Providers } from './providers/providers.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { RoomPurges } from './room-purges.ts';
 import { Seal } from './seal.ts';
 import { openSearch } from './search/indexer.ts';
+import { Seal } from './seal.ts';
 import { sendDelayed } from './send-delayed.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
 import { directoryKeeper, fillDirectory } from './user-directory/keeper.ts';
@@ -82,6 +84,8 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const stopping = new AbortController();
   const interactiveAuth = new InteractiveAuth(clock);
+  const providers = opening.use(await Providers.open(config, clock));
+  const seal = await Seal.open(config.dataDir);
   const mailer = opening.use(await Mailer.open(config, log));
   const shutdown = stopping.signal;
   const background = opening.use(new Background(log));
@@ -109,6 +113,8 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       sessions,
       guestRooms,
       interactiveAuth,
+      providers,
+      seal,
       mailer,
       background,
       purges,

@@ -26,6 +26,7 @@ import {
 } from './config-types.ts';
 import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
+import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 
 const registrationPolicies = ['closed', 'token', 'open'] as const;
@@ -38,6 +39,7 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
+export interface Config extends AccountConfig, SignInConfig {
 export interface Config extends AccountConfig, PageConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
@@ -195,6 +197,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'trust; with none, keys come from the servers themselves and nobody else. In the environment several are ' +
       'divided by commas.',
   },
+  ...signInOptions,
   ...accountOptions,
   ...pageOptions,
   registration: {

@@ -7,6 +7,7 @@ import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
 import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
+import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
 
 const ENV_PREFIX = 'KURIR_';
 /** Names that are not ours to judge: the file's own, those of tests, and what Kubernetes adds for a service. */
@@ -43,6 +44,7 @@ export async function loadConfig(
   refuseHalves(config);
   refuseHalfMail(config);
   refuseNoLogin(config);
+  refuseHalfSignIn(config);
   return config;
 }
 
@@ -122,6 +124,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     trustedKeyServers: required(options.trustedKeyServers),
     ...accountConfig(read, required),
     ...pageConfig(required),
+    ...signInConfig(read, required),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
     presence: required(options.presence),

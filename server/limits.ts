@@ -23,6 +23,8 @@ const RATES = {
   login_account: { perSecond: 0.05, burst: 10, isGuard: true },
   /** Failed sign-ins and confirmations of an account, from an address. */
   login_failed: { perSecond: 0.05, burst: 5 },
+  /** Sign-ins by identity providers that come back to an address: a whole agency may have one. */
+  provider_sign_in: { perSecond: 5, burst: 200 },
   /** Tokens by which a user signs another device in. */
   login_token: { perSecond: 1 / 60, burst: 3 },
   /** Refreshed access tokens, from an address: a whole agency may have one. */

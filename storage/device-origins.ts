@@ -9,7 +9,8 @@ export interface Origin {
   readonly sid: string | undefined;
 }
 
-type DeviceKey = { readonly userId: UserId; readonly deviceId: string };
+/** A device of a user. */
+export type DeviceKey = { readonly userId: UserId; readonly deviceId: string };
 
 const SET = sql<[string, string, string, string, string | null]>(
   'deviceOrigins.set',
@@ -24,6 +25,16 @@ const REMOVE = sql<[string, string]>(
 const OF_SUBJECT = sql<[string, string], { user_id: UserId; device_id: string; sid: string | null }>(
   'deviceOrigins.ofSubject',
   `SELECT user_id, device_id, sid FROM device_origins WHERE provider = ? AND subject = ?
+   ORDER BY user_id, device_id`,
+);
+
+const OF = sql<[string, string], { provider: string; subject: string; sid: string | null }>(
+  'deviceOrigins.of',
+  'SELECT provider, subject, sid FROM device_origins WHERE user_id = ? AND device_id = ?',
+);
+const OF_SID = sql<[string, string], { user_id: UserId; device_id: string }>(
+  'deviceOrigins.ofSid',
+  `SELECT user_id, device_id FROM device_origins WHERE provider = ? AND sid = ?
    ORDER BY user_id, device_id`,
 );
 
@@ -48,4 +59,16 @@ export async function ofSubject(
     deviceId,
     sid: sid ?? undefined,
   }));
+}
+
+/** The session of an identity provider by which a device was signed in, if it was one. */
+export async function of(reader: Reader, { userId, deviceId }: DeviceKey): Promise<Origin | undefined> {
+  const row = await reader.get(OF, userId, deviceId);
+  return row && { provider: row.provider, subject: row.subject, sid: row.sid ?? undefined };
+}
+
+/** The devices that belong to one session of an identity provider, in the order of their ids. */
+export async function ofSid(reader: Reader, provider: string, sid: string): Promise<DeviceKey[]> {
+  const rows = await reader.all(OF_SID, provider, sid);
+  return rows.map(({ user_id: userId, device_id: deviceId }) => ({ userId, deviceId }));
 }

@@ -60,6 +60,11 @@ const SET_LOCKED = sql<[number | null, string]>(
   'UPDATE users SET locked_ts = ? WHERE user_id = ? AND deactivated_ts IS NULL',
 );
 
+const SET_ADMIN = sql<[number, string, number]>(
+  'users.setAdmin',
+  'UPDATE users SET is_admin = ? WHERE user_id = ? AND is_admin <> ? AND deactivated_ts IS NULL',
+);
+
 const SET_SUSPENDED = sql<[number | null, string]>(
   'users.setSuspended',
   'UPDATE users SET suspended_ts = ? WHERE user_id = ? AND deactivated_ts IS NULL',
@@ -157,6 +162,12 @@ export async function create(
 /** Locks an account since `ts`, or unlocks it; false where there is no such account in use. */
 export async function setLocked(tx: Tx, userId: UserId, ts: number | undefined): Promise<boolean> {
   return (await tx.run(SET_LOCKED, ts ?? null, userId)) === 1;
+}
+
+/** Makes an account an administrator, or none; false where nothing changes. */
+export async function setAdmin(tx: Tx, userId: UserId, isAdmin: boolean): Promise<boolean> {
+  const flag = isAdmin ? 1 : 0;
+  return (await tx.run(SET_ADMIN, flag, userId, flag)) === 1;
 }
 
 /** Suspends an account since `ts`, or ends that; false where there is no such account in use. */

@@ -55,7 +55,8 @@ export type AccountsContext = Pick<ServerContext, 'db' | 'streams' | 'clock' | '
 
 export interface NewAccount {
   readonly localpart: string;
-  readonly password: string;
+  /** Undefined for an account that signs in by an identity provider only. */
+  readonly password: string | undefined;
   readonly isAdmin?: boolean;
   /** The registration token that admits it, where one is needed. */
   readonly registrationToken?: string;
@@ -108,7 +109,7 @@ export async function createAccount(
   const { localpart, password, isAdmin = false, registrationToken } = account;
   const userId = newUserId(localpart, ctx.serverName);
   if (userId === undefined) return { kind: 'invalid_name' };
-  const passwordHash = await hashPassword(password);
+  const passwordHash = password === undefined ? undefined : await hashPassword(password);
   return await ctx.db.write('accounts.create', async (tx) => {
     const now = ctx.clock.now();
     if ((await users.of(tx, userId)) !== undefined) return { kind: 'name_taken' };
@@ -121,6 +122,11 @@ export async function createAccount(
     await account.alsoWrite?.(tx, userId, now);
     return { kind: 'created', userId };
   });
+}
+
+/** Whether there is a password by which a user could confirm something. */
+export async function canUsePassword(ctx: Pick<AccountsContext, 'db'>, userId: UserId): Promise<boolean> {
+  return (await users.of(ctx.db, userId))?.passwordHash !== undefined;
 }
 
 /** The user, if the account is in use and the password is right. As slow for those who do not exist. */

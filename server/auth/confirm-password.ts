@@ -1,13 +1,16 @@
 import { forbidden, type MatrixError, wrongCredentials } from '#federation/errors.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
+import type { UserId } from '#keys/ids.ts';
 import type { ServerContext } from '../context.ts';
-import { verifyAccount } from './accounts.ts';
+import { providersOf } from '../providers/sso-stage.ts';
+import { canUsePassword, verifyAccount } from './accounts.ts';
 import { identifiedUser } from './identifier.ts';
+import type { Stage } from './interactive-auth.ts';
 import type { Requester } from './requester.ts';
 
 /**
- * Makes the requester confirm by password what the body asks for, as the password stage of user-interactive
- * authentication. Answers the session, to be finished when the request has succeeded.
+ * Makes the requester confirm what the body asks for by user-interactive authentication: by password, or by the identity
+ * provider that they sign in by. Answers the session, to be finished when the request has succeeded.
  */
 export async function confirmByPassword(
   ctx: ServerContext,
@@ -16,10 +19,22 @@ export async function confirmByPassword(
 ): Promise<string> {
   const { session } = await ctx.interactiveAuth.require(body, {
     scope: `${action} ${requester.userId}`,
-    flows: [['m.login.password']],
-    check: (_, auth) => checkPassword(ctx, auth, { requester, address }),
+    userId: requester.userId,
+    flows: await flowsOf(ctx, requester.userId),
+    check: async (stage, auth) =>
+      stage === 'm.login.sso'
+        ? wrongCredentials('Sign in on the page of this stage')
+        : await checkPassword(ctx, auth, { requester, address }),
   });
   return session;
+}
+
+/** A password where the user has one; single sign-on where a provider vouches for them. */
+async function flowsOf(ctx: ServerContext, userId: UserId): Promise<readonly (readonly Stage[])[]> {
+  const providers = await providersOf(ctx, userId);
+  if (providers.length === 0) return [['m.login.password']];
+  const hasPassword = await canUsePassword(ctx, userId);
+  return hasPassword ? [['m.login.sso'], ['m.login.password']] : [['m.login.sso']];
 }
 
 /** The password stage: answers nothing for the password of the requester, else the refusal. */

@@ -3,6 +3,7 @@
 import { MatrixError } from '#federation/errors.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { sha256Base64Url } from '#keys/hash.ts';
+import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import { newToken } from '#keys/tokens.ts';
 import type { Clock } from '#rooms/context.ts';
@@ -17,6 +18,7 @@ export const stages = [
   'm.login.registration_token',
   'm.login.terms',
   'm.login.email.identity',
+  'm.login.sso',
 ] as const;
 
 export type Stage = (typeof stages)[number];
@@ -29,6 +31,8 @@ export interface Challenge {
   readonly flows: readonly (readonly Stage[])[];
   /** What clients need to know for a stage. */
   readonly params?: JsonObject;
+  /** Whose confirmation it needs, where it is that of one user. */
+  readonly userId?: UserId;
   /** What an e-mail address is confirmed for, where that is a stage. */
   readonly email?: Purpose;
   /** Checks what the client says for a stage; answers nothing if it is right, else the refusal. */
@@ -119,6 +123,14 @@ export class InteractiveAuth {
     return await attempt(session, { ...auth, type: stage });
   }
 
+  /** Completes a stage for a user who has shown elsewhere who they are; false where it is not theirs to complete. */
+  complete(id: string, stage: Stage, userId: UserId): boolean {
+    const session = this.#current(id);
+    if (session?.challenge.userId !== userId || !isNext(session, stage)) return false;
+    session.completed.set(stage, {});
+    return true;
+  }
+
   #current(id: string): AuthSession | undefined {
     const session = this.#sessions.get(id);
     return session !== undefined && session.expiresTs > this.#clock.now() ? session : undefined;
@@ -162,16 +174,19 @@ async function attempt(session: AuthSession, auth: JsonObject): Promise<MatrixEr
   }
   // "Completed stages cannot be retried by clients".
   if (completed.has(stage)) return undefined;
-  const isNext = challenge.flows.some(
-    (flow) => flow.find((one) => !completed.has(one)) === stage && isOfOneFlow(flow, completed),
-  );
-  if (!isNext) return new MatrixError(401, 'M_FORBIDDEN', `Stage ${stage} is not the next of a flow`);
+  if (!isNext(session, stage)) return new MatrixError(401, 'M_FORBIDDEN', `Stage ${stage} is not the next of a flow`);
   const refusal = await challenge.check(stage, auth);
   if (refusal !== undefined) return refusal;
   const kept = KEPT.get(stage);
   const value = kept === undefined ? undefined : own(auth, kept);
   completed.set(stage, kept === undefined || value === undefined ? {} : { [kept]: value });
   return undefined;
+}
+
+function isNext({ challenge, completed }: AuthSession, stage: Stage): boolean {
+  return challenge.flows.some(
+    (flow) => flow.find((one) => !completed.has(one)) === stage && isOfOneFlow(flow, completed),
+  );
 }
 
 function isOfOneFlow(flow: readonly Stage[], completed: ReadonlyMap<Stage, JsonObject>): boolean {

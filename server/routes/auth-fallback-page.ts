@@ -12,8 +12,10 @@ import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { type Html, html, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill, type Texts } from '../languages/texts.ts';
+import { confirmedBy, providersOf, sendProviders } from '../providers/sso-stage.ts';
 import { type Query, queryString } from '../query.ts';
 import { refusalText } from '../refusal-text.ts';
+import { isFromOurPage } from '../sign-in/browser-sessions.ts';
 import { termsList } from '../terms-page.ts';
 
 const PATH = '/_matrix/client/v3/auth/:stage/fallback/web';
@@ -49,6 +51,7 @@ export function authFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext)
     pages.get<FallbackRoute>(PATH, async (request, reply) => {
       const speech = speechFor(ctx, request);
       const open = openStage(ctx, request);
+      if (open.stage === 'm.login.sso') return await sendSso(ctx, reply, open);
       if (open === undefined) return sendUnknown(reply, speech);
       return sendForm(ctx, reply, { speech, fields: fieldsFor(ctx, open.stage, { speech }) });
     });
@@ -58,6 +61,7 @@ export function authFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext)
       const open = openStage(ctx, request);
       if (open === undefined) return sendUnknown(reply, speech);
       const form = formFields(request.body);
+      if (open.stage === 'm.login.sso') return confirmSso(ctx, { request, reply }, open);
       try {
         const next = await goOn(ctx, open, { form, from: request.ip, speech });
         if (next.kind === 'done') return sendDone(reply, speech);
@@ -70,6 +74,28 @@ export function authFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext)
       }
     });
   });
+}
+
+/** Leads to the provider of the user whom the session belongs to. */
+async function sendSso(
+  ctx: ServerContext,
+  reply: FastifyReply,
+  { session, challenge }: Open,
+): Promise<FastifyReply> {
+  const providers = challenge.userId === undefined ? [] : await providersOf(ctx, challenge.userId);
+  return providers.length === 0 ? sendUnknown(reply) : sendProviders(reply, { session, providers });
+}
+
+/** The person has come back from the provider, and has been told what it is that they confirm. */
+function confirmSso(
+  ctx: ServerContext,
+  exchange: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  { session }: Open,
+): FastifyReply {
+  const { request, reply } = exchange;
+  const userId = isFromOurPage(ctx, request) ? confirmedBy(ctx, exchange, session) : undefined;
+  const isDone = userId !== undefined && ctx.interactiveAuth.complete(session, 'm.login.sso', userId);
+  return isDone ? sendDone(reply) : sendUnknown(reply);
 }
 
 function openStage(ctx: ServerContext, request: FastifyRequest<FallbackRoute>): Open | undefined {
@@ -114,6 +140,7 @@ function authOf(stage: Stage, form: URLSearchParams): JsonObject {
     case 'm.login.email.identity':
       return { threepid_creds: { sid: field('sid'), client_secret: field('client_secret') } };
     case 'm.login.dummy':
+    case 'm.login.sso':
     case 'm.login.terms':
       return {};
   }
@@ -141,6 +168,7 @@ ${inputField({ ...password, type: 'password' }, problem)}
 ${inputField({ name: 'token', label: fields.registrationToken, autocomplete: 'off', isFirst: true }, problem)}
 <button>${page.continue}</button>`;
     case 'm.login.terms':
+    case 'm.login.sso':
       return html`${termsList(ctx.config.terms, texts)}<button>${page.continue}</button>`;
     case 'm.login.dummy':
       return html`<button>${page.continue}</button>`;

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { hashToken, newToken } from '#keys/tokens.ts';
+import * as deviceOrigins from '#storage/device-origins.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import { confirmByPassword } from '../auth/confirm-password.ts';
 import { requireRequester } from '../auth/requester.ts';
@@ -21,9 +22,12 @@ export function loginTokenRoutes(app: FastifyInstance, ctx: ServerContext): void
     ctx.limits.take('login_token', userId);
     const token = newToken('klt');
     const now = ctx.clock.now();
-    await ctx.db.write('loginTokens.add', (tx) =>
-      loginTokens.add(tx, { hash: hashToken(token), userId, expiresTs: now + TOKEN_MS }, now),
-    );
+    await ctx.db.write('loginTokens.add', async (tx) => {
+      // A device that another one has signed in ends with the same session of an identity provider.
+      const origin = await deviceOrigins.of(tx, requester);
+      const expiresTs = now + TOKEN_MS;
+      await loginTokens.add(tx, { hash: hashToken(token), userId, expiresTs, origin }, now);
+    });
     ctx.interactiveAuth.finish(session);
     return { login_token: token, expires_in_ms: TOKEN_MS };
   });

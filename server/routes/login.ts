@@ -2,9 +2,10 @@
 
 import type { FastifyInstance } from 'fastify';
 import { forbidden, unknown, userDeactivated, userLocked } from '#federation/errors.ts';
-import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { hashToken } from '#keys/tokens.ts';
+import type { Origin } from '#storage/device-origins.ts';
+import * as deviceOrigins from '#storage/device-origins.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import * as users from '#storage/users.ts';
 import { signIn, verifyAccount } from '../auth/accounts.ts';
@@ -22,22 +23,31 @@ export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const body = bodyObject(request);
     const type = requiredString(body, 'type');
     const asked = askedSession(body);
-    const user = await authenticate(ctx, type, { body, address: request.ip });
+    const { user, origin } = await authenticate(ctx, type, { body, address: request.ip });
     if (user.deactivatedTs !== undefined) throw userDeactivated();
     if (user.lockedTs !== undefined) throw userLocked();
-    const session = await signIn(ctx, user.userId, asked);
+    const session = await signIn(ctx, user.userId, {
+      ...asked,
+      ...(origin !== undefined && { alsoWrite: (tx, device) => deviceOrigins.set(tx, device, origin) }),
+    });
     return signedInAnswer(ctx, user.userId, session);
   });
+}
+
+interface SignedIn {
+  readonly user: users.User;
+  /** The session of an identity provider that said who it is. */
+  readonly origin?: Origin | undefined;
 }
 
 async function authenticate(
   ctx: ServerContext,
   type: string,
   { body, address }: { readonly body: JsonObject; readonly address: string },
-): Promise<users.User> {
+): Promise<SignedIn> {
   switch (type) {
     case 'm.login.password':
-      return byPassword(ctx, body, address);
+      return { user: await byPassword(ctx, body, address) };
     case 'm.login.token':
       return byToken(ctx, requiredString(body, 'token'), address);
     default:
@@ -62,15 +72,15 @@ async function byPassword(ctx: ServerContext, body: JsonObject, address: string)
 }
 
 /** "The generated token MUST only be valid for a single login." */
-async function byToken(ctx: ServerContext, token: string, address: string): Promise<users.User> {
+async function byToken(ctx: ServerContext, token: string, address: string): Promise<SignedIn> {
   ctx.limits.check('login_failed', address);
   ctx.limits.take('login_address', address);
   const now = ctx.clock.now();
-  const owner: UserId | undefined = await ctx.db.write('loginTokens.take', (tx) =>
+  const taken = await ctx.db.write('loginTokens.take', (tx) =>
     loginTokens.take(tx, hashToken(token), now),
   );
-  const user = owner && (await users.of(ctx.db, owner));
-  if (user !== undefined) return user;
+  const user = taken && (await users.of(ctx.db, taken.userId));
+  if (user !== undefined) return { user, origin: taken?.origin };
   ctx.limits.take('login_failed', address);
   throw forbidden('The login token is not valid, or was used');
 }

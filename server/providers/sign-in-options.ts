@@ -1,0 +1,59 @@
+/** The options of signing in by others: identity providers, a directory, an authentication service. */
+
+import { ConfigError } from '../config-file.ts';
+import { listKind, type Option } from '../config-types.ts';
+import { type OidcOption, oidcProvidersKind } from './oidc-option.ts';
+
+export interface SignInConfig {
+  readonly oidcProviders: readonly OidcOption[];
+  /** Beginnings of addresses of clients to which people are sent without being asked. */
+  readonly ssoTrustedClients: readonly string[];
+}
+
+export const signInOptions: {
+  readonly [Name in keyof SignInConfig]: Option<NonNullable<SignInConfig[Name]>>;
+} = {
+  oidcProviders: {
+    key: 'oidc_providers',
+    kind: oidcProvidersKind,
+    default: [],
+    describes:
+      'Identity providers of OpenID Connect by which people sign in, such as Keycloak and Entra ID. Needs ' +
+      '`public_baseurl`. The members of each, and what to set up at the provider, are in [Sign-in](sign-in.md).',
+  },
+  ssoTrustedClients: {
+    key: 'sso_trusted_clients',
+    kind: listKind('addresses such as https://chat.example.org/', isClientAddress),
+    default: [],
+    describes:
+      'Clients that people are signed in to without being asked, where they come by `m.login.sso`: each an address ' +
+      'that the address of the client begins with. In the environment several are divided by commas.',
+  },
+};
+
+/** The values of these options. */
+export function signInConfig(
+  _read: <T>(option: Option<T>) => T | undefined,
+  required: <T>(option: Option<T>) => T,
+): SignInConfig {
+  return {
+    oidcProviders: required(signInOptions.oidcProviders),
+    ssoTrustedClients: required(signInOptions.ssoTrustedClients),
+  };
+}
+
+/** @throws ConfigError for options that need another one */
+export function refuseHalfSignIn(
+  config: SignInConfig & { readonly publicBaseurl: string | undefined },
+): void {
+  if (config.oidcProviders.length > 0 && config.publicBaseurl === undefined) {
+    throw new ConfigError(
+      'oidc_providers is given without public_baseurl: providers send people back to an address that begins with it',
+    );
+  }
+}
+
+/** With a path: `https://chat.example.org` would also be the beginning of `https://chat.example.org.evil`. */
+function isClientAddress(text: string): boolean {
+  return /^https?:\/\/[^/?#@\\]+\/|^[a-z][a-z0-9+.-]*:\/.+/i.test(text) && URL.canParse(text);
+}
