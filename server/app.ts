@@ -77,6 +77,7 @@ import { presenceRoutes } from './routes/presence.ts';
 import { profileRoutes } from './routes/profile.ts';
 import { pushRulesRoutes } from './routes/push-rules.ts';
 import { pusherRoutes } from './routes/pusher.ts';
+import { providerLogoutRoutes } from './routes/provider-logout.ts';
 import { providerNewcomerRoutes } from './routes/provider-newcomer.ts';
 import { providerSignInRoutes } from './routes/provider-sign-in.ts';
 import { readMarkersRoutes } from './routes/read-markers.ts';
@@ -100,6 +101,7 @@ import { rtcTransportsRoutes } from './routes/rtc-transports.ts';
 import { searchRoutes } from './routes/search.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
+import { ssoRoutes } from './routes/sso.ts';
 import { syncRoutes } from './routes/sync.ts';
 import { tagsRoutes } from './routes/tags.ts';
 import { thirdPartyLookupRoutes } from './routes/third-party-lookup.ts';
@@ -188,6 +190,7 @@ const clientRoutes: readonly Routes[] = [
   presenceRoutes,
   profileRoutes,
   notificationsRoutes,
+  providerLogoutRoutes,
   providerNewcomerRoutes,
   providerSignInRoutes,
   pusherRoutes,
@@ -200,6 +203,7 @@ const clientRoutes: readonly Routes[] = [
   rtcTransportsRoutes,
   searchRoutes,
   sharedSecretRegistrationRoutes,
+  ssoRoutes,
   toDeviceRoutes,
   usersRoutes,
   versionsRoutes,

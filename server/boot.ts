@@ -34,6 +34,7 @@ import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
 import { Providers } from './providers/providers.ts';
+import { SessionChecks } from './providers/session-checks.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { RoomPurges } from './room-purges.ts';
 import { Seal } from './seal.ts';
@@ -102,6 +103,9 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   );
   const search = opening.use(await openSearch(federation, config.search));
   const userDirectory = opening.use(directoryKeeper(federation));
+  const sessionChecks = opening.use(
+    new SessionChecks({ ...foundation, sessions, seal, providers }),
+  );
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {
     ...federation,
@@ -139,6 +143,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const clientUrl = await start(clientApp, config.clientListen, 'http');
   begin();
   housekeeping.start();
+  sessionChecks.start();
   goOn(ctx);
 
   const closing = opening.move();

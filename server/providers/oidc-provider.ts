@@ -44,6 +44,7 @@ const METADATA_MS = 60 * 60_000;
 const FAULT_MS = 2_000;
 /** Apart from this, clocks must agree. */
 const CLOCK_TOLERANCE_S = 30;
+const ID_TOKEN_MAX_AGE_S = 600;
 const LONGEST_REQUEST_S = 10;
 
 interface Known {
@@ -113,7 +114,12 @@ export class OidcProvider {
         idTokenExpected: true,
       });
       const said = tokens.claims();
-      if (said === undefined) throw new ProviderFault('invalid', 'there is no ID token');
+      if (said === undefined || tokens.id_token === undefined) {
+        throw new ProviderFault('invalid', 'there is no ID token');
+      }
+      // openid-client takes the word of the connection for it, which the specification allows. We look at the
+      // signature, too, by keys that are read again where an unknown one signs.
+      await this.verify(tokens.id_token, { maxAgeS: ID_TOKEN_MAX_AGE_S });
       const hasMore = this.option.userinfo && config.serverMetadata().userinfo_endpoint !== undefined;
       const more = hasMore ? await client.fetchUserInfo(config, tokens.access_token, said.sub) : {};
       return identityOf(this.option, { said, more, refreshToken: tokens.refresh_token });
@@ -223,7 +229,7 @@ export class OidcProvider {
         { [client.clockTolerance]: CLOCK_TOLERANCE_S },
         await this.#clientAuth(client),
         {
-          execute: [client.enableNonRepudiationChecks, ...(isPlain ? [client.allowInsecureRequests] : [])],
+          execute: isPlain ? [client.allowInsecureRequests] : [],
           [client.customFetch]: this.#fetch.fetch,
           timeout: LONGEST_REQUEST_S,
         },

@@ -1,10 +1,11 @@
 /** The options of signing in by others: identity providers, a directory, an authentication service. */
 
 import { ConfigError } from '../config-file.ts';
-import { listKind, type Option } from '../config-types.ts';
+import { flagKind, listKind, type Option } from '../config-types.ts';
 import { type OidcOption, oidcProvidersKind } from './oidc-option.ts';
 
 export interface SignInConfig {
+  readonly passwordLogin: boolean;
   readonly oidcProviders: readonly OidcOption[];
   /** Beginnings of addresses of clients to which people are sent without being asked. */
   readonly ssoTrustedClients: readonly string[];
@@ -13,6 +14,14 @@ export interface SignInConfig {
 export const signInOptions: {
   readonly [Name in keyof SignInConfig]: Option<NonNullable<SignInConfig[Name]>>;
 } = {
+  passwordLogin: {
+    key: 'password_login',
+    kind: flagKind,
+    default: true,
+    describes:
+      'Whether people sign in by user name and password. Where it is off and there is one identity provider, they are ' +
+      'led to it at once.',
+  },
   oidcProviders: {
     key: 'oidc_providers',
     kind: oidcProvidersKind,
@@ -37,6 +46,7 @@ export function signInConfig(
   required: <T>(option: Option<T>) => T,
 ): SignInConfig {
   return {
+    passwordLogin: required(signInOptions.passwordLogin),
     oidcProviders: required(signInOptions.oidcProviders),
     ssoTrustedClients: required(signInOptions.ssoTrustedClients),
   };

@@ -16,7 +16,11 @@ import type { ServerContext } from '../context.ts';
 
 /** `GET` and `POST /_matrix/client/v3/login`: by password, or by the token that another device got. */
 export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  const flows = [{ type: 'm.login.password' }, { type: 'm.login.token', get_login_token: true }];
+  const flows = [
+    ...ssoFlows(ctx),
+    ...(ctx.config.passwordLogin ? [{ type: 'm.login.password' }] : []),
+    { type: 'm.login.token', get_login_token: true },
+  ];
   app.get('/_matrix/client/v3/login', async () => ({ flows }));
 
   app.post('/_matrix/client/v3/login', async (request) => {
@@ -34,6 +38,14 @@ export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
   });
 }
 
+/** Single sign-on, where there is a provider for it. */
+function ssoFlows(ctx: ServerContext): JsonObject[] {
+  const providers = ctx.providers.list();
+  if (providers.length === 0) return [];
+  const identityProviders = providers.map(({ label, ...rest }) => ({ ...rest, name: label }));
+  return [{ type: 'm.login.sso', identity_providers: identityProviders }];
+}
+
 interface SignedIn {
   readonly user: users.User;
   /** The session of an identity provider that said who it is. */
@@ -47,6 +59,7 @@ async function authenticate(
 ): Promise<SignedIn> {
   switch (type) {
     case 'm.login.password':
+      if (!ctx.config.passwordLogin) throw forbidden('Nobody signs in by password on this server');
       return { user: await byPassword(ctx, body, address) };
     case 'm.login.token':
       return byToken(ctx, requiredString(body, 'token'), address);
