@@ -98,6 +98,7 @@ import { roomUpgradesRoutes } from './routes/room-upgrades.ts';
 import { roomsRoutes } from './routes/rooms.ts';
 import { rootPageRoutes } from './routes/root-page.ts';
 import { rtcTransportsRoutes } from './routes/rtc-transports.ts';
+import { scimRoutes } from './routes/scim.ts';
 import { searchRoutes } from './routes/search.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
@@ -201,6 +202,7 @@ const clientRoutes: readonly Routes[] = [
   requestTokenRoutes,
   rootPageRoutes,
   rtcTransportsRoutes,
+  scimRoutes,
   searchRoutes,
   sharedSecretRegistrationRoutes,
   ssoRoutes,

@@ -29,6 +29,7 @@ import { ControlSocket } from './control-socket.ts';
 import { DelayedEvents } from './delayed-events.ts';
 import { Mailer } from './email/mailer.ts';
 import { openFederation } from './federation-context.ts';
+import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
@@ -93,6 +94,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const purges = opening.use(new RoomPurges(federation));
   const circles = opening.use(new CircleKeeper(federation));
   const delayedEvents = opening.use(new DelayedEvents(foundation));
+  const groupRooms = opening.use(new GroupRoomKeeper(federation));
   const guestRooms = opening.use(new GuestRooms(federation));
   const mediaLimits = { remoteBytes: config.maxRemoteMediaSize, cacheBytes: config.remoteMediaCacheSize };
   const { dataDir } = config;
@@ -125,6 +127,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
       media,
       circles,
       delayedEvents,
+      groupRooms,
       search,
       userDirectory,
       unread: new UnreadCounts(federation),
@@ -158,6 +161,7 @@ function goOn(ctx: ServerContext): void {
   ctx.search?.start();
   ctx.userDirectory.start();
   background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
+  background.run(ctx.groupRooms.start(), 'the rooms of groups could not be read');
   background.run(ctx.circles.start(), 'the circles of rooms could not be read');
   background.run(ctx.guestRooms.start(), 'the rooms of guests could not be read');
   background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');

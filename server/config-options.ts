@@ -27,6 +27,7 @@ import {
 import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
 import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
+import { type ScimConfig, scimOptions } from './scim-options.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 
 const registrationPolicies = ['closed', 'token', 'open'] as const;
@@ -39,6 +40,7 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
+export interface Config extends AccountConfig, ScimConfig {
 export interface Config extends AccountConfig, SignInConfig {
 export interface Config extends AccountConfig, PageConfig {
   readonly serverName: ServerName;
@@ -200,6 +202,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
   ...signInOptions,
   ...accountOptions,
   ...pageOptions,
+  ...scimOptions,
   registration: {
     key: 'registration',
     kind: choiceKind(registrationPolicies),

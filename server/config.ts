@@ -8,6 +8,7 @@ import type { Option } from './config-types.ts';
 import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
+import { scimConfig } from './scim-options.ts';
 
 const ENV_PREFIX = 'KURIR_';
 /** Names that are not ours to judge: the file's own, those of tests, and what Kubernetes adds for a service. */
@@ -125,6 +126,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     ...accountConfig(read, required),
     ...pageConfig(required),
     ...signInConfig(read, required),
+    ...scimConfig(read, required),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),
     presence: required(options.presence),

@@ -8,6 +8,7 @@ import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
 import type { Config } from './config-options.ts';
 import type { DelayedEvents } from './delayed-events.ts';
+import type { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import type { Mailer } from './email/mailer.ts';
 import type { RateLimits } from './limits.ts';
 import type { Providers } from './providers/providers.ts';
@@ -37,6 +38,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly purges: RoomPurges;
   readonly circles: CircleKeeper;
   readonly delayedEvents: DelayedEvents;
+  readonly groupRooms: GroupRoomKeeper;
   /** Undefined where the operator has switched the search off. */
   readonly search: SearchIndexer | undefined;
   readonly userDirectory: DirectoryKeeper;

@@ -8,6 +8,7 @@ import { type CircleOperationContext, performOnCircles } from './cli/circle-oper
 import { readLine, socketPath } from './cli/control-line.ts';
 import { performChecks } from './cli/federation-check.ts';
 import { type FederationOperationContext, performOnFederation } from './cli/federation-operations.ts';
+import { performOnGroups } from './cli/group-operations.ts';
 import { performOnKeys } from './cli/keys-operations.ts';
 import { performOnMedia } from './cli/media-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
@@ -88,6 +89,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
     (await performOnTokens(ctx, operation)) ??
     (await performOnPartners(ctx, operation)) ??
     (await performOnCircles(circleOperations(ctx), operation)) ??
+    (await performOnGroups(ctx, operation)) ??
     (await performOnFederation(federationOperations(ctx), operation)) ??
     (await performChecks({ ...ctx, live: ctx }, operation, ctx.shutdown)) ??
     (await perform({ ...ctx, leaveRooms: leaveRoomsLater(ctx) }, operation))

@@ -47,7 +47,8 @@ export function answerError({ log, error, request, reply }: Failure): void {
     .send(Buffer.from(JSON.stringify(answer.body)));
 }
 
-function matrixErrorOf(error: unknown): MatrixError | undefined {
+/** What an error means for a client; undefined for a fault of ours. */
+export function matrixErrorOf(error: unknown): MatrixError | undefined {
   if (error instanceof MatrixError) return error;
   if (OVERLOADS.some((overload) => error instanceof overload)) return limitExceeded(OVERLOAD_RETRY_MS);
   if (error instanceof DatabaseUnavailable) return unknown(503, 'The server is shutting down', error);
@@ -79,11 +80,15 @@ function frameworkErrorOf(error: FastifyError): MatrixError | undefined {
 /** Answers paths that have no route: 404, or 405 where the path is known with another method. */
 export function answerUnrouted(app: FastifyInstance): void {
   app.setNotFoundHandler((request) => {
-    const [path = ''] = request.url.split('?', 1);
-    const segments = segmentsOf(path);
-    const isKnown = app.routeTable.some(({ url }) => matches(segmentsOf(url), segments));
-    throw isKnown ? methodNotAllowed() : unrecognized();
+    throw isKnownPath(app, request.url) ? methodNotAllowed() : unrecognized();
   });
+}
+
+/** Whether an address has a route, by whatever method. */
+export function isKnownPath(app: FastifyInstance, address: string): boolean {
+  const [path = ''] = address.split('?', 1);
+  const segments = segmentsOf(path);
+  return app.routeTable.some(({ url }) => matches(segmentsOf(url), segments));
 }
 
 function segmentsOf(path: string): string[] {

@@ -8,6 +8,7 @@ import { explainEventOf } from './cli/event-explain-command.ts';
 import { checkFederation, checkKeys } from './cli/federation-check-command.ts';
 import { resendTo } from './cli/federation-resend-command.ts';
 import { federationStatus } from './cli/federation-status-command.ts';
+import { bindGroup, groupStatus, listGroups, unbindGroup } from './cli/group-commands.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
 import { purgeRemoteMedia, quarantineMedia, releaseMedia } from './cli/media-commands.ts';
 import type { Outcome } from './cli/operations.ts';
@@ -54,6 +55,8 @@ const flags = {
   none: { type: 'boolean' },
   uses: { type: 'string' },
   expires: { type: 'string' },
+  power: { type: 'string' },
+  children: { type: 'boolean' },
 } as const;
 
 const PROGRESS_WIDTH = 79;
@@ -93,6 +96,7 @@ interface Given {
 async function run(command: Exclude<Command, 'config docs'>, given: Given): Promise<Outcome> {
   const { config, rest, values } = given;
   if (isTokenCommand(command)) return runOnTokens(command, given);
+  if (isGroupCommand(command)) return runOnGroups(command, given);
   switch (command) {
     case 'room list':
       none(rest);
@@ -212,6 +216,31 @@ async function runOnTokens(command: TokenCommand, { config, rest, values }: Give
       return listRegistrationTokens(config);
     case 'token revoke':
       return revokeRegistrationToken(config, one(rest, 'the token'));
+  }
+}
+
+type GroupCommand = Extract<Command, `group ${string}`>;
+
+function isGroupCommand(command: Command): command is GroupCommand {
+  return command.startsWith('group ');
+}
+
+async function runOnGroups(command: GroupCommand, { config, rest, values }: Given): Promise<Outcome> {
+  const names = () => ({
+    group: one(rest.slice(0, 1), 'the group'),
+    room: one(rest.slice(1), 'the room'),
+  });
+  switch (command) {
+    case 'group list':
+      none(rest);
+      return listGroups(config);
+    case 'group bind':
+      return bindGroup(config, names(), { power: values.power, children: values.children === true });
+    case 'group unbind':
+      return unbindGroup(config, names());
+    case 'group status':
+      none(rest);
+      return groupStatus(config);
   }
 }
 

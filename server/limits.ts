@@ -43,6 +43,8 @@ const RATES = {
   oauth_code: { perSecond: 0.2, burst: 20 },
   /** Accounts made from an address. */
   registration: { perSecond: 0.1, burst: 5 },
+  /** Wrong tokens of directories (SCIM), from an address. */
+  scim_token: { perSecond: 0.2, burst: 10 },
   /** Guesses of registration tokens and names from an address. */
   registration_check: { perSecond: 0.5, burst: 20 },
   /** Sessions of interactive authentication begun by an address that nobody is signed in from. */

@@ -50,6 +50,12 @@ export const usage = `The operator's command of Kurir:
                      take servers into a circle
   circle remove NAME SERVER...
                      take servers out of a circle
+  group list         list the groups of the directory, and their rooms
+  group bind GROUP ROOM
+                     bring the members of a group into a room
+  group unbind GROUP ROOM
+                     let a room go
+  group status       what groups have yet to come, and where they cannot
   keys check         check how the signing key is kept and published
   keys list          list the signing key of this server and its old ones
   keys rotate        sign with a new key from now on
@@ -244,6 +250,24 @@ Takes servers into the circle NAME, and into the access control lists of its roo
   'circle remove': `circle remove NAME SERVER...
 
 Takes servers out of the circle NAME, and out of the access control lists of its rooms.`,
+  'group list': `group list
+
+Lists the groups that the directory keeps by SCIM: id, members, name, and the rooms that each is bound to.`,
+  'group bind': `group bind GROUP ROOM [--power N] [--children]
+
+Brings the members of GROUP (its name, or its id in "group list") into ROOM (!id, or #alias of this server), and from
+then on everybody who comes into the group; who leaves it is put out, unless another group holds them there. Works by
+the running server, or else when the server starts.
+
+  --power N   gives the members a power level of N at least, 100 at most
+  --children  where ROOM is a space: brings them into its rooms, too, now and later`,
+  'group unbind': `group unbind GROUP ROOM
+
+Lets ROOM go: who is in it stays, and changes of GROUP do not matter to it any more.`,
+  'group status': `group status
+
+Says how many rooms are not yet as their groups are, and where something cannot be done, as where no user of this server
+has the power for it. Those are tried again, later and later. Ends with 1 where there are any.`,
   'federation resend': `federation resend SERVER
 
 Sends to SERVER again what was set aside for it: an event, or another message, that it called malformed time after time is

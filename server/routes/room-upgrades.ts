@@ -33,6 +33,7 @@ export function roomUpgradesRoutes(app: FastifyInstance, ctx: ServerContext): vo
     switch (upgraded.kind) {
       case 'upgraded':
         await ctx.circles.follow(roomId, upgraded.roomId);
+        await ctx.groupRooms.follow(roomId, upgraded.roomId);
         return { replacement_room: upgraded.roomId };
       case 'unsupported_version':
         throw unsupportedRoomVersion(newVersion);
