@@ -13,6 +13,7 @@ import * as eventTimes from '#storage/event-times.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
 import * as table from '#storage/purge.ts';
 import * as purges from '#storage/purges.ts';
+import * as threadSubscriptions from '#storage/thread-subscriptions.ts';
 import * as unreadCheckpoints from '#storage/unread-checkpoints.ts';
 import { runForgetting } from './forget.ts';
 import { loadEvent } from './load.ts';
@@ -195,6 +196,7 @@ async function writeBatch(
   if (gone.size > 0) await provisionalRejections.drop(tx, gone);
   await purges.addDeleted(tx, roomNid, gone.size);
   await unreadCheckpoints.clearRoom(tx, roomNid);
+  await threadSubscriptions.clearRoom(tx, roomNid);
   tx.afterCommit(() => {
     ctx.rooms.notePurge(roomNid);
     for (const { nid } of purged) ctx.rooms.dropEvent(nid);

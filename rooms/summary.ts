@@ -38,7 +38,11 @@ export async function summaryFor(ctx: RoomsContext, roomNid: number, userId: Use
  * banned and left users." Nor are users among them who serve the others, such as bots: a conversation of two
  * with a bot is named after the other one (MSC4171).
  */
-async function heroesOf(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<readonly UserId[]> {
+export async function heroesOf(
+  ctx: RoomsContext,
+  roomNid: number,
+  userId: UserId,
+): Promise<readonly UserId[]> {
   const which = { besides: [userId, ...(await serviceMembers(ctx, roomNid))], limit: HEROES };
   const present = await roomMembers.first(ctx.db, roomNid, { ...which, memberships: ['join', 'invite'] });
   if (present.length > 0) return present;

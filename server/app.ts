@@ -101,11 +101,13 @@ import { rtcTransportsRoutes } from './routes/rtc-transports.ts';
 import { scimRoutes } from './routes/scim.ts';
 import { searchRoutes } from './routes/search.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
+import { slidingSyncRoutes } from './routes/sliding-sync.ts';
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { ssoRoutes } from './routes/sso.ts';
 import { syncRoutes } from './routes/sync.ts';
 import { tagsRoutes } from './routes/tags.ts';
 import { thirdPartyLookupRoutes } from './routes/third-party-lookup.ts';
+import { threadSubscriptionsRoutes } from './routes/thread-subscriptions.ts';
 import { threadsListRoutes } from './routes/threads-list.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
@@ -151,10 +153,12 @@ const clientRoutes: readonly Routes[] = [
   roomSummaryRoutes,
   roomUpgradesRoutes,
   roomsRoutes,
+  slidingSyncRoutes,
   spaceHierarchyRoutes,
   syncRoutes,
   tagsRoutes,
   thirdPartyLookupRoutes,
+  threadSubscriptionsRoutes,
   threadsListRoutes,
   typingRoutes,
   clientLeavingRoutes,

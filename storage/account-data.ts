@@ -43,6 +43,11 @@ const OF_ROOM = sql<[string, string], AccountDataRow>(
   'SELECT room_id, type, content_json FROM account_data WHERE user_id = ? AND room_id = ? ORDER BY type',
 );
 
+const OF_TYPE = sql<[string, string], AccountDataRow>(
+  'accountData.ofType',
+  'SELECT room_id, type, content_json FROM account_data WHERE user_id = ? AND type = ? ORDER BY room_id',
+);
+
 const SIZE = sql<[string], { bytes: number | null; items: number }>(
   'accountData.size',
   'SELECT CAST(sum(length(content_json)) AS BIGINT) AS bytes, count(*) AS items FROM account_data WHERE user_id = ?',
@@ -99,6 +104,11 @@ export async function since(
 /** All data of one room, or with '' of the whole account, by type. */
 export async function ofRoom(reader: Reader, userId: UserId, roomId: RoomId | ''): Promise<AccountData[]> {
   return (await reader.all(OF_ROOM, userId, roomId)).filter(isThere).map(accountDataOf);
+}
+
+/** What a user has set of one type, in the whole account and in rooms. */
+export async function ofType(reader: Reader, userId: UserId, type: string): Promise<AccountData[]> {
+  return (await reader.all(OF_TYPE, userId, type)).filter(isThere).map(accountDataOf);
 }
 
 /** How much a user stores: characters of JSON, and pieces. */

@@ -54,6 +54,11 @@ const ALL_BESIDES = sql<[number, string, number, string], Row>(
    SELECT type, state_key, event_nid FROM current_state WHERE room_nid = ? AND type > ?
    ORDER BY type, state_key`,
 );
+const OF_ROOMS = sql<[string, string], Row & { room_nid: number }>(
+  'currentState.ofRooms',
+  `SELECT room_nid, type, state_key, event_nid FROM current_state
+   WHERE room_nid {anyInt} AND type {anyOf} AND state_key = '' ORDER BY room_nid, type`,
+);
 const SET = sql<[number, string, string, number]>(
   'currentState.set',
   `INSERT INTO current_state (room_nid, type, state_key, event_nid) VALUES (?, ?, ?, ?)
@@ -137,6 +142,20 @@ export async function ofType(
   type: string,
 ): Promise<(StateKey & { eventNid: number })[]> {
   return (await reader.all(ALL_OF_TYPE, roomNid, textColumn(type))).map(keyed);
+}
+
+/** What rooms have under some types and the empty state key. */
+export async function ofRooms(
+  reader: Reader,
+  roomNids: Iterable<number>,
+  types: readonly string[],
+): Promise<{ readonly roomNid: number; readonly type: string; readonly eventNid: number }[]> {
+  const rows = await reader.all(OF_ROOMS, anyOf(roomNids), anyOf(types.map(textColumn)));
+  return rows.map((row) => ({
+    roomNid: row.room_nid,
+    type: fromTextColumn(row.type),
+    eventNid: row.event_nid,
+  }));
 }
 
 /** Changes one key of the current state; undefined removes it. */

@@ -36,6 +36,8 @@ import * as pushRules from '#storage/push-rules.ts';
 import * as pushers from '#storage/pushers.ts';
 import * as refreshTokens from '#storage/refresh-tokens.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
+import * as slidingConnections from '#storage/sliding-connections.ts';
+import * as threadSubscriptions from '#storage/thread-subscriptions.ts';
 import * as threepids from '#storage/threepids.ts';
 import * as toDevice from '#storage/to-device.ts';
 import * as unreadCheckpoints from '#storage/unread-checkpoints.ts';
@@ -232,6 +234,7 @@ export async function deactivate(
     await filters.clear(tx, userId);
     await pushRules.clear(tx, userId);
     await unreadCheckpoints.clear(tx, userId);
+    await threadSubscriptions.clear(tx, userId);
     await loginTokens.removeOfUser(tx, userId);
     await browserSessions.removeOfUser(tx, userId);
     await removeSecondFactors(tx, userId);
@@ -290,6 +293,7 @@ export async function removeDevices(
     await forgetHowSignedIn(tx, userId, deviceId);
     await e2eeKeys.deleteDevice(tx, { userId, deviceId });
     await toDevice.deleteDevice(tx, { userId, deviceId });
+    await slidingConnections.removeOfDevice(tx, { userId, deviceId });
     await keySignatures.removeOn(tx, { userId, id: deviceId });
     await dehydratedDevices.remove(tx, userId, deviceId);
     await pushers.removeOfDevice(tx, userId, deviceId);

@@ -26,6 +26,11 @@ const DOWNLOADS = [
   `GET ${V1}/media/thumbnail/{serverName}/{mediaId}`,
 ];
 
+const SLIDING_SYNC = [
+  'POST /_matrix/client/v4/sync',
+  'POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync',
+];
+
 const ROOM_READS = [
   `GET ${ROOM}/state`,
   `GET ${ROOM}/context/{eventId}`,
@@ -36,6 +41,7 @@ const ROOM_READS = [
   `GET ${ROOM}/members`,
   `GET ${ROOM}/initialSync`,
   `GET ${V3}/sync`,
+  ...SLIDING_SYNC,
   `GET ${V3}/events`,
 ];
 
@@ -99,7 +105,10 @@ const SUSPENDED = routes(
     `POST ${V3}/user_directory/search`,
     `GET /_matrix/media/v3/config`,
     `GET /_matrix/media/v3/preview_url`,
-    'POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync',
+    ...anyMethod(
+      '/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{threadRootId}/subscription',
+    ),
+    'GET /_matrix/client/unstable/io.element.msc4308/thread_subscriptions',
   ],
   // The route sees to it that it is an event of their own.
   [`PUT ${ROOM}/redact/{eventId}/{txnId}`],

@@ -21,7 +21,7 @@ import { readableRoom } from '../readable-room.ts';
 import { roomInfoText } from '../room-info.ts';
 import { eventIdParam } from '../room-params.ts';
 import { accountPart } from '../sync/account.ts';
-import { createSyncContext, type SyncContext, type SyncRequest } from '../sync/context.ts';
+import { type SyncContext, type SyncRequest, syncContextOf } from '../sync/context.ts';
 import { NO_FILTER } from '../sync/filter.ts';
 import { stateTexts } from '../sync/format.ts';
 import { formatToken } from '../sync/token.ts';
@@ -35,7 +35,7 @@ type InitialSyncRequest = FastifyRequest<{ Querystring: Query }>;
 
 /** All of a user's rooms at once, and an event by its id alone. */
 export function oldSyncRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  const sync = createSyncContext(ctx);
+  const sync = syncContextOf(ctx);
   app.get('/_matrix/client/v3/initialSync', async (request: InitialSyncRequest, reply) =>
     sendJsonText(reply, await initialSync(sync, request)),
   );

@@ -6,23 +6,23 @@ import type { PresenceState } from '#storage/presences.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
-import { createSyncContext, type SyncContext, type SyncRequest } from '../sync/context.ts';
+import { answerInTime, type WaitingPoint } from '../sync/answer-in-time.ts';
+import { type SyncContext, type SyncRequest, syncContextOf } from '../sync/context.ts';
 import { NO_FILTER } from '../sync/filter.ts';
 import { parseSyncToken } from '../sync/token.ts';
 import { type Answer, answerNow } from '../sync/v3.ts';
-import { LongPolls } from '../sync/wait.ts';
+import { LONGEST_WAIT_MS, LongPolls } from '../sync/wait.ts';
 
 type Query = Partial<Record<string, unknown>>;
 type SyncHttpRequest = FastifyRequest<{ Querystring: Query }>;
 
-const LONGEST_WAIT_MS = 60_000;
 /** What came before `use_state_after`, and is still sent by older clients. */
 const MSC4222 = 'org.matrix.msc4222';
 const TIMEOUT = /^\d{1,15}$/;
 
 /** News of all rooms and of the account: at once, or when there is something new. */
 export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  const sync = createSyncContext(ctx);
+  const sync = syncContextOf(ctx);
   const polls = new LongPolls(ctx.shutdown);
   const config = { longPoll: true };
   app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
@@ -33,50 +33,35 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
     }
     using _ = ctx.presence.syncing(wanted.requester, presenceOf(request.query));
     const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
-    const answer = await answerInTime(sync, wanted, { polls, timeoutMs, request, reply });
+    const answer = await waitForAnswer(sync, wanted, { polls, timeoutMs, request, reply });
     return sendJsonText(reply, answer.text);
   });
 }
 
-/** The first answer that tells something; the last one there is when it is time to answer. */
-async function answerInTime(
+async function waitForAnswer(
   sync: SyncContext,
-  request: SyncRequest,
+  wanted: SyncRequest,
   http: { polls: LongPolls; timeoutMs: number; request: FastifyRequest; reply: FastifyReply },
 ): Promise<Answer> {
-  const { polls, timeoutMs } = http;
+  const { userId, deviceId } = wanted.requester;
   // "The timeout parameter will be ignored and the query will return immediately": what was asked for is told.
-  const mayWait = request.since !== undefined && !request.fullState && timeoutMs > 0;
-  if (!mayWait) return answerNow(sync, request);
-  const device = `${request.requester.userId} ${request.requester.deviceId}`;
+  const mayWait = wanted.since !== undefined && !wanted.fullState;
   // What did not fit into the last answer is there already.
-  let answer = request.inbox === request.since ? undefined : await answerNow(sync, request);
-  if (answer?.hasNews !== true) {
-    let at = answer ?? (await lastAnswered(sync, request));
-    await polls.hold(device, { timeoutMs, response: http.reply.raw }, async (signal) => {
-      while (answer?.hasNews !== true) {
-        if ((await sync.server.streams.wait(at.upto, at.follower, signal)) === 'aborted') return;
-        await polls.gather(device);
-        // The device may have been signed out while it waited.
-        await requireRequester(sync.server, http.request);
-        answer = await answerNow(sync, request);
-        at = answer;
-      }
-    });
-  }
-  if (answer === undefined) {
-    await requireRequester(sync.server, http.request);
-    answer = await answerNow(sync, request);
-  }
-  if (answer.hasNews) polls.tell(device);
-  return answer;
+  const isUpToDate = mayWait && wanted.inbox === wanted.since;
+  return answerInTime(sync.server, http, {
+    polls: http.polls,
+    poller: `${userId} ${deviceId}`,
+    timeoutMs: mayWait ? http.timeoutMs : 0,
+    answerNow: () => answerNow(sync, wanted),
+    waitFrom: isUpToDate ? await lastAnswered(sync, wanted) : undefined,
+  });
 }
 
 /** From where on to wait: mostly nothing has happened since the last answer, and no other one needs to be made. */
 async function lastAnswered(
   { users }: SyncContext,
   { requester, since = 0 }: SyncRequest,
-): Promise<Pick<Answer, 'upto' | 'follower'>> {
+): Promise<WaitingPoint> {
   const { user } = await users.find(requester.userId);
   return { upto: since, follower: user.follower };
 }

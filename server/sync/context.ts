@@ -44,8 +44,16 @@ export interface SyncAnswer {
   readonly roomAccountData: ReadonlyMap<string, readonly AccountData[]>;
 }
 
-/** Everything of /sync for one server. */
-export function createSyncContext(server: ServerContext): SyncContext {
+/** Everything of /sync for one server, the same for whoever asks: what is in memory is for all kinds of sync. */
+export function syncContextOf(server: ServerContext): SyncContext {
+  const known = contexts.get(server) ?? createSyncContext(server);
+  contexts.set(server, known);
+  return known;
+}
+
+const contexts = new WeakMap<ServerContext, SyncContext>();
+
+function createSyncContext(server: ServerContext): SyncContext {
   return {
     server,
     filters: new Filters(),

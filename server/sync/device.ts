@@ -28,10 +28,17 @@ export async function devicePart(sync: SyncContext, answer: SyncAnswer): Promise
   return { json: parts.join(','), hasNews, inbox: inbox.last };
 }
 
-/** "Note: only present on an incremental sync": undefined also where nothing changed. */
-async function changedLists(
+/** `device_lists`. "Note: only present on an incremental sync": undefined also where nothing changed. */
+export async function changedLists(
   { server }: SyncContext,
-  { request, user, news, upto }: SyncAnswer,
+  {
+    request,
+    user,
+    news,
+    upto,
+  }: Pick<SyncAnswer, 'user' | 'news' | 'upto'> & {
+    readonly request: Pick<SyncAnswer['request'], 'since'>;
+  },
 ): Promise<{ changed: readonly string[]; left: readonly string[] } | undefined> {
   const { since } = request;
   if (since === undefined) return undefined;
@@ -45,10 +52,13 @@ async function changedLists(
   return lists.changed.length === 0 && lists.left.length === 0 ? undefined : lists;
 }
 
-/** The counts as JSON: from memory, unless something has concerned the user since they were read. */
-async function keyCounts(
+/**
+ * How many keys the device has left, as members of an object without braces: from memory, unless something has concerned
+ * the user since they were read.
+ */
+export async function keyCounts(
   sync: SyncContext,
-  { requester }: SyncAnswer['request'],
+  { requester }: Pick<SyncAnswer['request'], 'requester'>,
   upto: number,
 ): Promise<string> {
   const { server, keyCounts: known } = sync;

@@ -31,18 +31,19 @@ export class Inboxes {
   }
 
   /**
-   * The messages after one position and up to another, as JSON. `last` is where the next answer continues: `upto`,
-   * unless there are more than fit.
+   * The messages after one position and up to another, as JSON, at most `limit`. `last` is where the next answer continues:
+   * `upto`, unless there are more than fit.
    */
   async read(
     { db, streams }: { readonly db: Database; readonly streams: Streams },
     device: DeviceRef,
-    { after, upto }: { readonly after: number; readonly upto: number },
+    range: { readonly after: number; readonly upto: number; readonly limit?: number },
   ): Promise<{ messages: readonly string[]; last: number }> {
+    const { after, upto, limit = MOST_MESSAGES } = range;
     if (after > 0 && !streams.mayConcern(`user:${device.userId}`, after)) return { messages: [], last: upto };
-    const read = await toDevice.since(db, device, { after, upto, limit: MOST_MESSAGES });
+    const read = await toDevice.since(db, device, { after, upto, limit });
     if (read.messages.length > 0) this.#given.set(keyOf(device), after + 1);
-    const isFull = read.messages.length === MOST_MESSAGES;
+    const isFull = read.messages.length === limit;
     return { messages: read.messages, last: isFull ? (read.last ?? upto) : upto };
   }
 }

@@ -10,7 +10,7 @@ import { roomAccountEvents } from './account.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
 import { ephemeralEvents } from './ephemeral.ts';
 import { includesRoom } from './filter.ts';
-import { BEGINNING } from './recent-timelines.ts';
+import { BEGINNING, timelineJson } from './recent-timelines.ts';
 import { SUMMARY_TYPES, statePart } from './state-part.ts';
 import type { JoinedRoom } from './sync-users.ts';
 import { timelinePart } from './timeline-part.ts';
@@ -65,7 +65,7 @@ async function roomsToTell(
  * `joined`: the user was not in the room at `since`. `returned`: the user was, and this server has been out of it in
  * between, so that what changed there is not known one by one.
  */
-async function comingSince(
+export async function comingSince(
   { server }: SyncContext,
   { roomNid, joinedAt }: JoinedRoom,
   { userId, since }: { readonly userId: UserId; readonly since: number },
@@ -117,7 +117,7 @@ async function roomSection(
   const isQuiet = isEmpty && ephemeral.length === 0 && account.length === 0;
   if (since !== undefined && !isWhole && isQuiet && unread.changedAt <= since) return undefined;
   const parts = [
-    `"timeline":${timeline.json}`,
+    `"timeline":${timelineJson(timeline)}`,
     `"${request.stateMember}":${eventsJson(state.json)}`,
     `"ephemeral":${eventsJson(ephemeral)}`,
     `"account_data":${eventsJson(account)}`,

@@ -12,7 +12,7 @@ import { shapedTexts } from './event-shape.ts';
 import { includesRoom, passes } from './filter.ts';
 import { textsFor } from './format.ts';
 import { eventsJson } from './joined-rooms.ts';
-import { BEGINNING, timelineJson } from './recent-timelines.ts';
+import { BEGINNING, listJson, timelineJson } from './recent-timelines.ts';
 import { statePart } from './state-part.ts';
 import { strippedStateFor } from './stripped-state.ts';
 import { changedAfter, type SyncUser } from './sync-users.ts';
@@ -83,7 +83,7 @@ async function leftRoom(sync: SyncContext, answer: SyncAnswer, row: OtherRoom): 
   const range = { roomNid, roomId, since: known, upto, left: leaving, members: [] };
   const state = await statePart(sync, request, range, timeline);
   const account = await roomAccountEvents(sync, answer, roomId, known);
-  return leftSection(request, { timeline: timeline.json, state: state.json, account });
+  return leftSection(request, { timeline: timelineJson(timeline), state: state.json, account });
 }
 
 function leftSection(
@@ -105,7 +105,8 @@ async function bareTimeline(
   const events = isWanted ? [leaving] : [];
   const texts = await textsFor(server, requester, events, { withRoomId: false });
   const start = leaving?.position ?? server.streams.upto();
-  return timelineJson(shapedTexts(filter.shape, events, texts), { limited: false, start });
+  const json = listJson(shapedTexts(filter.shape, events, texts));
+  return timelineJson({ json, limited: false, start });
 }
 
 /** The user's membership at a position, where the room's state has said so since. */
@@ -120,7 +121,10 @@ async function membershipAt(
   return before === undefined ? undefined : membershipOf(before.event);
 }
 
-async function membershipBefore({ server }: SyncContext, leaving: StoredEvent): Promise<string | undefined> {
+export async function membershipBefore(
+  { server }: SyncContext,
+  leaving: StoredEvent,
+): Promise<string | undefined> {
   const { type, stateKey = '' } = leaving.event;
   const [before] = await stateAt(server, leaving, 'before', [{ type, stateKey }]);
   return before === undefined ? undefined : membershipOf(before.event);

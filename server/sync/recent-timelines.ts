@@ -46,7 +46,7 @@ export interface RecentPart {
   readonly start: number;
   /** True where there are more in the range, or the first follows events that are not there. */
   readonly limited: boolean;
-  /** The JSON of the timeline, for a reader who was joined at each event and sent none of them by transaction. */
+  /** The events as a JSON list, for a reader who was joined at each event and sent none of them by transaction. */
   json(now: number): string;
 }
 
@@ -263,8 +263,7 @@ class Part implements RecentPart {
     // The ages are as of the first who asked; those who wait for the same events ask within moments.
     if (this.#json !== undefined && now - this.#json.at < 1_000) return this.#json.text;
     const shown = { now, membership: 'join', showsPrevContent: true };
-    const events = this.texts.map((text) => eventText(text, shown));
-    const text = timelineJson(events, this);
+    const text = listJson(this.texts.map((text) => eventText(text, shown)));
     this.#json = { text, at: now };
     return text;
   }
@@ -278,10 +277,20 @@ export function isCutOff(after: number, first: StoredEvent | undefined): boolean
   return after === BEGINNING && first !== undefined && first.event.type !== 'm.room.create';
 }
 
-/** `timeline` of a room. */
-export function timelineJson(
-  events: readonly string[],
-  { limited, start }: { readonly limited: boolean; readonly start: number },
-): string {
-  return `{"events":[${events.join(',')}],"limited":${limited},"prev_batch":"${formatToken(start)}"}`;
+/** A list of what is JSON already. */
+export function listJson(texts: readonly string[]): string {
+  return `[${texts.join(',')}]`;
+}
+
+/** `timeline` of a room; `json` is the list of its events. */
+export function timelineJson({
+  json,
+  limited,
+  start,
+}: {
+  readonly json: string;
+  readonly limited: boolean;
+  readonly start: number;
+}): string {
+  return `{"events":${json},"limited":${limited},"prev_batch":"${formatToken(start)}"}`;
 }

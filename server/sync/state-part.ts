@@ -167,7 +167,7 @@ async function baseOf(
  * stands, unless the timeline has it: then what was before that one. What `base` says of now goes before the changes:
  * they have holes where this server was out of the room.
  */
-function rewound(
+export function rewound(
   base: ReadonlyMap<string, number>,
   deltas: readonly currentState.StateDelta[],
   range: {

@@ -9,7 +9,7 @@ import type { SyncContext, SyncRequest } from './context.ts';
 import { shapedTexts } from './event-shape.ts';
 import { includesRoom, passes } from './filter.ts';
 import { eventText, isMadeBy, renderFor, textsFor } from './format.ts';
-import { isCutOff, type Range, type RecentPart, timelineJson } from './recent-timelines.ts';
+import { isCutOff, listJson, type Range, type RecentPart } from './recent-timelines.ts';
 import type { SyncUser } from './sync-users.ts';
 
 export interface TimelinePart {
@@ -19,6 +19,7 @@ export interface TimelinePart {
   readonly limited: boolean;
   /** The position before the first event; where there is none, the end of the range. */
   readonly start: number;
+  /** The events, as a JSON list. */
   readonly json: string;
 }
 
@@ -67,17 +68,14 @@ async function bundledJson(
   const bundles = await bundlesOf(server, bundleReader(server, requester), part.events);
   if (bundles.size === 0) return undefined;
   const relations = await bundleTexts(server, requester, bundles);
-  return timelineJson(await renderFor(server, requester, part.texts, { withRoomId: false, relations }), part);
+  return listJson(await renderFor(server, requester, part.texts, { withRoomId: false, relations }));
 }
 
 function recentJson({ server }: SyncContext, { requester }: SyncRequest, part: RecentPart): string {
   const now = server.clock.now();
   if (!part.events.some((stored) => isMadeBy(stored, requester))) return part.json(now);
   const shown = { now, membership: 'join', showsPrevContent: true, device: requester };
-  return timelineJson(
-    part.texts.map((text) => eventText(text, shown)),
-    part,
-  );
+  return listJson(part.texts.map((text) => eventText(text, shown)));
 }
 
 /** Looks through the range from its end, page by page, for what the user may and wants to see. */
@@ -159,5 +157,5 @@ function partOf(
   events: readonly StoredEvent[],
   { json, ...where }: { readonly limited: boolean; readonly start: number; readonly json: readonly string[] },
 ): TimelinePart {
-  return { events, ...where, json: timelineJson(json, where) };
+  return { events, ...where, json: listJson(json) };
 }

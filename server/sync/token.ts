@@ -4,6 +4,8 @@
  */
 
 const TOKEN = /^s1_(-?\d{1,15})(?:_(\d{1,15}))?$/;
+/** Of sliding sync: with the connection, and the number of what was sent on it. */
+const POS = /^s1_(\d{1,15})\.([0-9a-f]{1,40})\.(\d{1,15})$/;
 
 /** Where a /sync continues. */
 export interface SyncPoint {
@@ -19,7 +21,7 @@ export function formatToken(position: number): string {
 
 /** The position of a token that this server made; undefined for anything else. */
 export function parseToken(token: string): number | undefined {
-  const digits = TOKEN.exec(token)?.[1];
+  const digits = (TOKEN.exec(token) ?? POS.exec(token))?.[1];
   return digits === undefined ? undefined : Number(digits);
 }
 
@@ -34,4 +36,23 @@ export function parseSyncToken(token: string): SyncPoint | undefined {
   const position = Number(digits);
   if (digits === undefined || position < 0) return undefined;
   return { position, inbox: inbox === undefined ? position : Math.min(Number(inbox), position) };
+}
+
+/** Where a connection of sliding sync continues. */
+export interface PosPoint {
+  readonly position: number;
+  readonly connection: string;
+  readonly number: number;
+}
+
+/** The `pos` of an answer of sliding sync. */
+export function formatPos({ position, connection, number }: PosPoint): string {
+  return `${formatToken(position)}.${connection}.${number}`;
+}
+
+/** Undefined for what is no `pos`. */
+export function parsePos(pos: string): PosPoint | undefined {
+  const [, position, connection, number] = POS.exec(pos) ?? [];
+  if (connection === undefined) return undefined;
+  return { position: Number(position), connection, number: Number(number) };
 }

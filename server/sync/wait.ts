@@ -4,6 +4,8 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lru } from '#storage/lru.ts';
 
+/** Whatever a client asks for. */
+export const LONGEST_WAIT_MS = 60_000;
 /** Of one device; when one more comes, the oldest is answered. */
 const MOST_OF_DEVICE = 4;
 /** No device is answered more often, so that in a busy room news comes in handfuls, not one by one. */

@@ -1,0 +1,46 @@
+/** `bump_stamp` of rooms: "the last "proper" activity in the room". Read once for all members. */
+
+import type { RoomsContext } from '#rooms/context.ts';
+import { Lru } from '#storage/lru.ts';
+import * as roomActivity from '#storage/room-activity.ts';
+import type { JoinedRoom } from '../sync/sync-users.ts';
+
+const TYPES = [
+  'm.room.create',
+  'm.room.message',
+  'm.room.encrypted',
+  'm.sticker',
+  'm.call.invite',
+  'm.poll.start',
+  'org.matrix.msc3381.poll.start',
+  'm.beacon_info',
+  'org.matrix.msc3672.beacon_info',
+];
+/** Events of a room that are looked through for one that is proper activity. */
+const MOST_EVENTS = 1_000;
+const MOST_ROOMS = 50_000;
+
+export class BumpStamps {
+  readonly #ctx: RoomsContext;
+  readonly #known = new Lru<number, { readonly stamp: number | undefined; asOf: number }>({
+    maxEntries: MOST_ROOMS,
+  });
+
+  constructor(ctx: RoomsContext) {
+    this.#ctx = ctx;
+  }
+
+  /** Undefined where none of the newest events is proper activity. */
+  async of({ roomNid, keys }: JoinedRoom): Promise<number | undefined> {
+    const { db, streams } = this.#ctx;
+    const known = this.#known.get(roomNid);
+    const upto = streams.upto();
+    if (known !== undefined && (known.asOf === upto || !streams.mayConcern(keys.any, known.asOf))) {
+      known.asOf = upto;
+      return known.stamp;
+    }
+    const stamp = await roomActivity.lastOfTypes(db, roomNid, { types: TYPES, upto, among: MOST_EVENTS });
+    this.#known.set(roomNid, { stamp, asOf: upto });
+    return stamp;
+  }
+}
