@@ -20,7 +20,11 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 export class Connection {
   readonly #host: string;
   readonly #socket: net.Socket;
-  #received: Buffer | undefined;
+  /** Of the answer that is coming. */
+  #received: Buffer[] = [];
+  #bytes = 0;
+  /** It is not whole before so many bytes are there. */
+  #awaited = 0;
   #waiting: Waiting | undefined;
 
   private constructor(host: string, socket: net.Socket) {
@@ -71,10 +75,20 @@ export class Connection {
   }
 
   #onData(chunk: Buffer): void {
-    this.#received = this.#received === undefined ? chunk : Buffer.concat([this.#received, chunk]);
-    const answer = parseAnswer(this.#received);
-    if (answer === undefined) return;
-    this.#received = undefined;
+    this.#received.push(chunk);
+    this.#bytes += chunk.length;
+    // Put together once all is there: of an answer of 30 MB that would else be done hundreds of times.
+    if (this.#bytes < this.#awaited) return;
+    const bytes = this.#received.length === 1 ? chunk : Buffer.concat(this.#received);
+    const answer = parseAnswer(bytes);
+    if (typeof answer === 'number') {
+      this.#received = [bytes];
+      this.#awaited = answer;
+      return;
+    }
+    this.#received = [];
+    this.#bytes = 0;
+    this.#awaited = 0;
     const waiting = this.#waiting;
     this.#waiting = undefined;
     waiting?.resolve(answer);
@@ -91,32 +105,32 @@ export function lengthOf(body: string): string {
   return `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
 }
 
-/** One whole answer; undefined while some of it is still to come. */
-function parseAnswer(bytes: Buffer): Answer | undefined {
+/** One whole answer; while some of it is still to come, how many bytes there are at least. */
+function parseAnswer(bytes: Buffer): Answer | number {
   const headEnd = bytes.indexOf(HEAD_END);
-  if (headEnd === -1) return undefined;
+  if (headEnd === -1) return bytes.length + 1;
   const head = bytes.toString('latin1', 0, headEnd);
   const status = Number(head.slice(9, 12));
   const bodyStart = headEnd + HEAD_END.length;
   const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];
   if (length !== undefined) {
     const bodyEnd = bodyStart + Number(length);
-    return bytes.length < bodyEnd ? undefined : { status, body: bytes.toString('utf8', bodyStart, bodyEnd) };
+    return bytes.length < bodyEnd ? bodyEnd : { status, body: bytes.toString('utf8', bodyStart, bodyEnd) };
   }
   if (!/\r\ntransfer-encoding: *chunked/i.test(head))
     throw new Error(`an answer of unknown length:\n${head}`);
   const body = parseChunks(bytes, bodyStart);
-  return body === undefined ? undefined : { status, body };
+  return typeof body === 'number' ? body : { status, body };
 }
 
-function parseChunks(bytes: Buffer, start: number): string | undefined {
+function parseChunks(bytes: Buffer, start: number): string | number {
   const chunks: Buffer[] = [];
   for (let at = start; ; ) {
     const lineEnd = bytes.indexOf('\r\n', at);
-    if (lineEnd === -1) return undefined;
+    if (lineEnd === -1) return bytes.length + 1;
     const size = Number.parseInt(bytes.toString('latin1', at, lineEnd), 16);
     const next = lineEnd + 2 + size + 2;
-    if (bytes.length < next) return undefined;
+    if (bytes.length < next) return next;
     if (size === 0) return Buffer.concat(chunks).toString();
     chunks.push(bytes.subarray(lineEnd + 2, next - 2));
     at = next;
