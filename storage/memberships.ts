@@ -57,16 +57,6 @@ const OF_USER_SINCE = sql<[string, number, number], Row>(
   'memberships.ofUserSince',
   `${SELECT} WHERE m.user_id = ? AND m.position > ? AND m.position <= ? ORDER BY m.position, m.room_nid`,
 );
-/** Each by the index of its table: what was written last stands at its end. */
-const ROOMS_WITH_NEWS = sql<[string, number, number, number], { room_nid: number }>(
-  'memberships.roomsWithNews',
-  `SELECT m.room_nid FROM memberships m
-   WHERE m.user_id = ? AND m.membership = 'join' AND (
-     EXISTS (SELECT e.event_nid FROM events e WHERE e.room_nid = m.room_nid AND e.position > ?)
-     OR EXISTS (SELECT d.position FROM state_deltas d WHERE d.room_nid = m.room_nid AND d.position > ?)
-     OR EXISTS (SELECT r.position FROM receipts r WHERE r.room_nid = m.room_nid AND r.position > ?))
-   ORDER BY m.room_nid`,
-);
 const IN_ROOM = sql<[number], Row>(
   'memberships.inRoom',
   `${SELECT} WHERE m.room_nid = ? ORDER BY m.position, m.user_id`,
@@ -215,16 +205,6 @@ export async function ofUserSince(
   upto: number,
 ): Promise<MembershipRow[]> {
   return (await reader.all(OF_USER_SINCE, userId, since, upto)).map(fromRow);
-}
-
-/** The numeric ids of the rooms that a user is in and where there are events, state or receipts after a position. */
-export async function roomsWithNews(
-  reader: Reader,
-  userId: UserId,
-  since: number,
-): Promise<ReadonlySet<number>> {
-  const rows = await reader.all(ROOMS_WITH_NEWS, userId, since, since, since);
-  return new Set(rows.map((row) => row.room_nid));
 }
 
 /** The members of a room, all or those of one membership, in the order of the last change. */

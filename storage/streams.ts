@@ -11,6 +11,7 @@
 import type { Database, Tx } from './database.ts';
 import { Lru } from './lru.ts';
 import { RecentNews } from './recent-news.ts';
+import { Reservation } from './reservation.ts';
 import { sql } from './sql.ts';
 
 /** Whom a position may concern: `room:!x`, `user:@a:b`, `outgoing`. */
@@ -20,6 +21,7 @@ const BLOCK = 10_000;
 const HEADROOM = 5_000;
 const HISTORY_BLOCK = 1_000;
 const KNOWN_KEYS = 100_000;
+const RECALLED_KEYS = 60_000;
 const RETRY_MS = 1_000;
 /** In a turn of the loop: of a large room all at once would fill the memory with answers that are half made. */
 const WOKEN_AT_ONCE = 50;
@@ -28,11 +30,6 @@ const reservedBounds = sql<[], { id: string; upto: number }>(
   'streams.reserved',
   'SELECT id, upto FROM stream_reserve ORDER BY id',
 );
-const reserve = sql<[upto: number, id: string]>(
-  'streams.reserve',
-  'UPDATE stream_reserve SET upto = {greatest}(upto, ?) WHERE id = ?',
-);
-
 /** A position that was taken and is not published yet. */
 interface Taken {
   readonly position: number;
@@ -69,6 +66,10 @@ export class Streams {
   #head = 0;
   /** Those published longest ago are dropped first, however often they are asked for. */
   readonly #last = new Lru<string, number>({ maxEntries: KNOWN_KEYS, onEvict: (_, at) => this.#evicted(at) });
+  /** Of keys that are not known any more, as they were read from the database. */
+  readonly #recalled = new Lru<string, { readonly position: number; readonly asOf: number }>({
+    maxEntries: RECALLED_KEYS,
+  });
   readonly #followers = new Map<string, Set<KnownFollower>>();
   readonly #listeners = new Map<string, Set<(position: number) => void>>();
   readonly #awake = new Set<Waiter>();
@@ -137,6 +138,19 @@ export class Streams {
   /** False where it is certain that nothing concerned the key at a position above `since`. */
   mayConcern(key: string, since: number): boolean {
     return this.#isNewer(key, since);
+  }
+
+  /** True where it is known when something last concerned the key. */
+  knows(key: string): boolean {
+    return this.#lastOf(key) !== undefined;
+  }
+
+  /**
+   * Tells when something last concerned a key that is not known any more, such as after a restart, as far as it is
+   * stored; `asOf` is `upto()` from before that was read. What only announcements have told is not looked at.
+   */
+  recall(key: string, position: number, asOf: number): void {
+    this.#recalled.set(key, { position, asOf });
   }
 
   /**
@@ -302,8 +316,16 @@ export class Streams {
   }
 
   #isNewer(key: string, since: number): boolean {
-    const last = this.#last.peek(key);
+    const last = this.#lastOf(key);
     return last === undefined ? since < this.#evictedUpto : last > since;
+  }
+
+  #lastOf(key: string): number | undefined {
+    const last = this.#last.peek(key);
+    if (last !== undefined || this.#recalled.size === 0) return last;
+    const recalled = this.#recalled.peek(key);
+    // Whatever came after it was read is known, or was evicted.
+    return recalled === undefined || recalled.asOf < this.#evictedUpto ? undefined : recalled.position;
   }
 
   #evicted(position: number): void {
@@ -333,53 +355,6 @@ export class Streams {
         },
       );
     }, delayMs).unref();
-  }
-}
-
-/** A counter whose numbers never repeat: it starts above the bound that earlier processes have reserved. */
-class Reservation {
-  readonly #id: string;
-  readonly #block: number;
-  #last: number;
-  /** The bound that is on disk. */
-  #durable: number;
-  #pending: { readonly tx: Tx; readonly bound: number } | undefined;
-
-  constructor(id: string, reserved: number, block: number) {
-    this.#id = id;
-    this.#block = block;
-    this.#last = reserved;
-    this.#durable = reserved;
-  }
-
-  get durable(): number {
-    return this.#durable;
-  }
-
-  get headroom(): number {
-    return this.#durable - this.#last;
-  }
-
-  take(): number {
-    this.#last += 1;
-    return this.#last;
-  }
-
-  /** Makes the write that uses `position` reserve it too, unless it is reserved already. */
-  reserveIn(tx: Tx, position: number): void {
-    if (position <= this.#durable) return;
-    if (this.#pending?.tx === tx && position <= this.#pending.bound) return;
-    // Not awaited: if it fails, the write fails (rule 7 of database.ts).
-    this.reserveMore(tx).catch(() => undefined);
-  }
-
-  async reserveMore(tx: Tx): Promise<void> {
-    const bound = this.#last + this.#block;
-    this.#pending = { tx, bound };
-    tx.afterCommit(() => {
-      this.#durable = Math.max(this.#durable, bound);
-    });
-    await tx.run(reserve, bound, this.#id);
   }
 }
 

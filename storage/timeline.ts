@@ -35,6 +35,28 @@ export async function eventNids(
   return rows.map((row) => row.event_nid);
 }
 
+/** An event and where in its room's timeline it stands. */
+export interface Placed {
+  readonly nid: number;
+  readonly position: number;
+}
+
+const NEWEST = sql<[number, number, number, number], Row & { position: number }>(
+  'timeline.newest',
+  `SELECT event_nid, position FROM events
+   WHERE room_nid = ? AND position > ? AND position <= ? ORDER BY position DESC LIMIT ?`,
+);
+
+/** At most `limit` events after one position and up to another, the newest first. */
+export async function newest(
+  reader: Reader,
+  roomNid: number,
+  { after, upto, limit }: { readonly after: number; readonly upto: number; readonly limit: number },
+): Promise<Placed[]> {
+  const rows = await reader.all(NEWEST, roomNid, after, upto, limit);
+  return rows.map(({ event_nid: nid, position }) => ({ nid, position }));
+}
+
 const NEWEST_OF_ROOMS = sql<[string, number, number, number], Row & { position: number }>(
   'timeline.newestOfRooms',
   `SELECT event_nid, position FROM events

@@ -4,6 +4,7 @@
  * Pure. "Unrecognised conditions MUST NOT match any events", and so it is with those that lack what they need.
  */
 
+import type { UserId } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, own, stringAt } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
 import { containsInWords, type Glob, globOf, matchesGlob, matchesGlobInWords } from '#rooms/glob.ts';
@@ -21,6 +22,8 @@ export interface Facts {
 /** One look at an event with one user's rules. */
 export interface Look {
   readonly event: Event;
+  /** Whose rules they are. */
+  readonly userId: string;
   readonly facts: Facts;
   /** How much may still be looked at of texts: see `spend`. */
   budget: number;
@@ -37,16 +40,19 @@ export const BUDGET = 1_000_000;
 const BODY = 'content.body';
 const MEMBER_COUNT = /^(==|<|>|>=|<=)?(\d{1,15})$/;
 
-/** The condition of a rule. */
-export function conditionOf(json: Json): Condition {
+/** In rules that many users share: whoever's they are. No user has this id. */
+export const ANY_OWNER: UserId = '@:';
+
+/** The condition of a rule. `isShared`: `ANY_OWNER` in it stands for whose rules they are. */
+export function conditionOf(json: Json, isShared = false): Condition {
   if (!isObject(json)) return never;
   switch (stringAt(json, 'kind')) {
     case 'event_match':
-      return eventMatch(json);
+      return isShared && json.pattern === ANY_OWNER ? isOwner(json) : eventMatch(json);
     case 'event_property_is':
       return propertyIs(json);
     case 'event_property_contains':
-      return propertyContains(json);
+      return isShared && json.value === ANY_OWNER ? containsOwner(json) : propertyContains(json);
     case 'contains_display_name':
       return containsDisplayName;
     case 'room_member_count':
@@ -137,6 +143,24 @@ function propertyContains(json: JsonObject): Condition {
   return (look) => {
     const list = propertyOf(look.event, path);
     return Array.isArray(list) && spend(look, list.length) && list.includes(value);
+  };
+}
+
+/** `eventMatch` with the owner of the rules. */
+function isOwner(json: JsonObject): Condition {
+  const path = pathOf(stringAt(json, 'key') ?? '');
+  return ({ event, userId }) => {
+    const value = propertyOf(event, path);
+    return typeof value === 'string' && equalsInAnyCase(value, userId.toLowerCase());
+  };
+}
+
+/** `propertyContains` with the owner of the rules. */
+function containsOwner(json: JsonObject): Condition {
+  const path = pathOf(stringAt(json, 'key') ?? '');
+  return (look) => {
+    const list = propertyOf(look.event, path);
+    return Array.isArray(list) && spend(look, list.length) && list.includes(look.userId);
   };
 }
 

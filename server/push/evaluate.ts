@@ -4,10 +4,12 @@
  * Pure. Rules are prepared once for each user (`compileRules`), and then asked for each event.
  */
 
-import { isObject, type Json, own } from '#keys/json.ts';
+import type { UserId } from '#keys/ids.ts';
+import { isObject, type Json, objectAt, own } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
 import { type RuleKind, ruleKinds } from '#storage/push-rules.ts';
 import {
+  ANY_OWNER,
   BUDGET,
   bodyMatches,
   type Condition,
@@ -32,25 +34,45 @@ interface CompiledRule {
 
 /** The enabled rules, in the order in which they are checked. */
 export interface CompiledRules {
+  readonly userId: string;
   readonly rules: readonly CompiledRule[];
   /** What the rules ask of the number of members. */
   readonly memberCounts: readonly ((count: number) => boolean)[];
+  /** Of rules that many users share: what they make of events, without facts. */
+  readonly offhand?: WeakMap<Event, Offhand>;
+}
+
+interface Offhand {
+  /** For everybody whom the event does not name. */
+  readonly effect: Effect | undefined;
+  /** In lower case. */
+  readonly named: ReadonlySet<string>;
 }
 
 const NOTHING: Effect = { notify: false, highlight: false };
 
-/** Prepares a user's rules. "Disabled rules never match." */
-export function compileRules(ruleset: PushRuleset): CompiledRules {
+/** Prepares a user's rules; those of `ANY_OWNER` for all users. "Disabled rules never match." */
+export function compileRules(userId: UserId, ruleset: PushRuleset): CompiledRules {
+  const isShared = userId === ANY_OWNER;
   const rules = ruleKinds.flatMap((kind) =>
     ruleset[kind]
       .filter((rule) => rule.enabled)
-      .map((rule) => ({ rule, conditions: conditionsOf(kind, rule), effect: effectOfActions(rule.actions) })),
+      .map((rule) => ({
+        rule,
+        conditions: conditionsOf(kind, rule, isShared),
+        effect: effectOfActions(rule.actions),
+      })),
   );
   const memberCounts = rules
     .flatMap(({ rule }) => (Array.isArray(rule.conditions) ? (rule.conditions as readonly Json[]) : []))
     .map(memberCountTest)
     .filter((test) => test !== undefined);
-  return { rules, memberCounts };
+  return { userId, rules, memberCounts, ...(isShared && { offhand: new WeakMap() }) };
+}
+
+/** Shared rules as those of one user. */
+export function ownedBy(shared: CompiledRules, userId: UserId): CompiledRules {
+  return { ...shared, userId };
 }
 
 /** What a number of members is to the rules: two numbers with the same answers are the same to them. */
@@ -62,8 +84,8 @@ export function memberCountKey({ memberCounts }: CompiledRules, count: number): 
  * What the rules make of an event. Undefined where that depends on a fact which was not looked up: most events are
  * decided without.
  */
-export function effectOf({ rules }: CompiledRules, event: Event, facts: Facts): Effect | undefined {
-  const look: Look = { event, facts, budget: BUDGET };
+export function effectOf({ rules, userId }: CompiledRules, event: Event, facts: Facts): Effect | undefined {
+  const look: Look = { event, userId, facts, budget: BUDGET };
   let possible: Effect | undefined;
   for (const { conditions, effect } of rules) {
     const matches = allHold(conditions, look);
@@ -75,9 +97,33 @@ export function effectOf({ rules }: CompiledRules, event: Event, facts: Facts): 
   return possible === undefined || isSame(possible, NOTHING) ? NOTHING : undefined;
 }
 
+/** `effectOf` without facts: where many share the rules it is known from the first who asked, unless the event names the user. */
+export function effectOffhand(compiled: CompiledRules, event: Event): Effect | undefined {
+  const { offhand, userId } = compiled;
+  if (offhand === undefined) return effectOf(compiled, event, {});
+  let known = offhand.get(event);
+  if (known === undefined) {
+    known = { effect: effectOf({ ...compiled, userId: ANY_OWNER }, event, {}), named: namedIn(event) };
+    offhand.set(event, known);
+  }
+  const isNamed = known.named.size > 0 && known.named.has(userId.toLowerCase());
+  return isNamed ? effectOf(compiled, event, {}) : known.effect;
+}
+
+/** All whom shared rules may ask for. */
+function namedIn({ stateKey, content }: Event): ReadonlySet<string> {
+  const mentioned = own(objectAt(content, 'm.mentions') ?? {}, 'user_ids');
+  const named = Array.isArray(mentioned) ? mentioned.filter((userId) => typeof userId === 'string') : [];
+  return new Set([...named, ...(stateKey === undefined ? [] : [stateKey])].map((id) => id.toLowerCase()));
+}
+
 /** The rule that an event matches, where all facts are known; undefined where it matches none. */
-export function matchingRule({ rules }: CompiledRules, event: Event, facts: Facts): PushRule | undefined {
-  const look: Look = { event, facts, budget: BUDGET };
+export function matchingRule(
+  { rules, userId }: CompiledRules,
+  event: Event,
+  facts: Facts,
+): PushRule | undefined {
+  const look: Look = { event, userId, facts, budget: BUDGET };
   return rules.find(({ conditions }) => allHold(conditions, look) === true)?.rule;
 }
 
@@ -107,7 +153,7 @@ function isSame(a: Effect, b: Effect): boolean {
 }
 
 /** "`room`, `sender` and `content` rules do not have conditions in the same way, but [...] predefined conditions." */
-function conditionsOf(kind: RuleKind, rule: PushRule): readonly Condition[] {
+function conditionsOf(kind: RuleKind, rule: PushRule, isShared: boolean): readonly Condition[] {
   switch (kind) {
     case 'room':
       return [({ event }) => event.roomId === rule.rule_id];
@@ -117,6 +163,8 @@ function conditionsOf(kind: RuleKind, rule: PushRule): readonly Condition[] {
       return [bodyMatches(rule.pattern)];
     case 'override':
     case 'underride':
-      return Array.isArray(rule.conditions) ? rule.conditions.map(conditionOf) : [];
+      return Array.isArray(rule.conditions)
+        ? rule.conditions.map((condition) => conditionOf(condition, isShared))
+        : [];
   }
 }

@@ -18,8 +18,9 @@
  */
 
 import type { RoomId, UserId } from '#keys/ids.ts';
-import { stringAt } from '#keys/json.ts';
+import { own, stringAt } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import type { Event } from '#rooms/event.ts';
 import { loadEvent, loadNids } from '#rooms/load.ts';
 import { relationOf } from '#rooms/relation.ts';
 import { stateOfGroup } from '#rooms/room-head.ts';
@@ -30,11 +31,11 @@ import { visibleTo } from '#rooms/visibility.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import { Lru } from '#storage/lru.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
-import * as timeline from '#storage/timeline.ts';
 import * as checkpoints from '#storage/unread-checkpoints.ts';
 import { CountedEvents, MOST_EVENTS, type ThreadCounts } from './counted-events.ts';
-import { type Effect, effectOf, memberCountKey } from './evaluate.ts';
+import { type Effect, effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
 import { isRead, type ReadUpto, readUptoOf } from './read-upto.ts';
+import { RecentEvents } from './recent-events.ts';
 import { factsAt, MemberCounts } from './room-facts.ts';
 import { RulesOfUsers, type UserRules } from './user-rules.ts';
 
@@ -65,9 +66,8 @@ const MEASURED_EVERY = 20;
 /** Events that are looked through again after a restart, at most. */
 const UNWRITTEN = 200;
 const MOST_GROUPS = 10_000;
-const MOST_RANGES = 2_000;
-const FEW_EVENTS = 20;
 const VISIBILITY = { type: 'm.room.history_visibility', stateKey: '' };
+const MAIN = 'main';
 const RESTRICTED: ReadonlySet<string> = new Set(['joined', 'invited']);
 
 export class UnreadCounts {
@@ -81,14 +81,14 @@ export class UnreadCounts {
     weigh: (counted) => counted.size + WEIGHT_OF_ROOM,
   });
   readonly #read = new Lru<string, { readonly read: ReadUpto; asOf: number }>({ maxEntries: MOST_ROOMS });
-  /** Also those that are being read: all members of a room may be woken in the same moment. */
-  readonly #ranges = new Lru<string, Promise<readonly number[]>>({ maxEntries: MOST_RANGES });
+  readonly #recent: RecentEvents;
   readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
 
   constructor(ctx: RoomsContext) {
     this.#ctx = ctx;
     this.rules = new RulesOfUsers(ctx);
     this.members = new MemberCounts(ctx);
+    this.#recent = new RecentEvents(ctx, MOST_EVENTS + 1);
   }
 
   /** What is unread in a room that the user is in, of what came up to a position. */
@@ -192,43 +192,24 @@ export class UnreadCounts {
     if (upto <= after) return true;
     counted.upto = upto;
     if (!this.#ctx.streams.mayConcern(`room:${roomId}`, after)) return true;
-    const nids = await this.#newestFirst(roomNid, after, upto);
+    const nids = await this.#recent.read(roomNid, { after, upto });
     if (nids.length > MOST_EVENTS) counted.clear();
     counted.unwritten += nids.length;
     const slices = new Slices();
-    for (const portion of portionsOf(nids.slice(0, MOST_EVENTS).reverse())) {
+    for (const portion of portionsOf(nids.slice(-MOST_EVENTS))) {
       const events = await loadNids(this.#ctx, portion);
       for (const nid of portion) {
         const stored = events.get(nid);
         if (stored === undefined) continue;
-        // In order, since an own event marks as read what was before it. Mostly without waiting for anything.
+        // In order, since an own event marks as read what was before it.
         if (!isNew && stored.event.type === 'm.room.redaction') {
           if (!(await this.#follow(counted, counting, stored))) return false;
         }
-        await this.#look(counted, counting, stored);
+        if (!this.#lookNow(counted, counting, stored)) await this.#look(counted, counting, stored);
       }
       await slices.rest();
     }
     return true;
-  }
-
-  /** The members of a room that wait for news ask for the same events. */
-  async #newestFirst(roomNid: number, after: number, upto: number): Promise<readonly number[]> {
-    const key = `${roomNid} ${after} ${upto}`;
-    const known = this.#ranges.get(key);
-    if (known !== undefined) return known;
-    const range = { after, upto, direction: 'b', limit: MOST_EVENTS + 1 } as const;
-    const reading = timeline.eventNids(this.#ctx.db, roomNid, range);
-    this.#ranges.set(key, reading);
-    let isKept = false;
-    try {
-      const nids = await reading;
-      isKept = nids.length <= FEW_EVENTS;
-      return nids;
-    } finally {
-      // Nor where the reading failed: the next one tries again.
-      if (!isKept && this.#ranges.peek(key) === reading) this.#ranges.delete(key);
-    }
   }
 
   /** After a redaction. False where it changes more than whether its target counts. */
@@ -238,6 +219,27 @@ export class UnreadCounts {
     counted.remove(target.nid);
     // An own event that is redacted marks nothing as read; and what relates to the event is in no thread through it.
     return target.event.sender !== rules.userId && !counted.isIndirect;
+  }
+
+  /** `#look`, where that needs nothing that is not in memory: else false, and nothing has changed. So it is mostly. */
+  #lookNow(counted: CountedEvents, { rules, read }: Counting, stored: StoredEvent): boolean {
+    const { event, position, nid } = stored;
+    if (position === undefined || stored.redactedBy !== undefined) return true;
+    const isOwn = event.sender === rules.userId;
+    if (isOwn && (event.stateKey !== undefined || event.type === 'm.room.redaction')) return true;
+    const effect = isOwn ? undefined : this.#effectOffhand(rules, event);
+    if (effect?.notify === false) return true;
+    if ((effect === undefined && !isOwn) || own(event.content, 'm.relates_to') !== undefined) return false;
+    if (effect === undefined) counted.readThread(MAIN);
+    else if (!isRead(read, { position, thread: MAIN })) {
+      if (stored.stateAfter === undefined || this.#isOpen.get(stored.stateAfter) !== true) return false;
+      counted.add({ nid, position, thread: MAIN, highlight: effect.highlight });
+    }
+    return true;
+  }
+
+  #effectOffhand({ ignored, compiled }: UserRules, event: Event): Effect | undefined {
+    return ignored.has(event.sender) ? NO_EFFECT : effectOffhand(compiled, event);
   }
 
   /** Counts an event, or what it marks as read. */
@@ -260,8 +262,7 @@ export class UnreadCounts {
 
   async #effectOf(counted: CountedEvents, { room, rules }: Counting, stored: StoredEvent): Promise<Effect> {
     const { event } = stored;
-    if (rules.ignored.has(event.sender)) return NO_EFFECT;
-    const effect = effectOf(rules.compiled, event, {});
+    const effect = this.#effectOffhand(rules, event);
     if (effect !== undefined) return effect;
     const count = await this.members.of(room);
     const byCount = effectOf(rules.compiled, event, { memberCount: count });

@@ -5,7 +5,8 @@ import { Lru } from '#storage/lru.ts';
 import * as pushRules from '#storage/push-rules.ts';
 import type { Streams } from '#storage/streams.ts';
 import { ignoredBy } from '../ignored-users.ts';
-import { type CompiledRules, compileRules } from './evaluate.ts';
+import { ANY_OWNER } from './conditions.ts';
+import { type CompiledRules, compileRules, ownedBy } from './evaluate.ts';
 import { rulesetOf } from './ruleset.ts';
 
 /** What decides of which events a user is notified. */
@@ -71,16 +72,37 @@ function userRulesOf(
     readonly ignored: ReadonlySet<string>;
   },
 ): UserRules {
+  if (read.own === pushRules.NO_RULES) return defaultsOf(userId, read);
   const ruleset = rulesetOf(userId, read.own);
   const general = hashOf([{ ...ruleset, room: [] }, [...read.ignored].sort()]);
   const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, `${general} ${hashOf(rule)}`]));
   return {
     userId,
-    compiled: compileRules(ruleset),
+    compiled: compileRules(userId, ruleset),
     ignored: read.ignored,
     characters: JSON.stringify(ruleset).length,
     changedAt: read.position,
     keyFor: (roomId) => ofRooms.get(roomId) ?? general,
+  };
+}
+
+const DEFAULTS = rulesetOf(ANY_OWNER, pushRules.NO_RULES);
+const COMPILED = compileRules(ANY_OWNER, DEFAULTS);
+const KEY = hashOf(DEFAULTS);
+
+/** Most users have changed nothing: what they have in common is there once for all. */
+function defaultsOf(
+  userId: UserId,
+  { ignored, position }: { readonly ignored: ReadonlySet<string>; readonly position: number },
+): UserRules {
+  const key = ignored.size === 0 ? KEY : `${KEY} ${hashOf([...ignored].sort())}`;
+  return {
+    userId,
+    compiled: ownedBy(COMPILED, userId),
+    ignored,
+    characters: CHARACTERS_OF_ID,
+    changedAt: position,
+    keyFor: () => key,
   };
 }
 

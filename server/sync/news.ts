@@ -3,12 +3,15 @@
  * thousands of rooms waits for news of a few.
  */
 
-import * as memberships from '#storage/memberships.ts';
+import { portionsOf, Slices } from '#rooms/slices.ts';
+import * as lastPositions from '#storage/last-positions.ts';
+import type { ServerContext } from '../context.ts';
 import type { SyncContext } from './context.ts';
 import type { JoinedRoom, SyncUser } from './sync-users.ts';
 
 /** Positions that are looked at for users of few rooms too. */
 const FEW = 100;
+const DEVICE_LISTS = 'device_lists';
 
 /** The user's rooms in which there may be something new since a position. */
 export async function roomsWithNews(
@@ -16,7 +19,7 @@ export async function roomsWithNews(
   user: SyncUser,
   since: number,
 ): Promise<ReadonlySet<JoinedRoom>> {
-  const { streams, typing, db } = server;
+  const { streams, typing } = server;
   const found = new Set<JoinedRoom>();
   // Those that the user came into, since the room's own news may be older.
   for (let at = user.joined.length - 1; at >= 0; at--) {
@@ -32,12 +35,33 @@ export async function roomsWithNews(
     }
     return found;
   }
-  const isKnown = streams.remembers(since);
-  // After a restart nothing is known by its key: one query for all rooms is cheaper than several for each.
-  const stored = isKnown ? undefined : await memberships.roomsWithNews(db, user.userId, since);
+  if (!streams.remembers(since)) await recall(server, user.joined);
   for (const room of user.joined) {
-    const hasNews = stored?.has(room.roomNid) ?? streams.mayConcern(room.keys.any, since);
-    if (hasNews || typing.lastPosition(room.roomId) > since) found.add(room);
+    if (streams.mayConcern(room.keys.any, since) || typing.lastPosition(room.roomId) > since) found.add(room);
   }
   return found;
+}
+
+/**
+ * After a restart the streams know nothing of what was before. What is stored says when something last happened, in one
+ * query for all rooms that nobody has asked for yet: where nothing did there is nothing to look for.
+ */
+async function recall({ streams, db }: ServerContext, rooms: readonly JoinedRoom[]): Promise<void> {
+  const asOf = streams.upto();
+  if (!streams.knows(DEVICE_LISTS)) {
+    streams.recall(DEVICE_LISTS, await lastPositions.ofDeviceLists(db), asOf);
+  }
+  const unknown = new Map<number, JoinedRoom>();
+  for (const room of rooms) if (!streams.knows(room.keys.any)) unknown.set(room.roomNid, room);
+  const slices = new Slices();
+  for (const roomNids of portionsOf(unknown.keys())) {
+    for (const { roomNid, event, state, receipt } of await lastPositions.inRooms(db, roomNids)) {
+      const keys = unknown.get(roomNid)?.keys;
+      if (keys === undefined) continue;
+      streams.recall(keys.any, Math.max(event, state, receipt), asOf);
+      streams.recall(keys.state, state, asOf);
+      streams.recall(keys.receipts, receipt, asOf);
+    }
+    await slices.rest();
+  }
 }

@@ -40,7 +40,7 @@ function eventOf(pdu: JsonObject): Event {
 }
 
 function holds(condition: Json, pdu: JsonObject, facts: Facts = {}): boolean | undefined {
-  return conditionOf(condition)({ event: eventOf(pdu), facts, budget: 1e6 });
+  return conditionOf(condition)({ event: eventOf(pdu), userId: BOB, facts, budget: 1e6 });
 }
 
 const match = (key: string, pattern: Json) => ({ kind: 'event_match', key, pattern });
@@ -187,7 +187,7 @@ test('"Unrecognised conditions MUST NOT match any events"', () => {
 });
 
 function rulesFor(own: Partial<OwnRules['rules']> = {}): CompiledRules {
-  return compileRules(rulesetOf(BOB, { ...NO_RULES, rules: { ...NO_RULES.rules, ...own } }));
+  return compileRules(BOB, rulesetOf(BOB, { ...NO_RULES, rules: { ...NO_RULES.rules, ...own } }));
 }
 
 const FACTS: Facts = { memberCount: 5, power: powerOf(undefined, undefined), displayName: 'Bob' };
