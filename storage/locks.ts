@@ -24,6 +24,11 @@ export class KeyedQueue {
     return this.#queues.size;
   }
 
+  /** True where a job of the key is running. */
+  isBusy(key: string): boolean {
+    return this.#queues.has(key);
+  }
+
   /**
    * Runs `job` when those that came before it for `key` have ended, however they ended.
    *

@@ -30,6 +30,8 @@ export interface PresenceEntry {
   isActive: boolean;
   statusMsg: string | undefined;
   lastActiveTs: number | undefined;
+  /** Where it was last announced; undefined where that is still to come. */
+  position: number | undefined;
 }
 
 const SECOND = 1_000;
@@ -49,7 +51,7 @@ export const ABSENT: Presence = {
 };
 
 export function newPresenceEntry(): PresenceEntry {
-  return { ...ABSENT, devices: new Map(), told: undefined };
+  return { ...ABSENT, devices: new Map(), told: undefined, position: undefined };
 }
 
 /** How the user is at a time. Devices that were not heard of for long are forgotten. */

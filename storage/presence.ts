@@ -12,6 +12,8 @@ export interface PresenceRow {
   readonly statusMsg: string | undefined;
   /** In milliseconds since 1970. */
   readonly lastActiveTs: number | undefined;
+  /** Where that was announced; undefined where it is not known. */
+  readonly position: number | undefined;
 }
 
 interface Row {
@@ -19,18 +21,19 @@ interface Row {
   state: PresenceState;
   status_msg: string | null;
   last_active_ts: number | null;
+  position: number | null;
 }
 
 const NEWEST = sql<[number], Row>(
   'presence.newest',
-  `SELECT user_id, state, status_msg, last_active_ts FROM presence
+  `SELECT user_id, state, status_msg, last_active_ts, position FROM presence
    WHERE last_active_ts IS NOT NULL ORDER BY last_active_ts DESC LIMIT ?`,
 );
-const SET = sql<[string, string, string | null, number | null]>(
+const SET = sql<[string, string, string | null, number | null, number | null]>(
   'presence.set',
-  `INSERT INTO presence (user_id, state, status_msg, last_active_ts) VALUES (?, ?, ?, ?)
+  `INSERT INTO presence (user_id, state, status_msg, last_active_ts, position) VALUES (?, ?, ?, ?, ?)
    ON CONFLICT (user_id) DO UPDATE SET state = excluded.state, status_msg = excluded.status_msg,
-     last_active_ts = excluded.last_active_ts`,
+     last_active_ts = excluded.last_active_ts, position = excluded.position`,
 );
 const REMOVE = sql<[string]>('presence.remove', 'DELETE FROM presence WHERE user_id {anyOf}');
 const ROOMS_OF = sql<[string], { room_nid: number; room_id: RoomId }>(
@@ -51,13 +54,17 @@ export async function newest(reader: Reader, limit: number): Promise<PresenceRow
     state: row.state,
     statusMsg: row.status_msg === null ? undefined : fromTextColumn(row.status_msg),
     lastActiveTs: row.last_active_ts ?? undefined,
+    position: row.position ?? undefined,
   }));
 }
 
 /** Writes how a user is. */
-export async function set(tx: Tx, { userId, state, statusMsg, lastActiveTs }: PresenceRow): Promise<void> {
+export async function set(
+  tx: Tx,
+  { userId, state, statusMsg, lastActiveTs, position }: PresenceRow,
+): Promise<void> {
   const text = statusMsg === undefined ? null : textColumn(statusMsg);
-  await tx.run(SET, userId, state, text, lastActiveTs ?? null);
+  await tx.run(SET, userId, state, text, lastActiveTs ?? null, position ?? null);
 }
 
 /** Forgets how users were. */

@@ -6,6 +6,7 @@
  */
 
 import { belongsTo, type RoomId, type ServerName, type UserId } from '#keys/ids.ts';
+import { AnnouncedPresence, type AnnouncedRange } from './announced-presence.ts';
 import type { Database, DatabaseLog } from './database.ts';
 import type { PresenceState } from './presence.ts';
 import * as presence from './presence.ts';
@@ -49,7 +50,7 @@ const EXPIRE_EVERY_MS = 5 * SECOND;
 const WRITE_EVERY_MS = 30 * SECOND;
 const MOST_USERS = 50_000;
 const MOST_DEVICES = 50;
-const MOST_ANNOUNCED = 2_000;
+const MOST_ANNOUNCED_AT_ONCE = 1_000;
 /** Of the row of a user who was there when the last process ended. */
 const BEFORE_START = '';
 
@@ -60,11 +61,7 @@ export class Presences {
   readonly #present = new Set<UserId>();
   readonly #changed = new Set<UserId>();
   readonly #unwritten = new Set<UserId>();
-  /** Those who were not offline when the last process ended; undefined once not all is known that was announced since. */
-  #recalled: Set<UserId> | undefined = new Set();
-  /** What was announced, in order: all after `#announcedAfter`. */
-  readonly #announced: { readonly position: number; readonly users: readonly UserId[] }[] = [];
-  #announcedAfter: number;
+  readonly #announced: AnnouncedPresence;
   readonly #listeners = new Set<(users: readonly UserId[]) => void>();
   #announceTimer: NodeJS.Timeout | undefined;
   #expireTimer: NodeJS.Timeout | undefined;
@@ -78,14 +75,18 @@ export class Presences {
     const presences = new Presences(options);
     if (options.mode === 'off') return presences;
     const rows = await presence.newest(options.db, MOST_USERS);
-    for (const row of rows.reverse()) presences.#recall(row);
+    // What was written down without a position may have changed as late as that.
+    const { streams } = options;
+    const placed = rows.reverse().map((row) => ({ ...row, position: row.position ?? streams.upto() }));
+    for (const row of placed) presences.#recall(row);
+    presences.#announced.recall(placed);
     presences.#expireSoon();
     return presences;
   }
 
   private constructor(options: PresencesOptions) {
     this.#options = options;
-    this.#announcedAfter = options.streams.upto();
+    this.#announced = new AnnouncedPresence(options.streams.upto());
   }
 
   get mode(): PresenceMode {
@@ -141,7 +142,7 @@ export class Presences {
     if (state === 'offline') for (const other of entry.devices.values()) other.state = 'offline';
     this.#setStatus(ref.userId, entry, statusMsg);
     this.#judge(ref.userId, entry);
-    const row = { userId: ref.userId, state: entry.state, statusMsg, lastActiveTs: entry.lastActiveTs };
+    const row = { ...entry, userId: ref.userId };
     await this.#options.db.write('presence.set', (tx) => presence.set(tx, row));
   }
 
@@ -172,16 +173,25 @@ export class Presences {
     return this.#present;
   }
 
-  /** Those who may have changed after one position, up to another. */
-  changed(since: number, upto: number): Iterable<UserId> {
-    if (since < this.#announcedAfter && this.#recalled === undefined) return this.#entries.keys();
-    const users = new Set(since < this.#announcedAfter ? this.#recalled : []);
-    for (let index = this.#announced.length - 1; index >= 0; index--) {
-      const announced = this.#announced[index];
-      if (announced === undefined || announced.position <= since) break;
-      if (announced.position <= upto) for (const userId of announced.users) users.add(userId);
+  /** All of whom something is known. */
+  known(): Iterable<UserId> {
+    return this.#entries.keys();
+  }
+
+  /** Those who have changed after one position, up to another; undefined where they may be more than `most`. */
+  changed(range: AnnouncedRange, most: number): ReadonlySet<UserId> | undefined {
+    const users = new Set<UserId>();
+    for (const userId of this.#announced.lastFirst(range)) {
+      if (userId === undefined || users.size === most) return undefined;
+      users.add(userId);
     }
     return users;
+  }
+
+  /** True where it was announced after a position how the user is, or may have been. */
+  hasChanged(userId: UserId, since: number): boolean {
+    const entry = this.#entries.get(userId);
+    return entry !== undefined && (entry.position ?? Number.POSITIVE_INFINITY) > since;
   }
 
   /** Calls `listener` with those who were announced to have changed; answers how to stop. */
@@ -213,18 +223,18 @@ export class Presences {
     return this.#options.clock.now();
   }
 
-  #recall({ userId, state, statusMsg, lastActiveTs }: presence.PresenceRow): void {
-    const entry: PresenceEntry = { ...newPresenceEntry(), state, statusMsg, lastActiveTs };
+  #recall({ userId, state, statusMsg, lastActiveTs, position }: presence.PresenceRow): void {
+    const entry: PresenceEntry = { ...newPresenceEntry(), state, statusMsg, lastActiveTs, position };
     const now = this.#now();
     if (!belongsTo(userId, this.#options.serverName)) {
       entry.told = { state, isActive: false, untilTs: now + BELIEVED_MS };
     } else if (state !== 'offline') {
       entry.devices.set(BEFORE_START, { state, seenTs: now, syncs: 0 });
     }
+    // Clients were told so: it changes once that time is over.
+    entry.isActive = state === 'online' && judgePresence(entry, now).isActive;
     this.#entries.set(userId, entry);
-    if (state === 'offline') return;
-    this.#present.add(userId);
-    this.#recalled?.add(userId);
+    if (state !== 'offline') this.#present.add(userId);
   }
 
   /** Undefined where presence is off, or of so many users already that this one is left out. */
@@ -289,14 +299,20 @@ export class Presences {
     this.#hasChanged(userId);
   }
 
-  #hasChanged(userId: UserId): void {
-    this.#changed.add(userId);
-    this.#unwritten.add(userId);
-    if (this.#closed) return;
+  #announceSoon(): void {
     const wait = Math.max(0, this.#announcedAt + ANNOUNCE_EVERY_MS - performance.now());
     this.#announceTimer ??= setTimeout(() => {
       this.#run('presence was not announced', () => this.#announce());
     }, wait).unref();
+  }
+
+  #hasChanged(userId: UserId): void {
+    const entry = this.#entries.get(userId);
+    if (entry !== undefined) entry.position = undefined;
+    this.#changed.add(userId);
+    this.#unwritten.add(userId);
+    if (this.#closed) return;
+    this.#announceSoon();
     this.#writeTimer ??= setTimeout(() => {
       this.#run('presence was not written', () => this.#write());
     }, WRITE_EVERY_MS).unref();
@@ -314,22 +330,38 @@ export class Presences {
       .catch((error: unknown) => this.#options.log.error({ err: error }, failure));
   }
 
+  /** Written down together with its position: who syncs from a later one on after a restart need not be told again. */
   async #announce(): Promise<void> {
     this.#announceTimer = undefined;
     this.#announcedAt = performance.now();
-    const users = [...this.#changed];
-    this.#changed.clear();
+    const users = [...this.#changed.values().take(MOST_ANNOUNCED_AT_ONCE)];
+    for (const userId of users) this.#changed.delete(userId);
     if (users.length === 0 || this.#closed) return;
-    const rooms = await presence.roomsOf(this.#options.db, users);
+    const { db, streams } = this.#options;
+    const rooms = await presence.roomsOf(db, users);
     if (this.#closed) return;
-    const position = this.#options.streams.announce(rooms.map(({ roomId }) => presenceKey(roomId)));
-    this.#announced.push({ position, users });
-    const dropped = this.#announced.length > MOST_ANNOUNCED ? this.#announced.shift() : undefined;
-    if (dropped !== undefined) {
-      this.#announcedAfter = dropped.position;
-      this.#recalled = undefined;
-    }
+    await db.write('presence.announce', async (tx) => {
+      const position = streams.allocate(
+        tx,
+        rooms.map(({ roomId }) => presenceKey(roomId)),
+      );
+      for (const userId of users) {
+        const entry = this.#entries.get(userId);
+        // One statement each: users change rarely.
+        if (entry !== undefined) await presence.set(tx, { ...entry, userId, position });
+      }
+      tx.afterCommit(() => this.#wereAnnounced(users, position));
+    });
     for (const listener of this.#listeners) listener(users);
+    if (this.#changed.size > 0) this.#announceSoon();
+  }
+
+  #wereAnnounced(users: readonly UserId[], position: number): void {
+    for (const userId of users) {
+      const entry = this.#entries.get(userId);
+      if (entry !== undefined && !this.#changed.has(userId)) entry.position = position;
+    }
+    this.#announced.add(position, users);
   }
 
   async #write(): Promise<void> {
@@ -343,7 +375,7 @@ export class Presences {
       for (const userId of users) {
         const entry = this.#entries.get(userId);
         // One statement each: users change rarely, and every half minute counts once.
-        if (entry !== undefined) await presence.set(tx, { userId, ...entry });
+        if (entry !== undefined) await presence.set(tx, { ...entry, userId });
       }
     });
   }

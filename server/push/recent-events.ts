@@ -24,6 +24,7 @@ const BEGINNING = 0;
 /** Readings in a row, each of which another has begun. */
 const MOST_ROUNDS = 5;
 
+type RoomRef = { readonly roomNid: number; readonly roomId: string };
 type Range = { readonly after: number; readonly upto: number };
 
 export class RecentEvents {
@@ -43,10 +44,10 @@ export class RecentEvents {
   }
 
   /** The events of a range, oldest first; of very many the newest. Undefined where they are not in memory. */
-  known(roomNid: number, { after, upto }: Range): number[] | undefined {
+  known({ roomNid, roomId }: RoomRef, { after, upto }: Range): number[] | undefined {
     const tail = this.#rooms.get(roomNid);
-    if (tail === undefined || tail.upto < upto || tail.purges !== this.#ctx.rooms.purgesOf(roomNid))
-      return undefined;
+    if (tail === undefined || tail.purges !== this.#ctx.rooms.purgesOf(roomNid)) return undefined;
+    if (tail.upto < upto && this.#ctx.streams.mayConcern(`room:${roomId}`, tail.upto)) return undefined;
     const { events, from } = tail;
     const end = indexAfter(events, upto);
     const first = indexAfter(events, after);
@@ -55,9 +56,10 @@ export class RecentEvents {
   }
 
   /** The same, from the database where need be: once for all who ask at the same time. */
-  async read(roomNid: number, range: Range): Promise<readonly number[]> {
+  async read(room: RoomRef, range: Range): Promise<readonly number[]> {
+    const { roomNid } = room;
     for (let round = 0; round < MOST_ROUNDS; round++) {
-      const known = this.known(roomNid, range);
+      const known = this.known(room, range);
       if (known !== undefined) return known;
       let reading = this.#reading.get(roomNid);
       if (reading === undefined) {

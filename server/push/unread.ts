@@ -65,6 +65,8 @@ const WEIGHT_OF_ROOM = 25;
 const MEASURED_EVERY = 20;
 /** Events that are looked through again after a restart, at most. */
 const UNWRITTEN = 200;
+/** Looked through at once, without giving others their turn. */
+const MOST_NOW = 50;
 const MOST_GROUPS = 10_000;
 const VISIBILITY = { type: 'm.room.history_visibility', stateKey: '' };
 const MAIN = 'main';
@@ -98,11 +100,51 @@ export class UnreadCounts {
       const rules = await this.rules.find(userId);
       const read = await this.#readUpto(userId, room);
       const counted = await this.#countOrForget({ room, rules, read }, upto);
-      return {
-        threads: counted.counts(upto),
-        changedAt: Math.max(read.changedAt, counted.recountedAt),
-      };
+      return unreadOf(counted, read, upto);
     });
+  }
+
+  /** The same, where all of it is in memory: undefined where something is to be read, or somebody else counts. */
+  ofNow(userId: UserId, room: CountedRoom, upto: number): Unread | undefined {
+    const key = `${room.roomNid} ${userId}`;
+    const counted = this.#counted.get(key);
+    const rules = this.rules.known(userId);
+    const read = this.#knownRead(key, userId);
+    if (counted === undefined || rules === undefined || read === undefined || this.#queue.isBusy(key))
+      return undefined;
+    if (counted.unwritten >= UNWRITTEN || read.everywhere > counted.upto) return undefined;
+    const counting = { room, rules, read };
+    if (!this.#isValidNow(counted, counting)) return undefined;
+    const came = this.#cameNow(counted, counting, upto);
+    if (came === undefined) return undefined;
+    counted.readUpto(read);
+    for (const stored of came) this.#lookNow(counted, counting, stored);
+    counted.upto = Math.max(counted.upto, upto);
+    counted.unwritten += came.length;
+    if (Math.abs(counted.size - counted.measured) > MEASURED_EVERY) this.#measure(key, counted);
+    return unreadOf(counted, read, upto);
+  }
+
+  /** What is to be looked through, where `#lookNow` does for all of it. */
+  #cameNow(counted: CountedEvents, counting: Counting, upto: number): readonly StoredEvent[] | undefined {
+    const { room, rules } = counting;
+    const after = counted.upto;
+    if (upto <= after || !this.#ctx.streams.mayConcern(`room:${room.roomId}`, after)) return [];
+    const nids = this.#recent.known(room, { after, upto });
+    if (nids === undefined || nids.length > MOST_NOW) return undefined;
+    const came: StoredEvent[] = [];
+    for (const nid of nids) {
+      const stored = this.#ctx.rooms.event(nid);
+      if (stored === undefined || stored.event.type === 'm.room.redaction') return undefined;
+      if (!this.#isPlain(rules, stored)) return undefined;
+      came.push(stored);
+    }
+    return came;
+  }
+
+  #measure(key: string, counted: CountedEvents): void {
+    counted.measured = counted.size;
+    this.#counted.set(key, counted);
   }
 
   /** What was counted in part only is counted anew the next time. */
@@ -121,17 +163,21 @@ export class UnreadCounts {
   }
 
   async #readUpto(userId: UserId, { roomNid }: CountedRoom): Promise<ReadUpto> {
-    const { streams } = this.#ctx;
     const key = `${roomNid} ${userId}`;
-    const known = this.#read.get(key);
-    const upto = streams.upto();
-    if (known !== undefined && !streams.mayConcern(`user:${userId}`, known.asOf)) {
-      known.asOf = upto;
-      return known.read;
-    }
+    const known = this.#knownRead(key, userId);
+    if (known !== undefined) return known;
+    const asOf = this.#ctx.streams.upto();
     const read = await readUptoOf(this.#ctx, roomNid, userId);
-    this.#read.set(key, { read, asOf: upto });
+    this.#read.set(key, { read, asOf });
     return read;
+  }
+
+  #knownRead(key: string, userId: UserId): ReadUpto | undefined {
+    const { streams } = this.#ctx;
+    const known = this.#read.get(key);
+    if (known === undefined || streams.mayConcern(`user:${userId}`, known.asOf)) return undefined;
+    known.asOf = streams.upto();
+    return known.read;
   }
 
   async #count(counting: Counting, upto: number): Promise<CountedEvents> {
@@ -152,10 +198,8 @@ export class UnreadCounts {
       const isSame = areSame(known.counts(upto), current.counts(upto));
       current.recountedAt = isSame ? known.recountedAt : this.#ctx.streams.upto();
     }
-    if (current !== known || Math.abs(current.size - current.measured) > MEASURED_EVERY) {
-      current.measured = current.size;
-      this.#counted.set(key, current);
-    }
+    if (current !== known || Math.abs(current.size - current.measured) > MEASURED_EVERY)
+      this.#measure(key, current);
     await this.#writeSometimes(current, counting);
     return current;
   }
@@ -181,18 +225,24 @@ export class UnreadCounts {
     return by.members === memberCountKey(rules.compiled, await this.members.of(room));
   }
 
+  #isValidNow({ by, purges }: CountedEvents, { room, rules }: Counting): boolean {
+    if (by.rules !== rules.keyFor(room.roomId) || purges !== this.#ctx.rooms.purgesOf(room.roomNid))
+      return false;
+    return by.members === undefined;
+  }
+
   /** Looks through what came. False where what was counted before does not hold any more. */
   async #scan(
     counted: CountedEvents,
     counting: Counting,
     { upto, isNew }: { readonly upto: number; readonly isNew: boolean },
   ): Promise<boolean> {
-    const { roomNid, roomId } = counting.room;
+    const { roomId } = counting.room;
     const after = counted.upto;
     if (upto <= after) return true;
     counted.upto = upto;
     if (!this.#ctx.streams.mayConcern(`room:${roomId}`, after)) return true;
-    const nids = await this.#recent.read(roomNid, { after, upto });
+    const nids = await this.#recent.read(counting.room, { after, upto });
     if (nids.length > MOST_EVENTS) counted.clear();
     counted.unwritten += nids.length;
     const slices = new Slices();
@@ -205,7 +255,8 @@ export class UnreadCounts {
         if (!isNew && stored.event.type === 'm.room.redaction') {
           if (!(await this.#follow(counted, counting, stored))) return false;
         }
-        if (!this.#lookNow(counted, counting, stored)) await this.#look(counted, counting, stored);
+        if (this.#isPlain(counting.rules, stored)) this.#lookNow(counted, counting, stored);
+        else await this.#look(counted, counting, stored);
       }
       await slices.rest();
     }
@@ -221,21 +272,31 @@ export class UnreadCounts {
     return target.event.sender !== rules.userId && !counted.isIndirect;
   }
 
-  /** `#look`, where that needs nothing that is not in memory: else false, and nothing has changed. So it is mostly. */
-  #lookNow(counted: CountedEvents, { rules, read }: Counting, stored: StoredEvent): boolean {
+  /** `#look` at a plain event. */
+  #lookNow(counted: CountedEvents, { rules, read }: Counting, stored: StoredEvent): void {
     const { event, position, nid } = stored;
-    if (position === undefined || stored.redactedBy !== undefined) return true;
+    if (position === undefined || this.#saysNothing(rules, stored)) return;
+    const effect = event.sender === rules.userId ? undefined : this.#effectOffhand(rules, event);
+    if (effect === undefined) counted.readThread(MAIN);
+    else if (effect.notify && !isRead(read, { position, thread: MAIN }))
+      counted.add({ nid, position, thread: MAIN, highlight: effect.highlight });
+  }
+
+  /** True where what an event does to the counts follows from what is in memory: so it mostly is. */
+  #isPlain(rules: UserRules, stored: StoredEvent): boolean {
+    const { event, stateAfter } = stored;
+    if (this.#saysNothing(rules, stored)) return true;
     const isOwn = event.sender === rules.userId;
-    if (isOwn && (event.stateKey !== undefined || event.type === 'm.room.redaction')) return true;
     const effect = isOwn ? undefined : this.#effectOffhand(rules, event);
     if (effect?.notify === false) return true;
     if ((effect === undefined && !isOwn) || own(event.content, 'm.relates_to') !== undefined) return false;
-    if (effect === undefined) counted.readThread(MAIN);
-    else if (!isRead(read, { position, thread: MAIN })) {
-      if (stored.stateAfter === undefined || this.#isOpen.get(stored.stateAfter) !== true) return false;
-      counted.add({ nid, position, thread: MAIN, highlight: effect.highlight });
-    }
-    return true;
+    return isOwn || (stateAfter !== undefined && this.#isOpen.get(stateAfter) === true);
+  }
+
+  /** A new name becomes an event in every room, and who removes something old has not read what is new. */
+  #saysNothing({ userId }: UserRules, { event, position, redactedBy }: StoredEvent): boolean {
+    if (position === undefined || redactedBy !== undefined) return true;
+    return event.sender === userId && (event.stateKey !== undefined || event.type === 'm.room.redaction');
   }
 
   #effectOffhand({ ignored, compiled }: UserRules, event: Event): Effect | undefined {
@@ -246,10 +307,8 @@ export class UnreadCounts {
   async #look(counted: CountedEvents, counting: Counting, stored: StoredEvent): Promise<void> {
     const { rules, read } = counting;
     const { event, position, nid } = stored;
-    if (position === undefined || stored.redactedBy !== undefined) return;
+    if (position === undefined || this.#saysNothing(rules, stored)) return;
     const isOwn = event.sender === rules.userId;
-    // A new name becomes an event in every room, and who removes something old has not read what is new.
-    if (isOwn && (event.stateKey !== undefined || event.type === 'm.room.redaction')) return;
     const effect = isOwn ? undefined : await this.#effectOf(counted, counting, stored);
     if (effect?.notify === false) return;
     const thread = await threadOf(this.#ctx, stored);
@@ -309,6 +368,10 @@ export class UnreadCounts {
 
 function keyOf({ room, rules }: Counting): string {
   return `${room.roomNid} ${rules.userId}`;
+}
+
+function unreadOf(counted: CountedEvents, read: ReadUpto, upto: number): Unread {
+  return { threads: counted.counts(upto), changedAt: Math.max(read.changedAt, counted.recountedAt) };
 }
 
 function areSame(a: ThreadCounts, b: ThreadCounts): boolean {

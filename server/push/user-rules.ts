@@ -44,14 +44,21 @@ export class RulesOfUsers {
     this.#ctx = ctx;
   }
 
+  /** The user's rules, where they are in memory. */
+  known(userId: UserId): UserRules | undefined {
+    const { streams } = this.#ctx;
+    const known = this.#known.get(userId);
+    if (known === undefined || streams.mayConcern(`user:${userId}`, known.asOf)) return undefined;
+    known.asOf = streams.upto();
+    return known.rules;
+  }
+
   async find(userId: UserId): Promise<UserRules> {
     const { db, streams } = this.#ctx;
-    const known = this.#known.get(userId);
+    const current = this.known(userId);
+    if (current !== undefined) return current;
+    const known = this.#known.peek(userId);
     const upto = streams.upto();
-    if (known !== undefined && !streams.mayConcern(`user:${userId}`, known.asOf)) {
-      known.asOf = upto;
-      return known.rules;
-    }
     const { own, position } = await pushRules.get(db, userId);
     const ignored = await ignoredBy(db, userId);
     const isSame =

@@ -4,7 +4,10 @@ import type { Requester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { Filters, type SyncFilter } from './filter.ts';
 import { Inboxes } from './inboxes.ts';
+import { JoinedMembers } from './joined-members.ts';
 import { SentMembers } from './lazy-members.ts';
+import { MemberEvents } from './member-events.ts';
+import { PresenceTexts } from './presence-texts.ts';
 import { RecentTimelines } from './recent-timelines.ts';
 import { type JoinedRoom, type SyncUser, SyncUsers } from './sync-users.ts';
 
@@ -15,6 +18,9 @@ export interface SyncContext {
   readonly inboxes: Inboxes;
   /** By user and device: how many keys are left, as JSON, and up to where that is known. */
   readonly keyCounts: Lru<string, { readonly json: string; readonly asOf: number }>;
+  readonly joinedMembers: JoinedMembers;
+  readonly memberEvents: MemberEvents;
+  readonly presenceTexts: PresenceTexts;
   readonly sentMembers: SentMembers;
   readonly timelines: RecentTimelines;
   readonly users: SyncUsers;
@@ -59,6 +65,9 @@ function createSyncContext(server: ServerContext): SyncContext {
     filters: new Filters(),
     inboxes: new Inboxes(),
     keyCounts: new Lru({ maxEntries: 20_000 }),
+    joinedMembers: new JoinedMembers(server),
+    memberEvents: new MemberEvents(server),
+    presenceTexts: new PresenceTexts(),
     sentMembers: new SentMembers(),
     timelines: new RecentTimelines(server),
     users: new SyncUsers(server),

@@ -111,7 +111,8 @@ async function roomSection(
   const ephemeral = await ephemeralEvents(sync, answer, room, since);
   const account = await roomAccountEvents(sync, answer, roomId, since);
 
-  const unread = await server.unread.of(user.userId, room, upto);
+  const unread =
+    server.unread.ofNow(user.userId, room, upto) ?? (await server.unread.of(user.userId, room, upto));
 
   const isEmpty = timeline.events.length === 0 && !timeline.limited && state.json.length === 0;
   const isQuiet = isEmpty && ephemeral.length === 0 && account.length === 0;

@@ -3,36 +3,74 @@
 import { isUserId, type UserId } from '#keys/ids.ts';
 import * as currentState from '#storage/current-state.ts';
 import * as presence from '#storage/presence.ts';
-import { presenceContent } from '../presence-content.ts';
+import { presenceKey } from '#storage/presences.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
 import { passes } from './filter.ts';
+import type { SyncUser } from './sync-users.ts';
 
 /** In one answer. */
 const MOST_EVENTS = 2_000;
+/** Of so many it is asked with whom they share rooms. */
+const FEW = 50;
+/** Of more rooms the members are not looked through. */
+const MOST_ROOMS = 200;
 
 /** The presence of those who share a room with the user: who is not offline, or what has changed; each as JSON. */
 export async function presenceEvents(sync: SyncContext, answer: SyncAnswer): Promise<string[]> {
   const { server } = sync;
+  const { filter } = answer.request;
+  // Many clients want none at all.
+  if (server.presence.mode === 'off' || !passes(filter.presence, { type: 'm.presence' })) return [];
+  const shown = await shownTo(sync, answer);
+  const now = server.clock.now();
+  return shown
+    .slice(0, filter.presence.limit ?? MOST_EVENTS)
+    .map((sender) => sync.presenceTexts.of(sender, server.presence.of(sender), now));
+}
+
+/** Who shares a room with the user and is to be told: by those who have changed, or where they are many by the rooms. */
+async function shownTo(sync: SyncContext, answer: SyncAnswer): Promise<readonly UserId[]> {
+  const { presence: known, db } = sync.server;
   const { request, user, upto } = answer;
   const { since, filter } = request;
-  if (server.presence.mode === 'off') return [];
-  const candidates =
-    since === undefined
-      ? new Set(server.presence.present())
-      : new Set([...server.presence.changed(since, upto), ...(await newInRooms(sync, answer, since))]);
+  const fresh = new Set(since === undefined ? [] : await newInRooms(sync, answer, since));
   const isWanted = (sender: UserId) =>
     sender !== user.userId &&
     !user.ignored.has(sender) &&
     passes(filter.presence, { type: 'm.presence', sender });
-  // Before the database is asked: many clients want none at all.
-  const wanted = new Set(candidates.values().filter(isWanted));
-  if (wanted.size === 0) return [];
-  const shown = await presence.sharingWith(server.db, user.userId, wanted);
-  const now = server.clock.now();
-  return shown.slice(0, filter.presence.limit ?? MOST_EVENTS).map((sender) => {
-    const content = presenceContent(server.presence.of(sender), now);
-    return JSON.stringify({ type: 'm.presence', sender, content });
-  });
+  const isNews = (sender: UserId) =>
+    since === undefined
+      ? known.of(sender).state !== 'offline'
+      : known.hasChanged(sender, since) || fresh.has(sender);
+  const few = since === undefined ? undefined : known.changed({ since, upto }, FEW)?.union(fresh);
+  if (few === undefined || few.size > FEW) {
+    const changedAfter = fresh.size === 0 ? since : undefined;
+    const inRooms = await membersOf(sync, user, changedAfter);
+    if (inRooms !== undefined) return [...inRooms].filter((sender) => isNews(sender) && isWanted(sender));
+  }
+  const candidates = [...(few ?? [...known.known()].filter(isNews))].filter(isWanted);
+  return candidates.length === 0 ? [] : presence.sharingWith(db, user.userId, candidates);
+}
+
+/**
+ * The members of the user's rooms, of those where presence may have changed after a position; undefined where a room is
+ * too large to be looked through.
+ */
+async function membersOf(
+  { server, joinedMembers }: SyncContext,
+  user: SyncUser,
+  after: number | undefined,
+): Promise<ReadonlySet<UserId> | undefined> {
+  if (user.joined.length > MOST_ROOMS) return undefined;
+  const all = new Set<UserId>();
+  for (const room of user.joined) {
+    if (after !== undefined && !server.streams.mayConcern(presenceKey(room.roomId), after)) continue;
+    // From memory but for the first of the room who comes.
+    const members = await joinedMembers.of(room);
+    if (members === undefined) return undefined;
+    for (const member of members) all.add(member);
+  }
+  return all;
 }
 
 /** Those who are not offline and came into a room of the user's, or were there when the user came. */

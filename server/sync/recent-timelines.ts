@@ -36,6 +36,11 @@ export interface Range {
   readonly limit: number;
 }
 
+export interface RoomRef {
+  readonly roomNid: number;
+  readonly roomId: string;
+}
+
 /** Some of a room's newest events, oldest first. */
 export interface RecentPart {
   readonly events: readonly StoredEvent[];
@@ -77,8 +82,8 @@ export class RecentTimelines {
   }
 
   /** The events of a range; undefined where they are not all in memory, nor easily read into it. */
-  async part(roomNid: number, range: Range): Promise<RecentPart | undefined> {
-    const room = this.#rooms.get(roomNid) ?? new RecentTimeline(this.#ctx, roomNid);
+  async part({ roomNid, roomId }: RoomRef, range: Range): Promise<RecentPart | undefined> {
+    const room = this.#rooms.get(roomNid) ?? new RecentTimeline(this.#ctx, { roomNid, roomId });
     const before = room.weight;
     await room.readUpto(range.upto, Math.min(Math.max(range.limit + 1, FEWEST_EVENTS), FIRST_EVENTS));
     if (room.weight !== before) this.#rooms.set(roomNid, room);
@@ -89,6 +94,7 @@ export class RecentTimelines {
 class RecentTimeline {
   readonly #ctx: RoomsContext;
   readonly #roomNid: number;
+  readonly #key: string;
   /** By position; all that the room has after `#from` and up to `#upto`. */
   #events: RecentEvent[] = [];
   #from = 0;
@@ -102,9 +108,10 @@ class RecentTimeline {
   readonly #openGroups = new Lru<StateGroup, boolean>({ maxEntries: 64 });
   readonly #parts = new Lru<string, Part>({ maxEntries: MOST_PARTS });
 
-  constructor(ctx: RoomsContext, roomNid: number) {
+  constructor(ctx: RoomsContext, { roomNid, roomId }: RoomRef) {
     this.#ctx = ctx;
     this.#roomNid = roomNid;
+    this.#key = `room:${roomId}`;
   }
 
   /** About how many bytes it holds. */
@@ -119,6 +126,9 @@ class RecentTimeline {
       // To be read again: where it is being read already, that is too little.
       if (this.#from > BEGINNING) this.#changes = NOTHING_READ;
     }
+    // Mostly something has happened elsewhere.
+    if (this.#upto !== NOTHING_READ && !this.#ctx.streams.mayConcern(this.#key, this.#upto))
+      this.#upto = Math.max(this.#upto, upto);
     // Each round waits for a reading that began before; the next is then mostly not needed.
     for (let round = 0; this.#upto < upto || (round < MOST_ROUNDS && this.#isStale()); round++) {
       this.#reading ??= this.#read(upto).finally(() => {

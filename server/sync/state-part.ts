@@ -63,16 +63,39 @@ export async function statePart(
   // Where none of it is wanted, only what has changed is of interest: by that the summary is told.
   if (!isWanted && range.since === undefined) return NOTHING;
 
-  const state = await stateOf(sync, request, range, { timeline, members });
-  const loaded = await loadNids(sync.server, state.nids.values());
-  const events = [...state.nids.values()]
-    .map((nid) => loaded.get(nid))
-    .filter((event) => event !== undefined);
+  const { events, changesSummary } = await stateEvents(sync, request, range, {
+    ...{ timeline, members, hasChanged },
+  });
   const told = isWanted ? events.filter(({ event }) => passes(filter, event)) : [];
   if (range.since === undefined) sync.sentMembers.forget(request.requester, range.roomNid);
   if (filter.lazyLoadMembers) noteMembers(sync, request, range, [...told, ...timeline.events]);
   const texts = stateTexts(told, { now: sync.server.clock.now() });
-  return { json: shapedTexts(request.filter.shape, told, texts), changesSummary: state.changesSummary };
+  return { json: shapedTexts(request.filter.shape, told, texts), changesSummary };
+}
+
+async function stateEvents(
+  sync: SyncContext,
+  request: SyncRequest,
+  range: StateRange,
+  which: {
+    readonly timeline: TimelinePart;
+    readonly members: readonly UserId[];
+    readonly hasChanged: boolean;
+  },
+): Promise<{ readonly events: readonly StoredEvent[]; readonly changesSummary: boolean }> {
+  // Where nothing has changed all are told the same of the members whom they lack.
+  const unchanged =
+    which.hasChanged || range.left !== undefined
+      ? undefined
+      : await sync.memberEvents.find(range, which.members);
+  if (unchanged !== undefined) return { events: unchanged, changesSummary: false };
+  const state = await stateOf(sync, request, range, which);
+  const loaded = await loadNids(sync.server, state.nids.values());
+  const events = state.nids
+    .values()
+    .map((nid) => loaded.get(nid))
+    .filter((event) => event !== undefined);
+  return { events: [...events], changesSummary: state.changesSummary };
 }
 
 /** The users whose member events the client may lack: those who sent what is in the timeline, and the others asked for. */

@@ -46,7 +46,7 @@ export async function timelinePart(
   const limit = filter.limit ?? DEFAULT_LIMIT;
   const isPlain = filter.passesAll && shape === undefined && user.ignored.size === 0;
   if (isPlain && room.joinedAt !== undefined) {
-    const part = await sync.timelines.part(room.roomNid, { ...range, limit });
+    const part = await sync.timelines.part(room, { ...range, limit });
     // Who was joined all the time, and sees all: nothing is to be asked for each event.
     if (part?.isOpen === true && (part.events.length === 0 || room.joinedAt <= part.start + 1)) {
       return { ...part, json: (await bundledJson(sync, request, part)) ?? recentJson(sync, request, part) };
