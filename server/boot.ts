@@ -3,8 +3,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { openMedia } from '#federation/media/open.ts';
-import { CircleKeeper } from '#federation/partners/circles.ts';
 import { ed25519Backend } from '#keys/ed25519.ts';
 import { LiveSigningKey, loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
@@ -16,34 +14,21 @@ import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
 import { buildClientApp, buildFederationApp } from './app.ts';
-import { GuestRooms } from './auth/guest-rooms.ts';
-import { InteractiveAuth } from './auth/interactive-auth.ts';
 import { leaveRoomsOfDeactivated } from './auth/leave-rooms.ts';
-import { Sessions } from './auth/sessions.ts';
-import { Background } from './background.ts';
 import { ConfigError } from './config-file.ts';
 import type { Config } from './config-options.ts';
 import type { ListenAddress } from './config-types.ts';
 import type { ServerContext } from './context.ts';
 import { ControlSocket } from './control-socket.ts';
-import { DelayedEvents } from './delayed-events.ts';
-import { Mailer } from './email/mailer.ts';
 import { openFederation } from './federation-context.ts';
-import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { Housekeeping } from './housekeeping.ts';
-import { RateLimits } from './limits.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
-import { Providers } from './providers/providers.ts';
 import { SessionChecks } from './providers/session-checks.ts';
-import { UnreadCounts } from './push/unread.ts';
-import { RoomPurges } from './room-purges.ts';
-import { Seal } from './seal.ts';
-import { openSearch } from './search/indexer.ts';
-import { Seal } from './seal.ts';
 import { sendDelayed } from './send-delayed.ts';
+import { openServices } from './services.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
-import { directoryKeeper, fillDirectory } from './user-directory/keeper.ts';
+import { fillDirectory } from './user-directory/keeper.ts';
 
 export interface RunningServer {
   readonly ctx: ServerContext;
@@ -81,59 +66,12 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
 
   const foundation = { config, db, streams, signingKey, clock, log };
   const { federation, dialer, begin } = await openFederation(foundation, opening);
-  const sessions = opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted')));
-  const seal = await Seal.open(config.dataDir);
-  const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const stopping = new AbortController();
-  const interactiveAuth = new InteractiveAuth(clock);
-  const providers = opening.use(await Providers.open(config, clock));
-  const seal = await Seal.open(config.dataDir);
-  const mailer = opening.use(await Mailer.open(config, log));
-  const shutdown = stopping.signal;
-  const background = opening.use(new Background(log));
-  const purges = opening.use(new RoomPurges(federation));
-  const circles = opening.use(new CircleKeeper(federation));
-  const delayedEvents = opening.use(new DelayedEvents(foundation));
-  const groupRooms = opening.use(new GroupRoomKeeper(federation));
-  const guestRooms = opening.use(new GuestRooms(federation));
-  const mediaLimits = { remoteBytes: config.maxRemoteMediaSize, cacheBytes: config.remoteMediaCacheSize };
-  const { dataDir } = config;
-  const media = await openMedia(
-    federation,
-    { dataDir, dialer, limits: mediaLimits, stopping: shutdown },
-    opening,
-  );
-  const search = opening.use(await openSearch(federation, config.search));
-  const userDirectory = opening.use(directoryKeeper(federation));
-  const sessionChecks = opening.use(
-    new SessionChecks({ ...foundation, sessions, seal, providers }),
-  );
+  const services = await openServices({ ...federation, config, dialer, shutdown: stopping.signal }, opening);
+  const { sessions, seal, providers, media } = services;
+  const sessionChecks = opening.use(new SessionChecks({ ...foundation, sessions, seal, providers }));
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
-  const ctx: ServerContext = {
-    ...federation,
-    ...{
-      config,
-      signingKey,
-      limits,
-      seal,
-      sessions,
-      guestRooms,
-      interactiveAuth,
-      providers,
-      seal,
-      mailer,
-      background,
-      purges,
-      media,
-      circles,
-      delayedEvents,
-      groupRooms,
-      search,
-      userDirectory,
-      unread: new UnreadCounts(federation),
-      shutdown,
-    },
-  };
+  const ctx: ServerContext = { ...federation, config, signingKey, ...services, shutdown: stopping.signal };
 
   await forgetUnfinishedJoins(ctx);
   opening.use(await ControlSocket.listen(ctx));

@@ -40,9 +40,7 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
-export interface Config extends AccountConfig, ScimConfig {
-export interface Config extends AccountConfig, SignInConfig {
-export interface Config extends AccountConfig, PageConfig {
+export interface Config extends AccountConfig, PageConfig, SignInConfig, ScimConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
   readonly clientListen: ListenAddress;

@@ -8,15 +8,14 @@ import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
 import type { Config } from './config-options.ts';
 import type { DelayedEvents } from './delayed-events.ts';
-import type { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import type { Mailer } from './email/mailer.ts';
+import type { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import type { RateLimits } from './limits.ts';
 import type { Providers } from './providers/providers.ts';
 import type { UnreadCounts } from './push/unread.ts';
 import type { RoomPurges } from './room-purges.ts';
 import type { Seal } from './seal.ts';
 import type { SearchIndexer } from './search/indexer.ts';
-import type { Seal } from './seal.ts';
 import type { DirectoryKeeper } from './user-directory/keeper.ts';
 
 /** What the functions of `server/` take first; made by `boot.ts`. */
@@ -31,7 +30,6 @@ export interface ServerContext extends FederationContext, MediaContext {
   /** The identity providers by which people sign in. */
   readonly providers: Providers;
   /** For secrets of others that must be kept. */
-  readonly seal: Seal;
   /** Undefined where the server sends no letters. */
   readonly mailer: Mailer | undefined;
   readonly background: Background;

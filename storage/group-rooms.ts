@@ -210,7 +210,11 @@ export async function countBindings(reader: Reader): Promise<number> {
 }
 
 /** Binds a group to a room, or binds it otherwise. */
-export async function bind(tx: Tx, { groupId, roomId, power, withChildren }: Binding, now: number): Promise<void> {
+export async function bind(
+  tx: Tx,
+  { groupId, roomId, power, withChildren }: Binding,
+  now: number,
+): Promise<void> {
   await tx.run(BIND, groupId, roomId, power ?? null, withChildren ? 1 : 0);
   await tx.run(ADD_TARGET, roomId, groupId, roomId);
   for (const { room_id: target } of await tx.all(TARGETS_OF, groupId, roomId)) await tx.run(DUE, target, now);
@@ -294,7 +298,12 @@ export async function toBring(db: Database, roomId: RoomId, after: string, limit
 }
 
 /** Those who came into a room for a group that does not hold them there any more. */
-export async function toRelease(db: Database, roomId: RoomId, after: string, limit: number): Promise<UserId[]> {
+export async function toRelease(
+  db: Database,
+  roomId: RoomId,
+  after: string,
+  limit: number,
+): Promise<UserId[]> {
   return (await db.scan(TO_RELEASE, roomId, after, limit)).map((row) => row.user_id);
 }
 
@@ -303,7 +312,9 @@ export async function powersToChange(
   db: Database,
   roomId: RoomId,
   limit: number,
-): Promise<{ readonly userId: UserId; readonly given: number | undefined; readonly wanted: number | undefined }[]> {
+): Promise<
+  { readonly userId: UserId; readonly given: number | undefined; readonly wanted: number | undefined }[]
+> {
   const rows = await db.scan(POWERS, roomId, limit);
   return rows.map((row) => ({
     userId: row.user_id,

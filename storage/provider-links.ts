@@ -60,11 +60,7 @@ const REMOVE = sql<[string, string, string]>(
 );
 
 /** The account of somebody, if they have one. */
-export async function of(
-  reader: Reader,
-  issuer: string,
-  subject: string,
-): Promise<ProviderLink | undefined> {
+export async function of(reader: Reader, issuer: string, subject: string): Promise<ProviderLink | undefined> {
   const row = await reader.get(OF, issuer, subject);
   return row && linkOf(row);
 }

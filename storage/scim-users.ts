@@ -70,10 +70,7 @@ const UPDATE = sql<[string, string, string | null, number, string, number, strin
      version = version + 1, modified_ts = ?
    WHERE id = ? AND version = ?`,
 );
-const REMOVE_MEMBER = sql<[number]>(
-  'scimUsers.removeMember',
-  'DELETE FROM scim_members WHERE user_nid = ?',
-);
+const REMOVE_MEMBER = sql<[number]>('scimUsers.removeMember', 'DELETE FROM scim_members WHERE user_nid = ?');
 const REMOVE = sql<[number]>('scimUsers.remove', 'DELETE FROM scim_users WHERE user_nid = ?');
 
 /** The user of an id. */

@@ -1,6 +1,6 @@
 import { forbidden, type MatrixError, wrongCredentials } from '#federation/errors.ts';
-import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { UserId } from '#keys/ids.ts';
+import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
 import { providersOf } from '../providers/sso-stage.ts';
 import { canUsePassword, verifyAccount } from './accounts.ts';

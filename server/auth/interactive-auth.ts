@@ -174,7 +174,8 @@ async function attempt(session: AuthSession, auth: JsonObject): Promise<MatrixEr
   }
   // "Completed stages cannot be retried by clients".
   if (completed.has(stage)) return undefined;
-  if (!isNext(session, stage)) return new MatrixError(401, 'M_FORBIDDEN', `Stage ${stage} is not the next of a flow`);
+  if (!isNext(session, stage))
+    return new MatrixError(401, 'M_FORBIDDEN', `Stage ${stage} is not the next of a flow`);
   const refusal = await challenge.check(stage, auth);
   if (refusal !== undefined) return refusal;
   const kept = KEPT.get(stage);

@@ -23,7 +23,8 @@ export function bindGroup(
   names: { readonly group: string; readonly room: string },
   { power, children }: BindFlags,
 ): Promise<Outcome> {
-  if (power !== undefined && !/^\d{1,3}$/.test(power)) throw new UsageError(`--power ${power} is no number: see --help`);
+  if (power !== undefined && !/^\d{1,3}$/.test(power))
+    throw new UsageError(`--power ${power} is no number: see --help`);
   return operate(config, {
     ...{ operation: 'group.bind', ...names, children },
     ...(power !== undefined && { power: Number(power) }),

@@ -55,7 +55,10 @@ async function listGroups({ db }: GroupOperationContext): Promise<Outcome> {
     );
     for (const group of page) {
       const members = `${counts.get(group.nid) ?? 0} members`;
-      lines.push(`${group.id}  ${members}  ${JSON.stringify(group.displayName)}`, ...(bound.get(group.id) ?? []));
+      lines.push(
+        `${group.id}  ${members}  ${JSON.stringify(group.displayName)}`,
+        ...(bound.get(group.id) ?? []),
+      );
     }
     nid = page.length < PAGE ? undefined : page.at(-1)?.nid;
   }
@@ -83,7 +86,9 @@ async function bind(ctx: GroupOperationContext, operation: JsonObject): Promise<
       : await ctx.groupRooms.bind(binding);
   if (!isBound) return refused('as many rooms are bound as may be');
   const line = `The members of ${JSON.stringify(group.displayName)} come into ${room.roomId}${notesOn(binding)}.`;
-  return done(`${line}${ctx.groupRooms === undefined ? AT_START : ' "group status" shows what is left to do.'}`);
+  return done(
+    `${line}${ctx.groupRooms === undefined ? AT_START : ' "group status" shows what is left to do.'}`,
+  );
 }
 
 async function unbind(ctx: GroupOperationContext, operation: JsonObject): Promise<Outcome> {

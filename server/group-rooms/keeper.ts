@@ -80,7 +80,9 @@ export class GroupRoomKeeper {
   /** Binds a group to a room; false where as many are bound as may be. */
   async bind(binding: groupRooms.Binding): Promise<boolean> {
     const { groupId, roomId, withChildren } = binding;
-    const bound = await this.#ctx.db.write('groupRooms.bind', (tx) => bindIn(tx, binding, this.#ctx.clock.now()));
+    const bound = await this.#ctx.db.write('groupRooms.bind', (tx) =>
+      bindIn(tx, binding, this.#ctx.clock.now()),
+    );
     if (!bound) return false;
     if (withChildren) await this.#expand(roomId);
     else {
@@ -255,7 +257,8 @@ export class GroupRoomKeeper {
   async #expand(spaceId: RoomId): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     const earlier = this.#watching.get(spaceId) ?? [];
-    const watch = (each: RoomId) => this.#ctx.streams.subscribe(`state:${each}`, () => this.#noticeSpace(spaceId));
+    const watch = (each: RoomId) =>
+      this.#ctx.streams.subscribe(`state:${each}`, () => this.#noticeSpace(spaceId));
     // Before it is read: what changes meanwhile is read again.
     this.#watching.set(spaceId, [...earlier, watch(spaceId)]);
     const bound = await this.#boundWithRooms(spaceId);

@@ -36,7 +36,13 @@ export async function bringIn(
       return `${acting.userId}, the most powerful user of this server in it, may not invite`;
     }
     const profile = await profiles.of(ctx.db, userId);
-    const invitation = { roomId, sender: acting.userId, target: userId, membership: 'invite', profile } as const;
+    const invitation = {
+      roomId,
+      sender: acting.userId,
+      target: userId,
+      membership: 'invite',
+      profile,
+    } as const;
     const invited = faultOf(await changeMembership(ctx, invitation));
     if (invited !== undefined) return `${userId} cannot be invited: ${invited}`;
   }

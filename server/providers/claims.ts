@@ -1,7 +1,7 @@
 /** What an identity provider says of a person, and what is made of it. */
 
-import { isObject, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
 import type { ServerName } from '#keys/ids.ts';
+import { isObject, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
 import { localpartFor } from '../auth/accounts.ts';
 import type { Mapping } from './oidc-option.ts';
 
@@ -113,7 +113,9 @@ export function proposedLocalpart(
 /** The permanent id of a person at their issuer; undefined where one of its claims is absent. */
 export function subjectOf(claims: JsonObject, subjectClaims: readonly string[]): string | undefined {
   const parts = subjectClaims.map((path) => claimAt(claims, path));
-  const texts = parts.filter((part) => typeof part === 'string' && part !== '' && part.length <= LONGEST_VALUE);
+  const texts = parts.filter(
+    (part) => typeof part === 'string' && part !== '' && part.length <= LONGEST_VALUE,
+  );
   if (texts.length !== subjectClaims.length) return undefined;
   // As JSON: two claims can never be taken for two others.
   return texts.length === 1 ? String(texts[0]) : JSON.stringify(texts);

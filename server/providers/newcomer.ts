@@ -5,6 +5,7 @@ import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
 import { html, sendPage } from '../html.ts';
+import { speechIn } from '../languages/choose.ts';
 import { startSession } from '../sign-in/browser-sessions.ts';
 import { nextOf } from '../sign-in/next.ts';
 import { termsList } from '../terms-page.ts';
@@ -19,7 +20,8 @@ export const NEWCOMER_PATH = '/sign-in/new-account';
 
 const COOKIE = new SealedCookie('newcomer', { lifetimeMs: 15 * 60_000 });
 
-interface Newcomer extends Pick<Identity, 'provider' | 'issuer' | 'subject' | 'sub' | 'sid' | 'hasSecondFactor'> {
+interface Newcomer
+  extends Pick<Identity, 'provider' | 'issuer' | 'subject' | 'sub' | 'sid' | 'hasSecondFactor'> {
   readonly attributes: Attributes;
   readonly localpart: string | undefined;
   readonly next: string;
@@ -40,7 +42,8 @@ export async function welcomeNewcomer(
   const attributes = attributesOf(identity, mapping);
   if (localpart !== undefined && ctx.config.terms.length === 0) {
     const made = await createLinked(ctx, identity, { localpart, attributes });
-    if (made.kind === 'created') return await letIn(ctx, exchange, { ...identity, userId: made.userId, next });
+    if (made.kind === 'created')
+      return await letIn(ctx, exchange, { ...identity, userId: made.userId, next });
   }
   return remember(ctx, exchange.reply, { identity, attributes, localpart, next });
 }
@@ -66,13 +69,18 @@ function remember(
     ...(email !== undefined && { email }),
     ...(isAdmin !== undefined && { isAdmin }),
   };
-  const isKept = COOKIE.set(ctx, reply, '', { ...who, next }) || COOKIE.set(ctx, reply, '', { ...who, next: '/account' });
+  const isKept =
+    COOKIE.set(ctx, reply, '', { ...who, next }) || COOKIE.set(ctx, reply, '', { ...who, next: '/account' });
   if (!isKept) throw new Error(`what ${provider} says of a person is too long to be kept`);
   return reply.redirect(NEWCOMER_PATH, 303);
 }
 
 /** The page on which they choose their name. */
-export function sendNewcomerPage(ctx: ServerContext, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+export function sendNewcomerPage(
+  ctx: ServerContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
   const newcomer = newcomerOf(ctx, request);
   if (newcomer === undefined) return sendNobody(reply);
   return sendForm(ctx, reply, { name: newcomer.localpart ?? '' });
@@ -96,7 +104,9 @@ export async function makeNewcomer(
     case 'invalid_name':
       return send('A user name consists of lower-case letters a-z, digits and the characters . _ = - / +');
     case 'name_taken':
-      return send(`The name ${name} is taken: choose another one. If it is yours, the administrator can link it to you.`);
+      return send(
+        `The name ${name} is taken: choose another one. If it is yours, the administrator can link it to you.`,
+      );
     case 'linked':
       return reply.redirect(newcomer.next, 303);
     case 'created':
@@ -154,7 +164,7 @@ ${said}
 <form method="post" action="${NEWCOMER_PATH}">
 <label>User name (becomes @name:${ctx.serverName})
 <input name="username" value="${name}" required autofocus autocapitalize="none" autocomplete="username"></label>
-${termsList(ctx.config.terms)}
+${termsList(ctx.config.terms, speechIn('en').texts)}
 <button>Create account</button>
 </form>
 `;

@@ -68,7 +68,11 @@ export function faultOf(error: unknown): ProviderFault {
     const isTransient = 'status' in error && Number(error.status) >= 500;
     return new ProviderFault(isTransient ? 'unreachable' : 'invalid', `the provider answers${said}`, error);
   }
-  if (/^(OAUTH_RESPONSE_IS_NOT|OAUTH_RESPONSE_IS_NOT_CONFORM|OAUTH_RESPONSE_IS_NOT_JSON|OAUTH_TIMEOUT|OAUTH_ABORT)/.test(code)) {
+  if (
+    /^(OAUTH_RESPONSE_IS_NOT|OAUTH_RESPONSE_IS_NOT_CONFORM|OAUTH_RESPONSE_IS_NOT_JSON|OAUTH_TIMEOUT|OAUTH_ABORT)/.test(
+      code,
+    )
+  ) {
     return new ProviderFault('unreachable', `${error.message} (${code})`, error);
   }
   if (/^(OAUTH_|ERR_J)/.test(code)) return new ProviderFault('invalid', `${error.message} (${code})`, error);

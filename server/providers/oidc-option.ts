@@ -91,7 +91,8 @@ const issuerKind: ValueKind<string> = {
 
 const mxcKind: ValueKind<string> = {
   expects: 'the address of an uploaded image such as mxc://example.org/abc',
-  parse: (value) => (typeof value === 'string' && /^mxc:\/\/[^/\s]+\/[\w-]+$/.test(value) ? value : undefined),
+  parse: (value) =>
+    typeof value === 'string' && /^mxc:\/\/[^/\s]+\/[\w-]+$/.test(value) ? value : undefined,
   format: (value) => value,
 };
 

@@ -5,16 +5,16 @@
  * https://openid.net/specs/openid-connect-backchannel-1_0.html
  */
 
-import { createPrivateKey, randomBytes, webcrypto } from 'node:crypto';
+import { createPrivateKey, randomBytes, type webcrypto } from 'node:crypto';
 import type { JWTVerifyGetKey } from 'jose';
 import type { ClientAuth, Configuration } from 'openid-client';
 import type { JsonObject } from '#keys/json.ts';
 import type { Clock } from '#rooms/context.ts';
 import { subjectOf } from './claims.ts';
-import type { OidcOption } from './oidc-option.ts';
 import { faultOf, type Identity, identityOf } from './oidc-identity.ts';
-import type { ProviderFetch } from './provider-fetch.ts';
+import type { OidcOption } from './oidc-option.ts';
 import { ProviderFault } from './provider-fault.ts';
+import type { ProviderFetch } from './provider-fetch.ts';
 import { readOptionFile, readSecret } from './secret.ts';
 
 /** What must be known when a person comes back from the provider. */
@@ -63,7 +63,10 @@ export class OidcProvider {
   #fault: { readonly error: ProviderFault; readonly ts: number } | undefined;
 
   /** @throws ConfigError where a file of its secrets cannot be read */
-  static async open(option: OidcOption, parts: { fetch: ProviderFetch; clock: Clock }): Promise<OidcProvider> {
+  static async open(
+    option: OidcOption,
+    parts: { fetch: ProviderFetch; clock: Clock },
+  ): Promise<OidcProvider> {
     return new OidcProvider(option, { ...parts, clientAuth: await clientAuthOf(option) });
   }
 
@@ -88,7 +91,8 @@ export class OidcProvider {
     const attempt = { state: secret(), nonce: secret(), verifier: client.randomPKCECodeVerifier() };
     const known = config.serverMetadata().prompt_values_supported;
     // "If the OpenID Provider receives a prompt value that it does not support ..., it SHOULD respond with an HTTP 400"
-    const isAsked = prompt === 'login' || (prompt === 'create' && Array.isArray(known) && known.includes(prompt));
+    const isAsked =
+      prompt === 'login' || (prompt === 'create' && Array.isArray(known) && known.includes(prompt));
     const url = client.buildAuthorizationUrl(config, {
       redirect_uri: redirectUri,
       scope: this.option.scopes.join(' '),
@@ -140,7 +144,8 @@ export class OidcProvider {
     } catch (error) {
       // "invalid_grant: The provided ... refresh token is invalid, expired, revoked" (RFC 6749, 5.2). All else is a
       // fault of the network, or of the configuration, for which nobody is signed out.
-      if (error instanceof Error && 'error' in error && error.error === 'invalid_grant') return { kind: 'ended' };
+      if (error instanceof Error && 'error' in error && error.error === 'invalid_grant')
+        return { kind: 'ended' };
       return { kind: 'unknown', why: faultOf(error).message };
     }
   }

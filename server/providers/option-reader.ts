@@ -59,7 +59,8 @@ export class Members {
   /** @throws ConfigError for a member that was not asked for */
   refuseOthers(): void {
     for (const name of this.#given.keys()) {
-      if (!this.#known.includes(name)) throw this.wrong(`unknown member ${name}${nearest(name, this.#known)}`);
+      if (!this.#known.includes(name))
+        throw this.wrong(`unknown member ${name}${nearest(name, this.#known)}`);
     }
   }
 

@@ -1,10 +1,10 @@
 /** The identity providers of this server, in the order of the configuration. */
 
-import { readOptionFile } from './secret.ts';
 import type { Clock } from '#rooms/context.ts';
 import type { OidcOption } from './oidc-option.ts';
 import { OidcProvider } from './oidc-provider.ts';
 import { ProviderFetch } from './provider-fetch.ts';
+import { readOptionFile } from './secret.ts';
 
 /** A button of the sign-in page, and an item of `identity_providers`. */
 export interface ProviderButton {

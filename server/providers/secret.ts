@@ -17,8 +17,11 @@ export async function readSecret(option: string, secret: Secret): Promise<string
 /** The text of a file that an option names. @throws ConfigError */
 export async function readOptionFile(option: string, path: string): Promise<string> {
   return await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw new ConfigError(`${option}: ${path} cannot be read (${cause.code}): check the path and its rights`, {
-      cause,
-    });
+    throw new ConfigError(
+      `${option}: ${path} cannot be read (${cause.code}): check the path and its rights`,
+      {
+        cause,
+      },
+    );
   });
 }

@@ -55,7 +55,9 @@ export class SessionChecks {
     if (this.#isBusy) return;
     this.#isBusy = true;
     this.#running = this.run()
-      .catch((error: unknown) => this.#ctx.log.error({ err: error }, 'sessions of providers were not checked'))
+      .catch((error: unknown) =>
+        this.#ctx.log.error({ err: error }, 'sessions of providers were not checked'),
+      )
       .finally(() => {
         this.#isBusy = false;
       });
@@ -86,7 +88,10 @@ async function checkOne(ctx: ChecksContext, provider: OidcProvider, token: Provi
   if (answer?.kind === 'ended') {
     const link = await providerLinks.of(ctx.db, provider.option.issuer, subject);
     if (link !== undefined) await signOutUser(ctx, link.userId, { provider: provider.id, subject });
-    ctx.log.info({ provider: provider.id, user: link?.userId }, 'the provider has ended the session of a user');
+    ctx.log.info(
+      { provider: provider.id, user: link?.userId },
+      'the provider has ended the session of a user',
+    );
   }
   await ctx.db.write('providers.checked', async (tx) => {
     if (answer === undefined || answer.kind === 'ended') {

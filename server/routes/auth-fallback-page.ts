@@ -51,8 +51,8 @@ export function authFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext)
     pages.get<FallbackRoute>(PATH, async (request, reply) => {
       const speech = speechFor(ctx, request);
       const open = openStage(ctx, request);
-      if (open.stage === 'm.login.sso') return await sendSso(ctx, reply, open);
       if (open === undefined) return sendUnknown(reply, speech);
+      if (open.stage === 'm.login.sso') return await sendSso(ctx, reply, open, speech);
       return sendForm(ctx, reply, { speech, fields: fieldsFor(ctx, open.stage, { speech }) });
     });
 
@@ -81,9 +81,10 @@ async function sendSso(
   ctx: ServerContext,
   reply: FastifyReply,
   { session, challenge }: Open,
+  speech: Speech,
 ): Promise<FastifyReply> {
   const providers = challenge.userId === undefined ? [] : await providersOf(ctx, challenge.userId);
-  return providers.length === 0 ? sendUnknown(reply) : sendProviders(reply, { session, providers });
+  return providers.length === 0 ? sendUnknown(reply, speech) : sendProviders(reply, { session, providers });
 }
 
 /** The person has come back from the provider, and has been told what it is that they confirm. */
@@ -93,9 +94,10 @@ function confirmSso(
   { session }: Open,
 ): FastifyReply {
   const { request, reply } = exchange;
+  const speech = speechFor(ctx, request);
   const userId = isFromOurPage(ctx, request) ? confirmedBy(ctx, exchange, session) : undefined;
   const isDone = userId !== undefined && ctx.interactiveAuth.complete(session, 'm.login.sso', userId);
-  return isDone ? sendDone(reply) : sendUnknown(reply);
+  return isDone ? sendDone(reply, speech) : sendUnknown(reply, speech);
 }
 
 function openStage(ctx: ServerContext, request: FastifyRequest<FallbackRoute>): Open | undefined {

@@ -89,9 +89,7 @@ async function byToken(ctx: ServerContext, token: string, address: string): Prom
   ctx.limits.check('login_failed', address);
   ctx.limits.take('login_address', address);
   const now = ctx.clock.now();
-  const taken = await ctx.db.write('loginTokens.take', (tx) =>
-    loginTokens.take(tx, hashToken(token), now),
-  );
+  const taken = await ctx.db.write('loginTokens.take', (tx) => loginTokens.take(tx, hashToken(token), now));
   const user = taken && (await users.of(ctx.db, taken.userId));
   if (user !== undefined) return { user, origin: taken?.origin };
   ctx.limits.take('login_failed', address);

@@ -20,7 +20,8 @@ export function providerLogoutRoutes(app: FastifyInstance, ctx: ServerContext): 
         const provider = ctx.providers.get(request.params.id);
         if (provider === undefined) return refuse(reply, 404, 'no such provider');
         const [token, ...others] = formFields(request.body).getAll('logout_token');
-        if (token === undefined || others.length > 0) return refuse(reply, 400, 'logout_token is needed, once');
+        if (token === undefined || others.length > 0)
+          return refuse(reply, 400, 'logout_token is needed, once');
         try {
           const ended = await endAsToldBy(ctx, provider, token);
           ctx.log.info({ provider: provider.id, users: ended }, 'an identity provider has signed out');

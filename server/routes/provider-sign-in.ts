@@ -135,12 +135,16 @@ async function goOn(
   }
   await keepRefreshToken(ctx, identity, option.checkEvery);
   if (found.kind === 'new') {
-    return await welcomeNewcomer(ctx, { request, reply }, {
-      identity,
-      mapping: option,
-      localpart: found.localpart,
-      next: pending.next,
-    });
+    return await welcomeNewcomer(
+      ctx,
+      { request, reply },
+      {
+        identity,
+        mapping: option,
+        localpart: found.localpart,
+        next: pending.next,
+      },
+    );
   }
   const { userId } = found.user;
   await noteSignIn(ctx, userId, { person: identity, mapping: option });

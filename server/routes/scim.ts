@@ -6,8 +6,8 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { JsonObject } from '#keys/json.ts';
-import * as scimGroups from '#storage/scim-groups.ts';
 import type { ScimGroup } from '#storage/scim-groups.ts';
+import * as scimGroups from '#storage/scim-groups.ts';
 import type { ScimUser } from '#storage/scim-users.ts';
 import type { ServerContext } from '../context.ts';
 import { ScimTokens } from '../scim/access.ts';
@@ -57,7 +57,9 @@ export function scimRoutes(app: FastifyInstance, ctx: ServerContext): void {
       scope.addHook('onRoute', (route) => {
         route.bodyLimit = BODY_LIMIT;
       });
-      scope.setErrorHandler((error, request, reply) => answerRefusal({ log: ctx.log, error, request, reply }));
+      scope.setErrorHandler((error, request, reply) =>
+        answerRefusal({ log: ctx.log, error, request, reply }),
+      );
       answerUnrouted(scope);
       discoveryRoutes(scope, ctx);
       listRoutes(scope, ctx);
@@ -131,7 +133,10 @@ function userRoutes(scope: FastifyInstance, ctx: ServerContext): void {
     const selection = selectionIn(request);
     const changes = changesOf(USER, objectOf(request));
     const ifMatch = ifMatchOf(request);
-    const user = await changeUser(ctx, request.params.id, { ifMatch, to: (before) => changed(before, changes) });
+    const user = await changeUser(ctx, request.params.id, {
+      ifMatch,
+      to: (before) => changed(before, changes),
+    });
     return sendUser(ctx, { request, reply, selection }, user, 200);
   });
   scope.delete<Id & { Querystring: JsonObject }>('/Users/:id', async (request, reply) => {
@@ -251,7 +256,8 @@ function membersIn(body: JsonObject): JsonObject[string] | undefined {
 /** "If-Match": the client changes the version that it has read, or none. */
 function ifMatchOf({ headers }: FastifyRequest): (resource: { readonly version: number }) => boolean {
   const wanted = headers['if-match'];
-  return (resource) => wanted === undefined || tagsOf(wanted).some((tag) => tag === '*' || tag === versionOf(resource));
+  return (resource) =>
+    wanted === undefined || tagsOf(wanted).some((tag) => tag === '*' || tag === versionOf(resource));
 }
 
 function isKnown({ headers }: FastifyRequest, resource: { readonly version: number }): boolean {

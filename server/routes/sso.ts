@@ -75,7 +75,11 @@ interface Entry {
 }
 
 /** Gives the client a token for the person. */
-async function letIn(ctx: ServerContext, reply: FastifyReply, { person, client }: Entry): Promise<FastifyReply> {
+async function letIn(
+  ctx: ServerContext,
+  reply: FastifyReply,
+  { person, client }: Entry,
+): Promise<FastifyReply> {
   const { userId, origin } = person;
   const token = newToken('klt');
   const now = ctx.clock.now();
@@ -108,7 +112,8 @@ messages and write in your name.</p>
 
 function asked(query: Query): { next: string; isNew: boolean } {
   const action = queryString(query, 'action');
-  if (action !== undefined && !ACTIONS.includes(action)) throw invalidParam('action is neither login nor register');
+  if (action !== undefined && !ACTIONS.includes(action))
+    throw invalidParam('action is neither login nor register');
   return { next: clientUrl(clientOf(query)), isNew: action === 'register' };
 }
 

@@ -37,7 +37,8 @@ export class ScimTokens {
     const { scimToken, scimTokenFile } = this.#ctx.config;
     if (scimTokenFile === undefined) return scimToken;
     const { mtimeMs, size } = await stat(scimTokenFile).catch(() => ({ mtimeMs: -1, size: 0 }));
-    if (mtimeMs !== this.#file.mtimeMs) this.#file = { tokens: await this.#read(scimTokenFile, size), mtimeMs };
+    if (mtimeMs !== this.#file.mtimeMs)
+      this.#file = { tokens: await this.#read(scimTokenFile, size), mtimeMs };
     return [...scimToken, ...this.#file.tokens];
   }
 
@@ -48,7 +49,8 @@ export class ScimTokens {
       .map((line) => line.trim())
       .filter((line) => line.length >= LEAST_CHARACTERS)
       .slice(0, MOST_TOKENS);
-    if (tokens.length === 0) this.#ctx.log.warn({ path }, 'the file of SCIM tokens has none of 16 characters or more');
+    if (tokens.length === 0)
+      this.#ctx.log.warn({ path }, 'the file of SCIM tokens has none of 16 characters or more');
     return tokens;
   }
 }

@@ -62,7 +62,8 @@ export function patchGroup(
 ): Promise<ScimGroup> {
   const memberChanges = wanted.changes.filter(({ attribute }) => isMembers(attribute));
   const others = wanted.changes.filter(({ attribute }) => !isMembers(attribute));
-  if (memberChanges.flatMap(({ value }) => listOf(value)).length > MOST_MEMBERS_AT_ONCE) throw tooManyAtOnce();
+  if (memberChanges.flatMap(({ value }) => listOf(value)).length > MOST_MEMBERS_AT_ONCE)
+    throw tooManyAtOnce();
   return write(ctx, id, wanted.ifMatch, async (tx, group) => {
     const budget = { evaluations: MAX_EVALUATIONS };
     // In their order: each begins with what the one before left.
@@ -155,7 +156,8 @@ async function chosen(
 ): Promise<string[]> {
   const members = await scimGroups.members(tx, group.nid, MOST_MEMBERS);
   budget.evaluations -= members.length;
-  if (budget.evaluations < 0) throw new ScimError(413, 'The filters look at too many members: name them by value');
+  if (budget.evaluations < 0)
+    throw new ScimError(413, 'The filters look at too many members: name them by value');
   return members.filter((value) => valueMatches(attribute, { value, type: 'User' }, filter));
 }
 
@@ -175,14 +177,16 @@ function memberIdOf(value: Json): string {
   if (typeof id !== 'string' || id === '' || id.length > 64 || id.includes('\0')) {
     throw invalidValue('A member must have the id of a user as its value');
   }
-  if (typeof type === 'string' && type.toLowerCase() !== 'user') throw invalidValue('Members of groups are users');
+  if (typeof type === 'string' && type.toLowerCase() !== 'user')
+    throw invalidValue('Members of groups are users');
   return id;
 }
 
 function fieldsOf(attributes: Attributes): scimGroups.ScimGroupFields {
   const displayName = attributes.get('displayName');
   const externalId = attributes.get('externalId');
-  if (typeof displayName !== 'string' || /\p{Cc}/u.test(displayName)) throw invalidValue('displayName is no name');
+  if (typeof displayName !== 'string' || /\p{Cc}/u.test(displayName))
+    throw invalidValue('displayName is no name');
   return { displayName, externalId: typeof externalId === 'string' ? externalId : undefined };
 }
 

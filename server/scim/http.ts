@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { type Failure, isKnownPath, matrixErrorOf } from '../error-handler.ts';
-import { type ScimType, ScimError } from './errors.ts';
+import { ScimError, type ScimType } from './errors.ts';
 
 const JSON_TYPE = 'application/scim+json';
 
@@ -25,7 +25,9 @@ export function answerRefusal({ log, error, request, reply }: Failure): void {
 export function answerUnrouted(scope: FastifyInstance): void {
   scope.setNotFoundHandler((request) => {
     const isKnown = isKnownPath(scope, request.url);
-    throw isKnown ? new ScimError(405, 'Method not allowed') : new ScimError(404, 'There is no such resource');
+    throw isKnown
+      ? new ScimError(405, 'Method not allowed')
+      : new ScimError(404, 'There is no such resource');
   });
 }
 

@@ -77,11 +77,13 @@ function holds(object: JsonObject, filter: Filter, lookup: Lookup): boolean {
 function compareHolds(object: JsonObject, { op, value }: Compare, found: ReturnType<Lookup>): boolean {
   if (found === undefined) return false;
   // "emails eq ..." speaks of the values of the addresses.
-  const { attribute, sub = attribute.type === 'complex' ? subAttribute(attribute, 'value') : undefined } = found;
+  const { attribute, sub = attribute.type === 'complex' ? subAttribute(attribute, 'value') : undefined } =
+    found;
   const compared = sub ?? attribute;
   if (compared.type === 'complex') throw invalidFilter(`${compared.name} has parts: name one of them`);
   const values = valuesOf(object, { attribute, sub }).filter(isAssigned);
-  if (op === 'ne') return !values.some((each) => isEqual(each, value, compared)) && !(value === null && values.length === 0);
+  if (op === 'ne')
+    return !values.some((each) => isEqual(each, value, compared)) && !(value === null && values.length === 0);
   if (value === null) return op === 'eq' && values.length === 0;
   return values.some((each) => compare(each, op, { value, attribute: compared }));
 }
@@ -92,7 +94,8 @@ function compare(
   { value, attribute }: { readonly value: string | number | boolean; readonly attribute: Attribute },
 ): boolean {
   if (op === 'eq') return isEqual(actual, value, attribute);
-  if (attribute.type === 'boolean') throw invalidFilter(`${attribute.name} is true or false: it has no order`);
+  if (attribute.type === 'boolean')
+    throw invalidFilter(`${attribute.name} is true or false: it has no order`);
   const [left, right] = [comparable(actual, attribute), comparable(value, attribute)];
   if (left === undefined || right === undefined) return false;
   switch (op) {

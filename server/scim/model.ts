@@ -69,7 +69,8 @@ const nameParts: readonly Attribute[] = [
 const userAttributes: readonly Attribute[] = [
   {
     ...{ name: 'userName', type: 'string', required: true, uniqueness: 'server' },
-    description: 'The name in the directory. When the user is made, the Matrix user id is made of it, for good.',
+    description:
+      'The name in the directory. When the user is made, the Matrix user id is made of it, for good.',
   },
   {
     ...{ name: 'name', type: 'complex', subAttributes: nameParts },

@@ -43,7 +43,8 @@ export function changed(attributes: Attributes, changes: readonly Change[]): Att
     const { attribute } = change;
     const value = changedValue(change, after.get(attribute.name));
     if (value !== undefined) after.set(attribute.name, value);
-    else if (attribute.required === true) throw badRequest('mutability', `${attribute.name} must have a value`);
+    else if (attribute.required === true)
+      throw badRequest('mutability', `${attribute.name} must have a value`);
     else after.delete(attribute.name);
   }
   return after;
@@ -87,7 +88,8 @@ function changeAt(
   if (!isOwn || model.passedOver.has(path.name)) return undefined;
   const attribute = model.byName.get(path.name);
   if (attribute === undefined) throw invalidPath(`There is no attribute ${path.name}`);
-  if (attribute.mutability === 'readOnly') throw badRequest('mutability', `${attribute.name} cannot be changed`);
+  if (attribute.mutability === 'readOnly')
+    throw badRequest('mutability', `${attribute.name} cannot be changed`);
   const sub = path.sub === undefined ? undefined : subAttribute(attribute, path.sub);
   if (path.sub !== undefined && sub === undefined) {
     throw invalidPath(`${attribute.name} has no part ${path.sub}`);
@@ -152,7 +154,9 @@ function withChosen(
   };
   if (isChosen.includes(true)) {
     const after = current.map((each, index) => (isChosen[index] === true ? update(each) : each));
-    const chosen = after.find((each, index) => isChosen[index] === true && each !== undefined && isPrimary(each));
+    const chosen = after.find(
+      (each, index) => isChosen[index] === true && each !== undefined && isPrimary(each),
+    );
     return after
       .filter((each) => each !== undefined)
       .map((each) => (chosen === undefined || each === chosen ? each : notPrimary(each)));
@@ -169,10 +173,14 @@ function withChosen(
 /** "If the value already exists, no changes SHOULD be made"; a new primary value takes the place of the other. */
 function withAdded(current: readonly Json[], added: Json): readonly Json[] {
   if (current.some((each) => isDeepStrictEqual(each, added))) return current;
-  const same = current.findIndex((each) => valueKey(each) !== undefined && valueKey(each) === valueKey(added));
+  const same = current.findIndex(
+    (each) => valueKey(each) !== undefined && valueKey(each) === valueKey(added),
+  );
   const rest = isPrimary(added) ? current.map(notPrimary) : current;
   if (same === -1) return [...rest, added];
-  return rest.map((each, index) => (index === same && isObject(each) && isObject(added) ? { ...each, ...added } : each));
+  return rest.map((each, index) =>
+    index === same && isObject(each) && isObject(added) ? { ...each, ...added } : each,
+  );
 }
 
 /** What a filter of equalities says of a value; undefined for another one. */

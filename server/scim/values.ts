@@ -56,7 +56,8 @@ export function takenValue(attribute: Attribute, value: Json | undefined): Json 
 /** Values of a multi-valued attribute that were taken one by one. */
 export function takenList(attribute: Attribute, values: readonly Json[]): Json | undefined {
   if (values.length > MAX_VALUES) throw invalidValue(`${attribute.name} has more than ${MAX_VALUES} values`);
-  if (values.filter(isPrimary).length > 1) throw invalidValue(`${attribute.name} has more than one primary value`);
+  if (values.filter(isPrimary).length > 1)
+    throw invalidValue(`${attribute.name} has more than one primary value`);
   return values.length === 0 ? undefined : values;
 }
 
@@ -89,7 +90,8 @@ function booleanOf({ name }: Attribute, value: Json): boolean {
 
 function textOf({ name }: Attribute, value: Json): string {
   if (typeof value !== 'string') throw invalidValue(`${name} must be a string`);
-  if (value.length > MAX_CHARACTERS) throw invalidValue(`${name} is longer than ${MAX_CHARACTERS} characters`);
+  if (value.length > MAX_CHARACTERS)
+    throw invalidValue(`${name} is longer than ${MAX_CHARACTERS} characters`);
   if (value.includes('\0')) throw invalidValue(`${name} has a character in it that no text has`);
   return value;
 }

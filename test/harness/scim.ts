@@ -6,7 +6,6 @@ import { startServer, type TestServer, type TestServerOptions } from './server.t
 
 export const SCIM_TOKEN = 'the-token-of-the-directory';
 
-
 /** A server that a directory keeps. */
 export function startScimServer(options: TestServerOptions = {}): Promise<TestServer> {
   return startServer({ scimToken: [SCIM_TOKEN], ...options });
@@ -20,11 +19,16 @@ export async function scim(
   body?: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<Answer> {
-  const answer = await request({ ...server, clientUrl: server.clientUrl, answersAre: 'foreign' }, method, `/scim/v2${path}`, {
-    ...(body !== undefined && { body }),
-    token: SCIM_TOKEN,
-    headers: { ...(body !== undefined && { 'content-type': 'application/scim+json' }), ...headers },
-  });
+  const answer = await request(
+    { ...server, clientUrl: server.clientUrl, answersAre: 'foreign' },
+    method,
+    `/scim/v2${path}`,
+    {
+      ...(body !== undefined && { body }),
+      token: SCIM_TOKEN,
+      headers: { ...(body !== undefined && { 'content-type': 'application/scim+json' }), ...headers },
+    },
+  );
   const isJson = answer.headers.get('content-type') === 'application/scim+json';
   return { ...answer, body: isJson ? JSON.parse(answer.body) : answer.body };
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { CompactSign, SignJWT, UnsecuredJWT } from 'jose';
+import { setPassword } from '#server/auth/accounts.ts';
 import * as deviceOrigins from '#storage/device-origins.ts';
 import * as pushers from '#storage/pushers.ts';
 import { login } from '#test/harness/client.ts';
-import { setPassword } from '#server/auth/accounts.ts';
 import { Browser } from './browser.ts';
 import { CLIENT_SECRET } from './identity-provider.ts';
 import { type SignInServer, signInBy, startWithProvider } from './signing-in.ts';
@@ -13,7 +13,11 @@ import { type SignInServer, signInBy, startWithProvider } from './signing-in.ts'
 const PERSON = { sub: 'p-1', preferred_username: 'ann' } as const;
 const EVENTS = { 'http://schemas.openid.net/event/backchannel-logout': {} };
 
-async function send(s: SignInServer, fields: readonly (readonly [string, string])[], id = 'staff'): Promise<Response> {
+async function send(
+  s: SignInServer,
+  fields: readonly (readonly [string, string])[],
+  id = 'staff',
+): Promise<Response> {
   return await fetch(`${s.url}/sign-in/provider/${id}/backchannel-logout`, {
     method: 'POST',
     body: new URLSearchParams(fields.map(([name, value]): [string, string] => [name, value])),
@@ -55,7 +59,11 @@ test('a device that another one has signed in ends with it', async () => {
   s.provider.person = PERSON;
   const first = await signInBy(s);
   await setPassword(s.server.ctx, '@ann:kurir.test', 'secret');
-  const auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'ann' }, password: 'secret' };
+  const auth = {
+    type: 'm.login.password',
+    identifier: { type: 'm.id.user', user: 'ann' },
+    password: 'secret',
+  };
   const { login_token: token } = await first.post('/_matrix/client/v1/login/get_token', { auth });
   const answer = await first.try('POST', '/login', { type: 'm.login.token', token });
   const { db } = s.server.ctx;
@@ -89,7 +97,14 @@ test('a logout token that is not good ends nothing', async () => {
   const ann = await signInBy(s);
   const now = Math.floor(Date.now() / 1_000);
   const good = { sub: PERSON.sub };
-  const claims = { iss: s.provider.issuer, aud: 'kurir', iat: now, jti: randomUUID(), events: EVENTS, ...good };
+  const claims = {
+    iss: s.provider.issuer,
+    aud: 'kurir',
+    iat: now,
+    jti: randomUUID(),
+    events: EVENTS,
+    ...good,
+  };
   const bySecret = new SignJWT(claims).setProtectedHeader({ alg: 'HS256' });
   const bad: readonly (readonly [string, string])[] = [
     ['wrong aud', await s.provider.logoutToken({ ...good, aud: 'another' })],
@@ -117,7 +132,15 @@ test('a logout token that is not good ends nothing', async () => {
   for (const [what, token] of bad) assert.equal((await tell(s, token)).status, 400, what);
   assert.equal((await send(s, [])).status, 400);
   const twice = await s.provider.logoutToken(good);
-  assert.equal((await send(s, [['logout_token', twice], ['logout_token', twice]])).status, 400);
+  assert.equal(
+    (
+      await send(s, [
+        ['logout_token', twice],
+        ['logout_token', twice],
+      ])
+    ).status,
+    400,
+  );
   assert.equal((await send(s, [['logout_token', twice]], 'nobody')).status, 404);
   assert.equal((await ann.get('/account/whoami')).user_id, '@ann:kurir.test');
 });
@@ -158,7 +181,9 @@ test('what a provider has signed with a new key is believed', async () => {
 });
 
 async function signed(text: string): Promise<string> {
-  const key = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, ['sign', 'verify']);
+  const key = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, true, [
+    'sign',
+    'verify',
+  ]);
   return await new CompactSign(Buffer.from(text)).setProtectedHeader({ alg: 'ES256' }).sign(key.privateKey);
 }
-

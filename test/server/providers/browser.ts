@@ -31,7 +31,11 @@ export class Browser {
   }
 
   /** Sends the form of a page. */
-  async submit(url: string, fields: Record<string, string>, headers: Record<string, string> = {}): Promise<Page> {
+  async submit(
+    url: string,
+    fields: Record<string, string>,
+    headers: Record<string, string> = {},
+  ): Promise<Page> {
     return await this.request(url, {
       method: 'POST',
       body: new URLSearchParams(fields),

@@ -82,7 +82,11 @@ test('groups admit and refuse, and make administrators', async () => {
 });
 
 test('the permanent id can be made of several claims, such as tid and oid of Entra ID', async () => {
-  await using s = await startWithProvider({ subject_claims: ['tid', 'oid'], email: '{email}', trust_email: true });
+  await using s = await startWithProvider({
+    subject_claims: ['tid', 'oid'],
+    email: '{email}',
+    trust_email: true,
+  });
   s.provider.person = {
     ...{ sub: 'pairwise-1', tid: 'tenant', oid: 'object', preferred_username: 'eva@example.org' },
     email: 'Eva@example.org',

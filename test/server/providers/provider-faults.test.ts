@@ -29,7 +29,10 @@ test('while a provider is down its sign-in says so, who is signed in goes on, an
 });
 
 const wrongAnswers: readonly (readonly [string, (response: ServerResponse) => void])[] = [
-  ['is not JSON', (response) => response.writeHead(200, { 'content-type': 'application/json' }).end('<html>')],
+  [
+    'is not JSON',
+    (response) => response.writeHead(200, { 'content-type': 'application/json' }).end('<html>'),
+  ],
   ['is an error', (response) => response.writeHead(500).end('no')],
   [
     'is for another issuer',
@@ -39,7 +42,11 @@ const wrongAnswers: readonly (readonly [string, (response: ServerResponse) => vo
         .end(JSON.stringify({ issuer: 'https://evil.example' })),
   ],
   ['leads elsewhere', (response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()],
-  ['breaks off', (response) => void response.writeHead(200, { 'content-length': '100' }).write('{', () => response.destroy())],
+  [
+    'breaks off',
+    (response) =>
+      void response.writeHead(200, { 'content-length': '100' }).write('{', () => response.destroy()),
+  ],
   [
     'is of 10 MB',
     (response) => {
@@ -158,7 +165,10 @@ test('a code or issuer that is missing, wrong or repeated lets nobody in', async
 test('an ID token for another request, or of another key, lets nobody in', async () => {
   await using s = await startWithProvider();
   s.provider.person = PERSON;
-  const tokens = async (claims: Record<string, unknown>, header: Record<string, unknown> = {}): Promise<number> => {
+  const tokens = async (
+    claims: Record<string, unknown>,
+    header: Record<string, unknown> = {},
+  ): Promise<number> => {
     const idToken = await s.provider.logoutToken(
       { sub: 'p-1', nonce: 'n', ...claims },
       { typ: 'JWT', ...header },

@@ -53,7 +53,14 @@ test('RFC 7644 3.5.2: active false ends every session and pusher and locks the a
   const user = await scimUser(server, 'anna', { password: PASSWORD });
   const anna = await login(server, 'anna', PASSWORD);
   await anna.post('/pushers/set', {
-    ...{ app_id: 'a', app_display_name: 'a', device_display_name: 'd', kind: 'http', lang: 'sv', pushkey: 'k' },
+    ...{
+      app_id: 'a',
+      app_display_name: 'a',
+      device_display_name: 'd',
+      kind: 'http',
+      lang: 'sv',
+      pushkey: 'k',
+    },
     data: { url: 'https://push.test/_matrix/push/v1/notify' },
   });
   const waiting = anna.sync({ timeout: 30_000, since: (await anna.sync()).next_batch });
@@ -63,7 +70,11 @@ test('RFC 7644 3.5.2: active false ends every session and pusher and locks the a
   assert.equal(off.active, false);
   await assert.rejects(waiting, /401/, 'a sync that waits ends');
   assert.equal((await anna.try('GET', '/account/whoami')).body.errcode, 'M_UNKNOWN_TOKEN');
-  const signIn = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'anna' }, password: PASSWORD };
+  const signIn = {
+    type: 'm.login.password',
+    identifier: { type: 'm.id.user', user: 'anna' },
+    password: PASSWORD,
+  };
   const refused = await request(server, 'POST', '/_matrix/client/v3/login', { body: signIn });
   assert.equal(refused.body.errcode, 'M_USER_LOCKED');
   assert.deepEqual((await scimOk(server, 'GET', path)).active, false);
@@ -99,7 +110,11 @@ test('RFC 7643 4.1.1: userName is unique in any case, and so is externalId', asy
     ['PATCH', `/Users/${bob.id}`, patchOf({ op: 'replace', path: 'externalId', value: 'e1' })],
   ] as const) {
     const { status, body: answer } = await scim(server, method, path, body);
-    assert.deepEqual([status, answer.status, answer.scimType], [409, '409', 'uniqueness'], `${method} ${path}`);
+    assert.deepEqual(
+      [status, answer.status, answer.scimType],
+      [409, '409', 'uniqueness'],
+      `${method} ${path}`,
+    );
   }
   assert.equal((await scimOk(server, 'GET', '/Users')).totalResults, 2);
 });
@@ -107,7 +122,12 @@ test('RFC 7643 4.1.1: userName is unique in any case, and so is externalId', asy
 test('a user who gets another userName keeps the user id, which nobody else gets', async () => {
   await using server = await startScimServer();
   const user = await scimUser(server, 'anna', { password: PASSWORD });
-  await scimOk(server, 'PATCH', `/Users/${user.id}`, patchOf({ op: 'replace', path: 'userName', value: 'anna.new' }));
+  await scimOk(
+    server,
+    'PATCH',
+    `/Users/${user.id}`,
+    patchOf({ op: 'replace', path: 'userName', value: 'anna.new' }),
+  );
   assert.equal((await login(server, 'anna', PASSWORD)).userId, '@anna:kurir.test');
   const other = await scim(server, 'POST', '/Users', { userName: 'anna' });
   assert.equal(other.status, 409);
@@ -116,7 +136,11 @@ test('a user who gets another userName keeps the user id, which nobody else gets
 
 test('RFC 7644 3.5.1: PUT takes the place of what is kept; what it does not say of active stays', async () => {
   await using server = await startScimServer();
-  const user = await scimUser(server, 'anna', { displayName: 'Anna', preferredLanguage: 'sv', active: false });
+  const user = await scimUser(server, 'anna', {
+    displayName: 'Anna',
+    preferredLanguage: 'sv',
+    active: false,
+  });
   const put = await scimOk(server, 'PUT', `/Users/${user.id}`, { userName: 'anna', externalId: 'e9' });
   assert.deepEqual(
     [put.displayName, put.preferredLanguage, put.externalId, put.active, put.meta.version],
@@ -129,11 +153,21 @@ test('a name that the directory changes is shown in all rooms', async () => {
   const user = await scimUser(server, 'anna', { displayName: 'Anna', password: PASSWORD });
   const anna = await login(server, 'anna', PASSWORD);
   const roomId = await anna.createRoom();
-  await scimOk(server, 'PATCH', `/Users/${user.id}`, patchOf({ op: 'replace', path: 'displayName', value: 'Anna B' }));
+  await scimOk(
+    server,
+    'PATCH',
+    `/Users/${user.id}`,
+    patchOf({ op: 'replace', path: 'displayName', value: 'Anna B' }),
+  );
   const path = `/rooms/${encodeURIComponent(roomId)}/state/m.room.member/${encodeURIComponent(anna.userId)}`;
   await until(async () => (await anna.get(path)).displayname === 'Anna B', 'that the room shows the name');
   await anna.put(`/profile/${anna.userId}/displayname`, { displayname: 'My own' });
-  await scimOk(server, 'PATCH', `/Users/${user.id}`, patchOf({ op: 'replace', path: 'preferredLanguage', value: 'en' }));
+  await scimOk(
+    server,
+    'PATCH',
+    `/Users/${user.id}`,
+    patchOf({ op: 'replace', path: 'preferredLanguage', value: 'en' }),
+  );
   assert.equal((await anna.get(`/profile/${anna.userId}`)).displayname, 'My own', 'another change leaves it');
 });
 
@@ -168,11 +202,20 @@ test('an account that was ended for good becomes active no more', async () => {
   await using server = await startScimServer();
   const { id } = await scimUser(server, 'anna', { password: PASSWORD });
   const anna = await login(server, 'anna', PASSWORD);
-  const auth = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'anna' }, password: PASSWORD };
+  const auth = {
+    type: 'm.login.password',
+    identifier: { type: 'm.id.user', user: 'anna' },
+    password: PASSWORD,
+  };
   const { session } = (await anna.try('POST', '/account/deactivate', {})).body;
   await anna.post('/account/deactivate', { auth: { ...auth, session } });
   assert.equal((await scimOk(server, 'GET', `/Users/${id}`)).active, false);
-  const { status, body } = await scim(server, 'PATCH', `/Users/${id}`, patchOf({ op: 'replace', value: { active: true } }));
+  const { status, body } = await scim(
+    server,
+    'PATCH',
+    `/Users/${id}`,
+    patchOf({ op: 'replace', value: { active: true } }),
+  );
   assert.deepEqual([status, body.scimType], [400, 'invalidValue']);
   assert.equal((await scim(server, 'DELETE', `/Users/${id}`)).status, 204);
 });

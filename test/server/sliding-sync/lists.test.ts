@@ -8,7 +8,8 @@ import { type Asked, FACES, SlidingClient, textsIn } from './face.ts';
 
 async function rooms(client: TestClient, count: number): Promise<string[]> {
   const ids: string[] = [];
-  for (let number = 0; number < count; number++) ids.push(await client.createRoom({ name: `room ${number}` }));
+  for (let number = 0; number < count; number++)
+    ids.push(await client.createRoom({ name: `room ${number}` }));
   return ids;
 }
 

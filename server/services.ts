@@ -1,0 +1,55 @@
+/** What the routes use beside the rooms and the federation, each opened once. */
+
+import type { FederationContext } from '#federation/context.ts';
+import type { Dialer } from '#federation/dial.ts';
+import { openMedia } from '#federation/media/open.ts';
+import { CircleKeeper } from '#federation/partners/circles.ts';
+import { GuestRooms } from './auth/guest-rooms.ts';
+import { InteractiveAuth } from './auth/interactive-auth.ts';
+import { Sessions } from './auth/sessions.ts';
+import { Background } from './background.ts';
+import type { Config } from './config-options.ts';
+import type { ServerContext } from './context.ts';
+import { DelayedEvents } from './delayed-events.ts';
+import { Mailer } from './email/mailer.ts';
+import { GroupRoomKeeper } from './group-rooms/keeper.ts';
+import { RateLimits } from './limits.ts';
+import { Providers } from './providers/providers.ts';
+import { UnreadCounts } from './push/unread.ts';
+import { RoomPurges } from './room-purges.ts';
+import { Seal } from './seal.ts';
+import { openSearch } from './search/indexer.ts';
+import { directoryKeeper } from './user-directory/keeper.ts';
+
+type Foundation = FederationContext & {
+  readonly config: Config;
+  readonly dialer: Dialer;
+  readonly shutdown: AbortSignal;
+};
+
+export type Services = Omit<ServerContext, keyof FederationContext | 'config' | 'shutdown'>;
+
+/** Opens the services; each is closed with `opening`, the last one first. */
+export async function openServices(given: Foundation, opening: AsyncDisposableStack): Promise<Services> {
+  const { config, db, clock, log, dialer, shutdown } = given;
+  const { dataDir, maxRemoteMediaSize: remoteBytes, remoteMediaCacheSize: cacheBytes } = config;
+  const mediaOptions = { dataDir, dialer, limits: { remoteBytes, cacheBytes }, stopping: shutdown };
+  return {
+    sessions: opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted'))),
+    limits: await RateLimits.open(db, { enabled: config.rateLimits, clock }),
+    interactiveAuth: new InteractiveAuth(clock),
+    providers: opening.use(await Providers.open(config, clock)),
+    seal: await Seal.open(dataDir),
+    mailer: opening.use(await Mailer.open(config, log)),
+    background: opening.use(new Background(log)),
+    purges: opening.use(new RoomPurges(given)),
+    circles: opening.use(new CircleKeeper(given)),
+    delayedEvents: opening.use(new DelayedEvents(given)),
+    groupRooms: opening.use(new GroupRoomKeeper(given)),
+    guestRooms: opening.use(new GuestRooms(given)),
+    media: await openMedia(given, mediaOptions, opening),
+    search: opening.use(await openSearch(given, config.search)),
+    userDirectory: opening.use(directoryKeeper(given)),
+    unread: new UnreadCounts(given),
+  };
+}
