@@ -6,7 +6,7 @@ import { LOCALPART } from './scim/template.ts';
 const LEAST_CHARACTERS = 16;
 
 export interface ScimConfig {
-  readonly scimToken: readonly string[];
+  readonly scimToken: readonly string[] | undefined;
   readonly scimTokenFile: string | undefined;
   /** Templates, each with `{localpart}` once. */
   readonly scimUserName: readonly string[];
@@ -21,7 +21,7 @@ export const scimOptions: { readonly [Name in keyof ScimConfig]: Option<NonNulla
       `secrets of ${LEAST_CHARACTERS} characters or more`,
       (text) => text.length >= LEAST_CHARACTERS && /^\S+$/.test(text),
     ),
-    default: [],
+    default: undefined,
     describes:
       'Turns on SCIM at `/scim/v2`, by which a directory that knows this token makes, changes and ends accounts, and ' +
       'says who is in which group. Several are accepted at a time, so that one can take the place of another. In the ' +
@@ -69,7 +69,7 @@ export function scimConfig(
   required: <T>(option: Option<T>) => T,
 ): ScimConfig {
   return {
-    scimToken: required(scimOptions.scimToken),
+    scimToken: read(scimOptions.scimToken),
     scimTokenFile: read(scimOptions.scimTokenFile),
     scimUserName: required(scimOptions.scimUserName),
     scimAdopt: required(scimOptions.scimAdopt),

@@ -71,11 +71,6 @@ const MEMBERS = sql<[number, number], { id: string }>(
   `SELECT u.id FROM scim_members m JOIN scim_users u ON u.user_nid = m.user_nid
    WHERE m.group_nid = ? ORDER BY m.user_nid LIMIT ?`,
 );
-const IS_MEMBER = sql<[number, string], { id: string }>(
-  'scimGroups.isMember',
-  `SELECT u.id FROM scim_users u JOIN scim_members m ON m.user_nid = u.user_nid AND m.group_nid = ?
-   WHERE u.id = ?`,
-);
 const COUNT_MEMBERS = sql<[string], { group_nid: number; members: number }>(
   'scimGroups.countMembers',
   `SELECT group_nid, COUNT(*) AS members FROM scim_members WHERE group_nid {anyInt}
@@ -168,11 +163,6 @@ export async function remove(tx: Tx, { nid }: Pick<ScimGroup, 'nid'>): Promise<v
 /** The ids of the users in a group, in a fixed order. */
 export async function members(reader: Reader, nid: number, limit: number): Promise<string[]> {
   return (await reader.all(MEMBERS, nid, limit)).map((row) => row.id);
-}
-
-/** Whether a user is in a group. */
-export async function isMember(reader: Reader, nid: number, userId: string): Promise<boolean> {
-  return (await reader.get(IS_MEMBER, nid, userId)) !== undefined;
 }
 
 /** How many are in each of these groups; one without members is not there. */

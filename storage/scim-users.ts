@@ -13,6 +13,8 @@ export interface ScimUser {
   readonly userName: string;
   readonly externalId: string | undefined;
   readonly active: boolean;
+  /** False where the provider has taken the attribute back: the account stays as it was. */
+  readonly isActiveStated: boolean;
   /** What has no column: `displayName`, `name`, `emails`, `preferredLanguage`. */
   readonly attributes: JsonObject;
   readonly version: number;
@@ -24,7 +26,10 @@ export interface ScimUser {
 }
 
 /** What can be changed of a user. */
-export type ScimUserFields = Pick<ScimUser, 'userName' | 'externalId' | 'active' | 'attributes'>;
+export type ScimUserFields = Pick<
+  ScimUser,
+  'userName' | 'externalId' | 'active' | 'isActiveStated' | 'attributes'
+>;
 
 interface Row {
   user_nid: number;
@@ -33,6 +38,7 @@ interface Row {
   user_name: string;
   external_id: string | null;
   active: number;
+  active_stated: number;
   attributes: string;
   version: number;
   created_ts: number;
@@ -40,8 +46,8 @@ interface Row {
   deactivated_ts: number | null;
 }
 
-const SELECT = `SELECT s.user_nid, s.id, s.user_id, s.user_name, s.external_id, s.active, s.attributes, s.version,
-    s.created_ts, s.modified_ts, u.deactivated_ts
+const SELECT = `SELECT s.user_nid, s.id, s.user_id, s.user_name, s.external_id, s.active, s.active_stated,
+    s.attributes, s.version, s.created_ts, s.modified_ts, u.deactivated_ts
   FROM scim_users s LEFT JOIN users u ON u.user_id = s.user_id`;
 
 const OF = sql<[string], Row>('scimUsers.of', `${SELECT} WHERE s.id = ?`);
@@ -58,16 +64,17 @@ const AFTER = sql<[number, number], Row>(
   `${SELECT} WHERE s.user_nid > ? ORDER BY s.user_nid LIMIT ?`,
 );
 const COUNT = sql<[], { users: number }>('scimUsers.count', 'SELECT COUNT(*) AS users FROM scim_users');
-const INSERT = sql<[string, string, string, string, string | null, number, string, number, number]>(
+const INSERT = sql<[string, string, string, string, string | null, number, number, string, number, number]>(
   'scimUsers.insert',
   `INSERT INTO scim_users
-     (id, user_id, user_name, user_name_key, external_id, active, attributes, version, created_ts, modified_ts)
-   VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
+     (id, user_id, user_name, user_name_key, external_id, active, active_stated, attributes, version, created_ts,
+      modified_ts)
+   VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
 );
-const UPDATE = sql<[string, string, string | null, number, string, number, string, number]>(
+const UPDATE = sql<[string, string, string | null, number, number, string, number, string, number]>(
   'scimUsers.update',
-  `UPDATE scim_users SET user_name = ?, user_name_key = ?, external_id = ?, active = ?, attributes = ?,
-     version = version + 1, modified_ts = ?
+  `UPDATE scim_users SET user_name = ?, user_name_key = ?, external_id = ?, active = ?, active_stated = ?,
+     attributes = ?,     version = version + 1, modified_ts = ?
    WHERE id = ? AND version = ?`,
 );
 const REMOVE_MEMBER = sql<[number]>('scimUsers.removeMember', 'DELETE FROM scim_members WHERE user_nid = ?');
@@ -121,9 +128,20 @@ export async function insert(
   tx: Tx,
   user: ScimUserFields & { readonly id: string; readonly userId: UserId; readonly now: number },
 ): Promise<void> {
-  const { id, userId, userName, externalId = null, active, attributes, now } = user;
-  const text = JSON.stringify(attributes);
-  await tx.run(INSERT, id, userId, userName, keyOf(userName), externalId, active ? 1 : 0, text, now, now);
+  const { id, userId, userName, externalId = null, active, isActiveStated, attributes, now } = user;
+  await tx.run(
+    INSERT,
+    id,
+    userId,
+    userName,
+    keyOf(userName),
+    externalId,
+    active ? 1 : 0,
+    isActiveStated ? 1 : 0,
+    JSON.stringify(attributes),
+    now,
+    now,
+  );
 }
 
 /** Changes a user; false where it is not of this version any more. */
@@ -132,10 +150,20 @@ export async function update(
   { id, version }: Pick<ScimUser, 'id' | 'version'>,
   fields: ScimUserFields & { readonly now: number },
 ): Promise<boolean> {
-  const { userName, externalId = null, active, attributes, now } = fields;
-  const text = JSON.stringify(attributes);
-  const key = keyOf(userName);
-  return (await tx.run(UPDATE, userName, key, externalId, active ? 1 : 0, text, now, id, version)) === 1;
+  const { userName, externalId = null, active, isActiveStated, attributes, now } = fields;
+  const written = await tx.run(
+    UPDATE,
+    userName,
+    keyOf(userName),
+    externalId,
+    active ? 1 : 0,
+    isActiveStated ? 1 : 0,
+    JSON.stringify(attributes),
+    now,
+    id,
+    version,
+  );
+  return written === 1;
 }
 
 /** Forgets a user, in all groups too. */
@@ -162,6 +190,7 @@ function userOf(row: Row): ScimUser {
     userName: row.user_name,
     externalId: row.external_id ?? undefined,
     active: row.active === 1 && !isDeactivated,
+    isActiveStated: row.active_stated === 1 || isDeactivated,
     attributes: JSON.parse(row.attributes) as JsonObject,
     version: row.version,
     createdTs: row.created_ts,

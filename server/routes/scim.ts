@@ -34,7 +34,7 @@ import {
 import { answerRefusal, answerUnrouted } from '../scim/http.ts';
 import { list, queryOf } from '../scim/list.ts';
 import { GROUP, type Model, USER } from '../scim/model.ts';
-import { changed, changesOf } from '../scim/patch.ts';
+import { type Attributes, changed, changesOf } from '../scim/patch.ts';
 import { changeUser, createUser, deleteUser, required as requiredUser } from '../scim/users.ts';
 import { takenResource } from '../scim/values.ts';
 
@@ -48,7 +48,7 @@ const BODY_LIMIT = 2 * 1_024 * 1_024;
 
 export function scimRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const { scimToken, scimTokenFile } = ctx.config;
-  if (scimToken.length === 0 && scimTokenFile === undefined) return;
+  if (scimToken === undefined && scimTokenFile === undefined) return;
   const tokens = new ScimTokens(ctx);
   app.register(
     async (scope) => {
@@ -67,7 +67,11 @@ export function scimRoutes(app: FastifyInstance, ctx: ServerContext): void {
       groupRoutes(scope, ctx);
       // What `ServiceProviderConfig` says there is not.
       scope.post('/Bulk', () => Promise.reject(notImplemented('Bulk')));
-      scope.all('/Me', () => Promise.reject(notImplemented('/Me')));
+      scope.route({
+        method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+        url: '/Me',
+        handler: () => Promise.reject(notImplemented('/Me')),
+      });
     },
     { prefix: PREFIX },
   );
@@ -124,8 +128,10 @@ function userRoutes(scope: FastifyInstance, ctx: ServerContext): void {
     const selection = selectionIn(request);
     const taken = takenResource(USER, objectOf(request));
     // What says nothing of it does not unlock anybody.
-    const to = (before: ReadonlyMap<string, unknown>) =>
-      taken.has('active') ? taken : new Map([...taken, ['active', before.get('active') === true]]);
+    const to = (before: Attributes): Attributes => {
+      const active = taken.get('active') ?? before.get('active');
+      return active === undefined ? taken : new Map([...taken, ['active', active]]);
+    };
     const user = await changeUser(ctx, request.params.id, { ifMatch: ifMatchOf(request), to });
     return sendUser(ctx, { request, reply, selection }, user, 200);
   });

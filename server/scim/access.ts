@@ -34,7 +34,7 @@ export class ScimTokens {
   }
 
   async #tokens(): Promise<readonly string[]> {
-    const { scimToken, scimTokenFile } = this.#ctx.config;
+    const { scimToken = [], scimTokenFile } = this.#ctx.config;
     if (scimTokenFile === undefined) return scimToken;
     const { mtimeMs, size } = await stat(scimTokenFile).catch(() => ({ mtimeMs: -1, size: 0 }));
     if (mtimeMs !== this.#file.mtimeMs)

@@ -57,14 +57,14 @@ export function userResource(
   user: ScimUser,
   groups: readonly Pick<ScimGroup, 'id' | 'displayName'>[] = [],
 ): JsonObject {
-  const { id, userName, externalId, attributes, active } = user;
+  const { id, userName, externalId, attributes, active, isActiveStated } = user;
   return {
     schemas: [USER.schema],
     id,
     ...(externalId !== undefined && { externalId }),
     userName,
     ...attributes,
-    active,
+    ...(isActiveStated && { active }),
     ...(groups.length > 0 && {
       groups: groups.map((group) => ({
         ...{ value: group.id, $ref: `${base}/Groups/${group.id}` },

@@ -124,9 +124,7 @@ function withAll({ op, attribute, sub, value }: Change, current: readonly Json[]
     const targets = current.length === 0 && part !== undefined ? [{}] : current;
     return targets.map((each) => withPart(each, sub, part)).filter((each) => each !== undefined);
   }
-  const given = listOf(value)
-    .map((each) => takenSingle(attribute, each))
-    .filter((each) => each !== undefined);
+  const given = listOf(takenValue(attribute, value));
   switch (op) {
     case 'replace':
       return given;

@@ -37,7 +37,7 @@ const MAX_NAME_CHARACTERS = 256;
 
 /** Makes a user, and the account. */
 export async function createUser(ctx: ServerContext, attributes: Attributes): Promise<ScimUser> {
-  const wanted = await wantedOf(attributes, true);
+  const wanted = await wantedOf(new Map([['active', true], ...attributes]), true);
   const userId = userIdFor(ctx, wanted.fields.userName);
   const id = randomUUID();
   const { user, isAdopted } = await ctx.db.write('scim.createUser', async (tx) => {
@@ -98,11 +98,11 @@ export async function required(reader: Reader, id: string): Promise<ScimUser> {
   return user;
 }
 
-function attributesOf({ userName, externalId, active, attributes }: ScimUser): Attributes {
+function attributesOf({ userName, externalId, active, isActiveStated, attributes }: ScimUser): Attributes {
   return new Map<string, Json>([
     ['userName', userName],
     ...(externalId === undefined ? [] : [['externalId', externalId] as const]),
-    ['active', active],
+    ...(isActiveStated ? [['active', active] as const] : []),
     ...Object.entries(attributes),
   ]);
 }
@@ -117,6 +117,7 @@ async function wantedOf(attributes: Attributes, isActive: boolean): Promise<Want
     userName,
     externalId: typeof externalId === 'string' ? externalId : undefined,
     active: active === true,
+    isActiveStated: attributes.has('active'),
     attributes: rest,
   };
   if ((nameOf(fields) ?? '').length > MAX_NAME_CHARACTERS) throw invalidValue('The name is too long');

@@ -1,5 +1,6 @@
 -- Users that a provider of identities keeps by SCIM, each of them an account (user_id). id is the resource's id for good;
--- user_name_key is user_name in lower case; attributes is JSON, of what has no column. Times are in milliseconds.
+-- user_name_key is user_name in lower case; attributes is JSON, of what has no column; active_stated is 0 where the provider
+-- has taken the attribute back, which leaves the account as it was. Times are in milliseconds.
 CREATE TABLE scim_users (
   user_nid {id},
   id {text} NOT NULL UNIQUE,
@@ -8,6 +9,7 @@ CREATE TABLE scim_users (
   user_name_key {text} NOT NULL UNIQUE,
   external_id {text} UNIQUE,
   active {int} NOT NULL,
+  active_stated {int} NOT NULL,
   attributes {text} NOT NULL,
   version {int} NOT NULL,
   created_ts {int} NOT NULL,

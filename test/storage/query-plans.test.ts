@@ -20,6 +20,11 @@ const RARE: ReadonlySet<string> = new Set([
   'sharedRooms.list',
   'purge.pending',
   'purge.unsent',
+  // Asked for by the operator, or by a directory that keeps the accounts.
+  'groupRooms.count',
+  'groupRooms.waiting',
+  'scimGroups.count',
+  'scimUsers.count',
   // At the start, and when the operator changes one.
   'partners.all',
   // What it walks over is what it has found.
