@@ -201,7 +201,7 @@ export class GroupRoomKeeper {
       const found = await Promise.all(page.map((userId) => lanes.run(() => act(userId))));
       problem ??= found.find((each) => each !== undefined);
       after = page.length < USERS_AT_ONCE ? undefined : page.at(-1);
-      await sleep(PAUSE_MS);
+      if (after !== undefined) await sleep(PAUSE_MS);
     }
     return problem;
   }

@@ -12,6 +12,7 @@ import { acceptTerms } from '../auth/registration-challenge.ts';
 import type { ServerContext } from '../context.ts';
 import { canonicalEmail } from '../email/address.ts';
 import { showInRooms } from '../profile-in-rooms.ts';
+import { linkToScimUser } from '../scim/provider-link.ts';
 import { filledIn, isAdminByGroups, proposedLocalpart, refusalByGroups } from './claims.ts';
 import type { Identity } from './oidc-identity.ts';
 import type { Mapping } from './oidc-option.ts';
@@ -37,13 +38,15 @@ const LONGEST_NAME = 256;
 
 /** The account of a person, who may sign in. Found by the permanent id alone: a name can be given again. */
 export async function accountOf(
-  ctx: Pick<ServerContext, 'db' | 'serverName'>,
+  ctx: Pick<ServerContext, 'db' | 'serverName' | 'clock'>,
   person: Person,
   mapping: Mapping,
 ): Promise<FoundAccount> {
   const why = refusalByGroups(person.claims, mapping);
   if (why !== undefined) return { kind: 'refused', why };
-  const link = await providerLinks.of(ctx.db, person.issuer, person.subject);
+  const link =
+    (await providerLinks.of(ctx.db, person.issuer, person.subject)) ??
+    (await linkToScimUser(ctx, person, mapping));
   const user = link && (await users.of(ctx.db, link.userId));
   if (user !== undefined) {
     if (user.deactivatedTs !== undefined) return { kind: 'refused', why: 'deactivated' };

@@ -33,6 +33,8 @@ export interface Mapping {
   readonly update: (typeof updates)[number];
   /** False where only those sign in who have an account already, linked by the operator. */
   readonly createsAccounts: boolean;
+  /** The path of what the directory that keeps users by SCIM has as their `externalId`. */
+  readonly scimExternalId?: string | undefined;
   /** The path of the groups. */
   readonly groups: string;
   /** Only who is in one of them may sign in; with none, everybody. */
@@ -135,6 +137,7 @@ export function mappingMembers(
     trustsEmail: members.optional('trust_email', flagKind) ?? defaults.trustsEmail,
     update: members.optional('update', choiceKind(updates)) ?? 'first',
     createsAccounts: members.optional('create_accounts', flagKind) ?? true,
+    scimExternalId: members.optional('scim_external_id', pathKind),
     groups: members.optional('groups', pathKind) ?? defaults.groups,
     allowGroups: members.optional('allow_groups', names) ?? [],
     refuseGroups: members.optional('refuse_groups', names) ?? [],

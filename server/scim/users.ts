@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import type { UserId } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, stringAt } from '#keys/json.ts';
 import { hashPassword } from '#keys/password.ts';
+import * as browserSessions from '#storage/browser-sessions.ts';
 import type { Reader, Tx } from '#storage/database.ts';
 import * as devices from '#storage/devices.ts';
 import * as groupRooms from '#storage/group-rooms.ts';
@@ -179,6 +180,7 @@ async function endSessions(ctx: ServerContext, tx: Tx, userId: UserId): Promise<
     owned.map((device) => device.deviceId),
   );
   await loginTokens.removeOfUser(tx, userId);
+  await browserSessions.removeOfUser(tx, userId);
   await openidTokens.removeOfUser(tx, userId);
 }
 
