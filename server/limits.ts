@@ -150,10 +150,24 @@ export class RateLimits {
     bucket.tokens -= 1;
   }
 
+  /** As `take`, but answers false in place of throwing: for pages. */
+  tryTake(kind: LimitKind, key: string): boolean {
+    const bucket = this.#bucketOf(kind, key);
+    if (bucket === undefined) return true;
+    if (bucket.tokens < 1) return false;
+    bucket.tokens -= 1;
+    return true;
+  }
+
   /** Throws as `take` would, and takes nothing: for what counts only if it fails. */
   check(kind: LimitKind, key: string): void {
     const bucket = this.#bucketOf(kind, key);
     if (bucket !== undefined && bucket.tokens < 1) throw limitExceeded(retryAfterMs(bucket, RATES[kind]));
+  }
+
+  /** True where `take` would throw. */
+  isSpent(kind: LimitKind, key: string): boolean {
+    return (this.#bucketOf(kind, key)?.tokens ?? 1) < 1;
   }
 
   /** Spares a user the limits of what they do, or no longer. */

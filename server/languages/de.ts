@@ -1,6 +1,7 @@
 /** What our pages and letters say in German. */
 
 import { accountDe } from './account-de.ts';
+import { oauthDe } from './oauth-de.ts';
 import type { Texts } from './texts.ts';
 
 export const de: Texts = {
@@ -124,4 +125,5 @@ export const de: Texts = {
     doNothing: 'Wenn Sie es nicht waren, tun Sie nichts.',
   },
   ...accountDe,
+  oauth: oauthDe,
 };

@@ -1,6 +1,7 @@
 /** What our pages and letters say in English. The texts in other languages have the same keys and the same {words}. */
 
 import { accountEn } from './account-en.ts';
+import { oauthEn } from './oauth-en.ts';
 
 export const en = {
   page: {
@@ -120,4 +121,5 @@ export const en = {
     doNothing: 'If it was not you, do nothing.',
   },
   ...accountEn,
+  oauth: oauthEn,
 } as const;

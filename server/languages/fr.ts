@@ -1,6 +1,7 @@
 /** What our pages and letters say in French. */
 
 import { accountFr } from './account-fr.ts';
+import { oauthFr } from './oauth-fr.ts';
 import type { Texts } from './texts.ts';
 
 export const fr: Texts = {
@@ -123,4 +124,5 @@ export const fr: Texts = {
     doNothing: 'Si ce n’était pas vous, ne faites rien.',
   },
   ...accountFr,
+  oauth: oauthFr,
 };

@@ -1,6 +1,7 @@
 /** What our pages and letters say in Swedish. */
 
 import { accountSv } from './account-sv.ts';
+import { oauthSv } from './oauth-sv.ts';
 import type { Texts } from './texts.ts';
 
 export const sv: Texts = {
@@ -120,4 +121,5 @@ export const sv: Texts = {
     doNothing: 'Om det inte var du, gör ingenting.',
   },
   ...accountSv,
+  oauth: oauthSv,
 };

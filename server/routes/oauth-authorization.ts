@@ -5,6 +5,7 @@ import { unrecognized } from '#federation/errors.ts';
 import * as devices from '#storage/devices.ts';
 import type { ServerContext } from '../context.ts';
 import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
+import { speechFor } from '../languages/choose.ts';
 import {
   type AuthorizationRequest,
   type CheckedRequest,
@@ -12,7 +13,7 @@ import {
   withoutPrompt,
 } from '../oauth/authorization-request.ts';
 import { issueCode } from '../oauth/codes.ts';
-import { sendConsentPage, sendProblemPage } from '../oauth/consent-page.ts';
+import { sendConsentPage, sendProblemPage, sendTooManyPage } from '../oauth/consent-page.ts';
 import { issuerOf, paths } from '../oauth/metadata.ts';
 import { queryOf } from '../oauth/parameters.ts';
 import { isFromOurPage, isTheirForm, type Person, personOf } from '../sign-in/browser-sessions.ts';
@@ -26,29 +27,31 @@ export function oauthAuthorizationRoutes(app: FastifyInstance, ctx: ServerContex
     pages.get(paths.authorize, async (request, reply) => {
       const checked = await check(ctx, request);
       const person = await personOf(ctx, request);
-      if (checked.kind !== 'request') return refuse(request, reply, { checked, person });
+      if (checked.kind !== 'request') return refuse(ctx, request, reply, { checked, person });
       const asked = checked.request;
       const elsewhere = signInBefore(asked, person);
       if (elsewhere !== undefined) return sendOn(reply, elsewhere);
       if (person === undefined || asked.prompts.has('none'))
-        return refusePrompt(request, reply, { asked, person });
+        return refusePrompt(ctx, request, reply, { asked, person });
       return showConsent(ctx, request, reply, { asked, person });
     });
 
     pages.post(paths.authorize, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
       const checked = await check(ctx, request);
       const person = await personOf(ctx, request);
-      if (checked.kind !== 'request') return refuse(request, reply, { checked, person });
+      if (checked.kind !== 'request') return refuse(ctx, request, reply, { checked, person });
       const asked = checked.request;
       if (person === undefined) return sendOn(reply, signInUrl(asked.url));
       const form = formFields(request.body);
       if (!isTheirForm(person, form) || !isFromOurPage(ctx, request)) {
-        return showConsent(ctx, request, reply, { asked, person, problem: 'expired' });
+        return showConsent(ctx, request, reply, { asked, person, isStale: true });
       }
       if (form.get('decision') !== 'allow') {
         return sendOn(reply, asked.answer({ error: 'access_denied', error_description: 'The user said no' }));
       }
-      ctx.limits.take('oauth_code', person.userId);
+      if (!ctx.limits.tryTake('oauth_code', person.userId)) {
+        return sendTooManyPage(reply, speechFor(ctx, request));
+      }
       return sendOn(reply, asked.answer({ code: await issueCode(ctx, person, asked) }));
     });
   });
@@ -77,6 +80,7 @@ function signInBefore(asked: AuthorizationRequest, person: Person | undefined): 
 
 /** What the client is told of an error; by whoever is not signed in, only if they want to go there. */
 function refuse(
+  ctx: ServerContext,
   request: FastifyRequest,
   reply: FastifyReply,
   refused: {
@@ -87,12 +91,14 @@ function refuse(
   const { checked, person } = refused;
   // "The authorization server MUST always authenticate the user first [...] before redirecting": anybody can register a
   // client, and would have an address of this server that leads to theirs (RFC 9700, 4.11.2).
-  if (checked.kind === 'problem' || person === undefined) return sendProblemPage(request, reply, checked);
+  if (checked.kind === 'problem' || person === undefined)
+    return sendProblemPage(reply, speechFor(ctx, request), checked);
   return sendOn(reply, checked.to);
 }
 
 /** `prompt=none`: each time the person must be asked, or sign in. */
 function refusePrompt(
+  ctx: ServerContext,
   request: FastifyRequest,
   reply: FastifyReply,
   { asked, person }: { readonly asked: AuthorizationRequest; readonly person: Person | undefined },
@@ -101,7 +107,7 @@ function refusePrompt(
   const description = 'The user must be asked';
   const { redirectUri } = asked;
   const to = asked.answer({ error, error_description: description });
-  return refuse(request, reply, {
+  return refuse(ctx, request, reply, {
     checked: { kind: 'refusal', refusal: { error, description }, redirectUri, to },
     person,
   });
@@ -111,11 +117,13 @@ async function showConsent(
   ctx: ServerContext,
   request: FastifyRequest,
   reply: FastifyReply,
-  page: { readonly asked: AuthorizationRequest; readonly person: Person; readonly problem?: 'expired' },
+  page: { readonly asked: AuthorizationRequest; readonly person: Person; readonly isStale?: true },
 ): Promise<FastifyReply> {
-  const { deviceId } = page.asked;
-  const replaces = (await devices.of(ctx.db, page.person.userId, deviceId)) !== undefined;
-  return sendConsentPage(request, reply, { ...page, replaces });
+  const { asked, person, isStale } = page;
+  const speech = speechFor(ctx, request);
+  const replaces = (await devices.of(ctx.db, person.userId, asked.deviceId)) !== undefined;
+  const problem = isStale && speech.texts.page.expired;
+  return sendConsentPage(reply, { speech, asked, person, replaces, problem });
 }
 
 /** "303": the browser must not send the form on (RFC 9700, 4.12). */

@@ -1,9 +1,10 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#device-authorisation-flow */
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { MatrixError, unrecognized } from '#federation/errors.ts';
+import { unrecognized } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
 import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
+import { speechFor } from '../languages/choose.ts';
 import { requireClient } from '../oauth/clients.ts';
 import { decide, startDeviceGrant, type WaitingDevice, waitingDevice } from '../oauth/device-grants.ts';
 import { type DeviceProblem, sendCodePage, sendDecidedPage, sendDevicePage } from '../oauth/device-page.ts';
@@ -47,30 +48,32 @@ export function oauthDeviceRoutes(app: FastifyInstance, ctx: ServerContext): voi
 
     pages.get(paths.device, async (request, reply) => {
       requireIssuer(ctx);
+      const speech = speechFor(ctx, request);
       const person = await personOf(ctx, request);
       if (person === undefined) return sendToSignIn(request, reply);
       const userCode = queryOf(request).get('user_code');
-      if (userCode === null) return sendCodePage(request, reply, { person });
+      if (userCode === null) return sendCodePage(reply, { speech, person });
       return showDevice(ctx, request, reply, { person, userCode });
     });
 
     pages.post(paths.device, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
       requireIssuer(ctx);
+      const speech = speechFor(ctx, request);
       const person = await personOf(ctx, request);
       if (person === undefined) return sendToSignIn(request, reply);
       const form = formFields(request.body);
       if (!isTheirForm(person, form) || !isFromOurPage(ctx, request)) {
-        return sendCodePage(request, reply, { person, problem: 'expired' });
+        return sendCodePage(reply, { speech, person, problem: 'expired' });
       }
       const userCode = form.get('user_code') ?? '';
       const decision = form.get('decision');
       if (decision === null) return showDevice(ctx, request, reply, { person, userCode });
       const device = await findDevice(ctx, request, { person, userCode });
-      if (typeof device === 'string') return sendCodePage(request, reply, { person, problem: device });
+      if (typeof device === 'string') return sendCodePage(reply, { speech, person, problem: device });
       const isAllowed = decision === 'allow';
       const isInTime = await decide(ctx, userCode, isAllowed ? person : undefined);
-      if (!isInTime) return sendCodePage(request, reply, { person, problem: 'wrongCode' });
-      return sendDecidedPage(request, reply, { isAllowed });
+      if (!isInTime) return sendCodePage(reply, { speech, person, problem: 'wrongCode' });
+      return sendDecidedPage(reply, { speech, isAllowed });
     });
   });
 }
@@ -86,9 +89,10 @@ async function showDevice(
   reply: FastifyReply,
   { person, userCode }: Entered,
 ): Promise<FastifyReply> {
-  const device = await findDevice(ctx, request, { person, userCode });
-  if (typeof device === 'string') return sendCodePage(request, reply, { person, problem: device });
-  return sendDevicePage(request, reply, { person, device });
+  const speech = speechFor(ctx, request);
+  const waiting = await findDevice(ctx, request, { person, userCode });
+  if (typeof waiting === 'string') return sendCodePage(reply, { speech, person, problem: waiting });
+  return sendDevicePage(reply, { speech, person, waiting });
 }
 
 /** "the authorization server SHOULD rate-limit user code attempts": those that are wrong. */
@@ -98,15 +102,10 @@ async function findDevice(
   { person, userCode }: Entered,
 ): Promise<WaitingDevice | DeviceProblem> {
   const keys = [request.ip, person.userId];
-  try {
-    for (const key of keys) ctx.limits.check('oauth_user_code', key);
-  } catch (error) {
-    if (error instanceof MatrixError) return 'tooMany';
-    throw error;
-  }
+  if (keys.some((key) => ctx.limits.isSpent('oauth_user_code', key))) return 'tooMany';
   const device = await waitingDevice(ctx, userCode);
   if (device !== undefined) return device;
-  for (const key of keys) ctx.limits.take('oauth_user_code', key);
+  for (const key of keys) ctx.limits.tryTake('oauth_user_code', key);
   return 'wrongCode';
 }
 
