@@ -30,6 +30,7 @@ import { healthRoutes } from './health.ts';
 import { type AppOptions, createApp } from './http.ts';
 import { accountDataRoutes } from './routes/account-data.ts';
 import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
+import { accountPagesRoutes } from './routes/account-pages.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { administrativeContactRoutes } from './routes/administrative-contact.ts';
 import { authFallbackPageRoutes } from './routes/auth-fallback-page.ts';
@@ -101,6 +102,7 @@ import { rtcTransportsRoutes } from './routes/rtc-transports.ts';
 import { scimRoutes } from './routes/scim.ts';
 import { searchRoutes } from './routes/search.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
+import { signInPageRoutes } from './routes/sign-in-page.ts';
 import { slidingSyncRoutes } from './routes/sliding-sync.ts';
 import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { ssoRoutes } from './routes/sso.ts';
@@ -164,6 +166,7 @@ const clientRoutes: readonly Routes[] = [
   clientLeavingRoutes,
   accountDataRoutes,
   accountDeactivationRoutes,
+  accountPagesRoutes,
   adminRoutes,
   administrativeContactRoutes,
   authFallbackPageRoutes,
@@ -210,6 +213,7 @@ const clientRoutes: readonly Routes[] = [
   searchRoutes,
   sharedSecretRegistrationRoutes,
   ssoRoutes,
+  signInPageRoutes,
   toDeviceRoutes,
   usersRoutes,
   versionsRoutes,

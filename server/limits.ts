@@ -25,6 +25,10 @@ const RATES = {
   login_failed: { perSecond: 0.05, burst: 5 },
   /** Sign-ins by identity providers that come back to an address: a whole agency may have one. */
   provider_sign_in: { perSecond: 5, burst: 200 },
+  /** Second factors shown for an account by those who know its password. */
+  second_factor: { perSecond: 1 / 60, burst: 10, isGuard: true },
+  /** Passkeys asked for by a browser, from an address. */
+  passkey: { perSecond: 0.2, burst: 30 },
   /** Tokens by which a user signs another device in. */
   login_token: { perSecond: 1 / 60, burst: 3 },
   /** Refreshed access tokens, from an address: a whole agency may have one. */

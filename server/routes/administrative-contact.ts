@@ -1,17 +1,16 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information */
 
 import type { FastifyInstance } from 'fastify';
-import { invalidParam, serverNotTrusted, threepidAuthFailed, threepidInUse } from '#federation/errors.ts';
-import type { UserId } from '#keys/ids.ts';
+import { invalidParam, serverNotTrusted } from '#federation/errors.ts';
 import { type JsonObject, objectAt } from '#keys/json.ts';
-import * as emailValidations from '#storage/email-validations.ts';
 import * as threepids from '#storage/threepids.ts';
 import { confirmByPassword } from '../auth/confirm-password.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bodyObject, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { addProved } from '../email/add-proved.ts';
 import { canonicalEmail } from '../email/address.ts';
-import { proofOf, secretAt } from '../email/proof.ts';
+import { secretAt } from '../email/proof.ts';
 
 const PATH = '/_matrix/client/v3/account/3pid';
 
@@ -81,20 +80,9 @@ async function confirmAndAdd(
   secretAt(credentials, 'client_secret');
   const action = 'add an address to';
   const session = await confirmByPassword(ctx, body, { requester, action, address });
-  await addEmail(ctx, requester.userId, credentials);
+  await addProved(ctx, requester.userId, credentials);
   ctx.interactiveAuth.finish(session);
   return {};
-}
-
-async function addEmail(ctx: ServerContext, userId: UserId, credentials: JsonObject): Promise<void> {
-  await ctx.db.write('threepids.add', async (tx) => {
-    const proof = await proofOf(ctx, tx, { credentials, purpose: 'add' });
-    if (proof === undefined || !(await emailValidations.remove(tx, proof.sid))) throw threepidAuthFailed();
-    const { address, validatedTs } = proof;
-    const email = { medium: 'email', address, validatedTs, addedTs: ctx.clock.now() };
-    if (await threepids.add(tx, userId, email)) return;
-    if ((await threepids.ownerOf(tx, 'email', address)) !== userId) throw threepidInUse();
-  });
 }
 
 /** The e-mail address that a body names; undefined for any other identifier, which no account here has. */

@@ -8,11 +8,13 @@ import type { Origin } from '#storage/device-origins.ts';
 import * as deviceOrigins from '#storage/device-origins.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import * as users from '#storage/users.ts';
-import { signIn, verifyAccount } from '../auth/accounts.ts';
+import { signIn } from '../auth/accounts.ts';
 import { identifiedUser } from '../auth/identifier.ts';
+import { userByPassword } from '../auth/password-sign-in.ts';
 import { askedSession, signedInAnswer } from '../auth/sign-in.ts';
 import { bodyObject, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { nextStep } from '../second-factor/factors.ts';
 
 /** `GET` and `POST /_matrix/client/v3/login`: by password, or by the token that another device got. */
 export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -68,20 +70,15 @@ async function authenticate(
   }
 }
 
-/** Who signs in, if the password is right. What does not exist and what is wrong look the same. */
 async function byPassword(ctx: ServerContext, body: JsonObject, address: string): Promise<users.User> {
   const password = requiredString(body, 'password');
   const userId = await identifiedUser(ctx, body);
-  ctx.limits.check('login_failed', address);
-  ctx.limits.take('login_address', address);
-  if (userId !== undefined) ctx.limits.take('login_account', userId);
-  const user = await verifyAccount(ctx, userId, password);
-  if (user !== undefined) return user;
-  ctx.limits.take('login_failed', address);
-  // That an account was deactivated is no secret: other servers are told.
-  const known = userId && (await users.of(ctx.db, userId));
-  if (known?.deactivatedTs !== undefined) throw userDeactivated();
-  throw forbidden('Invalid user name or password');
+  const user = await userByPassword(ctx, userId, { password, address });
+  const isEnough = ctx.config.legacyLoginWithoutSecondFactor || (await nextStep(ctx, user.userId)) === 'none';
+  if (isEnough) return user;
+  throw forbidden(
+    'This account needs a second factor: use a client that opens the sign-in page of this server (OAuth 2.0)',
+  );
 }
 
 /** "The generated token MUST only be valid for a single login." */

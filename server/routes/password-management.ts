@@ -1,12 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import { notFound } from '#federation/errors.ts';
-import type { UserId } from '#keys/ids.ts';
-import * as devices from '#storage/devices.ts';
-import * as emailValidations from '#storage/email-validations.ts';
-import * as threepids from '#storage/threepids.ts';
-import { setPassword, signOut } from '../auth/accounts.ts';
 import { passwordChallenge, userToSetFor } from '../auth/password-challenge.ts';
 import { checkNewPassword } from '../auth/password-policy.ts';
+import { replacePassword } from '../auth/replace-password.ts';
 import { findRequester } from '../auth/requester.ts';
 import { bodyObject, optionalBoolean, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -23,24 +19,9 @@ export function passwordManagementRoutes(app: FastifyInstance, ctx: ServerContex
     const { session, completed } = await ctx.interactiveAuth.require(body, challenge);
     const password = requiredString(body, 'new_password');
     const userId = await userToSetFor(ctx, completed, requester);
-    if (!(await setPassword(ctx, userId, password))) throw notFound('No such account');
-    await forgetResets(ctx, userId);
-    if (logoutDevices) await signOutOthers(ctx, userId, requester?.deviceId);
+    const change = { password, logoutDevices, ownDevice: requester?.deviceId };
+    if (!(await replacePassword(ctx, userId, change))) throw notFound('No such account');
     ctx.interactiveAuth.finish(session);
     return {};
   });
-}
-
-/** A letter from before leads to no other password. */
-async function forgetResets(ctx: ServerContext, userId: UserId): Promise<void> {
-  await ctx.db.write('emailValidations.clear', async (tx) => {
-    for (const { address } of await threepids.ofUser(tx, userId)) await emailValidations.clear(tx, address);
-  });
-}
-
-/** "Whether the user's other access tokens, and their associated devices, should be revoked" */
-async function signOutOthers(ctx: ServerContext, userId: UserId, own: string | undefined): Promise<void> {
-  const all = await devices.signedIn(ctx.db, userId);
-  const others = all.filter((deviceId) => deviceId !== own);
-  await signOut(ctx, userId, others);
 }

@@ -8,24 +8,20 @@ import {
   keyTooLarge,
   missingParam,
   notFound,
-  profileTooLarge,
   unreachable,
 } from '#federation/errors.ts';
 import { remoteProfile } from '#federation/profiles.ts';
 import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
-import { type Json, type JsonObject, own } from '#keys/json.ts';
+import { type JsonObject, own } from '#keys/json.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as users from '#storage/users.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { showInRooms } from '../profile-in-rooms.ts';
+import { checkProfileValue, setProfileField } from '../profile-field.ts';
 
-/** "The profile key names must be no more than 255 bytes", "profile size must be no more than 64 KiB". */
+/** "The profile key names must be no more than 255 bytes". */
 const MAX_KEY_BYTES = 255;
-const MAX_PROFILE_BYTES = 64 * 1024;
-const MAX_NAME_CHARACTERS = 256;
-const MAX_AVATAR_CHARACTERS = 1_000;
 /** "Common Namespaced Identifier Grammar", and the keys of older versions of the specification. */
 const KEY = /^[a-z][a-z0-9_.-]*$/;
 
@@ -51,13 +47,13 @@ export function profileRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const { userId, keyName } = await requireOwnField(ctx, request);
     const value = own(bodyObject(request), keyName);
     if (value === undefined) throw missingParam(keyName);
-    await setField(ctx, { userId, keyName, value: checkValue(keyName, value) });
+    await setProfileField(ctx, { userId, keyName, value: checkProfileValue(keyName, value) });
     return {};
   });
 
   app.delete('/_matrix/client/v3/profile/:userId/:keyName', async (request: FieldRequest) => {
     const { userId, keyName } = await requireOwnField(ctx, request);
-    await setField(ctx, { userId, keyName, value: undefined });
+    await setProfileField(ctx, { userId, keyName, value: undefined });
     return {};
   });
 }
@@ -104,30 +100,4 @@ async function requireOwnField(
   if (requester.isGuest && keyName !== 'displayname') throw guestAccessForbidden('Guests have a name only');
   ctx.limits.take('profile', requester.userId);
   return { userId: requester.userId, keyName };
-}
-
-/** The value to store; undefined for an empty name or avatar, by which clients remove it. */
-function checkValue(keyName: string, value: Json): Json | undefined {
-  if (keyName !== 'displayname' && keyName !== 'avatar_url') return value;
-  if (value === null || value === '') return undefined;
-  if (typeof value !== 'string') throw invalidParam(`${keyName} must be a string`);
-  const most = keyName === 'displayname' ? MAX_NAME_CHARACTERS : MAX_AVATAR_CHARACTERS;
-  if (value.length > most) throw invalidParam(`${keyName} is longer than ${most} characters`);
-  return value;
-}
-
-async function setField(
-  ctx: ServerContext,
-  { userId, keyName, value }: { userId: UserId; keyName: string; value: Json | undefined },
-): Promise<void> {
-  const before = await profiles.of(ctx.db, userId);
-  if (value !== undefined) {
-    const size = Buffer.byteLength(JSON.stringify({ ...before, [keyName]: value }));
-    if (size > MAX_PROFILE_BYTES) throw profileTooLarge();
-  }
-  await ctx.db.write('profiles.set', (tx) =>
-    value === undefined ? profiles.remove(tx, userId, keyName) : profiles.set(tx, userId, keyName, value),
-  );
-  const isShown = keyName === 'displayname' || keyName === 'avatar_url';
-  if (isShown && own(before, keyName) !== value) await showInRooms(ctx, userId);
 }

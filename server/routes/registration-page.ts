@@ -13,10 +13,8 @@ import { fill, type Texts } from '../languages/texts.ts';
 import type { LimitKind } from '../limits.ts';
 import { type Query, queryString } from '../query.ts';
 import { isFromOurPage, startSession } from '../sign-in/browser-sessions.ts';
-import { nextOf } from '../sign-in/next.ts';
+import { nextOf, REGISTRATION_PATH } from '../sign-in/next.ts';
 import { termsList } from '../terms-page.ts';
-
-export const REGISTRATION_PATH = '/_kurir/register';
 
 interface Form {
   readonly token: string;

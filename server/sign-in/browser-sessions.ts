@@ -8,6 +8,7 @@ import * as browserSessions from '#storage/browser-sessions.ts';
 import type { Origin } from '#storage/device-origins.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
+import { readCookie, writeCookie } from './cookies.ts';
 
 export type BrowserSessionsContext = Pick<ServerContext, 'db' | 'clock'> & {
   readonly config: Pick<ServerContext['config'], 'publicBaseurl'>;
@@ -28,6 +29,7 @@ export interface Proof {
   readonly origin?: Origin;
 }
 
+const COOKIE = 'kurir';
 const LIFETIME_MS = 12 * 60 * 60_000;
 const TOKEN = /^kbs_[\w-]{32}$/;
 
@@ -52,7 +54,7 @@ export async function startSession(
       origin,
     });
   });
-  setCookie(ctx, reply, token, LIFETIME_MS);
+  writeCookie(ctx, reply, { name: COOKIE, value: token, lifetimeMs: LIFETIME_MS });
 }
 
 /** Who is signed in in the browser that asks; undefined also where their account cannot be used. */
@@ -78,7 +80,7 @@ export async function endSession(
   if (token !== undefined) {
     await ctx.db.write('browserSessions.end', (tx) => browserSessions.remove(tx, hashToken(token)));
   }
-  setCookie(ctx, reply, '', 0);
+  writeCookie(ctx, reply, { name: COOKIE, value: '', lifetimeMs: 0 });
 }
 
 /** True for a form that was shown to this person: no other site can know its token (CSRF). */
@@ -90,7 +92,7 @@ export function isTheirForm(person: Person, form: URLSearchParams): boolean {
  * True for a form that comes from a page of this server, as browsers tell it: for forms of people who are not signed in.
  * Browsers that tell nothing (`Origin` and `Sec-Fetch-Site` are absent) are programs, which nobody can lead astray.
  */
-export function isFromOurPage(ctx: BrowserSessionsContext, request: FastifyRequest): boolean {
+export function isFromOurPage(ctx: Pick<BrowserSessionsContext, 'config'>, request: FastifyRequest): boolean {
   const { 'sec-fetch-site': site, origin } = request.headers;
   if (site !== undefined) return site === 'same-origin' || site === 'none';
   // Pages that send no referrer make browsers say "null".
@@ -102,35 +104,7 @@ export function isFromOurPage(ctx: BrowserSessionsContext, request: FastifyReque
   );
 }
 
-/** `__Host-`: only this host can have set it, over TLS. A server without TLS in front is for trying out. */
-function cookieName(ctx: BrowserSessionsContext): string {
-  return isSecure(ctx) ? '__Host-kurir' : 'kurir';
-}
-
-function isSecure(ctx: BrowserSessionsContext): boolean {
-  return ctx.config.publicBaseurl?.startsWith('https:') ?? false;
-}
-
 function tokenOf(ctx: BrowserSessionsContext, request: FastifyRequest): string | undefined {
-  const start = `${cookieName(ctx)}=`;
-  const pairs = (request.headers.cookie ?? '').split(';').map((pair) => pair.trim());
-  const token = pairs.find((pair) => pair.startsWith(start))?.slice(start.length);
+  const token = readCookie(ctx, request, COOKIE);
   return token !== undefined && TOKEN.test(token) ? token : undefined;
-}
-
-function setCookie(
-  ctx: BrowserSessionsContext,
-  reply: FastifyReply,
-  token: string,
-  lifetimeMs: number,
-): void {
-  const parts = [
-    `${cookieName(ctx)}=${token}`,
-    'Path=/',
-    'HttpOnly',
-    'SameSite=Lax',
-    `Max-Age=${Math.floor(lifetimeMs / 1_000)}`,
-    ...(isSecure(ctx) ? ['Secure'] : []),
-  ];
-  reply.header('set-cookie', parts.join('; '));
 }

@@ -4,6 +4,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 
 /** The page on which people sign in. */
 export const SIGN_IN_PATH = '/sign-in';
+export const SIGN_OUT_PATH = '/sign-out';
+/** Where people make an account. */
+export const REGISTRATION_PATH = '/_kurir/register';
 
 const MAX_NEXT = 8_192;
 /** Where nobody has said where to go on. */
