@@ -37,3 +37,8 @@ export function outsideOf(path: string): string | undefined {
 export function isPage(path: string): boolean {
   return /^\/_matrix\/(client\/(v3|r0)\/auth\/[^/]+\/fallback\/web|static\/client\/login\/)$/.test(path);
 }
+
+/** "The server is encouraged to provide a user-friendly page explaining the error", where JSON is declared elsewhere. */
+export function isErrorPage(path: string, status: number): boolean {
+  return status === 404 && /^\/_matrix\/client\/v3\/login\/sso\/redirect\/[^/]+$/.test(path);
+}
