@@ -24,6 +24,8 @@ import { openFederation } from './federation-context.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { drain, listen } from './listener.ts';
 import { createLog } from './log.ts';
+import { DirectoryAccounts, DirectoryChecks } from './providers/directory-accounts.ts';
+import { LdapDirectory } from './providers/ldap-directory.ts';
 import { SessionChecks } from './providers/session-checks.ts';
 import { sendDelayed } from './send-delayed.ts';
 import { openServices } from './services.ts';
@@ -69,9 +71,17 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const stopping = new AbortController();
   const services = await openServices({ ...federation, config, dialer, shutdown: stopping.signal }, opening);
   const { sessions, seal, providers, media } = services;
-  const sessionChecks = opening.use(new SessionChecks({ ...foundation, sessions, seal, providers }));
+  const ending = { ...foundation, sessions };
+  const sessionChecks = opening.use(new SessionChecks({ ...ending, seal, providers }));
+  const ldap = config.ldap && (await LdapDirectory.open(config.ldap));
+  const directoryChecks = ldap && opening.use(new DirectoryChecks(ending, ldap));
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
-  const ctx: ServerContext = { ...federation, config, signingKey, ...services, shutdown: stopping.signal };
+  const ctx: ServerContext = {
+    ...federation,
+    ...services,
+    ...{ config, signingKey, shutdown: stopping.signal },
+    directory: ldap && new DirectoryAccounts(() => ctx, ldap),
+  };
 
   await forgetUnfinishedJoins(ctx);
   opening.use(await ControlSocket.listen(ctx));
@@ -85,6 +95,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   begin();
   housekeeping.start();
   sessionChecks.start();
+  directoryChecks?.start();
   goOn(ctx);
 
   const closing = opening.move();

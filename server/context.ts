@@ -2,6 +2,7 @@ import type { FederationContext } from '#federation/context.ts';
 import type { MediaContext } from '#federation/media/context.ts';
 import type { CircleKeeper } from '#federation/partners/circles.ts';
 import type { LiveSigningKey } from '#keys/signing-key.ts';
+import type { PasswordDirectory } from './auth/accounts.ts';
 import type { GuestRooms } from './auth/guest-rooms.ts';
 import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
@@ -29,6 +30,8 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly interactiveAuth: InteractiveAuth;
   /** The identity providers by which people sign in. */
   readonly providers: Providers;
+  /** Undefined where there is no directory that knows people's passwords. */
+  readonly directory: PasswordDirectory | undefined;
   /** For secrets of others that must be kept. */
   /** Undefined where the server sends no letters. */
   readonly mailer: Mailer | undefined;

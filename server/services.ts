@@ -27,7 +27,7 @@ type Foundation = FederationContext & {
   readonly shutdown: AbortSignal;
 };
 
-export type Services = Omit<ServerContext, keyof FederationContext | 'config' | 'shutdown'>;
+export type Services = Omit<ServerContext, keyof FederationContext | 'config' | 'shutdown' | 'directory'>;
 
 /** Opens the services; each is closed with `opening`, the last one first. */
 export async function openServices(given: Foundation, opening: AsyncDisposableStack): Promise<Services> {

@@ -52,8 +52,17 @@ export type AccountsContext = Pick<ServerContext, 'db' | 'streams' | 'clock' | '
   readonly sessions: { forget(userId: UserId): void };
   /** Of a running server. */
   readonly presence?: { forget(userId: UserId): void };
+  /** What else knows passwords of users. */
+  readonly directory?: PasswordDirectory | undefined;
   readonly limits?: { setUnlimited(userId: UserId, isUnlimited: boolean): void };
 };
+
+/** A directory that knows passwords. */
+export interface PasswordDirectory {
+  /** The user whose password it is; `userId` names them. */
+  verify(userId: UserId, password: string): Promise<users.User | undefined>;
+  knows(userId: UserId): Promise<boolean>;
+}
 
 export interface NewAccount {
   readonly localpart: string;
@@ -127,22 +136,24 @@ export async function createAccount(
 }
 
 /** Whether there is a password by which a user could confirm something. */
-export async function canUsePassword(ctx: Pick<AccountsContext, 'db'>, userId: UserId): Promise<boolean> {
-  return (await users.of(ctx.db, userId))?.passwordHash !== undefined;
+export async function canUsePassword(
+  ctx: Pick<AccountsContext, 'db' | 'directory'>,
+  userId: UserId,
+): Promise<boolean> {
+  if ((await users.of(ctx.db, userId))?.passwordHash !== undefined) return true;
+  return (await ctx.directory?.knows(userId)) ?? false;
 }
 
 /** The user, if the account is in use and the password is right. As slow for those who do not exist. */
 export async function verifyAccount(
-  ctx: Pick<AccountsContext, 'db'>,
+  ctx: Pick<AccountsContext, 'db' | 'directory'>,
   userId: UserId | undefined,
   password: string,
 ): Promise<users.User | undefined> {
   const user = userId && (await users.of(ctx.db, userId));
-  if (user?.passwordHash === undefined) {
-    await verifyNothing(password);
-    return undefined;
-  }
-  return (await verifyPassword(password, user.passwordHash)) ? user : undefined;
+  if (user?.passwordHash === undefined) await verifyNothing(password);
+  else if (await verifyPassword(password, user.passwordHash)) return user;
+  return userId === undefined ? undefined : await ctx.directory?.verify(userId, password);
 }
 
 type SignInContext = AccountsContext & Pick<TokensContext, 'config'>;

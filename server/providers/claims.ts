@@ -26,6 +26,11 @@ export function isTemplate(text: string): boolean {
   );
 }
 
+/** The claims in a template. */
+export function placesOf(template: string): string[] {
+  return [...template.matchAll(PLACE)].map(([, path = '']) => path);
+}
+
 /** What is at a path. A claim whose own name has dots in it comes first. */
 export function claimAt(claims: JsonObject, path: string): Json | undefined {
   const whole = own(claims, path);

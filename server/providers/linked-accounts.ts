@@ -79,9 +79,13 @@ class LinkedMeanwhile extends Error {
 export async function createLinked(
   ctx: ServerContext,
   person: Pick<Person, 'issuer' | 'subject' | 'sub'>,
-  account: { readonly localpart: string; readonly attributes: Attributes },
+  account: {
+    readonly localpart: string;
+    readonly attributes: Attributes;
+    readonly acceptsTerms: boolean;
+  },
 ): Promise<{ kind: 'created'; userId: UserId } | { kind: 'invalid_name' | 'name_taken' | 'linked' }> {
-  const { localpart, attributes } = account;
+  const { localpart, attributes, acceptsTerms } = account;
   const { issuer, subject, sub } = person;
   try {
     const made = await createAccount(ctx, {
@@ -91,7 +95,7 @@ export async function createLinked(
       alsoWrite: async (tx, userId, now) => {
         const link = { issuer, subject, sub, userId, createdTs: now, usedTs: now };
         if (!(await providerLinks.add(tx, link))) throw new LinkedMeanwhile('linked by another request');
-        await acceptTerms(ctx, tx, { userId, now });
+        if (acceptsTerms) await acceptTerms(ctx, tx, { userId, now });
         await writeAttributes(tx, userId, { attributes, now });
       },
     });

@@ -41,7 +41,7 @@ export async function welcomeNewcomer(
   const { identity, mapping, localpart, next } = come;
   const attributes = attributesOf(identity, mapping);
   if (localpart !== undefined && ctx.config.terms.length === 0) {
-    const made = await createLinked(ctx, identity, { localpart, attributes });
+    const made = await createLinked(ctx, identity, { localpart, attributes, acceptsTerms: false });
     if (made.kind === 'created')
       return await letIn(ctx, exchange, { ...identity, userId: made.userId, next });
   }
@@ -99,7 +99,11 @@ export async function makeNewcomer(
   if (ctx.config.terms.length > 0 && form.get('accepts') !== 'yes') {
     return send('Accept the policies to have an account.');
   }
-  const made = await createLinked(ctx, newcomer, { localpart: name, attributes: newcomer.attributes });
+  const made = await createLinked(ctx, newcomer, {
+    localpart: name,
+    attributes: newcomer.attributes,
+    acceptsTerms: ctx.config.terms.length > 0,
+  });
   switch (made.kind) {
     case 'invalid_name':
       return send('A user name consists of lower-case letters a-z, digits and the characters . _ = - / +');

@@ -2,11 +2,13 @@
 
 import { ConfigError } from '../config-file.ts';
 import { flagKind, listKind, type Option } from '../config-types.ts';
+import { type LdapOption, ldapKind } from './ldap-option.ts';
 import { type OidcOption, oidcProvidersKind } from './oidc-option.ts';
 
 export interface SignInConfig {
   readonly passwordLogin: boolean;
   readonly oidcProviders: readonly OidcOption[];
+  readonly ldap: LdapOption | undefined;
   /** Beginnings of addresses of clients to which people are sent without being asked. */
   readonly ssoTrustedClients: readonly string[];
 }
@@ -30,6 +32,14 @@ export const signInOptions: {
       'Identity providers of OpenID Connect by which people sign in, such as Keycloak and Entra ID. Needs ' +
       '`public_baseurl`. The members of each, and what to set up at the provider, are in [Sign-in](sign-in.md).',
   },
+  ldap: {
+    key: 'ldap',
+    kind: ldapKind,
+    default: undefined,
+    describes:
+      'A directory (OpenLDAP, Active Directory) by which people sign in with their password there. Its members are in ' +
+      '[Sign-in](sign-in.md).',
+  },
   ssoTrustedClients: {
     key: 'sso_trusted_clients',
     kind: listKind('addresses such as https://chat.example.org/', isClientAddress),
@@ -42,12 +52,13 @@ export const signInOptions: {
 
 /** The values of these options. */
 export function signInConfig(
-  _read: <T>(option: Option<T>) => T | undefined,
+  read: <T>(option: Option<T>) => T | undefined,
   required: <T>(option: Option<T>) => T,
 ): SignInConfig {
   return {
     passwordLogin: required(signInOptions.passwordLogin),
     oidcProviders: required(signInOptions.oidcProviders),
+    ldap: read(signInOptions.ldap),
     ssoTrustedClients: required(signInOptions.ssoTrustedClients),
   };
 }

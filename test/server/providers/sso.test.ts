@@ -21,7 +21,11 @@ test('GET /login tells the providers of m.login.sso; without any there is no suc
     without.body.flows.map(({ type }: { type: string }) => type),
     ['m.login.password', 'm.login.token'],
   );
-  await using s = await startWithProvider({ label: 'Staff', brand: 'keycloak', icon: 'mxc://kurir.test/icon' });
+  await using s = await startWithProvider({
+    label: 'Staff',
+    brand: 'keycloak',
+    icon: 'mxc://kurir.test/icon',
+  });
   const { flows } = (await request(s.server, 'GET', LOGIN)).body;
   const sso = flows.find(({ type }: { type: string }) => type === 'm.login.sso');
   assert.deepEqual(sso.identity_providers, [
@@ -71,17 +75,31 @@ test('where there is one provider and no password, the redirect leads straight t
 test('an address that is none of a client is refused', async () => {
   await using s = await startWithProvider();
   const wrong = [
-    ...['', 'chat', '/chat', '//chat.example.org', 'javascript:alert(1)', 'data:text/html,x', 'file:///etc/passwd'],
+    ...[
+      '',
+      'chat',
+      '/chat',
+      '//chat.example.org',
+      'javascript:alert(1)',
+      'data:text/html,x',
+      'file:///etc/passwd',
+    ],
     ...['https://user:password@chat.example.org/', `https://chat.example.org/${'x'.repeat(5_000)}`],
   ];
   for (const url of wrong) {
-    for (const path of [`${REDIRECT}?redirectUrl=`, `${REDIRECT}/staff?redirectUrl=`, '/sign-in/client?redirectUrl=']) {
+    for (const path of [
+      `${REDIRECT}?redirectUrl=`,
+      `${REDIRECT}/staff?redirectUrl=`,
+      '/sign-in/client?redirectUrl=',
+    ]) {
       const page = await new Browser().request(`${s.url}${path}${encodeURIComponent(url)}`);
       assert.equal(page.status, 400, `${path} ${url}`);
     }
   }
   assert.equal((await new Browser().request(`${s.url}${REDIRECT}`)).status, 400);
-  const action = await new Browser().request(`${s.url}${REDIRECT}?redirectUrl=https%3A%2F%2Fa.example&action=x`);
+  const action = await new Browser().request(
+    `${s.url}${REDIRECT}?redirectUrl=https%3A%2F%2Fa.example&action=x`,
+  );
   assert.equal(action.status, 400);
 });
 
@@ -89,10 +107,15 @@ test('a person is asked before a client gets a token, and told its address; a tr
   await using s = await startWithProvider({}, { ssoTrustedClients: ['https://trusted.example/app/'] });
   s.provider.person = PERSON;
   const browser = new Browser();
-  const page = await browser.go(`${s.url}/sign-in/provider/staff?next=${encodeURIComponent(clientPath('https://chat.example.org/x'))}`);
+  const page = await browser.go(
+    `${s.url}/sign-in/provider/staff?next=${encodeURIComponent(clientPath('https://chat.example.org/x'))}`,
+  );
   assert.match(page.text, /<strong>chat\.example\.org<\/strong>/);
   assert.match(page.text, /@ann:kurir\.test/);
-  assert.match(page.headers.get('content-security-policy') ?? '', /form-action 'self' https:\/\/chat\.example\.org/);
+  assert.match(
+    page.headers.get('content-security-policy') ?? '',
+    /form-action 'self' https:\/\/chat\.example\.org/,
+  );
   assert.equal(page.headers.get('x-frame-options'), 'DENY');
   for (const form of [{}, { form_token: 'wrong' }] as Record<string, string>[]) {
     const refused = await browser.submit(page.url, form);
@@ -101,7 +124,9 @@ test('a person is asked before a client gets a token, and told its address; a tr
   }
   const near = await browser.request(`${s.url}${clientPath('https://trusted.example/application')}`);
   assert.equal(near.status, 200);
-  const trusted = await browser.request(`${s.url}${clientPath('https://trusted.example/app/?loginToken=old&x=1')}`);
+  const trusted = await browser.request(
+    `${s.url}${clientPath('https://trusted.example/app/?loginToken=old&x=1')}`,
+  );
   assert.equal(trusted.status, 303);
   const location = new URL(trusted.headers.get('location') ?? '');
   assert.equal(location.searchParams.getAll('loginToken').length, 1);
@@ -110,7 +135,10 @@ test('a person is asked before a client gets a token, and told its address; a tr
   const program = await browser.request(`${s.url}${clientPath('io.element.desktop:/vector/webapp/')}`);
   assert.match(program.text, /io\.element\.desktop:/);
   const sent = await browser.submit(program.url, { form_token: formTokenOf(program.text) });
-  assert.match(sent.headers.get('location') ?? '', /^io\.element\.desktop:\/vector\/webapp\/\?loginToken=klt_/);
+  assert.match(
+    sent.headers.get('location') ?? '',
+    /^io\.element\.desktop:\/vector\/webapp\/\?loginToken=klt_/,
+  );
 });
 
 test('a login token is good once, and not for long; the device knows which session of the provider it is of', async () => {
@@ -132,7 +160,16 @@ test('a login token is good once, and not for long; the device knows which sessi
 });
 
 /** What a client is told it must do, and the session. */
-async function begun(client: { try: (method: string, path: string, body?: unknown) => Promise<{ status: number; body: { session: string; flows: unknown; completed: string[] } }> }, deviceId: string): Promise<{ session: string; flows: unknown }> {
+async function begun(
+  client: {
+    try: (
+      method: string,
+      path: string,
+      body?: unknown,
+    ) => Promise<{ status: number; body: { session: string; flows: unknown; completed: string[] } }>;
+  },
+  deviceId: string,
+): Promise<{ session: string; flows: unknown }> {
   const answer = await client.try('DELETE', `/devices/${deviceId}`, {});
   assert.equal(answer.status, 401);
   return answer.body;
@@ -147,7 +184,9 @@ test('who has no password confirms by the provider, after being told what it is'
   assert.deepEqual(flows, [{ stages: ['m.login.sso'] }]);
   const remove = () => ann.try('DELETE', `/devices/${old.deviceId}`, { auth: { session } });
   // The stage is nothing that a client can say to be done.
-  const claimed = await ann.try('DELETE', `/devices/${old.deviceId}`, { auth: { type: 'm.login.sso', session } });
+  const claimed = await ann.try('DELETE', `/devices/${old.deviceId}`, {
+    auth: { type: 'm.login.sso', session },
+  });
   assert.equal(claimed.status, 401);
   const fallback = `${s.url}/_matrix/client/v3/auth/m.login.sso/fallback/web?session=${session}`;
   const asked = s.provider.asked.length;
