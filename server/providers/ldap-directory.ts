@@ -182,7 +182,7 @@ export class LdapDirectory {
   }
 
   #subjectOf(claims: JsonObject): string | undefined {
-    const value = valueOf(claims, this.option.idAttribute);
+    const value = attributeOf(claims, this.option.idAttribute);
     const subject = isStringArray(value) ? value[0] : value;
     return typeof subject === 'string' && subject !== '' ? subject : undefined;
   }
@@ -307,14 +307,14 @@ function textsOf(value: unknown): string[] {
 
 /** A group's entry `cn=staff,ou=groups,...` is also called `staff`. */
 function namedGroups(path: string, claims: JsonObject): JsonObject {
-  const value = valueOf(claims, path);
+  const value = attributeOf(claims, path);
   const names = (isStringArray(value) ? value : [value]).filter((name) => typeof name === 'string');
   const short = names.flatMap((name) => /^cn=((?:[^,\\]|\\.)+)/i.exec(name)?.[1] ?? []);
   return { [path]: [...names, ...short.map((name) => name.replaceAll(/\\(.)/g, '$1'))] };
 }
 
 /** Attributes are called the same in any case. */
-function valueOf(claims: JsonObject, name: string): Json | undefined {
+function attributeOf(claims: JsonObject, name: string): Json | undefined {
   const key = Object.keys(claims).find((each) => each.toLowerCase() === name.toLowerCase());
   return key === undefined ? stringAt(claims, name) : own(claims, key);
 }
