@@ -4,12 +4,15 @@ import { tidyMedia } from '#federation/media/tidy.ts';
 import type { Clock } from '#rooms/context.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { Database } from '#storage/database.ts';
+import * as slidingConnections from '#storage/sliding-connections.ts';
 import { removeDeletedBackups } from './key-backup.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 /** A client that was away for longer sends anew what it does not know to have arrived. */
 const TRANSACTIONS_KEPT_MS = 7 * DAY_MS;
+const CONNECTIONS_KEPT_MS = 30 * DAY_MS;
 const ROWS_AT_ONCE = 500;
+const CONNECTIONS_AT_ONCE = 50;
 
 type HousekeepingContext = Pick<MediaContext, 'db' | 'clock' | 'log' | 'media'>;
 
@@ -41,6 +44,8 @@ export class Housekeeping {
     this.#running = this.#running
       .then(() => forgetOldTransactions(db, clock, signal))
       .catch((error: unknown) => log.error({ err: error }, 'old rows could not be deleted'))
+      .then(() => forgetOldConnections(db, clock, signal))
+      .catch((error: unknown) => log.error({ err: error }, 'old connections could not be deleted'))
       .then(() => removeDeletedBackups(db, signal))
       .catch((error: unknown) => log.error({ err: error }, 'deleted backups of keys could not be removed'))
       .then(() => tidyMedia(this.#ctx, signal))
@@ -51,12 +56,25 @@ export class Housekeeping {
 /** Forgets the transactions of clients that are older than a week. */
 export async function forgetOldTransactions(db: Database, clock: Clock, signal: AbortSignal): Promise<void> {
   const before = clock.now() - TRANSACTIONS_KEPT_MS;
+  await inPortions(signal, () =>
+    db.write('housekeeping.transactions', (tx) => clientTransactions.deleteBefore(tx, before, ROWS_AT_ONCE)),
+  );
+}
+
+/** Forgets the connections of sliding sync that nobody has used for a month: clients begin them anew. */
+export async function forgetOldConnections(db: Database, clock: Clock, signal: AbortSignal): Promise<void> {
+  const before = clock.now() - CONNECTIONS_KEPT_MS;
+  await inPortions(signal, () =>
+    db.write('housekeeping.connections', (tx) =>
+      slidingConnections.removeBefore(tx, before, CONNECTIONS_AT_ONCE),
+    ),
+  );
+}
+
+/** So that nobody waits long for the one writer; until there is nothing left to delete. */
+async function inPortions(signal: AbortSignal, deleteSome: () => Promise<number>): Promise<void> {
   while (!signal.aborted) {
-    // In portions, so that nobody waits long for the one writer.
-    const deleted = await db.write('housekeeping.transactions', (tx) =>
-      clientTransactions.deleteBefore(tx, before, ROWS_AT_ONCE),
-    );
-    if (deleted < ROWS_AT_ONCE) return;
+    if ((await deleteSome()) === 0) return;
     await nextTurn();
   }
 }

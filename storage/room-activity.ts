@@ -3,6 +3,7 @@
 import type { UserId } from '#keys/ids.ts';
 import type { Reader } from './database.ts';
 import { anyOf, sql } from './sql.ts';
+import { fromTextColumn } from './text-column.ts';
 
 interface Row {
   room_nid: number;
@@ -15,12 +16,10 @@ const LAST = sql<[string], Row>(
   `SELECT r.room_nid, (SELECT MAX(e.position) FROM events e WHERE e.room_nid = r.room_nid) AS position
    FROM rooms r WHERE r.room_nid {anyInt} ORDER BY r.room_nid`,
 );
-const LAST_OF_TYPES = sql<[number, number, number, string], { position: number }>(
-  'roomActivity.lastOfTypes',
-  `SELECT n.position FROM (
-     SELECT e.position, e.type FROM events e WHERE e.room_nid = ? AND e.position > 0 AND e.position <= ?
-     ORDER BY e.position DESC LIMIT ?) n
-   WHERE n.type {anyOf} ORDER BY n.position DESC LIMIT 1`,
+const NEWEST = sql<[number, number, number], { position: number; type: string }>(
+  'roomActivity.newest',
+  `SELECT position, type FROM events WHERE room_nid = ? AND position > 0 AND position <= ?
+   ORDER BY position DESC LIMIT ?`,
 );
 // A leave by which the user was taken out of the room, and which somebody else made.
 const SENT_AWAY = sql<[string], { room_nid: number }>(
@@ -43,14 +42,22 @@ export async function lastPositions(
   return positions;
 }
 
+/** Mostly one of so many is of interest. */
+const FEW = 20;
+
 /** The position of the last of a room's newest events up to a position that has one of some types. */
 export async function lastOfTypes(
   reader: Reader,
   roomNid: number,
-  which: { readonly types: readonly string[]; readonly upto: number; readonly among: number },
+  which: { readonly types: ReadonlySet<string>; readonly upto: number; readonly among: number },
 ): Promise<number | undefined> {
   const { types, upto, among } = which;
-  return (await reader.get(LAST_OF_TYPES, roomNid, upto, among, anyOf(types)))?.position;
+  const isWanted = ({ type }: { readonly type: string }) => types.has(fromTextColumn(type));
+  const few = await reader.all(NEWEST, roomNid, upto, FEW);
+  const found = few.find(isWanted);
+  const oldest = few.at(-1);
+  if (found !== undefined || oldest === undefined || few.length < FEW) return found?.position;
+  return (await reader.all(NEWEST, roomNid, oldest.position - 1, among)).find(isWanted)?.position;
 }
 
 /** The rooms that a user was in until somebody removed or banned them. */

@@ -5,7 +5,7 @@ import { Lru } from '#storage/lru.ts';
 import * as roomActivity from '#storage/room-activity.ts';
 import type { JoinedRoom } from '../sync/sync-users.ts';
 
-const TYPES = [
+const TYPES: ReadonlySet<string> = new Set([
   'm.room.create',
   'm.room.message',
   'm.room.encrypted',
@@ -15,7 +15,7 @@ const TYPES = [
   'org.matrix.msc3381.poll.start',
   'm.beacon_info',
   'org.matrix.msc3672.beacon_info',
-];
+]);
 /** Events of a room that are looked through for one that is proper activity. */
 const MOST_EVENTS = 1_000;
 const MOST_ROOMS = 50_000;

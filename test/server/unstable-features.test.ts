@@ -57,6 +57,12 @@ const USES: Readonly<Record<string, Try>> = {
     alice.try('GET', '/_matrix/client/unstable/org.matrix.msc4140/delayed_events'),
   'org.matrix.msc4143': (alice) =>
     alice.try('GET', '/_matrix/client/unstable/org.matrix.msc4143/rtc/transports'),
+  'org.matrix.msc4306': async (alice, roomId) => {
+    const thread = `${inRoom(roomId)}/thread/${await alice.send(roomId, 'root')}/subscription`;
+    return alice.try('PUT', `/_matrix/client/unstable/io.element.msc4306${thread}`, {});
+  },
+  'org.matrix.simplified_msc3575': (alice) =>
+    alice.try('POST', '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync', {}),
   'org.matrix.msc4380.stable': async (alice) => {
     const path = `/user/${encodeURIComponent(alice.userId)}/account_data/m.invite_permission_config`;
     const answer = await alice.try('PUT', path, { default_action: 'block' });

@@ -8,6 +8,8 @@ import * as events from '#storage/events.ts';
 import * as memberships from '#storage/memberships.ts';
 import type { Body, TestClient } from '#test/harness/client.ts';
 import type { TestServer } from '#test/harness/server.ts';
+import type { World } from './exact-deeds.ts';
+import { checkMessages, historyOf, type Reader, type ReaderRequest, sorted, steady } from './exact-life.ts';
 
 /** How a reader asks. */
 export interface Manner {
@@ -23,7 +25,7 @@ interface Seen {
   summary: Body;
 }
 
-export class ExactReader {
+export class ExactReader implements Reader {
   readonly client: TestClient;
   readonly server: TestServer;
   readonly manner: Manner;
@@ -44,16 +46,65 @@ export class ExactReader {
     this.manner = manner;
   }
 
-  /** The path of the request that comes next, or came after `since`. */
-  path(timeout: number, since = this.since): string {
+  request(timeout: number): ReaderRequest {
+    return { method: 'GET', path: `/_matrix/client/v3${this.#path(timeout, this.since)}` };
+  }
+
+  isQuiet(answer: Body): boolean {
+    return answer.rooms === undefined && answer.to_device === undefined;
+  }
+
+  /** What the reader has is what a client gets that begins now; and every request of before is answered alike twice. */
+  async checkWhole(world: World): Promise<void> {
+    const fresh = await this.#caughtUp();
+    const name = this.#name;
+    assert.deepEqual([...this.joined.keys()].sort(), [...fresh.joined.keys()].sort(), `${name}: rooms`);
+    assert.deepEqual(
+      [...this.invited.keys()].sort(),
+      [...fresh.invited.keys()].sort(),
+      `${name}: invitations`,
+    );
+    assert.deepEqual([...this.knocked.keys()].sort(), [...fresh.knocked.keys()].sort(), `${name}: knocks`);
+    assert.deepEqual(sorted(this.receipts), sorted(fresh.receipts), `${name}: receipts`);
+    assert.deepEqual(sorted(this.accountData), sorted(fresh.accountData), `${name}: account data`);
+    for (const [roomId, { timeline, summary }] of this.joined) {
+      const all = await historyOf(this.client, roomId, this.manner.filter.room.timeline);
+      assert.deepEqual(timeline, all.slice(-timeline.length), `${name}: ${roomId} is the end of the history`);
+      const now = fresh.joined.get(roomId)?.summary;
+      for (const count of ['m.joined_member_count', 'm.invited_member_count']) {
+        assert.equal(summary[count], now[count], `${name}: ${count} of ${roomId}`);
+      }
+    }
+    for (const since of this.tokens.filter((_, index) => index % 5 === 0).slice(-5)) {
+      const [first, again] = [await this.#ask(since), await this.#ask(since)];
+      assert.deepEqual(steady(first), steady(again), `again from ${since}`);
+    }
+    checkMessages(this, world);
+  }
+
+  /** A reader that begins now; before and after it there was nothing new for this one. */
+  async #caughtUp(): Promise<ExactReader> {
+    for (let turn = 0; turn < 50; turn++) {
+      await this.take(await this.#ask());
+      const fresh = new ExactReader(this.server, this.client, this.manner);
+      const { to_device: _, ...whole } = await fresh.#ask();
+      await fresh.take(whole);
+      const answer = await this.#ask();
+      await this.take(answer);
+      if (answer.rooms === undefined && answer.account_data === undefined) return fresh;
+    }
+    return assert.fail('there is no end of news');
+  }
+
+  #ask(since = this.since): Promise<Body> {
+    return this.client.get(this.#path(0, since));
+  }
+
+  #path(timeout: number, since: string | undefined): string {
     const query = new URLSearchParams({ timeout: `${timeout}`, filter: JSON.stringify(this.manner.filter) });
     if (since !== undefined) query.set('since', since);
     if (this.manner.after === true) query.set('use_state_after', 'true');
     return `/sync?${query}`;
-  }
-
-  ask(timeout = 0, since = this.since): Promise<Body> {
-    return this.client.get(this.path(timeout, since));
   }
 
   async take(answer: Body): Promise<void> {
