@@ -154,6 +154,7 @@ export class Connections {
       connection.nextNumber += 1;
       if (isCurrent) {
         connection.offered = [...connection.offered, { number, ...changes }].slice(-MOST_OFFERED);
+        this.#saveSoon(connection);
       }
     }
     return formatPos({ position, connection: connection.id, number });

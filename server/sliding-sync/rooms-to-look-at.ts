@@ -79,7 +79,8 @@ async function changedRooms(
     if (room !== undefined) changed.set(room.roomNid, room);
   };
   for (const { roomNid } of news) add(order.byNid.get(roomNid));
-  for (const { roomNid } of changedAfter(user.others, since)) add(order.byNid.get(roomNid));
+  for (const other of changedAfter(user.others, since))
+    add(order.byNid.get(other.roomNid) ?? listedOther(other));
   for (const roomId of accountRooms.keys()) {
     const room = user.joinedByKey.get(`room:${roomId}`);
     if (room !== undefined) add(order.byNid.get(room.roomNid));
