@@ -40,9 +40,10 @@ const COLUMNS = `m.room_nid, r.room_id, m.user_id, m.membership, m.event_nid, m.
 const SELECT = `SELECT ${COLUMNS} FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid`;
 
 const OF = sql<[number, string], Row>('memberships.of', `${SELECT} WHERE m.room_nid = ? AND m.user_id = ?`);
-const JOINED_POSITION = sql<[number, string], { joined_position: number }>(
-  'memberships.joinedPosition',
-  `SELECT joined_position FROM memberships WHERE room_nid = ? AND user_id = ? AND membership = 'join'`,
+const JOINED_POSITIONS = sql<[string, string], { room_nid: number; joined_position: number }>(
+  'memberships.joinedPositions',
+  `SELECT room_nid, joined_position FROM memberships
+   WHERE room_nid {anyInt} AND user_id = ? AND membership = 'join' ORDER BY room_nid`,
 );
 const JOINED_ROOMS = sql<[string], { room_nid: number; room_id: RoomId; joined_position: number }>(
   'memberships.joinedRooms',
@@ -170,13 +171,14 @@ export async function of(
   return row === undefined ? undefined : fromRow(row);
 }
 
-/** Since which position a user is joined without a break; undefined for one who is not. */
-export async function joinedPosition(
+/** Since which positions a user is joined to some rooms without a break; rooms that the user is not in are absent. */
+export async function joinedPositions(
   reader: Reader,
-  roomNid: number,
   userId: UserId,
-): Promise<number | undefined> {
-  return (await reader.get(JOINED_POSITION, roomNid, userId))?.joined_position;
+  roomNids: readonly number[],
+): Promise<ReadonlyMap<number, number>> {
+  const rows = await reader.all(JOINED_POSITIONS, anyOf(roomNids), userId);
+  return new Map(rows.map((row) => [row.room_nid, row.joined_position]));
 }
 
 /** The rooms that a user is joined to, and since which position without a break. */

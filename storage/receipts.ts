@@ -1,6 +1,6 @@
 import type { EventId, RoomId, UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 import type { Streams } from './streams.ts';
 
 export type ReceiptType = 'm.read' | 'm.read.private';
@@ -46,6 +46,12 @@ const OF_USER = sql<[number, string], ReceiptRow>(
    ORDER BY receipt_type, thread_id`,
 );
 
+const OF_USER_IN = sql<[string, string], ReceiptRow & { room_nid: number }>(
+  'receipts.ofUserIn',
+  `SELECT room_nid, user_id, receipt_type, thread_id, event_id, ts, position FROM receipts
+   WHERE room_nid {anyInt} AND user_id = ? ORDER BY room_nid, receipt_type, thread_id`,
+);
+
 /** A room's receipts in one answer: more are of no use to a client, and a stranger's servers send them. */
 const MOST_RECEIPTS = 5_000;
 
@@ -82,14 +88,20 @@ export async function ofUser(reader: Reader, roomNid: number, userId: UserId): P
   return (await reader.all(OF_USER, roomNid, userId)).map(receiptOf);
 }
 
-/** All of one user's receipts in a room, each with the position at which it was set. */
+export interface PlacedReceipt extends Receipt {
+  readonly roomNid: number;
+  /** Where it was set. */
+  readonly position: number;
+}
+
+/** All of one user's receipts in some rooms. */
 export async function placedOfUser(
   reader: Reader,
-  roomNid: number,
   userId: UserId,
-): Promise<(Receipt & { readonly position: number })[]> {
-  const rows = await reader.all(OF_USER, roomNid, userId);
-  return rows.map((row) => ({ ...receiptOf(row), position: row.position }));
+  roomNids: readonly number[],
+): Promise<PlacedReceipt[]> {
+  const rows = await reader.all(OF_USER_IN, anyOf(roomNids), userId);
+  return rows.map((row) => ({ ...receiptOf(row), roomNid: row.room_nid, position: row.position }));
 }
 
 function receiptOf(row: ReceiptRow): Receipt {

@@ -2,6 +2,7 @@
 
 import type { Reader } from './database.ts';
 import { anyOf, sql } from './sql.ts';
+import { fromTextColumn } from './text-column.ts';
 
 interface Row {
   event_nid: number;
@@ -39,11 +40,13 @@ export async function eventNids(
 export interface Placed {
   readonly nid: number;
   readonly position: number;
+  /** Whose membership it tells. */
+  readonly member: string | undefined;
 }
 
-const NEWEST = sql<[number, number, number, number], Row & { position: number }>(
+const NEWEST = sql<[number, number, number, number], Row & { position: number; member: string | null }>(
   'timeline.newest',
-  `SELECT event_nid, position FROM events
+  `SELECT event_nid, position, CASE WHEN type = 'm.room.member' THEN state_key END AS member FROM events
    WHERE room_nid = ? AND position > ? AND position <= ? ORDER BY position DESC LIMIT ?`,
 );
 
@@ -54,7 +57,9 @@ export async function newest(
   { after, upto, limit }: { readonly after: number; readonly upto: number; readonly limit: number },
 ): Promise<Placed[]> {
   const rows = await reader.all(NEWEST, roomNid, after, upto, limit);
-  return rows.map(({ event_nid: nid, position }) => ({ nid, position }));
+  return rows.map(({ event_nid: nid, position, member }) => {
+    return { nid, position, member: member === null ? undefined : fromTextColumn(member) };
+  });
 }
 
 const NEWEST_OF_ROOMS = sql<[string, number, number, number], Row & { position: number }>(

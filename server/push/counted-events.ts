@@ -155,3 +155,13 @@ function addTo(counts: Map<string, Counts>, { thread, highlight }: UnreadEvent):
   const { notifications = 0, highlights = 0 } = counts.get(thread) ?? {};
   counts.set(thread, { notifications: notifications + 1, highlights: highlights + (highlight ? 1 : 0) });
 }
+
+export function areSameCounts(a: ThreadCounts, b: ThreadCounts): boolean {
+  return (
+    a.size === b.size &&
+    a.entries().every(([thread, counts]) => {
+      const other = b.get(thread);
+      return other?.notifications === counts.notifications && other.highlights === counts.highlights;
+    })
+  );
+}

@@ -6,9 +6,10 @@
  * be used". `m.fully_read` is no receipt and marks nothing as read.
  */
 
-import type { UserId } from '#keys/ids.ts';
+import type { EventId, UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadEvents } from '#rooms/load.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as receipts from '#storage/receipts.ts';
 
@@ -23,16 +24,41 @@ export interface ReadUpto {
 
 /** How far a user has read. */
 export async function readUptoOf(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<ReadUpto> {
-  const joined = await memberships.joinedPosition(ctx.db, roomNid, userId);
-  const set = await receipts.placedOfUser(ctx.db, roomNid, userId);
+  const read = (await readUptoIn(ctx, userId, [roomNid])).get(roomNid);
+  if (read === undefined) throw new Error('nothing was read of a room that was asked for');
+  return read;
+}
+
+/** How far a user has read in some rooms, by their numeric ids. */
+export async function readUptoIn(
+  ctx: RoomsContext,
+  userId: UserId,
+  roomNids: readonly number[],
+): Promise<ReadonlyMap<number, ReadUpto>> {
+  const joined = await memberships.joinedPositions(ctx.db, userId, roomNids);
+  const set = await receipts.placedOfUser(ctx.db, userId, roomNids);
   const events = await loadEvents(
     ctx,
     set.map(({ eventId }) => eventId),
   );
-  let everywhere = joined ?? Number.MAX_SAFE_INTEGER;
+  const ofRooms = Map.groupBy(set, ({ roomNid }) => roomNid);
+  return new Map(
+    roomNids.map((roomNid) => {
+      const read = { joined: joined.get(roomNid), receipts: ofRooms.get(roomNid) ?? [] };
+      return [roomNid, readUptoBy(roomNid, read, events)];
+    }),
+  );
+}
+
+function readUptoBy(
+  roomNid: number,
+  read: { readonly joined: number | undefined; readonly receipts: readonly receipts.PlacedReceipt[] },
+  events: ReadonlyMap<EventId, StoredEvent>,
+): ReadUpto {
+  let everywhere = read.joined ?? Number.MAX_SAFE_INTEGER;
   let changedAt = 0;
   const threads = new Map<string, number>();
-  for (const { eventId, threadId, position } of set) {
+  for (const { eventId, threadId, position } of read.receipts) {
     changedAt = Math.max(changedAt, position);
     const stored = events.get(eventId);
     if (stored?.roomNid !== roomNid || stored.position === undefined) continue;

@@ -1,4 +1,4 @@
-/** The numeric ids of the newest events of rooms, read once for all who count what is unread there. */
+/** The newest events of rooms, by their numeric ids, read once for all who count what is unread there. */
 
 import type { RoomsContext } from '#rooms/context.ts';
 import { Lru } from '#storage/lru.ts';
@@ -15,8 +15,8 @@ interface Tail {
 }
 
 const MOST_ROOMS = 5_000;
-/** About 60 bytes each. */
-const MOST_EVENTS = 300_000;
+/** About 100 bytes each. */
+const MOST_EVENTS = 200_000;
 const WEIGHT_OF_ROOM = 10;
 /** Read at first: more where somebody has read less. */
 const FIRST_EVENTS = 100;
@@ -44,7 +44,7 @@ export class RecentEvents {
   }
 
   /** The events of a range, oldest first; of very many the newest. Undefined where they are not in memory. */
-  known({ roomNid, roomId }: RoomRef, { after, upto }: Range): number[] | undefined {
+  known({ roomNid, roomId }: RoomRef, { after, upto }: Range): timeline.Placed[] | undefined {
     const tail = this.#rooms.get(roomNid);
     if (tail === undefined || tail.purges !== this.#ctx.rooms.purgesOf(roomNid)) return undefined;
     if (tail.upto < upto && this.#ctx.streams.mayConcern(`room:${roomId}`, tail.upto)) return undefined;
@@ -52,11 +52,11 @@ export class RecentEvents {
     const end = indexAfter(events, upto);
     const first = indexAfter(events, after);
     if (after < from && end < this.#most) return undefined;
-    return events.slice(Math.max(first, end - this.#most), end).map(({ nid }) => nid);
+    return events.slice(Math.max(first, end - this.#most), end);
   }
 
   /** The same, from the database where need be: once for all who ask at the same time. */
-  async read(room: RoomRef, range: Range): Promise<readonly number[]> {
+  async read(room: RoomRef, range: Range): Promise<readonly timeline.Placed[]> {
     const { roomNid } = room;
     for (let round = 0; round < MOST_ROUNDS; round++) {
       const known = this.known(room, range);
@@ -70,7 +70,7 @@ export class RecentEvents {
       await reading;
     }
     const rows = await timeline.newest(this.#ctx.db, roomNid, { ...range, limit: this.#most });
-    return rows.map(({ nid }) => nid).reverse();
+    return rows.reverse();
   }
 
   async #read(roomNid: number, { after, upto }: Range): Promise<void> {

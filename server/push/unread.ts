@@ -31,10 +31,11 @@ import { visibleTo } from '#rooms/visibility.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import { Lru } from '#storage/lru.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
+import type { Placed } from '#storage/timeline.ts';
 import * as checkpoints from '#storage/unread-checkpoints.ts';
-import { CountedEvents, MOST_EVENTS, type ThreadCounts } from './counted-events.ts';
+import { areSameCounts, CountedEvents, MOST_EVENTS, type ThreadCounts } from './counted-events.ts';
 import { type Effect, effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
-import { isRead, type ReadUpto, readUptoOf } from './read-upto.ts';
+import { isRead, type ReadUpto, readUptoIn, readUptoOf } from './read-upto.ts';
 import { RecentEvents } from './recent-events.ts';
 import { factsAt, MemberCounts } from './room-facts.ts';
 import { RulesOfUsers, type UserRules } from './user-rules.ts';
@@ -130,10 +131,10 @@ export class UnreadCounts {
     const { room, rules } = counting;
     const after = counted.upto;
     if (upto <= after || !this.#ctx.streams.mayConcern(`room:${room.roomId}`, after)) return [];
-    const nids = this.#recent.known(room, { after, upto });
-    if (nids === undefined || nids.length > MOST_NOW) return undefined;
+    const events = this.#recent.known(room, { after, upto });
+    if (events === undefined || events.length > MOST_NOW) return undefined;
     const came: StoredEvent[] = [];
-    for (const nid of nids) {
+    for (const nid of relevant(rules, events)) {
       const stored = this.#ctx.rooms.event(nid);
       if (stored === undefined || stored.event.type === 'm.room.redaction') return undefined;
       if (!this.#isPlain(rules, stored)) return undefined;
@@ -172,6 +173,19 @@ export class UnreadCounts {
     return read;
   }
 
+  /** Reads at once up to where a user has read in some rooms, which will be asked for one after the other. */
+  async prepare(userId: UserId, rooms: Iterable<CountedRoom>): Promise<void> {
+    const roomNids: number[] = [];
+    for (const { roomNid } of rooms) {
+      if (this.#knownRead(`${roomNid} ${userId}`, userId) === undefined) roomNids.push(roomNid);
+    }
+    for (const portion of portionsOf(roomNids)) {
+      const asOf = this.#ctx.streams.upto();
+      const found = await readUptoIn(this.#ctx, userId, portion);
+      for (const [roomNid, read] of found) this.#read.set(`${roomNid} ${userId}`, { read, asOf });
+    }
+  }
+
   #knownRead(key: string, userId: UserId): ReadUpto | undefined {
     const { streams } = this.#ctx;
     const known = this.#read.get(key);
@@ -195,7 +209,7 @@ export class UnreadCounts {
     const isSound = await this.#scan(counted, counting, { upto, isNew: !isValid });
     const current = isSound ? counted : await this.#countAnew(counting, upto);
     if (known !== undefined && current !== known) {
-      const isSame = areSame(known.counts(upto), current.counts(upto));
+      const isSame = areSameCounts(known.counts(upto), current.counts(upto));
       current.recountedAt = isSame ? known.recountedAt : this.#ctx.streams.upto();
     }
     if (current !== known || Math.abs(current.size - current.measured) > MEASURED_EVERY)
@@ -242,11 +256,11 @@ export class UnreadCounts {
     if (upto <= after) return true;
     counted.upto = upto;
     if (!this.#ctx.streams.mayConcern(`room:${roomId}`, after)) return true;
-    const nids = await this.#recent.read(counting.room, { after, upto });
-    if (nids.length > MOST_EVENTS) counted.clear();
-    counted.unwritten += nids.length;
+    const came = await this.#recent.read(counting.room, { after, upto });
+    if (came.length > MOST_EVENTS) counted.clear();
+    counted.unwritten += came.length;
     const slices = new Slices();
-    for (const portion of portionsOf(nids.slice(-MOST_EVENTS))) {
+    for (const portion of portionsOf(relevant(counting.rules, came.slice(-MOST_EVENTS)))) {
       const events = await loadNids(this.#ctx, portion);
       for (const nid of portion) {
         const stored = events.get(nid);
@@ -370,18 +384,17 @@ function keyOf({ room, rules }: Counting): string {
   return `${room.roomNid} ${rules.userId}`;
 }
 
-function unreadOf(counted: CountedEvents, read: ReadUpto, upto: number): Unread {
-  return { threads: counted.counts(upto), changedAt: Math.max(read.changedAt, counted.recountedAt) };
+/** Without what needs not even be loaded: by the default rules others' memberships notify nobody. */
+function relevant({ compiled, userId }: UserRules, events: readonly Placed[]): number[] {
+  const nids: number[] = [];
+  for (const { nid, member } of events) {
+    if (member === undefined || member === userId || compiled.offhand === undefined) nids.push(nid);
+  }
+  return nids;
 }
 
-function areSame(a: ThreadCounts, b: ThreadCounts): boolean {
-  return (
-    a.size === b.size &&
-    a.entries().every(([thread, counts]) => {
-      const other = b.get(thread);
-      return other?.notifications === counts.notifications && other.highlights === counts.highlights;
-    })
-  );
+function unreadOf(counted: CountedEvents, read: ReadUpto, upto: number): Unread {
+  return { threads: counted.counts(upto), changedAt: Math.max(read.changedAt, counted.recountedAt) };
 }
 
 const NO_EFFECT: Effect = { notify: false, highlight: false };

@@ -28,8 +28,10 @@ export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promis
   const { request, user } = answer;
   const { since, fullState, filter } = request;
   const sections: string[] = [];
-  for (const room of fullState ? user.joined : await roomsToTell(sync, answer)) {
-    if (!includesRoom(filter.rooms, room.roomId)) continue;
+  const rooms = [...(fullState ? user.joined : await roomsToTell(sync, answer))];
+  const wanted = rooms.filter(({ roomId }) => includesRoom(filter.rooms, roomId));
+  await sync.server.unread.prepare(user.userId, wanted);
+  for (const room of wanted) {
     // One after the other: a single answer must not crowd out all others.
     const coming =
       since === undefined ? 'joined' : await comingSince(sync, room, { userId: user.userId, since });
