@@ -9,10 +9,13 @@
  */
 
 import type { Database, Tx } from './database.ts';
+import { type Follower, KnownFollower, type Waiter } from './follower.ts';
 import { Lru } from './lru.ts';
 import { RecentNews } from './recent-news.ts';
 import { Reservation } from './reservation.ts';
 import { sql } from './sql.ts';
+
+export type { Follower, Waiter } from './follower.ts';
 
 /** Whom a position may concern: `room:!x`, `user:@a:b`, `outgoing`. */
 export type Hint = readonly string[];
@@ -37,26 +40,6 @@ interface Taken {
   settled: boolean;
 }
 
-interface Waiter {
-  readonly end: (how: 'woken' | 'aborted') => void;
-}
-
-/**
- * Keys that are waited for again and again, and often by several at once, such as the rooms of a user: that these are
- * many is paid for once. `Streams.follow` makes one, which is released when it is not needed any more.
- */
-export interface Follower {
-  readonly keys: ReadonlySet<string>;
-}
-
-class KnownFollower implements Follower {
-  readonly keys = new Set<string>();
-  readonly waiters = new Set<Waiter>();
-  /** False where nobody waits with it and nobody is expected to: then its keys do not lead to it. */
-  isFollowing = true;
-  isReleased = false;
-}
-
 export class Streams {
   readonly #db: Database;
   readonly #live: Reservation;
@@ -72,7 +55,7 @@ export class Streams {
   });
   readonly #followers = new Map<string, Set<KnownFollower>>();
   readonly #listeners = new Map<string, Set<(position: number) => void>>();
-  readonly #awake = new Set<Waiter>();
+  readonly #awake = new Map<Waiter, KnownFollower>();
   readonly #called = new Set<(position: number) => void>();
   readonly #recent: RecentNews;
   #upto: number;
@@ -199,25 +182,48 @@ export class Streams {
   wait(since: number, keys: Iterable<string> | Follower, signal: AbortSignal): Promise<'woken' | 'aborted'> {
     if (signal.aborted || this.#closed) return Promise.resolve('aborted');
     const isKnown = keys instanceof KnownFollower;
-    const wanted = isKnown ? keys.keys : new Set(Symbol.iterator in keys ? keys : keys.keys);
-    if (this.#concernsAny(wanted, since)) return Promise.resolve('woken');
-    const follower = isKnown ? keys : this.#add(new KnownFollower(), wanted);
+    const follower = isKnown
+      ? keys
+      : this.#add(new KnownFollower(), Symbol.iterator in keys ? keys : keys.keys);
     follower.isReleased ||= !isKnown;
-    this.#begin(follower);
     return new Promise((resolve) => {
-      const abort = () => waiter.end('aborted');
+      const abort = () => {
+        this.leave(follower, waiter);
+        resolve('aborted');
+      };
       const waiter: Waiter = {
         end: (how) => {
           signal.removeEventListener('abort', abort);
-          this.#awake.delete(waiter);
-          follower.waiters.delete(waiter);
-          if (follower.isReleased && follower.waiters.size === 0) this.#end(follower);
           resolve(how);
         },
       };
-      follower.waiters.add(waiter);
       signal.addEventListener('abort', abort, { once: true });
+      if (!this.await(since, follower, waiter)) this.#dismiss(follower, waiter, 'woken');
     });
+  }
+
+  /**
+   * The same without a promise: ends `waiter` once. False, and nothing more will be told, where something concerned one
+   * of the keys already. Whoever waits no longer must `leave`.
+   */
+  await(since: number, follower: Follower, waiter: Waiter): boolean {
+    if (!(follower instanceof KnownFollower)) throw new TypeError('a follower of other streams');
+    if (this.#closed) {
+      waiter.end('aborted');
+      return true;
+    }
+    if (this.#concernsAny(follower.keys, since)) return false;
+    this.#begin(follower);
+    follower.waiters.add(waiter);
+    return true;
+  }
+
+  /** Ends a wait without a word. */
+  leave(follower: Follower, waiter: Waiter): void {
+    if (!(follower instanceof KnownFollower)) throw new TypeError('a follower of other streams');
+    this.#awake.delete(waiter);
+    follower.waiters.delete(waiter);
+    if (follower.isReleased && follower.waiters.size === 0) this.#end(follower);
   }
 
   /** Calls `listener` after positions of `key` were published, once for a turn of the loop. */
@@ -232,7 +238,14 @@ export class Streams {
     clearTimeout(this.#timer);
     this.#listeners.clear();
     const followers = new Set([...this.#followers.values()].flatMap((set) => [...set]));
-    for (const { waiters } of followers) for (const waiter of [...waiters]) waiter.end('aborted');
+    for (const follower of followers) {
+      for (const waiter of [...follower.waiters]) this.#dismiss(follower, waiter, 'aborted');
+    }
+  }
+
+  #dismiss(follower: KnownFollower, waiter: Waiter, how: 'woken' | 'aborted'): void {
+    this.leave(follower, waiter);
+    waiter.end(how);
   }
 
   #add(follower: KnownFollower, keys: Iterable<string>): KnownFollower {
@@ -292,8 +305,8 @@ export class Streams {
 
   #touch(key: string, position: number): void {
     this.#last.set(key, position);
-    for (const { waiters } of this.#followers.get(key) ?? []) {
-      for (const waiter of waiters) this.#awake.add(waiter);
+    for (const follower of this.#followers.get(key) ?? []) {
+      for (const waiter of follower.waiters) this.#awake.set(waiter, follower);
     }
     for (const listener of this.#listeners.get(key) ?? []) this.#called.add(listener);
     if (this.#awake.size > 0 || this.#called.size > 0) this.#wakeSoon();
@@ -309,7 +322,8 @@ export class Streams {
     this.#waking = false;
     const listeners = [...this.#called];
     this.#called.clear();
-    for (const waiter of this.#awake.values().take(WOKEN_AT_ONCE)) waiter.end('woken');
+    for (const [waiter, follower] of this.#awake.entries().take(WOKEN_AT_ONCE))
+      this.#dismiss(follower, waiter, 'woken');
     if (this.#awake.size > 0) this.#wakeSoon();
     // Each for itself: a listener that throws must not keep the news from the others.
     for (const listener of listeners) queueMicrotask(() => listener(this.#upto));

@@ -30,7 +30,7 @@ const TIMEOUT = /^\d{1,15}$/;
 
 /** Waits for events, and tells them once. */
 export function peekingEventsRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  const polls = new LongPolls(ctx.shutdown);
+  const polls = new LongPolls(ctx);
   app.get(
     '/_matrix/client/v3/events',
     { config: { longPoll: true } },
@@ -42,15 +42,17 @@ export function peekingEventsRoutes(app: FastifyInstance, ctx: ServerContext): v
       if (isEmpty(seen) && wanted.timeoutMs > 0) {
         const device = `${requester.userId} ${requester.deviceId}`;
         const http = { timeoutMs: wanted.timeoutMs, response: reply.raw };
-        await polls.hold(device, http, async (signal) => {
-          while (isEmpty(seen)) {
-            if ((await ctx.streams.wait(seen.upto, seen.keys, signal)) === 'aborted') return;
-            await polls.gather(device);
-            // The device may have been signed out while it waited.
-            await requireRequester(ctx, request);
-            seen = await look();
-          }
-        });
+        using poll = polls.hold(device, http);
+        while (isEmpty(seen)) {
+          const follower = ctx.streams.follow(seen.keys);
+          const how = await poll.wait({ upto: seen.upto, follower });
+          ctx.streams.release(follower);
+          if (how === 'over') break;
+          await polls.gather(device);
+          // The device may have been signed out while it waited.
+          await requireRequester(ctx, request);
+          seen = await look();
+        }
       }
       return answer(reply, wanted.from, seen);
     },

@@ -18,9 +18,9 @@ import type { ConnectionPoint } from '../sliding-sync/connections.ts';
 import { createSlidingContext, type SlidingContext } from '../sliding-sync/context.ts';
 import { connIdOf, extensionOf, threadSubscriptionsOf, toDeviceOf } from '../sliding-sync/parse-parts.ts';
 import type { Face, SlidingRequest } from '../sliding-sync/request.ts';
-import { answerInTime, type WaitingPoint } from '../sync/answer-in-time.ts';
+import { answerInTime } from '../sync/answer-in-time.ts';
 import { syncContextOf } from '../sync/context.ts';
-import { LONGEST_WAIT_MS, LongPolls } from '../sync/wait.ts';
+import { LONGEST_WAIT_MS, LongPolls, type WaitingPoint } from '../sync/wait.ts';
 
 type SlidingHttpRequest = FastifyRequest<{ Querystring: Query }>;
 
@@ -33,7 +33,7 @@ const TIMEOUT = /^\d{1,15}$/;
 /** News of the rooms that a client looks at, and of the account. */
 export function slidingSyncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const sliding = createSlidingContext(syncContextOf(ctx));
-  const polls = new LongPolls(ctx.shutdown);
+  const polls = new LongPolls(ctx);
   const config = { longPoll: true };
   for (const face of ['experimental', 'stable'] as const) {
     app.post(PATHS[face], { config }, async (request: SlidingHttpRequest, reply) => {

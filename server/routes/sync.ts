@@ -6,12 +6,12 @@ import type { PresenceState } from '#storage/presences.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
-import { answerInTime, type WaitingPoint } from '../sync/answer-in-time.ts';
+import { answerInTime } from '../sync/answer-in-time.ts';
 import { type SyncContext, type SyncRequest, syncContextOf } from '../sync/context.ts';
 import { NO_FILTER } from '../sync/filter.ts';
 import { parseSyncToken } from '../sync/token.ts';
 import { type Answer, answerNow } from '../sync/v3.ts';
-import { LONGEST_WAIT_MS, LongPolls } from '../sync/wait.ts';
+import { LONGEST_WAIT_MS, LongPolls, type WaitingPoint } from '../sync/wait.ts';
 
 type Query = Partial<Record<string, unknown>>;
 type SyncHttpRequest = FastifyRequest<{ Querystring: Query }>;
@@ -23,7 +23,7 @@ const TIMEOUT = /^\d{1,15}$/;
 /** News of all rooms and of the account: at once, or when there is something new. */
 export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const sync = syncContextOf(ctx);
-  const polls = new LongPolls(ctx.shutdown);
+  const polls = new LongPolls(ctx);
   const config = { longPoll: true };
   app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
     const wanted = await parseRequest(sync, request);

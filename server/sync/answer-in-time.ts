@@ -1,16 +1,9 @@
 /** The first answer that tells something; the last one there is when it is time to answer. */
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Follower } from '#storage/streams.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
-import type { LongPolls } from './wait.ts';
-
-/** Up to where something is known, and what to wait for until there is more to tell. */
-export interface WaitingPoint {
-  readonly upto: number;
-  readonly follower: Follower;
-}
+import type { LongPolls, WaitingPoint } from './wait.ts';
 
 export interface TimedAnswer extends WaitingPoint {
   /** False where the client may as well wait for something to happen. */
@@ -37,16 +30,16 @@ export async function answerInTime<T extends TimedAnswer>(
   let answer = waitFrom === undefined || timeoutMs === 0 ? await answerNow() : undefined;
   if (timeoutMs > 0 && answer?.hasNews !== true) {
     let at: WaitingPoint | undefined = answer ?? waitFrom;
-    await polls.hold(poller, { timeoutMs, response: http.reply.raw }, async (signal) => {
-      while (answer?.hasNews !== true && at !== undefined) {
-        if ((await server.streams.wait(at.upto, at.follower, signal)) === 'aborted') return;
-        await polls.gather(poller);
-        // The device may have been signed out while it waited.
-        await requireRequester(server, http.request);
-        answer = await answerNow();
-        at = answer;
-      }
-    });
+    using poll = polls.hold(poller, { timeoutMs, response: http.reply.raw });
+    while (answer?.hasNews !== true && at !== undefined) {
+      if ((await poll.wait(at)) === 'over') break;
+      const gathering = polls.gather(poller);
+      if (gathering !== undefined) await gathering;
+      // The device may have been signed out while it waited.
+      await requireRequester(server, http.request);
+      answer = await answerNow();
+      at = answer;
+    }
   }
   if (answer === undefined) {
     await requireRequester(server, http.request);

@@ -52,6 +52,16 @@ export async function changedLists(
   return lists.changed.length === 0 && lists.left.length === 0 ? undefined : lists;
 }
 
+/** `keyCounts`, where nothing has concerned the user since they were read. */
+export function knownKeyCounts(
+  { server, keyCounts: known }: SyncContext,
+  { userId, deviceId }: SyncAnswer['request']['requester'],
+): string | undefined {
+  const kept = known.get(`${userId} ${deviceId}`);
+  const isCurrent = kept !== undefined && !server.streams.mayConcern(`user:${userId}`, kept.asOf);
+  return isCurrent ? kept.json : undefined;
+}
+
 /**
  * How many keys the device has left, as members of an object without braces: from memory, unless something has concerned
  * the user since they were read.
@@ -61,16 +71,15 @@ export async function keyCounts(
   { requester }: Pick<SyncAnswer['request'], 'requester'>,
   upto: number,
 ): Promise<string> {
-  const { server, keyCounts: known } = sync;
+  const known = knownKeyCounts(sync, requester);
+  if (known !== undefined) return known;
+  const { server } = sync;
   const { userId, deviceId } = requester;
-  const key = `${userId} ${deviceId}`;
-  const kept = known.get(key);
-  if (kept !== undefined && !server.streams.mayConcern(`user:${userId}`, kept.asOf)) return kept.json;
   const counts = await e2eeKeys.oneTimeKeyCounts(server.db, userId, deviceId);
   const unused = await e2eeKeys.unusedFallbackTypes(server.db, userId, deviceId);
   // Clients that find no count upload no keys: those of the usual algorithm are counted where there are none too.
   const byAlgorithm = { signed_curve25519: 0, ...Object.fromEntries(counts) };
   const json = `"device_one_time_keys_count":${JSON.stringify(byAlgorithm)},"device_unused_fallback_key_types":${JSON.stringify(unused)}`;
-  known.set(key, { json, asOf: upto });
+  sync.keyCounts.set(`${userId} ${deviceId}`, { json, asOf: upto });
   return json;
 }

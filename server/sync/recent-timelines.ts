@@ -81,6 +81,12 @@ export class RecentTimelines {
     this.#ctx = ctx;
   }
 
+  /** The events of a range, where all of them are in memory. */
+  known({ roomNid }: RoomRef, range: Range): RecentPart | undefined {
+    const room = this.#rooms.get(roomNid);
+    return room?.reaches(range.upto) === true ? room.part(range) : undefined;
+  }
+
   /** The events of a range; undefined where they are not all in memory, nor easily read into it. */
   async part({ roomNid, roomId }: RoomRef, range: Range): Promise<RecentPart | undefined> {
     const room = this.#rooms.get(roomNid) ?? new RecentTimeline(this.#ctx, { roomNid, roomId });
@@ -119,6 +125,18 @@ class RecentTimeline {
     return this.#weight;
   }
 
+  /** True where all is here up to a position, as it is stored. */
+  reaches(upto: number): boolean {
+    this.#advance(upto);
+    return this.#upto >= upto && !this.#isStale();
+  }
+
+  /** Mostly something has happened elsewhere. */
+  #advance(upto: number): void {
+    if (this.#upto === NOTHING_READ || this.#upto >= upto) return;
+    if (!this.#ctx.streams.mayConcern(this.#key, this.#upto)) this.#upto = upto;
+  }
+
   /** Reads what came since the last time, and as many at least, once for all who ask at the same time. */
   async readUpto(upto: number, depth: number): Promise<void> {
     if (depth > this.#depth) {
@@ -126,9 +144,7 @@ class RecentTimeline {
       // To be read again: where it is being read already, that is too little.
       if (this.#from > BEGINNING) this.#changes = NOTHING_READ;
     }
-    // Mostly something has happened elsewhere.
-    if (this.#upto !== NOTHING_READ && !this.#ctx.streams.mayConcern(this.#key, this.#upto))
-      this.#upto = Math.max(this.#upto, upto);
+    this.#advance(upto);
     // Each round waits for a reading that began before; the next is then mostly not needed.
     for (let round = 0; this.#upto < upto || (round < MOST_ROUNDS && this.#isStale()); round++) {
       this.#reading ??= this.#read(upto).finally(() => {

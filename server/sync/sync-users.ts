@@ -80,16 +80,20 @@ export class SyncUsers {
     });
   }
 
+  /** The same as `find`, where nothing is to be read. */
+  known(userId: UserId): { user: SyncUser; upto: number } | undefined {
+    const { streams } = this.#ctx;
+    const known = this.#users.get(userId);
+    if (known === undefined || streams.mayConcern(known.user.key, known.asOf)) return undefined;
+    known.asOf = streams.upto();
+    return { user: known.user, upto: known.asOf };
+  }
+
   /** Where the user is as of `upto`, a position of now or later; all later positions are not told. */
   async find(userId: UserId): Promise<{ user: SyncUser; upto: number }> {
-    const { streams } = this.#ctx;
     for (let turn = 0; turn < MOST_TURNS; turn++) {
-      const known = this.#users.get(userId);
-      const upto = streams.upto();
-      if (known !== undefined && !streams.mayConcern(known.user.key, known.asOf)) {
-        known.asOf = upto;
-        return { user: known.user, upto };
-      }
+      const known = this.known(userId);
+      if (known !== undefined) return known;
       const begun = this.#reading.get(userId);
       // What began before this was asked for may lack what it asks for.
       if (begun !== undefined) await begun;

@@ -7,7 +7,7 @@ import { visibleTo } from '#rooms/visibility.ts';
 import { bundledTextsFor, bundleReader, bundleTexts } from '../bundles.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
 import { shapedTexts } from './event-shape.ts';
-import { includesRoom, passes } from './filter.ts';
+import { type EventFilter, includesRoom, passes } from './filter.ts';
 import { eventText, isMadeBy, renderFor, textsFor } from './format.ts';
 import { isCutOff, listJson, type Range, type RecentPart } from './recent-timelines.ts';
 import type { SyncUser } from './sync-users.ts';
@@ -35,6 +35,11 @@ const DEFAULT_LIMIT = 20;
 /** Pages of a timeline that are read in search of events that pass. */
 const MOST_PAGES = 5;
 
+/** How many events are told at most. */
+export function timelineLimit({ limit = DEFAULT_LIMIT }: EventFilter): number {
+  return limit;
+}
+
 /** The timeline after one position and up to another. */
 export async function timelinePart(
   sync: SyncContext,
@@ -43,7 +48,7 @@ export async function timelinePart(
   range: Omit<Range, 'limit'>,
 ): Promise<TimelinePart> {
   const { timeline: filter, shape } = request.filter;
-  const limit = filter.limit ?? DEFAULT_LIMIT;
+  const limit = timelineLimit(filter);
   const isPlain = filter.passesAll && shape === undefined && user.ignored.size === 0;
   if (isPlain && room.joinedAt !== undefined) {
     const part = await sync.timelines.part(room, { ...range, limit });
@@ -71,7 +76,8 @@ async function bundledJson(
   return listJson(await renderFor(server, requester, part.texts, { withRoomId: false, relations }));
 }
 
-function recentJson({ server }: SyncContext, { requester }: SyncRequest, part: RecentPart): string {
+/** The events of a recent part as the reader is shown them, who was joined at each. */
+export function recentJson({ server }: SyncContext, { requester }: SyncRequest, part: RecentPart): string {
   const now = server.clock.now();
   if (!part.events.some((stored) => isMadeBy(stored, requester))) return part.json(now);
   const shown = { now, membership: 'join', showsPrevContent: true, device: requester };

@@ -8,6 +8,7 @@ import { eventsJson, joinedRooms } from './joined-rooms.ts';
 import { roomsWithNews } from './news.ts';
 import { otherRooms } from './other-rooms.ts';
 import { presenceEvents } from './presence.ts';
+import { quickAnswer } from './quick-answer.ts';
 import { formatSyncToken } from './token.ts';
 
 export interface Answer {
@@ -23,6 +24,10 @@ export interface Answer {
 
 /** What there is to tell now: all, or what happened since the last answer. */
 export async function answerNow(sync: SyncContext, request: SyncRequest): Promise<Answer> {
+  return quickAnswer(sync, request) ?? wholeAnswer(sync, request);
+}
+
+async function wholeAnswer(sync: SyncContext, request: SyncRequest): Promise<Answer> {
   const { user, upto } = await sync.users.find(request.requester.userId);
   const { since } = request;
   const account = await accountPart(sync, request, upto);

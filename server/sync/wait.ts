@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lru } from '#storage/lru.ts';
+import type { Follower, Streams, Waiter } from '#storage/streams.ts';
 
 /** Whatever a client asks for. */
 export const LONGEST_WAIT_MS = 60_000;
@@ -12,22 +13,38 @@ const MOST_OF_DEVICE = 4;
 const GATHER_MS = 20;
 const MOST_DEVICES = 10_000;
 
+/** Up to where something is known, and what to wait for until there is more to tell. */
+export interface WaitingPoint {
+  readonly upto: number;
+  readonly follower: Follower;
+}
+
+/**
+ * One request while it waits. There are thousands for hours: therefore it holds one promise at a time, and no signal.
+ */
+export interface Poll extends Disposable {
+  /** `over`: it is time to answer. `woken`: something concerned what is waited for. */
+  wait(point: WaitingPoint): Promise<'woken' | 'over'>;
+}
+
 export class LongPolls {
-  /** By device, oldest first. */
-  readonly #waiting = new Map<string, Set<AbortController>>();
+  readonly #streams: Streams;
+  /** By device, oldest first; most devices have one. */
+  readonly #waiting = new Map<string, WaitingPoll | WaitingPoll[]>();
   /** When news was last told to a device, by `performance.now()`. */
   readonly #told = new Lru<string, number>({ maxEntries: MOST_DEVICES });
-  readonly #shutdown: AbortSignal;
+  #isStopping = false;
 
-  constructor(shutdown: AbortSignal) {
-    this.#shutdown = shutdown;
+  constructor({ streams, shutdown }: { readonly streams: Streams; readonly shutdown: AbortSignal }) {
+    this.#streams = streams;
+    this.#isStopping = shutdown.aborted;
     shutdown.addEventListener('abort', () => this.#endAll(), { once: true });
   }
 
   /** Lets news gather where the device was told some only just now. */
-  async gather(device: string): Promise<void> {
+  gather(device: string): Promise<void> | undefined {
     const since = performance.now() - (this.#told.peek(device) ?? Number.NEGATIVE_INFINITY);
-    if (since < GATHER_MS && !this.#shutdown.aborted) await sleep(GATHER_MS - since);
+    return since < GATHER_MS && !this.#isStopping ? sleep(GATHER_MS - since) : undefined;
   }
 
   /** Notes that the device is told news now. */
@@ -35,47 +52,81 @@ export class LongPolls {
     this.#told.set(device, performance.now());
   }
 
-  /** Runs `job` with a signal that is aborted when it is time to answer. */
-  async hold<T>(
+  /** A request of the device begins to wait, `timeoutMs` at most. */
+  hold(
     device: string,
     { timeoutMs, response }: { readonly timeoutMs: number; readonly response: ServerResponse },
-    job: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const controller = new AbortController();
-    const end = () => controller.abort();
-    if (this.#shutdown.aborted) end();
-    this.#enter(device, controller);
-    const timer = setTimeout(end, timeoutMs);
-    response.once('close', end);
-    try {
-      return await job(controller.signal);
-    } finally {
-      clearTimeout(timer);
-      response.off('close', end);
-      this.#leave(device, controller);
-    }
+  ): Poll {
+    const poll = new WaitingPoll(this.#streams, response, () => this.#leave(device, poll));
+    if (this.#isStopping) poll.end('aborted');
+    else poll.start(timeoutMs);
+    this.#enter(device, poll);
+    return poll;
   }
 
-  #enter(device: string, controller: AbortController): void {
-    const waiting = this.#waiting.get(device) ?? new Set();
-    this.#waiting.set(device, waiting);
-    const [oldest] = waiting;
-    if (waiting.size >= MOST_OF_DEVICE && oldest !== undefined) {
-      waiting.delete(oldest);
-      oldest.abort();
-    }
-    waiting.add(controller);
+  #enter(device: string, poll: WaitingPoll): void {
+    const waiting = [this.#waiting.get(device) ?? []].flat();
+    if (waiting.length >= MOST_OF_DEVICE) waiting.shift()?.end('aborted');
+    this.#waiting.set(device, waiting.length === 0 ? poll : [...waiting, poll]);
   }
 
-  #leave(device: string, controller: AbortController): void {
-    const waiting = this.#waiting.get(device);
-    waiting?.delete(controller);
-    if (waiting?.size === 0) this.#waiting.delete(device);
+  #leave(device: string, poll: WaitingPoll): void {
+    const waiting = [this.#waiting.get(device) ?? []].flat().filter((one) => one !== poll);
+    if (waiting.length === 0) this.#waiting.delete(device);
+    else this.#waiting.set(device, waiting);
   }
 
   #endAll(): void {
-    for (const waiting of this.#waiting.values()) {
-      for (const controller of waiting) controller.abort();
-    }
+    this.#isStopping = true;
+    for (const poll of [...this.#waiting.values()].flat()) poll.end('aborted');
+  }
+}
+
+class WaitingPoll implements Poll, Waiter {
+  readonly #streams: Streams;
+  readonly #response: ServerResponse;
+  readonly #left: () => void;
+  readonly #over = () => this.end('aborted');
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
+  #follower: Follower | undefined;
+  #resolve: ((how: 'woken' | 'over') => void) | undefined;
+
+  constructor(streams: Streams, response: ServerResponse, left: () => void) {
+    this.#streams = streams;
+    this.#response = response;
+    this.#left = left;
+  }
+
+  start(timeoutMs: number): void {
+    this.#timer = setTimeout(this.#over, timeoutMs);
+    this.#response.once('close', this.#over);
+  }
+
+  wait({ upto, follower }: WaitingPoint): Promise<'woken' | 'over'> {
+    if (this.#isOver) return Promise.resolve('over');
+    if (!this.#streams.await(upto, follower, this)) return Promise.resolve('woken');
+    // The streams are closed.
+    if (this.#isOver) return Promise.resolve('over');
+    this.#follower = follower;
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  /** By the streams, or because it is time to answer. */
+  end(how: 'woken' | 'aborted'): void {
+    if (how === 'aborted') this.#isOver = true;
+    if (this.#follower !== undefined) this.#streams.leave(this.#follower, this);
+    this.#follower = undefined;
+    this.#resolve?.(this.#isOver ? 'over' : 'woken');
+    this.#resolve = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#response.off('close', this.#over);
+    this.end('aborted');
+    this.#left();
   }
 }
