@@ -1,4 +1,4 @@
-import type { RoomId, ServerName } from '#keys/ids.ts';
+import type { RoomAlias, RoomId, ServerName, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
@@ -29,11 +29,21 @@ export interface FederationContext extends RoomsContext {
   /** Receives what other servers hand over. */
   readonly inbound: Inbound;
   readonly federation: FederationSettings;
+  /** What application services make when they are asked for it; undefined before a server runs. */
+  readonly bridged?: Bridged;
   /**
    * How a server that was away is brought up to date: by every event in order (`full`), or, where it missed many, by
    * the newest of each room, from which it fetches the rest (`latest`, the default).
    */
   readonly replayOf?: (server: ServerName) => 'full' | 'latest';
+}
+
+/** Asks application services for what is unknown here (`server/appservices/query.ts`). */
+export interface Bridged {
+  /** True where the user is there now. */
+  user(userId: UserId): Promise<boolean>;
+  /** True where the alias is there now. */
+  alias(alias: RoomAlias): Promise<boolean>;
 }
 
 /** An EDU that is queued. */

@@ -31,7 +31,8 @@ export async function resolveLocalAlias(
   ctx: DirectoryContext,
   alias: RoomAlias,
 ): Promise<ResolvedAlias | undefined> {
-  const row = await aliases.get(ctx.db, alias);
+  let row = await aliases.get(ctx.db, alias);
+  if (row === undefined && (await ctx.bridged?.alias(alias)) === true) row = await aliases.get(ctx.db, alias);
   if (row === undefined) return undefined;
   const room = await getRoom(ctx, row.roomId);
   const inRoom = room === undefined ? [] : await joinedServers(ctx, room.roomNid);

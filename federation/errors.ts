@@ -130,6 +130,39 @@ export function unreachable(message: string): MatrixError {
   return new MatrixError(504, 'M_UNKNOWN', message);
 }
 
+/** 408 `M_UNKNOWN`: an application service that would know does not answer. */
+export function requestTimeout(message: string): MatrixError {
+  return new MatrixError(408, 'M_UNKNOWN', message);
+}
+
+/** 400 `M_UNKNOWN_DEVICE`: the device that an application service acts as is none of the user's. */
+export function unknownDevice(): MatrixError {
+  return new MatrixError(400, 'M_UNKNOWN_DEVICE', 'The user has no such device');
+}
+
+/** 400 `M_URL_NOT_SET`: an application service without an address cannot be pinged. */
+export function urlNotSet(): MatrixError {
+  return new MatrixError(400, 'M_URL_NOT_SET', "The application service doesn't have a URL configured");
+}
+
+/** Why an application service could not be pinged. */
+export function pingFailed(
+  failure:
+    | { readonly kind: 'answered'; readonly status: number; readonly text: string }
+    | { readonly kind: 'no_answer' | 'timeout'; readonly reason: string },
+): MatrixError {
+  switch (failure.kind) {
+    case 'answered': {
+      const extras = { status: failure.status, body: failure.text };
+      return new MatrixError(502, 'M_BAD_STATUS', `Ping returned status ${failure.status}`, { extras });
+    }
+    case 'no_answer':
+      return new MatrixError(502, 'M_CONNECTION_FAILED', failure.reason);
+    case 'timeout':
+      return new MatrixError(504, 'M_CONNECTION_TIMEOUT', 'Connection to application service timed out');
+  }
+}
+
 /** 400 `M_MISSING_PARAM`: a required member or query parameter is absent. */
 export function missingParam(name: string): MatrixError {
   return new MatrixError(400, 'M_MISSING_PARAM', `Missing parameter: ${name}`);

@@ -15,7 +15,9 @@ export function publicRoomsQuery(body: JsonObject): PublicRoomsQuery {
     limit: limitAt(body),
     since: textAt(body, 'since'),
     filter: filterOf(given(body, 'filter')),
-    thirdPartyInstanceId: network,
+    // No network is called so: it would be all of them.
+    thirdPartyInstanceId: network === '*' ? undefined : network,
+    includeAllNetworks: flagAt(body, 'include_all_networks'),
   };
 }
 

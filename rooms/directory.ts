@@ -14,8 +14,10 @@ export interface PublicRoomsQuery {
   readonly filter?: PublicRoomsFilter | undefined;
   /** Leaves out rooms that users of other servers cannot join (`m.federate` is false). */
   readonly federatedOnly?: boolean;
-  /** "The specific third-party network/protocol to request": rooms that users of this server made are in none. */
+  /** "The specific third-party network/protocol to request from the homeserver." */
   readonly thirdPartyInstanceId?: string | undefined;
+  /** "Whether or not to include all known networks/protocols from application services on the homeserver." */
+  readonly includeAllNetworks?: boolean | undefined;
 }
 
 export interface PublicRoomsFilter {
@@ -63,9 +65,6 @@ export async function listPublicRooms(
   ctx: RoomsContext,
   query: PublicRoomsQuery,
 ): Promise<{ kind: 'ok'; body: PublicRooms } | { kind: 'invalid'; reason: string }> {
-  if (query.thirdPartyInstanceId !== undefined) {
-    return { kind: 'ok', body: { chunk: [], total_room_count_estimate: 0 } };
-  }
   const token = query.since === undefined ? undefined : tokenFrom(query.since);
   if (token === undefined && query.since !== undefined) {
     return { kind: 'invalid', reason: 'since is not a token of this server' };
@@ -74,7 +73,8 @@ export async function listPublicRooms(
   const found = await find(ctx, query, token, limit);
   const backwards = token?.direction === 'before';
   const chunk = backwards ? found.rooms.toReversed() : found.rooms;
-  const total = query.filter === undefined ? await roomDirectory.count(ctx.db, ctx.serverName) : undefined;
+  const total =
+    query.filter === undefined ? await roomDirectory.count(ctx.db, directoryOf(ctx, query)) : undefined;
   return {
     kind: 'ok',
     body: {
@@ -96,7 +96,10 @@ async function find(
   let reached = token?.place;
   for (let seen = 0; seen < MOST_SEEN; seen += BATCH) {
     // Where a batch begins depends on the batch before it.
-    const batch = await nextBatch(ctx, token?.direction ?? 'after', reached);
+    const batch = await nextBatch(ctx, directoryOf(ctx, query), {
+      direction: token?.direction ?? 'after',
+      place: reached,
+    });
     const details = await detailsOf(ctx, batch);
     for (const room of batch) {
       if (rooms.length === limit) return { rooms, more: true, reached };
@@ -111,12 +114,19 @@ async function find(
 
 function nextBatch(
   ctx: RoomsContext,
-  direction: Direction,
-  place: roomDirectory.DirectoryPlace | undefined,
+  directory: roomDirectory.Directory,
+  { direction, place }: { direction: Direction; place: roomDirectory.DirectoryPlace | undefined },
 ): Promise<roomDirectory.PublishedRoom[]> {
-  if (place === undefined) return roomDirectory.first(ctx.db, ctx.serverName, BATCH);
+  if (place === undefined) return roomDirectory.first(ctx.db, directory, BATCH);
   const page = direction === 'after' ? roomDirectory.after : roomDirectory.before;
-  return page(ctx.db, ctx.serverName, place, BATCH);
+  return page(ctx.db, directory, place, BATCH);
+}
+
+function directoryOf(
+  { serverName }: RoomsContext,
+  { includeAllNetworks, thirdPartyInstanceId = '' }: PublicRoomsQuery,
+): roomDirectory.Directory {
+  return { serverName, network: includeAllNetworks === true ? '*' : thirdPartyInstanceId };
 }
 
 /** The content of each room's state events, by type. */

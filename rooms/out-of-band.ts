@@ -5,6 +5,7 @@
 
 import { isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
+import * as arrivals from '#storage/arrivals.ts';
 import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import * as invites from '#storage/invites.ts';
@@ -131,7 +132,9 @@ async function record(
     const eventNid = (await events.nidsOf(tx, [event.eventId])).get(event.eventId);
     if (eventNid === undefined) throw new Error('a stored event has no numeric id');
     await beside(tx, room);
-    const position = ctx.streams.allocate(tx, [`room:${room.roomId}`, `user:${event.stateKey}`]);
+    const position = ctx.streams.allocate(tx, ['events', `room:${room.roomId}`, `user:${event.stateKey}`]);
+    // It has no place among the events; who follows them all, as application services do, finds it by this.
+    await arrivals.addHistory(tx, { arrived: position, nid: eventNid });
     const membership = membershipRowOf(room.roomNid, { event, eventNid, position });
     if (membership === undefined) return refused('The event is no membership');
     await memberships.set(tx, membership);

@@ -33,6 +33,8 @@ import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
 import { accountPagesRoutes } from './routes/account-pages.ts';
 import { adminRoutes } from './routes/admin.ts';
 import { administrativeContactRoutes } from './routes/administrative-contact.ts';
+import { appservicePingRoutes } from './routes/appservice-ping.ts';
+import { appserviceRoomDirectoryRoutes } from './routes/appservice-room-directory.ts';
 import { authFallbackPageRoutes } from './routes/auth-fallback-page.ts';
 import { banningRoutes } from './routes/banning.ts';
 import { capabilitiesRoutes } from './routes/capabilities.ts';
@@ -169,6 +171,8 @@ const clientRoutes: readonly Routes[] = [
   accountPagesRoutes,
   adminRoutes,
   administrativeContactRoutes,
+  appservicePingRoutes,
+  appserviceRoomDirectoryRoutes,
   authFallbackPageRoutes,
   capabilitiesRoutes,
   crossSigningRoutes,

@@ -14,6 +14,8 @@ import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
 import { buildClientApp, buildFederationApp } from './app.ts';
+import { Appservices } from './appservices/appservices.ts';
+import { AppserviceQueries } from './appservices/query.ts';
 import { leaveRoomsOfDeactivated } from './auth/leave-rooms.ts';
 import { ConfigError } from './config-file.ts';
 import type { Config } from './config-options.ts';
@@ -69,6 +71,8 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const foundation = { config, db, streams, signingKey, clock, log };
   const { federation, dialer, begin } = await openFederation(foundation, opening);
   const stopping = new AbortController();
+  const appservices = opening.use(await Appservices.open(federation, config));
+  limits.spareAlso((userId) => appservices.isSpared(userId));
   const services = await openServices({ ...federation, config, dialer, shutdown: stopping.signal }, opening);
   const { sessions, seal, providers, media } = services;
   const ending = { ...foundation, sessions };
@@ -78,6 +82,8 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {
     ...federation,
+    appservices,
+    bridged: new AppserviceQueries(appservices),
     ...services,
     ...{ config, signingKey, shutdown: stopping.signal },
     directory: ldap && new DirectoryAccounts(() => ctx, ldap),
@@ -106,6 +112,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
 function goOn(ctx: ServerContext): void {
   const { db, log, background, shutdown } = ctx;
   ctx.purges.start();
+  ctx.appservices.start();
   ctx.delayedEvents.start((event) => sendDelayed(ctx, event));
   ctx.search?.start();
   ctx.userDirectory.start();

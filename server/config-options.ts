@@ -7,6 +7,7 @@ import { isServerName, type ServerName } from '#keys/ids.ts';
 import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { type PresenceMode, presenceModes } from '#storage/presences.ts';
 import { type AccountConfig, accountOptions } from './account-options.ts';
+import { type AppservicesConfig, appserviceOptions } from './appservice-options.ts';
 import {
   baseUrlKind,
   choiceKind,
@@ -40,6 +41,7 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
+export interface Config extends AccountConfig, AppservicesConfig {
 export interface Config extends AccountConfig, PageConfig, SignInConfig, ScimConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
@@ -241,6 +243,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'The longest time after which users may have an event sent. Clients in a call use it to be taken out of the call ' +
       'when they vanish. `off` sends no events later.',
   },
+  ...appserviceOptions,
   livekitServiceUrl: {
     key: 'livekit_service_url',
     kind: listKind(

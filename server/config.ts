@@ -2,6 +2,7 @@
 
 import { parseServerName } from '#keys/ids.ts';
 import { accountConfig, refuseHalfMail, refuseNoLogin } from './account-options.ts';
+import { appserviceConfig } from './appservice-options.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
@@ -132,6 +133,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     presence: required(options.presence),
     federationDeviceNames: required(options.federationDeviceNames),
     maxEventDelay: required(options.maxEventDelay),
+    ...appserviceConfig(required),
     livekitServiceUrl: required(options.livekitServiceUrl),
     search: required(options.search),
     userDirectory: required(options.userDirectory),

@@ -2,6 +2,8 @@ import type { FederationContext } from '#federation/context.ts';
 import type { MediaContext } from '#federation/media/context.ts';
 import type { CircleKeeper } from '#federation/partners/circles.ts';
 import type { LiveSigningKey } from '#keys/signing-key.ts';
+import type { Appservices } from './appservices/appservices.ts';
+import type { AppserviceQueries } from './appservices/query.ts';
 import type { PasswordDirectory } from './auth/accounts.ts';
 import type { GuestRooms } from './auth/guest-rooms.ts';
 import type { InteractiveAuth } from './auth/interactive-auth.ts';
@@ -40,6 +42,8 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly circles: CircleKeeper;
   readonly delayedEvents: DelayedEvents;
   readonly groupRooms: GroupRoomKeeper;
+  readonly appservices: Appservices;
+  readonly bridged: AppserviceQueries;
   /** Undefined where the operator has switched the search off. */
   readonly search: SearchIndexer | undefined;
   readonly userDirectory: DirectoryKeeper;

@@ -4,6 +4,7 @@ import { parseLoose } from '#keys/canonical-json.ts';
 import type { UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import { leaveRooms } from './auth/leave-rooms.ts';
+import { performOnAppservices } from './cli/appservice-operations.ts';
 import { type CircleOperationContext, performOnCircles } from './cli/circle-operations.ts';
 import { readLine, socketPath } from './cli/control-line.ts';
 import { performChecks } from './cli/federation-check.ts';
@@ -87,6 +88,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
     (await performOnSearch(ctx, operation)) ??
     (await performOnKeys(ctx, operation)) ??
     (await performOnTokens(ctx, operation)) ??
+    (await performOnAppservices(ctx, operation)) ??
     (await performOnPartners(ctx, operation)) ??
     (await performOnCircles(circleOperations(ctx), operation)) ??
     (await performOnGroups(ctx, operation)) ??

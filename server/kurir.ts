@@ -1,6 +1,12 @@
 /** The operator's command: `npm run kurir -- WORD`. Says `--help` for what there is. */
 
 import { parseArgs } from 'node:util';
+import {
+  addAppservice,
+  appserviceStatus,
+  listAppservices,
+  removeAppservice,
+} from './cli/appservice-commands.ts';
 import { bindRoom, changeCircle, listCircles } from './cli/circle-commands.ts';
 import { checkConfig, configPage } from './cli/config-commands.ts';
 import { checkDatabase } from './cli/db-commands.ts';
@@ -57,6 +63,9 @@ const flags = {
   expires: { type: 'string' },
   power: { type: 'string' },
   children: { type: 'boolean' },
+  'no-federation': { type: 'boolean' },
+  'no-public-rooms': { type: 'boolean' },
+  'max-members': { type: 'string' },
 } as const;
 
 const PROGRESS_WIDTH = 79;
@@ -95,6 +104,7 @@ interface Given {
 
 async function run(command: Exclude<Command, 'config docs'>, given: Given): Promise<Outcome> {
   const { config, rest, values } = given;
+  if (isAppserviceCommand(command)) return runOnAppservices(command, given);
   if (isTokenCommand(command)) return runOnTokens(command, given);
   if (isGroupCommand(command)) return runOnGroups(command, given);
   switch (command) {
@@ -195,6 +205,33 @@ async function runOnUsers(command: UserCommand, { config, rest, values }: Given)
         one(rest.slice(0, 1), 'the name of the user'),
         one(rest.slice(1), 'on, or off,'),
       );
+  }
+}
+
+type AppserviceCommand = Extract<Command, `appservice ${string}`>;
+
+function isAppserviceCommand(command: Command): command is AppserviceCommand {
+  return command.startsWith('appservice ');
+}
+
+async function runOnAppservices(
+  command: AppserviceCommand,
+  { config, rest, values }: Given,
+): Promise<Outcome> {
+  switch (command) {
+    case 'appservice add':
+      return addAppservice(config, one(rest, 'the registration file'), {
+        noFederation: values['no-federation'] === true,
+        noPublicRooms: values['no-public-rooms'] === true,
+        maxMembers: values['max-members'],
+      });
+    case 'appservice remove':
+      return removeAppservice(config, one(rest, 'the id of the service'));
+    case 'appservice list':
+      none(rest);
+      return listAppservices(config);
+    case 'appservice status':
+      return appserviceStatus(config, rest.length === 0 ? undefined : one(rest, 'the id of the service'));
   }
 }
 

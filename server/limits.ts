@@ -129,6 +129,9 @@ export class RateLimits {
   readonly #enabled: boolean;
   readonly #clock: Clock;
   readonly #unlimited = new Set<string>();
+  /** Those for whom a service acts at this moment. */
+  readonly #sparedNow = new Set<string>();
+  #isSparedToo: (userId: string) => boolean = () => false;
   readonly #buckets = new Lru<string, Bucket>({ maxEntries: MOST_BUCKETS });
 
   /** With those users whom the limits spare. */
@@ -146,8 +149,12 @@ export class RateLimits {
     this.#clock = options.clock;
   }
 
-  /** Takes one from the bucket of `key`, such as a user id or an address; throws `M_LIMIT_EXCEEDED` if it is empty. */
-  take(kind: LimitKind, key: string): void {
+  /**
+   * Takes one from the bucket of `key`, such as a user id or an address; throws `M_LIMIT_EXCEEDED` if it is empty. `by`:
+   * who does what a limit guards the key against, if that is a user of an application service.
+   */
+  take(kind: LimitKind, key: string, by?: string): void {
+    if (by !== undefined && this.#isService(by)) return;
     const bucket = this.#bucketOf(kind, key);
     if (bucket === undefined) return;
     if (bucket.tokens < 1) throw limitExceeded(retryAfterMs(bucket, RATES[kind]));
@@ -180,11 +187,27 @@ export class RateLimits {
     else this.#unlimited.delete(userId);
   }
 
+  /** Spares a user as long as the present turn of the loop lasts: an application service acts for them. */
+  spareForNow(userId: string): void {
+    this.#sparedNow.add(userId);
+    setImmediate(() => this.#sparedNow.delete(userId));
+  }
+
+  /** Spares those too of whom `isSpared` says so. */
+  spareAlso(isSpared: (userId: string) => boolean): void {
+    this.#isSparedToo = isSpared;
+  }
+
+  #isService(userId: string): boolean {
+    return this.#sparedNow.has(userId) || this.#isSparedToo(userId);
+  }
+
   /** The bucket as it is now; undefined where there are no limits. */
   #bucketOf(kind: LimitKind, key: string): Bucket | undefined {
     if (!this.#enabled) return undefined;
     const { perSecond, burst, isGuard = false }: Rate = RATES[kind];
-    if (!isGuard && this.#unlimited.size > 0 && this.#unlimited.has(userOf(key))) return undefined;
+    const user = userOf(key);
+    if (!isGuard && (this.#unlimited.has(user) || this.#isService(user))) return undefined;
     const now = this.#clock.now();
     const name = `${kind} ${networkOf(key)}`;
     const bucket = this.#buckets.get(name);

@@ -13,6 +13,7 @@ import {
 import type { JsonObject } from '#keys/json.ts';
 import type { MemberProfile } from '#rooms/membership-local.ts';
 import * as profiles from '#storage/profiles.ts';
+import { refuseTooMany } from './appservices/restraint.ts';
 import type { ServerContext } from './context.ts';
 
 /** A room that a user wants to get into. */
@@ -27,6 +28,7 @@ export interface WantedRoom {
 /** Joins a user to a room; answers its id. */
 export async function joinRoom(ctx: ServerContext, userId: UserId, wanted: WantedRoom): Promise<RoomId> {
   const { room, ...rest } = wanted;
+  await refuseTooMany(ctx, room, { by: userId, who: userId });
   return roomIdOf(await join(ctx, { userId, roomIdOrAlias: roomIdOrAlias(room), ...rest }));
 }
 
@@ -51,6 +53,7 @@ export async function inviteUser(
   sender: UserId,
   wanted: { readonly roomId: RoomId; readonly target: UserId; readonly content: JsonObject },
 ): Promise<void> {
+  await refuseTooMany(ctx, wanted.roomId, { by: sender, who: wanted.target });
   const result = await invite(ctx, { sender, ...wanted });
   // "One or more users being invited to the room are residents of a homeserver which does not support the requested
   // room version. The `errcode` will be `M_UNSUPPORTED_ROOM_VERSION` in these cases."

@@ -1,12 +1,13 @@
 /** Setting of a room's state for a client: what may need another server, or somebody of ours to authorise it, goes its own way. */
 
 import { notFound } from '#federation/errors.ts';
-import { type EventId, isUserId, type UserId } from '#keys/ids.ts';
+import { belongsTo, type EventId, isUserId, type UserId } from '#keys/ids.ts';
 import { stringAt } from '#keys/json.ts';
 import { loadNid } from '#rooms/load.ts';
 import { getRoom, isInRoom } from '#rooms/room.ts';
 import type { Draft } from '#rooms/send.ts';
 import * as memberships from '#storage/memberships.ts';
+import { refusePublicState, refuseTooMany } from './appservices/restraint.ts';
 import { checkCanonicalAlias } from './canonical-alias.ts';
 import type { ServerContext } from './context.ts';
 import { inviteUser, joinRoom, leaveRoom } from './membership.ts';
@@ -22,11 +23,21 @@ export async function sendStateForClient(
   if (type === 'm.room.canonical_alias' && stateKey === '') {
     await checkCanonicalAlias(ctx, await joinedRoom(ctx, sender, roomId), content);
   }
+  refusePublicState(ctx, sender, draft);
   if (type !== 'm.room.member' || !isUserId(stateKey)) return sendForClient(ctx, draft);
   const membership = stringAt(content, 'membership');
+  // "callers can use the `PUT /state` endpoint to mimic the behaviour" with a time of their own: as far as the room is
+  // here.
+  if (draft.originServerTs !== undefined && belongsTo(stateKey, ctx.serverName)) {
+    const room = await getRoom(ctx, roomId);
+    if (room !== undefined && (await isInRoom(ctx, room))) {
+      if (membership !== 'leave') await refuseTooMany(ctx, roomId, { by: sender, who: stateKey });
+      return sendForClient(ctx, draft);
+    }
+  }
   if (membership === 'invite') {
     ctx.limits.take('invite', sender);
-    ctx.limits.take('invite_user', stateKey);
+    ctx.limits.take('invite_user', stateKey, sender);
     const { roomNid } = await joinedRoom(ctx, sender, roomId);
     await inviteUser(ctx, sender, { roomId, target: stateKey, content });
     return memberEvent(ctx, roomNid, stateKey);

@@ -6,6 +6,8 @@ import { encryptsPreset } from './room-encryption.ts';
  * into the specification since: older clients, and parts of newer ones, look for them and not for the version.
  */
 const SERVED = [
+  'fi.mau.msc2659',
+  'fi.mau.msc2659.stable',
   'org.matrix.e2e_cross_signing',
   'org.matrix.msc2285.stable',
   'org.matrix.msc3030.stable',

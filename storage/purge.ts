@@ -208,6 +208,7 @@ const SMALL = [
   sql<[number]>('purge.forward', 'DELETE FROM forward_extremities WHERE room_nid = ?'),
   sql<[number]>('purge.backward', 'DELETE FROM backward_extremities WHERE room_nid = ?'),
   sql<[number]>('purge.published', 'DELETE FROM published_rooms WHERE room_nid = ?'),
+  sql<[number]>('purge.networkRooms', 'DELETE FROM network_rooms WHERE room_nid = ?'),
   sql<[number]>('purge.openRooms', 'DELETE FROM open_rooms WHERE room_nid = ?'),
   sql<[number]>('purge.invites', 'DELETE FROM invites WHERE room_nid = ?'),
   sql<[number]>('purge.purged', 'DELETE FROM purged_rooms WHERE room_nid = ?'),

@@ -66,7 +66,7 @@ export async function set(
   receipt: Receipt,
 ): Promise<number> {
   const hints = [`room:${room.roomId}`, `receipts:${room.roomId}`, `user:${receipt.userId}`];
-  if (receipt.type === 'm.read') hints.push('receipts');
+  hints.push(receipt.type === 'm.read' ? 'receipts' : 'private_receipts');
   const position = streams.allocate(tx, hints);
   const { userId, type, threadId, eventId, ts } = receipt;
   await tx.run(UPSERT, room.roomNid, userId, type, threadId, eventId, ts, position);

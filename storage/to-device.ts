@@ -113,7 +113,7 @@ export async function add(
   device: DeviceRef,
   message: ToDeviceMessage,
 ): Promise<void> {
-  const position = streams.allocate(tx, [`user:${device.userId}`]);
+  const position = streams.allocate(tx, [`user:${device.userId}`, 'to_device']);
   const { sender, type, content } = message;
   await tx.run(INSERT, device.userId, device.deviceId, position, JSON.stringify({ sender, type, content }));
 }

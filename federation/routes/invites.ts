@@ -13,7 +13,6 @@ import { adoptInvite } from '#rooms/out-of-band.ts';
 import { getRoom } from '#rooms/room.ts';
 import { countersign } from '#rooms/sign-event.ts';
 import { type RoomVersionRules, supportedRulesOf } from '#rooms/versions.ts';
-import * as users from '#storage/users.ts';
 import { isAllowedByAcl, roomWeAreIn } from '../access.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
@@ -30,6 +29,7 @@ import { pduOf, verifiedMembership } from '../handshakes/handed-in.ts';
 import { readShownState } from '../handshakes/shown-state.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import { blocksInvites } from '../invite-permission.ts';
+import { ownUser } from '../own-user.ts';
 import { roomIdParam } from '../room-params.ts';
 
 interface InviteParams {
@@ -123,7 +123,7 @@ async function checkTarget(ctx: FederationContext, { stateKey }: VerifiedEvent):
   if (!isUserId(stateKey) || !belongsTo(stateKey, ctx.serverName)) {
     throw invalidParam('The invited user is of another server');
   }
-  const user = await users.of(ctx.db, stateKey);
+  const user = await ownUser(ctx, stateKey);
   if (user === undefined || user.deactivatedTs !== undefined) throw notFound('There is no such user');
   if (await blocksInvites(ctx.db, stateKey)) throw inviteBlocked();
 }

@@ -4,11 +4,11 @@ import type { FastifyInstance } from 'fastify';
 import { belongsTo, isRoomAlias, isUserId } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import * as profiles from '#storage/profiles.ts';
-import * as users from '#storage/users.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { resolveLocalAlias } from '../directory.ts';
 import { invalidParam, missingParam, notFound } from '../errors.ts';
+import { ownUser } from '../own-user.ts';
 
 interface Query {
   Querystring: Record<string, unknown>;
@@ -23,7 +23,7 @@ export function queryRoutes(app: FastifyInstance, ctx: FederationContext): void 
     if (userId === undefined) throw missingParam('user_id');
     if (!isUserId(userId)) throw invalidParam('Not a user id');
     // "MUST be a user local to the receiving homeserver."
-    const user = belongsTo(userId, ctx.serverName) ? await users.of(ctx.db, userId) : undefined;
+    const user = belongsTo(userId, ctx.serverName) ? await ownUser(ctx, userId) : undefined;
     if (user === undefined || user.deactivatedTs !== undefined) throw notFound('There is no such user');
     const profile: JsonObject = await profiles.of(ctx.db, userId);
     return typeof field === 'string' ? fieldOf(profile, field) : profile;

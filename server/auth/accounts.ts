@@ -49,6 +49,7 @@ import { issueTokens, type SessionTokens, type TokensContext } from './tokens.ts
 
 /** What accounts need; the operator's command has it without a running server, too. */
 export type AccountsContext = Pick<ServerContext, 'db' | 'streams' | 'clock' | 'serverName'> & {
+  readonly appservices?: { exclusiveOwnerOf(userId: UserId): unknown };
   readonly sessions: { forget(userId: UserId): void };
   /** Of a running server. */
   readonly presence?: { forget(userId: UserId): void };
@@ -120,6 +121,7 @@ export async function createAccount(
   const { localpart, password, isAdmin = false, registrationToken } = account;
   const userId = newUserId(localpart, ctx.serverName);
   if (userId === undefined) return { kind: 'invalid_name' };
+  if (ctx.appservices?.exclusiveOwnerOf(userId) !== undefined) return { kind: 'name_taken' };
   const passwordHash = password === undefined ? undefined : await hashPassword(password);
   return await ctx.db.write('accounts.create', async (tx) => {
     const now = ctx.clock.now();
@@ -197,6 +199,20 @@ export async function signInWithin(
   else await forgetHowSignedIn(tx, userId, deviceId);
   await session.alsoWrite?.(tx, { userId, deviceId });
   return { ...(await issueTokens(ctx, tx, { userId, deviceId }, { isRefreshable })), deviceId };
+}
+
+/** Adds a device that nobody is signed in on: an application service uses it. */
+export async function addDevice(
+  ctx: AccountsContext,
+  device: { readonly userId: UserId; readonly deviceId: string; readonly displayName: string | undefined },
+): Promise<void> {
+  const { userId, deviceId } = device;
+  const displayName = device.displayName === undefined ? undefined : deviceName(device.displayName);
+  await ctx.db.write('accounts.addDevice', async (tx) => {
+    await refuseTakenDeviceId(tx, userId, deviceId);
+    const added = await devices.create(tx, { userId, deviceId, displayName, now: ctx.clock.now() });
+    if (added) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
+  });
 }
 
 /** Signs devices out for good: they, their tokens, their keys and what waits for them are no more. */

@@ -2,23 +2,23 @@
 
 import type { FastifyRequest } from 'fastify';
 import { forbidden, missingToken, unknownToken, userLocked } from '#federation/errors.ts';
+import { type MasqueradeContext, masquerade } from '../appservices/masquerade.ts';
 import type { ServerContext } from '../context.ts';
+import { accessTokenOf } from './access-token.ts';
 import { refusalOf } from './route-access.ts';
 import type { Found, Requester } from './sessions.ts';
 
 export type { Requester } from './sessions.ts';
 
-const BEARER = /^Bearer +(\S+) *$/i;
+export type RequesterContext = MasqueradeContext & Pick<ServerContext, 'appservices'>;
+
 const MAX_USER_AGENT = 200;
 
 /**
  * Who makes the request, by its access token, where they may use the route. Throws `M_MISSING_TOKEN`,
  * `M_UNKNOWN_TOKEN`, `M_USER_LOCKED`, `M_USER_SUSPENDED` or `M_GUEST_ACCESS_FORBIDDEN`.
  */
-export async function requireRequester(
-  ctx: Pick<ServerContext, 'sessions'>,
-  request: FastifyRequest,
-): Promise<Requester> {
+export async function requireRequester(ctx: RequesterContext, request: FastifyRequest): Promise<Requester> {
   const token = accessTokenOf(request);
   if (token === undefined) throw missingToken();
   const { requester, isLocked } = await known(ctx, request, token);
@@ -33,7 +33,7 @@ export async function requireRequester(
  * `M_UNKNOWN_TOKEN` or `M_USER_LOCKED`.
  */
 export async function findRequester(
-  ctx: Pick<ServerContext, 'sessions'>,
+  ctx: RequesterContext,
   request: FastifyRequest,
 ): Promise<Requester | undefined> {
   const token = accessTokenOf(request);
@@ -44,34 +44,25 @@ export async function findRequester(
 }
 
 /** Who makes the request, if they are an administrator of this server; else throws `M_FORBIDDEN`. */
-export async function requireAdmin(
-  ctx: Pick<ServerContext, 'sessions'>,
-  request: FastifyRequest,
-): Promise<Requester> {
+export async function requireAdmin(ctx: RequesterContext, request: FastifyRequest): Promise<Requester> {
   const requester = await requireRequester(ctx, request);
   if (!requester.isAdmin) throw forbidden('Only for administrators of this server');
   return requester;
 }
 
 async function known(
-  ctx: Pick<ServerContext, 'sessions'>,
+  ctx: RequesterContext,
   request: FastifyRequest,
   token: string,
 ): Promise<Found & { readonly kind: 'known' }> {
-  const found = await ctx.sessions.find(token, () => ({
+  const usedFrom = () => ({
     ip: request.ip,
     userAgent: request.headers['user-agent']?.slice(0, MAX_USER_AGENT),
-  }));
+  });
+  const service = ctx.appservices.ofToken(token);
+  if (service !== undefined)
+    return { kind: 'known', ...(await masquerade(ctx, service, { request, usedFrom })) };
+  const found = await ctx.sessions.find(token, usedFrom);
   if (found.kind === 'known') return found;
   throw unknownToken({ softLogout: found.kind === 'expired' });
-}
-
-/** From the `Authorization` header, or from the query where older clients put it. */
-function accessTokenOf(request: FastifyRequest): string | undefined {
-  const { authorization } = request.headers;
-  if (authorization !== undefined) return BEARER.exec(authorization)?.[1];
-  const { query } = request;
-  if (typeof query !== 'object' || query === null || !('access_token' in query)) return undefined;
-  const { access_token: token } = query;
-  return typeof token === 'string' && token !== '' ? token : undefined;
 }

@@ -5,6 +5,7 @@ import * as accessTokens from '#storage/access-tokens.ts';
 import type { Database } from '#storage/database.ts';
 import * as devices from '#storage/devices.ts';
 import { Lru } from '#storage/lru.ts';
+import type { Appservice } from '../appservices/appservice.ts';
 import { spend } from './tokens.ts';
 
 /** Who makes a request. */
@@ -14,6 +15,10 @@ export interface Requester {
   readonly isGuest: boolean;
   readonly isAdmin: boolean;
   readonly isSuspended: boolean;
+  /** The application service that acts as the user. */
+  readonly appservice?: Appservice;
+  /** False for a service that acts without a device: `deviceId` is none then. */
+  readonly hasDevice?: boolean;
 }
 
 /** Whose token it is. One that has expired is known still; one that was ended is not. */
@@ -78,14 +83,16 @@ export class Sessions {
     if (session.expiresTs !== undefined && session.expiresTs <= now) return EXPIRED;
     if (now - session.notedTs > NOTE_EVERY_MS) {
       session.notedTs = now;
-      const { userId, deviceId } = session.found.requester;
-      this.#uses.set(`${userId} ${deviceId}`, {
-        device: { userId, deviceId },
-        ts: now,
-        from: usedFrom(),
-      });
+      this.noteUse(session.found.requester, usedFrom);
     }
     return session.found;
+  }
+
+  /** Notes that a device is in use; it is written down now and then. */
+  noteUse({ userId, deviceId }: Use['device'], usedFrom: () => UsedFrom): void {
+    const key = `${userId} ${deviceId}`;
+    if (this.#uses.has(key)) return;
+    this.#uses.set(key, { device: { userId, deviceId }, ts: this.#clock.now(), from: usedFrom() });
   }
 
   /** Forgets what is known of a user: to be called after their tokens, or what they may do, has changed. */

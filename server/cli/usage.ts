@@ -25,6 +25,13 @@ export const usage = `The operator's command of Kurir:
   token new          make a token by which people register
   token list         list the tokens that admit somebody
   token revoke TOKEN end a token
+  appservice add FILE
+                     add an application service, such as a bridge
+  appservice remove ID
+                     end an application service
+  appservice list    list the application services
+  appservice status [ID]
+                     whether they take what they are told
   media quarantine MXC
                      withhold a media from everybody
   media release MXC  serve a media again that was withheld
@@ -146,6 +153,25 @@ and the note.`,
   'token revoke': `token revoke TOKEN
 
 Ends a token, given by itself or by its id in "token list". Accounts that it admitted stay.`,
+  'appservice add': `appservice add FILE [--no-federation] [--no-public-rooms] [--max-members N]
+
+Adds the application service of a registration file (YAML, as bridges generate it), at once, whether the server runs or
+not. Its users and aliases are reserved from then on, and it is told what happens from now on.
+
+  --no-federation    the rooms that its users make are for users of this server alone
+  --no-public-rooms  its users make no room that everybody may enter, read or find
+  --max-members N    how many may be in a room that its users make, or into which they invite`,
+  'appservice remove': `appservice remove ID
+
+Ends the application service ID: its tokens are good for nothing any more, and nothing is sent to it. Its users and
+rooms stay. Services of app_service_config_files are taken out there.`,
+  'appservice list': `appservice list
+
+Lists the application services: id, address, own user, where the registration is from, and what it may not do.`,
+  'appservice status': `appservice status [ID]
+
+Says for each application service whether it takes what it is told, or since when it does not, and why. Exits with 1
+where one does not.`,
   'media quarantine': `media quarantine MXC
 
 Withholds a media, given by its address (mxc://example.org/abc), from users of this server and from other servers. The

@@ -14,11 +14,12 @@ import {
 } from '#federation/errors.ts';
 import { blocksInvites } from '#federation/invite-permission.ts';
 import { planRoom } from '#federation/partners/preflight.ts';
-import { belongsTo, isUserId, type UserId } from '#keys/ids.ts';
+import { belongsTo, isUserId, type RoomAlias, type UserId } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import { createRoom, type NewRoom, type RoomCreation } from '#rooms/create-room.ts';
 import { PRESETS } from '#rooms/initial-events.ts';
 import type { MemberProfile } from '#rooms/membership-local.ts';
+import { refuseAlias, restrainedRoom } from '../appservices/restraint.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalBoolean, optionalObject, optionalString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -30,13 +31,16 @@ const MOST_INVITES = 100;
 /** Making of rooms. */
 export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.post('/_matrix/client/v3/createRoom', async (request) => {
-    const { userId } = await requireRequester(ctx, request);
+    const requester = await requireRequester(ctx, request);
+    const { userId } = requester;
     ctx.limits.take('room_creation', userId);
-    const parsed = parseRoom(userId, bodyObject(request));
+    const parsed = restrainedRoom(ctx, parseRoom(userId, bodyObject(request)));
+    const alias: RoomAlias = `#${parsed.roomAliasName ?? ''}:${ctx.serverName}`;
+    if (parsed.roomAliasName !== undefined) refuseAlias(ctx, requester, alias);
     const asked = { ...parsed, isEncrypted: encryptsRoom(ctx.config, parsed) };
     const unencrypted = refusalOfRoom(ctx.config, parsed);
     if (unencrypted !== undefined) throw forbidden(unencrypted);
-    for (const target of asked.invite ?? []) ctx.limits.take('invite_user', target);
+    for (const target of asked.invite ?? []) ctx.limits.take('invite_user', target, userId);
     await refuseBlocked(ctx, asked.invite ?? []);
     const wanted = await plannedRoom(ctx, asked);
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });

@@ -19,7 +19,10 @@ export function crossSigningRoutes(app: FastifyInstance, ctx: ServerContext): vo
     ctx.limits.take('keys', requester.userId);
     const body = bodyObject(request);
     const keys = parseSigningKeys(body, requester.userId);
-    const first = await storeSigningKeys(ctx, requester.userId, { keys, isConfirmed: false });
+    // "MUST NOT require User-Interactive Authentication when used by an application service, even if cross-signing keys
+    // already exist."
+    const isConfirmed = requester.appservice !== undefined;
+    const first = await storeSigningKeys(ctx, requester.userId, { keys, isConfirmed });
     if (first !== 'not_confirmed') return answerTo(first);
     const action = 'replace the cross-signing keys of';
     const session = await confirmByPassword(ctx, body, { requester, action, address: request.ip });

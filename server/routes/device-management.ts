@@ -1,11 +1,13 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#device-management */
 
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { isDeviceId } from '#federation/device-keys.ts';
 import { badJson, invalidParam, notFound } from '#federation/errors.ts';
+import type { UserId } from '#keys/ids.ts';
 import { isStringArray, type JsonObject, own } from '#keys/json.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
-import { deviceName, signOut } from '../auth/accounts.ts';
+import { addDevice, deviceName, signOut } from '../auth/accounts.ts';
 import { confirmByPassword } from '../auth/confirm-password.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
@@ -31,11 +33,14 @@ export function deviceManagementRoutes(app: FastifyInstance, ctx: ServerContext)
     return deviceJson(device);
   });
 
-  app.put<OneDevice>('/_matrix/client/v3/devices/:deviceId', async (request) => {
-    const { userId } = await requireRequester(ctx, request);
+  app.put<OneDevice>('/_matrix/client/v3/devices/:deviceId', async (request, reply) => {
+    const { userId, appservice } = await requireRequester(ctx, request);
     const { deviceId } = request.params;
     ctx.limits.take('account_data', userId);
     const name = optionalString(bodyObject(request), 'display_name');
+    if (appservice !== undefined && (await devices.of(ctx.db, userId, deviceId)) === undefined) {
+      return createDevice(ctx, reply, { userId, deviceId, displayName: name });
+    }
     await ctx.db.write('devices.rename', async (tx) => {
       const device = await devices.of(tx, userId, deviceId);
       if (device === undefined) throw notFound('You have no such device');
@@ -62,6 +67,18 @@ export function deviceManagementRoutes(app: FastifyInstance, ctx: ServerContext)
   });
 }
 
+/** "Application services can use [this] endpoint to create new devices." */
+async function createDevice(
+  ctx: ServerContext,
+  reply: FastifyReply,
+  device: { readonly userId: UserId; readonly deviceId: string; readonly displayName: string | undefined },
+): Promise<JsonObject> {
+  if (!isDeviceId(device.deviceId)) throw invalidParam('The device ID is empty or too long');
+  await addDevice(ctx, device);
+  reply.code(201);
+  return {};
+}
+
 /** "The device was successfully removed, or had been removed previously." */
 async function deleteDevices(
   ctx: ServerContext,
@@ -71,11 +88,15 @@ async function deleteDevices(
   // What is confirmed for some devices is not confirmed for others.
   const action = `delete ${JSON.stringify([...new Set(deviceIds)].sort())} of`;
   const body = request.rawBody.length === 0 ? {} : bodyObject(request);
-  const session = await confirmByPassword(ctx, body, { requester, action, address: request.ip });
+  // Of an application service: these "MUST NOT require User-Interactive Authentication".
+  const session =
+    requester.appservice === undefined
+      ? await confirmByPassword(ctx, body, { requester, action, address: request.ip })
+      : undefined;
   const known = await devices.ofUser(ctx.db, requester.userId);
   const present = known.map(({ deviceId }) => deviceId).filter((deviceId) => deviceIds.includes(deviceId));
   await signOut(ctx, requester.userId, present);
-  ctx.interactiveAuth.finish(session);
+  if (session !== undefined) ctx.interactiveAuth.finish(session);
   return {};
 }
 

@@ -13,6 +13,7 @@ import { currentStateEvent } from '#rooms/state.ts';
 import * as aliases from '#storage/aliases.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
+import { refuseAlias, refusePublishing } from '../appservices/restraint.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString, requiredString } from '../body.ts';
 import { dropCanonicalAlias } from '../canonical-alias.ts';
@@ -31,16 +32,20 @@ export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void 
   app.get<AliasParams>(ALIAS_PATH, async (request) => {
     const alias = aliasParam(request.params.roomAlias);
     // No access token is needed, but a stranger must not make us ask other servers without end.
-    if (!belongsTo(alias, ctx.serverName)) ctx.limits.take('directory', request.ip);
+    if (!belongsTo(alias, ctx.serverName) || ctx.appservices.hasAlias(alias)) {
+      ctx.limits.take('directory', request.ip);
+    }
     const found = await resolveAlias(ctx, alias);
     if (found === undefined) throw notFound('Room alias not found');
     return { room_id: found.roomId, servers: found.servers };
   });
 
   app.put<AliasParams>(ALIAS_PATH, async (request) => {
-    const { userId } = await requireRequester(ctx, request);
+    const requester = await requireRequester(ctx, request);
+    const { userId } = requester;
     ctx.limits.take('moderation', userId);
     const alias = aliasParam(request.params.roomAlias);
+    refuseAlias(ctx, requester, alias);
     if (!belongsTo(alias, ctx.serverName)) throw invalidParam('The alias belongs to another server');
     if (localpartOf(alias) === '') throw invalidParam('The alias has no name');
     const { roomId } = await joinedRoom(ctx, userId, requiredString(bodyObject(request), 'room_id'));
@@ -51,12 +56,16 @@ export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void 
   });
 
   app.delete<AliasParams>(ALIAS_PATH, async (request) => {
-    const { userId } = await requireRequester(ctx, request);
+    const requester = await requireRequester(ctx, request);
+    const { userId } = requester;
     ctx.limits.take('moderation', userId);
     const alias = aliasParam(request.params.roomAlias);
+    refuseAlias(ctx, requester, alias);
     const row = belongsTo(alias, ctx.serverName) ? await aliases.get(ctx.db, alias) : undefined;
     if (row === undefined) throw notFound('Room alias not found');
-    if (row.creator !== userId) await requirePower(ctx, userId, await getRoom(ctx, row.roomId));
+    // "the AS should be able to manage any users and room alias in its namespace"
+    const isManaged = requester.appservice !== undefined;
+    if (row.creator !== userId && !isManaged) await requirePower(ctx, userId, await getRoom(ctx, row.roomId));
     await ctx.db.write('aliases.remove', (tx) => aliases.remove(tx, alias));
     await dropCanonicalAlias(ctx, { userId, roomId: row.roomId, alias });
     return {};
@@ -85,6 +94,7 @@ export function directoryRoutes(app: FastifyInstance, ctx: ServerContext): void 
     if (visibility !== 'public' && visibility !== 'private') {
       throw invalidParam('visibility is neither public nor private');
     }
+    if (visibility === 'public') refusePublishing(ctx, userId);
     const room = await getRoom(ctx, roomIdParam(request.params.roomId));
     if (room === undefined) throw notFound('Room not found');
     const { roomNid } = await requirePower(ctx, userId, room);

@@ -2,9 +2,9 @@
 
 import type { FastifyInstance } from 'fastify';
 import { notFound, threepidDenied } from '#federation/errors.ts';
+import { ownUser } from '#federation/own-user.ts';
 import { belongsTo } from '#keys/ids.ts';
 import { own } from '#keys/json.ts';
-import * as users from '#storage/users.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -21,10 +21,10 @@ export function invitingRoutes(app: FastifyInstance, ctx: ServerContext): void {
     }
     const target = userIdParam(requiredString(body, 'user_id'));
     ctx.limits.take('invite', sender);
-    ctx.limits.take('invite_user', target);
+    ctx.limits.take('invite_user', target, sender);
     const reason = optionalString(body, 'reason');
     const { roomId } = await joinedRoom(ctx, sender, request.params.roomId);
-    if (belongsTo(target, ctx.serverName) && (await users.of(ctx.db, target)) === undefined) {
+    if (belongsTo(target, ctx.serverName) && (await ownUser(ctx, target)) === undefined) {
       throw notFound('There is no such user');
     }
     await inviteUser(ctx, sender, { roomId, target, content: reason === undefined ? {} : { reason } });

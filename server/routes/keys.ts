@@ -20,6 +20,7 @@ import * as deviceLists from '#storage/device-lists.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
+import { requiredDevice } from '../appservices/masquerade.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalInteger } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -34,7 +35,9 @@ const LONGEST_TIMEOUT_MS = 30_000;
 /** Keys of devices: uploaded by our users, and those of all users to ask for. */
 export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.post('/_matrix/client/v3/keys/upload', { bodyLimit: BODY_LIMIT }, async (request) => {
-    const { userId, deviceId } = await requireRequester(ctx, request);
+    const requester = await requireRequester(ctx, request);
+    const { userId } = requester;
+    const deviceId = requiredDevice(requester);
     ctx.limits.take('keys', `${userId} ${deviceId}`);
     const upload = parseUpload(bodyObject(request), { userId, deviceId });
     await ctx.db.write('keys.upload', (tx) => storeUpload(ctx, tx, { userId, deviceId }, upload));

@@ -1,6 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#legacy-login */
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { forbidden, unknown, userDeactivated, userLocked } from '#federation/errors.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { hashToken } from '#keys/tokens.ts';
@@ -8,6 +8,7 @@ import type { Origin } from '#storage/device-origins.ts';
 import * as deviceOrigins from '#storage/device-origins.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import * as users from '#storage/users.ts';
+import { APPSERVICE_LOGIN, loginForService } from '../appservices/accounts.ts';
 import { signIn } from '../auth/accounts.ts';
 import { identifiedUser } from '../auth/identifier.ts';
 import { userByPassword } from '../auth/password-sign-in.ts';
@@ -18,17 +19,20 @@ import { nextStep } from '../second-factor/factors.ts';
 
 /** `GET` and `POST /_matrix/client/v3/login`: by password, or by the token that another device got. */
 export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
+  app.get('/_matrix/client/v3/login', async () => ({
+    flows: ctx.appservices.all().length === 0 ? flows : [...flows, { type: APPSERVICE_LOGIN }],
+  }));
   const flows = [
     ...ssoFlows(ctx),
     ...(ctx.config.passwordLogin ? [{ type: 'm.login.password' }] : []),
     { type: 'm.login.token', get_login_token: true },
   ];
-  app.get('/_matrix/client/v3/login', async () => ({ flows }));
 
   app.post('/_matrix/client/v3/login', async (request) => {
     const body = bodyObject(request);
     const type = requiredString(body, 'type');
     const asked = askedSession(body);
+    const user = await authenticate(ctx, type, { body, request });
     const { user, origin } = await authenticate(ctx, type, { body, address: request.ip });
     if (user.deactivatedTs !== undefined) throw userDeactivated();
     if (user.lockedTs !== undefined) throw userLocked();
@@ -57,7 +61,8 @@ interface SignedIn {
 async function authenticate(
   ctx: ServerContext,
   type: string,
-  { body, address }: { readonly body: JsonObject; readonly address: string },
+  { body, request }: { readonly body: JsonObject; readonly request: FastifyRequest },
+  const address = request.ip;
 ): Promise<SignedIn> {
   switch (type) {
     case 'm.login.password':
@@ -65,6 +70,8 @@ async function authenticate(
       return { user: await byPassword(ctx, body, address) };
     case 'm.login.token':
       return byToken(ctx, requiredString(body, 'token'), address);
+    case APPSERVICE_LOGIN:
+      return loginForService(ctx, request, body);
     default:
       throw unknown(400, `Login type ${type} is not supported`);
   }

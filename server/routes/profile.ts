@@ -10,11 +10,11 @@ import {
   notFound,
   unreachable,
 } from '#federation/errors.ts';
+import { ownUser } from '#federation/own-user.ts';
 import { remoteProfile } from '#federation/profiles.ts';
 import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import * as profiles from '#storage/profiles.ts';
-import * as users from '#storage/users.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -67,7 +67,7 @@ async function profileOf(
   ctx.limits.take('profile_query', request.ip);
   if (!isUserId(userId)) throw invalidParam('Not a user ID');
   if (serverNameOf(userId) !== ctx.serverName) return await profileElsewhere(ctx, userId);
-  const user = await users.of(ctx.db, userId);
+  const user = await ownUser(ctx, userId);
   if (user === undefined || user.deactivatedTs !== undefined) throw notFound('No such user');
   return await profiles.of(ctx.db, userId);
 }

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import {
+  exclusive,
   forbidden,
   invalidParam,
   invalidUsername,
@@ -13,9 +14,11 @@ import {
 } from '#federation/errors.ts';
 import { misfitOfUserName } from '#federation/partners/policy.ts';
 import type { UserId } from '#keys/ids.ts';
-import type { JsonObject } from '#keys/json.ts';
+import { type JsonObject, own } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as users from '#storage/users.ts';
+import { APPSERVICE_LOGIN, registerForService } from '../appservices/accounts.ts';
+import { isReserved } from '../appservices/restraint.ts';
 import { createAccount, localpartFor, signIn } from '../auth/accounts.ts';
 import { registerGuest, upgradeGuest, upgradingGuest } from '../auth/guests.ts';
 import type { Stage } from '../auth/interactive-auth.ts';
@@ -39,8 +42,10 @@ export function registrationRoutes(app: FastifyInstance, ctx: ServerContext): vo
     const { kind = 'user' } = request.query;
     if (kind === 'guest') return registerGuest(ctx, bodyObject(request), request.ip);
     if (kind !== 'user') throw invalidParam('kind is neither "user" nor "guest"');
-    refuseIfClosed(ctx);
     const body = bodyObject(request);
+    // Whether people can register has nothing to do with it.
+    if (own(body, 'type') === APPSERVICE_LOGIN) return registerForService(ctx, request, body);
+    refuseIfClosed(ctx);
     const username = optionalString(body, 'username');
     const guest = await upgradingGuest(ctx, body);
     const localpart =
@@ -138,6 +143,9 @@ async function newLocalpart(ctx: ServerContext, username: string): Promise<strin
   const localpart = localpartFor(username, serverName);
   if (localpart === undefined) {
     throw invalidUsername('User names consist of letters a-z, digits and the characters . _ = - / +');
+  }
+  if (isReserved(ctx, `@${localpart}:${serverName}`)) {
+    throw exclusive('The user name is reserved by an application service');
   }
   const unfit = misfitOfUserName(ctx.partners.current.list, localpart);
   if (unfit !== undefined) throw invalidUsername(unfit);

@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { JsonObject } from '#keys/json.ts';
 import type { NewDelayedEvent } from '#storage/delayed-events.ts';
+import { givenTime } from '../appservices/masquerade.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -22,7 +23,8 @@ export function roomSendRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.put<{ Params: SendParams; Querystring: Query }>(
     '/_matrix/client/v3/rooms/:roomId/send/:eventType/:txnId',
     async (request) => {
-      const { userId, deviceId } = await requireRequester(ctx, request);
+      const requester = await requireRequester(ctx, request);
+      const { userId, deviceId } = requester;
       ctx.limits.take('message', userId);
       ctx.presence.active({ userId, deviceId });
       const { eventType: type, txnId } = request.params;
@@ -33,7 +35,13 @@ export function roomSendRoutes(app: FastifyInstance, ctx: ServerContext): void {
         const content = () => bodyObject(request);
         return scheduleOnce(ctx, { userId, txn, roomId, type, delayMs }, content);
       }
-      const draft = { roomId, sender: userId, type, txn: { deviceId, txnId } };
+      const draft = {
+        roomId,
+        sender: userId,
+        type,
+        txn: { deviceId, txnId },
+        ...givenTime(requester, request.query),
+      };
       return sendForClient(ctx, { ...draft, ...contentToSend(type, bodyObject(request)) });
     },
   );

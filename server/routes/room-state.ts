@@ -6,6 +6,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam, notFound } from '#federation/errors.ts';
 import type { EventId } from '#keys/ids.ts';
+import { givenTime } from '../appservices/masquerade.ts';
 import { refuseGuestState } from '../auth/guests.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
@@ -70,7 +71,8 @@ async function setState(
   const roomId = roomIdParam(request.params.roomId);
   await refuseGuestState(ctx, requester, { roomId, type, stateKey, content });
   if (delayMs === undefined) {
-    return sendStateForClient(ctx, { roomId, sender: userId, type, stateKey, content });
+    const time = givenTime(requester, request.query);
+    return sendStateForClient(ctx, { roomId, sender: userId, type, stateKey, content, ...time });
   }
   return scheduleForClient(ctx, { userId, txn: undefined, roomId, type, stateKey, content, delayMs });
 }

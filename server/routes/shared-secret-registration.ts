@@ -1,10 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
-import { forbidden, invalidParam, invalidUsername, unknown, userInUse } from '#federation/errors.ts';
+import {
+  exclusive,
+  forbidden,
+  invalidParam,
+  invalidUsername,
+  unknown,
+  userInUse,
+} from '#federation/errors.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { equalSecrets, hmacSha1Hex } from '#keys/tokens.ts';
 import { Lru } from '#storage/lru.ts';
 import * as profiles from '#storage/profiles.ts';
+import { isReserved } from '../appservices/restraint.ts';
 import { createAccount, faultOfPassword, localpartFor, signIn } from '../auth/accounts.ts';
 import { signedInAnswer } from '../auth/sign-in.ts';
 import { bodyObject, optionalBoolean, optionalString, requiredString } from '../body.ts';
@@ -57,6 +65,9 @@ async function register(ctx: ServerContext, body: JsonObject): Promise<JsonObjec
   if (fault !== undefined) throw invalidParam(fault);
   const localpart = localpartFor(requiredString(body, 'username'), ctx.serverName);
   if (localpart === undefined) throw invalidUsername();
+  if (isReserved(ctx, `@${localpart}:${ctx.serverName}`)) {
+    throw exclusive('The user name is reserved by an application service');
+  }
   const isAdmin = optionalBoolean(body, 'admin') ?? false;
   const displayName = optionalString(body, 'displayname');
   const made = await createAccount(ctx, { localpart, password, isAdmin });

@@ -13,6 +13,7 @@ const BY_NID = [
   'memberships',
   'invites',
   'published_rooms',
+  'network_rooms',
   'open_rooms',
   'receipts',
   'relation_parents',

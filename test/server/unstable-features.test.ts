@@ -10,8 +10,18 @@ type Try = (alice: TestClient, roomId: string) => Promise<Answer>;
 
 const inRoom = (roomId: string): string => `/rooms/${encodeURIComponent(roomId)}`;
 
+/** Served to application services alone. */
+const ping: Try = async (alice) => {
+  const path = '/_matrix/client/unstable/fi.mau.msc2659/appservice/bridge/ping';
+  const answer = await alice.try('POST', path, {});
+  assert.equal(answer.body.errcode, 'M_FORBIDDEN');
+  return { ...answer, status: 200 };
+};
+
 /** By each flag what a client does that sees it. */
 const USES: Readonly<Record<string, Try>> = {
+  'fi.mau.msc2659': ping,
+  'fi.mau.msc2659.stable': ping,
   'org.matrix.e2e_cross_signing': (alice) =>
     alice.try('POST', '/keys/device_signing/upload', crossSigningOf(alice.userId).body),
   'org.matrix.msc2285.stable': async (alice, roomId) =>

@@ -13,6 +13,8 @@ const ROOM = '!room:here.test';
 const ALICE = '@alice:here.test';
 const BOB = '@bob:here.test';
 
+const OURS = { serverName: 'here.test', network: '' };
+
 for (const { name, open } of drivers) {
   test(`${name}: an alias is made once, read, listed by its room, and removed once`, async () => {
     await using database = await open();
@@ -73,15 +75,27 @@ for (const { name, open } of drivers) {
     await publish('!elsewhere:there.test', 9, 'there.test');
     const idsOf = (page: roomDirectory.PublishedRoom[]) => page.map(({ roomId }) => roomId);
 
-    assert.equal(await roomDirectory.count(db, 'here.test'), 3);
-    const all = await roomDirectory.first(db, 'here.test', 10);
+    assert.equal(await roomDirectory.count(db, OURS), 3);
+    const all = await roomDirectory.first(db, OURS, 10);
     assert.deepEqual(idsOf(all), ['!c:here.test', '!a:here.test', '!b:here.test']);
     const middle = { joinedMembers: 1, roomId: '!a:here.test' } as const;
-    assert.deepEqual(idsOf(await roomDirectory.after(db, 'here.test', middle, 10)), ['!b:here.test']);
-    assert.deepEqual(idsOf(await roomDirectory.before(db, 'here.test', middle, 10)), ['!c:here.test']);
+    assert.deepEqual(idsOf(await roomDirectory.after(db, OURS, middle, 10)), ['!b:here.test']);
+    assert.deepEqual(idsOf(await roomDirectory.before(db, OURS, middle, 10)), ['!c:here.test']);
 
     await db.write('test', (tx) => roomDirectory.unpublish(tx, large));
     assert.equal(await roomDirectory.isPublished(db, large), false);
-    assert.equal(await roomDirectory.count(db, 'here.test'), 2);
+    assert.equal(await roomDirectory.count(db, OURS), 2);
+
+    const inNetwork = { network: 'bridge|net', roomNid: large, isPublished: true };
+    const network = { serverName: 'here.test', network: 'bridge|net' };
+    const everywhere = { serverName: 'here.test', network: '*' };
+    for (let times = 0; times < 2; times++) {
+      await db.write('test', (tx) => roomDirectory.setInNetwork(tx, inNetwork));
+    }
+    assert.deepEqual(idsOf(await roomDirectory.first(db, network, 10)), ['!c:here.test']);
+    assert.deepEqual(idsOf(await roomDirectory.first(db, everywhere, 10)), idsOf(all));
+    assert.equal(await roomDirectory.count(db, OURS), 2);
+    await db.write('test', (tx) => roomDirectory.setInNetwork(tx, { ...inNetwork, isPublished: false }));
+    assert.equal(await roomDirectory.count(db, network), 0);
   });
 }

@@ -8,7 +8,6 @@ export const UNSEEN: ReadonlyMap<string, string> = new Map([
   ['client-server POST /_matrix/client/v3/account/3pid/msisdn/requestToken', NO_PHONES],
   ['client-server POST /_matrix/client/v3/account/password/msisdn/requestToken', NO_PHONES],
   ['client-server POST /_matrix/client/v3/register/msisdn/requestToken', NO_PHONES],
-  ['client-server GET /_matrix/client/v3/thirdparty/protocol/{protocol}', 'no network is bridged: 404'],
   [
     'server-server GET /_matrix/federation/v1/query/{queryType}',
     'what is asked has paths of its own; others: 400',

@@ -1,0 +1,17 @@
+import type { FederationContext } from '#federation/context.ts';
+
+/** What telling services of news needs. */
+export type NewsContext = Pick<
+  FederationContext,
+  | 'serverName'
+  | 'db'
+  | 'streams'
+  | 'rooms'
+  | 'clock'
+  | 'log'
+  | 'typing'
+  | 'presence'
+  | 'signingKey'
+  | 'keyRing'
+  | 'roomLocks'
+>;
