@@ -14,8 +14,6 @@ import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
 import { buildClientApp, buildFederationApp } from './app.ts';
-import { Appservices } from './appservices/appservices.ts';
-import { AppserviceQueries } from './appservices/query.ts';
 import { leaveRoomsOfDeactivated } from './auth/leave-rooms.ts';
 import { ConfigError } from './config-file.ts';
 import type { Config } from './config-options.ts';
@@ -71,8 +69,6 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const foundation = { config, db, streams, signingKey, clock, log };
   const { federation, dialer, begin } = await openFederation(foundation, opening);
   const stopping = new AbortController();
-  const appservices = opening.use(await Appservices.open(federation, config));
-  limits.spareAlso((userId) => appservices.isSpared(userId));
   const services = await openServices({ ...federation, config, dialer, shutdown: stopping.signal }, opening);
   const { sessions, seal, providers, media } = services;
   const ending = { ...foundation, sessions };
@@ -82,8 +78,6 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
   const ctx: ServerContext = {
     ...federation,
-    appservices,
-    bridged: new AppserviceQueries(appservices),
     ...services,
     ...{ config, signingKey, shutdown: stopping.signal },
     directory: ldap && new DirectoryAccounts(() => ctx, ldap),

@@ -41,8 +41,7 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
-export interface Config extends AccountConfig, AppservicesConfig {
-export interface Config extends AccountConfig, PageConfig, SignInConfig, ScimConfig {
+export interface Config extends AccountConfig, AppservicesConfig, PageConfig, SignInConfig, ScimConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
   readonly clientListen: ListenAddress;

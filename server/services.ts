@@ -4,6 +4,8 @@ import type { FederationContext } from '#federation/context.ts';
 import type { Dialer } from '#federation/dial.ts';
 import { openMedia } from '#federation/media/open.ts';
 import { CircleKeeper } from '#federation/partners/circles.ts';
+import { Appservices } from './appservices/appservices.ts';
+import { AppserviceQueries } from './appservices/query.ts';
 import { GuestRooms } from './auth/guest-rooms.ts';
 import { InteractiveAuth } from './auth/interactive-auth.ts';
 import { Sessions } from './auth/sessions.ts';
@@ -27,16 +29,24 @@ type Foundation = FederationContext & {
   readonly shutdown: AbortSignal;
 };
 
-export type Services = Omit<ServerContext, keyof FederationContext | 'config' | 'shutdown' | 'directory'>;
+export type Services = Omit<
+  ServerContext,
+  Exclude<keyof FederationContext, 'bridged'> | 'config' | 'shutdown' | 'directory'
+>;
 
 /** Opens the services; each is closed with `opening`, the last one first. */
 export async function openServices(given: Foundation, opening: AsyncDisposableStack): Promise<Services> {
   const { config, db, clock, log, dialer, shutdown } = given;
   const { dataDir, maxRemoteMediaSize: remoteBytes, remoteMediaCacheSize: cacheBytes } = config;
   const mediaOptions = { dataDir, dialer, limits: { remoteBytes, cacheBytes }, stopping: shutdown };
+  const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
+  const appservices = opening.use(await Appservices.open(given, config));
+  limits.spareAlso((userId) => appservices.isSpared(userId));
   return {
+    limits,
+    appservices,
+    bridged: new AppserviceQueries(appservices),
     sessions: opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted'))),
-    limits: await RateLimits.open(db, { enabled: config.rateLimits, clock }),
     interactiveAuth: new InteractiveAuth(clock),
     providers: opening.use(await Providers.open(config, clock)),
     seal: await Seal.open(dataDir),

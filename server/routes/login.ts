@@ -19,21 +19,20 @@ import { nextStep } from '../second-factor/factors.ts';
 
 /** `GET` and `POST /_matrix/client/v3/login`: by password, or by the token that another device got. */
 export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  app.get('/_matrix/client/v3/login', async () => ({
-    flows: ctx.appservices.all().length === 0 ? flows : [...flows, { type: APPSERVICE_LOGIN }],
-  }));
   const flows = [
     ...ssoFlows(ctx),
     ...(ctx.config.passwordLogin ? [{ type: 'm.login.password' }] : []),
     { type: 'm.login.token', get_login_token: true },
   ];
+  app.get('/_matrix/client/v3/login', async () => ({
+    flows: ctx.appservices.all().length === 0 ? flows : [...flows, { type: APPSERVICE_LOGIN }],
+  }));
 
   app.post('/_matrix/client/v3/login', async (request) => {
     const body = bodyObject(request);
     const type = requiredString(body, 'type');
     const asked = askedSession(body);
-    const user = await authenticate(ctx, type, { body, request });
-    const { user, origin } = await authenticate(ctx, type, { body, address: request.ip });
+    const { user, origin } = await authenticate(ctx, type, { body, request });
     if (user.deactivatedTs !== undefined) throw userDeactivated();
     if (user.lockedTs !== undefined) throw userLocked();
     const session = await signIn(ctx, user.userId, {
@@ -62,8 +61,8 @@ async function authenticate(
   ctx: ServerContext,
   type: string,
   { body, request }: { readonly body: JsonObject; readonly request: FastifyRequest },
-  const address = request.ip;
 ): Promise<SignedIn> {
+  const address = request.ip;
   switch (type) {
     case 'm.login.password':
       if (!ctx.config.passwordLogin) throw forbidden('Nobody signs in by password on this server');
@@ -71,7 +70,7 @@ async function authenticate(
     case 'm.login.token':
       return byToken(ctx, requiredString(body, 'token'), address);
     case APPSERVICE_LOGIN:
-      return loginForService(ctx, request, body);
+      return { user: await loginForService(ctx, request, body) };
     default:
       throw unknown(400, `Login type ${type} is not supported`);
   }
