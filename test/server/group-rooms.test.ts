@@ -5,8 +5,17 @@ import { test } from 'node:test';
 import { isRoomId, type RoomId } from '#keys/ids.ts';
 import * as groupRooms from '#storage/group-rooms.ts';
 import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
-import { inRoom, membershipOf } from '#test/harness/conversation.ts';
-import { patchOf, scim, scimGroup, scimOk, scimUser, startScimServer } from '#test/harness/scim.ts';
+import { bringIn, inRoom, membershipOf } from '#test/harness/conversation.ts';
+import { startFleet } from '#test/harness/fleet.ts';
+import {
+  patchOf,
+  SCIM_TOKEN,
+  scim,
+  scimGroup,
+  scimOk,
+  scimUser,
+  startScimServer,
+} from '#test/harness/scim.ts';
 import type { TestServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
 
@@ -319,3 +328,41 @@ async function memberEvent(viewer: TestClient, room: string, userId: string): Pr
   assert.ok(event, `${userId} is in no member event`);
   return event;
 }
+
+test('in a room of another server members come and go too, and lost power there is reported and comes back', async () => {
+  let now = Date.now();
+  await using fleet = await startFleet(2, { scimToken: [SCIM_TOKEN], clock: { now: () => now } });
+  const [home, host] = [fleet.at(0), fleet.at(1)];
+  const owner = await register(host, 'owner');
+  const admin = await register(home, 'admin');
+  const room = await owner.createRoom({ preset: 'private_chat', room_version: '11' });
+  await bringIn(owner, admin, room);
+  const levels = async (users: object) =>
+    owner.put(`${inRoom(room)}/state/m.room.power_levels`, {
+      ...(await owner.get(`${inRoom(room)}/state/m.room.power_levels`)),
+      ...{ invite: 50, users: { [owner.userId]: 100, ...users } },
+    });
+  await levels({ [admin.userId]: 50 });
+  const seen = (level: number) => async () =>
+    (await admin.get(`${inRoom(room)}/state/m.room.power_levels`)).users[admin.userId] === level;
+  await until(seen(50), 'that our administrator has power');
+  const [anna, bo] = [await scimUser(home, 'anna'), await scimUser(home, 'bo')];
+  const group = await scimGroup(home, 'Staff', [anna]);
+  await bind(home, group, room);
+  await settled(home);
+  const isIn = (user: Body) => membershipOf(owner, room, `@${user.userName}:${home.serverName}`);
+  await until(async () => (await isIn(anna)) === 'join', 'that the other server sees her');
+  await levels({ [admin.userId]: 0 });
+  await until(seen(0), 'that our administrator has none');
+  await removeFrom(home, group, anna);
+  await addTo(home, group, bo);
+  const problems = () => groupRooms.problems(home.ctx.db, '', 10);
+  await until(async () => (await problems()).length === 1, 'that it is reported');
+  await until(async () => (await isIn(anna)) === 'leave', 'that she leaves though nobody may put her out');
+  await levels({ [admin.userId]: 50 });
+  await until(seen(50), 'that our administrator has power again');
+  now += 60_000;
+  home.ctx.groupRooms.wake();
+  await settled(home);
+  await until(async () => (await isIn(bo)) === 'join', 'that the other one comes in');
+});

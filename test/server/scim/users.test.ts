@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setLocked } from '#server/auth/moderation.ts';
+import * as users from '#storage/users.ts';
 import { login, register, request } from '#test/harness/client.ts';
 import { membershipOf } from '#test/harness/conversation.ts';
 import { patchOf, scim, scimOk, scimUser, startScimServer } from '#test/harness/scim.ts';
@@ -233,4 +235,31 @@ test('two changes at the same time are both kept', async () => {
     names,
   );
   assert.equal(user.meta.version, 'W/"4"');
+});
+
+test('an account that the operator has locked stays locked, whatever the directory says again', async () => {
+  await using server = await startScimServer();
+  const { id } = await scimUser(server, 'anna', { password: PASSWORD });
+  await setLocked(server.ctx, '@anna:kurir.test', true);
+  await scimOk(server, 'PATCH', `/Users/${id}`, patchOf({ op: 'replace', value: { active: true } }));
+  await scimOk(server, 'PUT', `/Users/${id}`, { userName: 'anna', active: true, displayName: 'Anna' });
+  const body = {
+    type: 'm.login.password',
+    identifier: { type: 'm.id.user', user: 'anna' },
+    password: PASSWORD,
+  };
+  const answer = await request(server, 'POST', '/_matrix/client/v3/login', { body });
+  assert.equal(answer.body.errcode, 'M_USER_LOCKED');
+});
+
+test('RFC 7644 3.5.2.2: active that is taken back leaves the account as it was', async () => {
+  await using server = await startScimServer();
+  const { id } = await scimUser(server, 'anna', { password: PASSWORD, active: false });
+  const taken = await scimOk(server, 'PATCH', `/Users/${id}`, patchOf({ op: 'remove', path: 'active' }));
+  assert.equal(taken.active, undefined);
+  assert.notEqual((await users.of(server.ctx.db, '@anna:kurir.test'))?.lockedTs, undefined);
+  assert.equal((await scimOk(server, 'PUT', `/Users/${id}`, { userName: 'anna' })).active, undefined);
+  assert.notEqual((await users.of(server.ctx.db, '@anna:kurir.test'))?.lockedTs, undefined);
+  await scimOk(server, 'PATCH', `/Users/${id}`, patchOf({ op: 'add', path: 'active', value: true }));
+  assert.equal((await users.of(server.ctx.db, '@anna:kurir.test'))?.lockedTs, undefined);
 });
