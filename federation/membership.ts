@@ -1,5 +1,6 @@
 /** Joins, knocks, invitations and leaves of our users, wherever the room lives: in our own graph, or by way of others. */
 
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   belongsTo,
   isRoomAlias,
@@ -43,6 +44,9 @@ export type MembershipResult =
   | HandshakeFailure;
 
 type NotDone = Exclude<MembershipResult, { kind: 'ok' }>;
+
+/** How long news of one room are waited for before another is joined by it, time after time. */
+const WAITS_FOR_NEWS_MS = [200, 1_000];
 
 /** Room for the references, hashes and signatures around it. */
 const MAX_CONTENT_BYTES = 50_000;
@@ -103,8 +107,28 @@ async function entryTo(
   return { kind: 'open', roomId, userId, content, known: [...via, ...servers] };
 }
 
-/** Under the lock of the room's joins. */
+/**
+ * Under the lock of the room's joins. Who has just come into the room that gives the right to join is told so here, but
+ * the server that lets users in learns of it a moment later: it is asked again.
+ */
 async function joinElsewhere(ctx: FederationContext, entry: Entry): Promise<MembershipResult> {
+  for (const waitMs of WAITS_FOR_NEWS_MS) {
+    const result = await tryElsewhere(ctx, entry);
+    if (result.kind !== 'forbidden' || !(await mayJoinByNow(ctx, entry))) return result;
+    await pause(waitMs);
+  }
+  return tryElsewhere(ctx, entry);
+}
+
+/** True where, as far as this server knows, the user meets a condition of the restricted room. */
+async function mayJoinByNow(ctx: FederationContext, { roomId, userId }: Entry): Promise<boolean> {
+  const room = await roomWeAreIn(ctx, roomId);
+  if (room === undefined) return false;
+  const { kind } = await authoriseRestrictedJoin(ctx, room, userId);
+  return kind === 'unable_to_grant' || kind === 'authorised';
+}
+
+async function tryElsewhere(ctx: FederationContext, entry: Entry): Promise<MembershipResult> {
   const { roomId, userId } = entry;
   // Another of our users may have been faster.
   const room = await roomWeAreIn(ctx, roomId);

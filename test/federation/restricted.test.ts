@@ -140,6 +140,18 @@ async function answersFor(
   return [made, sent].map(({ status, body }) => [status, body.errcode]);
 }
 
+test('who has just come into the room that gives the right to join is let in, though the server that says so does not know it yet', async () => {
+  const { club, roomId } = await clubAndRoom('12', 'restricted');
+  for (const room of [club, roomId]) await bringIn(alice, bob, room);
+  for (let count = 0; count < 5; count++) {
+    const dora = await register(fleet.at(1));
+    // Here, since bob is in it; the other server is told of it afterwards.
+    await dora.join(club);
+    assert.equal((await tryJoin(dora, roomId, [home])).status, 200);
+    assert.equal(await authoriserOf(dora, roomId, dora.userId), alice.userId);
+  }
+});
+
 test('M_UNABLE_TO_AUTHORISE_JOIN, M_UNABLE_TO_GRANT_JOIN and M_FORBIDDEN each mean what they say', async () => {
   await using peer = await new RoomPeer(fleet.authority).start();
   const { club, roomId } = await clubAndRoom('10', 'restricted');
