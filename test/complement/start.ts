@@ -4,7 +4,7 @@
  */
 
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 
 const { SERVER_NAME: serverName = 'localhost', KURIR_DATA_DIR: dataDir = '/kurir' } = process.env;
@@ -17,10 +17,21 @@ const certificate = once(
 const loaded = Promise.all([import('#server/config.ts'), import('#server/run.ts')]);
 await mkdir(dataDir, { recursive: true, mode: 0o700 });
 const [{ cert, key }] = await certificate;
-const environment = { KURIR_SERVER_NAME: serverName, KURIR_TLS_CERT: cert, KURIR_TLS_KEY: key };
+const registrations = await registrationFiles();
+const environment = {
+  ...{ KURIR_SERVER_NAME: serverName, KURIR_TLS_CERT: cert, KURIR_TLS_KEY: key },
+  ...(registrations.length > 0 && { KURIR_APP_SERVICE_CONFIG_FILES: registrations.join(',') }),
+};
 const [{ loadConfig }, { run }] = await loaded;
 // The secret that Complement knows is shorter than a configuration may have.
 await run({
   ...(await loadConfig([], { ...process.env, ...environment })),
   registrationSecret: 'complement',
 });
+
+/** Of the application services that a test brings; there may be none. */
+async function registrationFiles(): Promise<string[]> {
+  const folder = '/complement/appservice';
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => name.endsWith('.yaml')).map((name) => `${folder}/${name}`);
+}
