@@ -276,6 +276,31 @@ test('after a restart a status holds, and who does not come back is told to be g
   assert.equal(told(gone, alice).status_msg, 'at work');
 });
 
+test('after a restart nobody is told again how others were before, and of many by whom a room is shared', async () => {
+  await using other = await startServer({ clock });
+  const [alice, bob, stranger] = [await register(other), await register(other), await register(other)];
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const early = (await bob.sync()).next_batch;
+  await set(alice, 'online', 'at work');
+  await set(stranger, 'online', 'elsewhere');
+  const isTold = (body: Body) => told(body, alice)?.status_msg === 'at work';
+  const { next_batch: late } = await bob.syncUntil(isTold, { since: early });
+  await other.restart();
+  assert.equal(told(await bob.sync({ since: late }), alice), undefined);
+  const answer = await bob.sync({ since: early });
+  assert.equal(told(answer, alice).status_msg, 'at work');
+  assert.equal(told(answer, stranger), undefined);
+  // So many that it is asked who is in the rooms, not in which rooms they are.
+  const many: TestClient[] = [];
+  for (let count = 0; count < 60; count++) many.push(await register(other));
+  for (const user of many) await set(user, 'online', 'one of many');
+  const since = (await bob.sync()).next_batch;
+  for (const user of [...many, alice]) await set(user, 'online', 'changed');
+  const changed = await bob.syncUntil((body) => told(body, alice)?.status_msg === 'changed', { since });
+  assert.ok(many.every((user) => told(changed, user) === undefined));
+});
+
 test('of a deactivated account nothing is kept', async () => {
   const { alice } = await pair();
   await set(alice, 'online', 'at work');

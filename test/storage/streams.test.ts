@@ -252,6 +252,25 @@ test('what happened since a position is known by its keys, the latest first, as 
   assert.equal(streams.keysSince(streams.upto() - 3, 100_000)?.size, 3);
 });
 
+test('what was before the start is known where it is recalled, as long as nothing newer was forgotten', async () => {
+  await using opened = await temporarySqlite();
+  await using streams = await Streams.open(opened.db);
+  for (let count = 0; count < 10; count++) streams.announce(['room:!a']);
+  await using later = await Streams.open(opened.db);
+  const start = later.upto();
+  assert.equal(later.mayConcern('room:!a', 0), true);
+  assert.equal(later.knows('room:!a'), false);
+  later.recall('room:!a', 7, start);
+  assert.equal(later.knows('room:!a'), true);
+  assert.equal(later.mayConcern('room:!a', 6), true);
+  assert.equal(later.mayConcern('room:!a', 7), false);
+  const position = later.announce(['room:!a']);
+  assert.equal(later.mayConcern('room:!a', position - 1), true);
+  later.recall('room:!a', 7, start);
+  assert.equal(later.lastPositionOf('room:!a'), position, 'what is known goes before');
+  assert.equal(later.mayConcern('room:!a', position - 1), true);
+});
+
 test('who follows keys is woken by each of them, also after they have changed, and after the release', async () => {
   await using opened = await temporarySqlite();
   await using streams = await Streams.open(opened.db);

@@ -6,14 +6,16 @@ import type { Json, JsonObject } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
 import { powerOf } from '#rooms/power.ts';
 import { rulesOf } from '#rooms/versions.ts';
-import { conditionOf, type Facts } from '#server/push/conditions.ts';
+import { ANY_OWNER, conditionOf, type Facts } from '#server/push/conditions.ts';
 import { defaultRules } from '#server/push/default-rules.ts';
 import {
   type CompiledRules,
   compileRules,
   effectOf,
   effectOfActions,
+  effectOffhand,
   matchingRule,
+  ownedBy,
 } from '#server/push/evaluate.ts';
 import { pathOf } from '#server/push/property-path.ts';
 import { rulesetOf } from '#server/push/ruleset.ts';
@@ -21,6 +23,7 @@ import { NO_RULES, type OwnRules } from '#storage/push-rules.ts';
 
 const ALICE = '@alice:kurir.test';
 const BOB = '@bob:kurir.test';
+const CAROL = '@carol:kurir.test';
 const rules = rulesOf('11');
 assert.ok(rules);
 
@@ -247,8 +250,16 @@ test('each default rule matches what it is for, with the actions of the specific
     [{ type: 'm.room.topic', state_key: '' }, undefined, false, false],
   ];
   const compiled = rulesFor();
+  // As they are kept once for all who have changed none: what another user asked before must not matter.
+  const shared = compileRules(ANY_OWNER, rulesetOf(ANY_OWNER, NO_RULES));
   for (const [pdu, rule, notify, highlight] of cases) {
     const event = eventOf(pdu);
+    for (const owner of [CAROL, BOB, CAROL] as const) {
+      const own = compileRules(owner, rulesetOf(owner, NO_RULES));
+      const known = ownedBy(shared, owner);
+      assert.deepEqual(effectOffhand(known, event), effectOf(own, event, {}), JSON.stringify(pdu));
+      assert.equal(matchingRule(known, event, FACTS)?.rule_id, matchingRule(own, event, FACTS)?.rule_id);
+    }
     assert.equal(matchingRule(compiled, event, FACTS)?.rule_id, rule, JSON.stringify(pdu));
     assert.deepEqual(effectOf(compiled, event, FACTS), { notify, highlight }, JSON.stringify(pdu));
   }
