@@ -44,11 +44,16 @@ async function run(_: unknown, { size = DEVICES }: { size?: number | undefined }
     const path = `/_matrix/client/v3/sync?filter=${FILTER}&timeout=${WITHIN_MS}&since=${since[index]}`;
     const connection = await Connection.open(server.url);
     const { status, body } = await connection.request('GET', path, { token: tokenOf(userId) });
-    if (status !== 200 || !body.includes('news')) errors += 1;
+    if (status !== 200 || !body.includes('news'))
+      throw new Error(`answered ${status}: ${body.slice(0, 200)}`);
     took.push(performance.now() - started);
     connection.close();
   });
-  for (const { status } of await Promise.allSettled(coming)) if (status === 'rejected') errors += 1;
+  for (const came of await Promise.allSettled(coming)) {
+    if (came.status === 'fulfilled') continue;
+    errors += 1;
+    if (errors === 1) console.log(`  ${String(came.reason)}`);
+  }
   const figures = {
     devices: size,
     errors,
