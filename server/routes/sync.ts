@@ -2,6 +2,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
+import { KeyedQueue } from '#storage/locks.ts';
 import type { PresenceState } from '#storage/presences.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
@@ -18,22 +19,27 @@ type SyncHttpRequest = FastifyRequest<{ Querystring: Query }>;
 
 /** What came before `use_state_after`, and is still sent by older clients. */
 const MSC4222 = 'org.matrix.msc4222';
+/** Answers that tell all of a user's rooms: each may have tens of megabytes, and all are made by the same thread. */
+const WHOLE_AT_ONCE = 4;
 const TIMEOUT = /^\d{1,15}$/;
 
 /** News of all rooms and of the account: at once, or when there is something new. */
 export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const sync = syncContextOf(ctx);
   const polls = new LongPolls(ctx);
+  const lanes = new KeyedQueue();
+  let lastLane = 0;
   const config = { longPoll: true };
   app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
     const wanted = await parseRequest(sync, request);
     const { userId, deviceId } = wanted.requester;
-    if (wanted.since === undefined || wanted.fullState) {
-      ctx.limits.take('initial_sync', `${userId} ${deviceId}`);
-    }
+    const isWhole = wanted.since === undefined || wanted.fullState;
+    if (isWhole) ctx.limits.take('initial_sync', `${userId} ${deviceId}`);
     using _ = ctx.presence.syncing(wanted.requester, presenceOf(request.query));
     const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
-    const answer = await waitForAnswer(sync, wanted, { polls, timeoutMs, request, reply });
+    const answering = () => waitForAnswer(sync, wanted, { polls, timeoutMs, request, reply });
+    lastLane = (lastLane + 1) % WHOLE_AT_ONCE;
+    const answer = await (isWhole ? lanes.run(`${lastLane}`, answering) : answering());
     return sendJsonText(reply, answer.text);
   });
 }
