@@ -19,6 +19,8 @@ import { sendLocal } from '#bench/send-local.ts';
 import { kurir } from '#bench/servers/kurir.ts';
 import type { ServerKind } from '#bench/servers/server.ts';
 import { synapse } from '#bench/servers/synapse.ts';
+import { slidingInitial } from '#bench/sliding-initial.ts';
+import { slidingWakeups } from '#bench/sliding-wakeups.ts';
 import { stateGrowth } from '#bench/state-growth.ts';
 import { stateRes } from '#bench/state-res.ts';
 import { syncHerd } from '#bench/sync-herd.ts';
@@ -37,6 +39,8 @@ const scenarios: readonly Scenario[] = [
   syncInitial,
   syncHerd,
   syncWakeups,
+  slidingInitial,
+  slidingWakeups,
   loginStorm,
   idle,
   idlePolls,

@@ -31,12 +31,20 @@ export const syncWakeups: Scenario = {
   run,
 };
 
-async function run(_: unknown, { seconds, size = CLIENTS }: ScenarioOptions): Promise<Figures> {
+function run(_: unknown, options: ScenarioOptions): Promise<Figures> {
+  return measureWakeups({ filter: FILTER, sliding: false }, options);
+}
+
+/** The figures for one way to ask: the filter of /sync, or the body of sliding sync. */
+export async function measureWakeups(
+  asked: { readonly filter: string; readonly sliding: boolean },
+  { seconds, size = CLIENTS }: ScenarioOptions,
+): Promise<Figures> {
   using folder = temporaryFolder();
   const members = Array.from({ length: size + 1 }, (_, number) => userOf(number));
   await write(folder.path, members);
   const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER } });
-  const { usedMs, ...done } = await measure(server, members.map(tokenOf), seconds);
+  const { usedMs, ...done } = await measure(server, asked, { tokens: members.map(tokenOf), seconds });
   const figures = {
     clients: size,
     sends: done.sends,
@@ -58,10 +66,11 @@ async function run(_: unknown, { seconds, size = CLIENTS }: ScenarioOptions): Pr
 
 async function measure(
   { url, pid }: RunningServer,
-  [sender = '', ...waiting]: readonly string[],
-  seconds: number,
+  asked: { readonly filter: string; readonly sliding: boolean },
+  { tokens, seconds }: { readonly tokens: readonly string[]; readonly seconds: number },
 ): Promise<Deliveries & { readonly usedMs: number }> {
-  await using clients = await LongPollers.start({ url, tokens: waiting, filter: FILTER });
+  const [sender = '', ...waiting] = tokens;
+  await using clients = await LongPollers.start({ url, tokens: waiting, ...asked });
   await clients.send({ roomId: ROOM, token: sender, seconds: WARM_UP_S });
   const before = cpuMs(pid) ?? Number.NaN;
   const done = await clients.send({ roomId: ROOM, token: sender, seconds });

@@ -12,9 +12,11 @@ interface Round {
 
 const CONNECTING_AT_ONCE = 50;
 const WAIT_MS = 60_000;
-const NEXT_BATCH = '"next_batch":"';
+const SLIDING = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
 
 const latencies: number[] = [];
+/** Before the token of an answer. */
+let tokenMember = '';
 let url = '';
 let clients = 0;
 let wrong = 0;
@@ -36,22 +38,34 @@ function answer(message: ToProgram): Promise<object> {
   return message.kind === 'start' ? start(message) : send(message);
 }
 
-async function start({ url: base, tokens, filter }: ToProgram & { kind: 'start' }): Promise<object> {
+async function start({
+  url: base,
+  tokens,
+  filter,
+  sliding = false,
+}: ToProgram & { kind: 'start' }): Promise<object> {
   url = base;
   clients = tokens.length;
   // Nobody is told that others are there: of so many who come at once that would be most of the news.
-  const path = `/_matrix/client/v3/sync?filter=${encodeURIComponent(filter)}&set_presence=offline`;
+  const path = sliding
+    ? `${SLIDING}?set_presence=offline`
+    : `/_matrix/client/v3/sync?filter=${encodeURIComponent(filter)}&set_presence=offline`;
+  const method = sliding ? 'POST' : 'GET';
+  const body = sliding ? filter : '';
+  const ending = sliding ? lengthOf(body) : '\r\n';
+  tokenMember = sliding ? '"pos":"' : '"next_batch":"';
   for (let from = 0; from < tokens.length; from += CONNECTING_AT_ONCE) {
     const some = tokens.slice(from, from + CONNECTING_AT_ONCE);
     await Promise.all(
       some.map(async (token) => {
         const connection = await Connection.open(url);
-        const first = await connection.request('GET', path, { token });
+        const first = await connection.send(connection.head(method, path, token) + ending, body);
         if (first.status !== 200) throw new Error(`/sync answered ${first.status}: ${first.body}`);
         const [before = '', after = ''] = connection
-          .head('GET', `${path}&timeout=${WAIT_MS}&since=\0`, token)
+          .head(method, `${path}&timeout=${WAIT_MS}&${sliding ? 'pos' : 'since'}=\0`, token)
           .split('\0');
-        poll(connection, { before, after: `${after}\r\n` }, nextBatchOf(first.body)).catch((error) => {
+        const rest = { before, after: after + ending, body };
+        poll(connection, rest, nextBatchOf(first.body)).catch((error) => {
           console.error(error);
           process.exit(1);
         });
@@ -63,11 +77,11 @@ async function start({ url: base, tokens, filter }: ToProgram & { kind: 'start' 
 
 async function poll(
   connection: Connection,
-  head: { readonly before: string; readonly after: string },
+  request: { readonly before: string; readonly after: string; readonly body: string },
   first: string,
 ): Promise<void> {
   for (let since = first; ; ) {
-    const { status, body } = await connection.send(head.before + since + head.after, '');
+    const { status, body } = await connection.send(request.before + since + request.after, request.body);
     if (status !== 200) throw new Error(`/sync answered ${status}: ${body}`);
     since = nextBatchOf(body);
     note(body);
@@ -113,6 +127,6 @@ async function send({ roomId, token, seconds }: ToProgram & { kind: 'send' }): P
 }
 
 function nextBatchOf(body: string): string {
-  const from = body.indexOf(NEXT_BATCH) + NEXT_BATCH.length;
+  const from = body.indexOf(tokenMember) + tokenMember.length;
   return body.slice(from, body.indexOf('"', from));
 }

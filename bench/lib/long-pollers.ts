@@ -9,8 +9,9 @@ export type ToProgram =
       readonly url: string;
       /** One client each. */
       readonly tokens: readonly string[];
-      /** JSON. */
+      /** JSON: the filter of /sync, or with `sliding` the body of requests of sliding sync. */
       readonly filter: string;
+      readonly sliding?: boolean;
     }
   | { readonly kind: 'send'; readonly roomId: string; readonly token: string; readonly seconds: number };
 
