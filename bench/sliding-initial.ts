@@ -7,6 +7,7 @@ import { Connection } from '#bench/lib/connection.ts';
 import { openRooms, SERVER, userOf } from '#bench/lib/open-rooms.ts';
 import { cpuMs } from '#bench/lib/process-tree.ts';
 import { type Figures, type Scenario, temporaryFolder } from '#bench/lib/scenario.ts';
+import { settle } from '#bench/lib/settle.ts';
 import { median, round } from '#bench/lib/statistics.ts';
 import { tokenOf, writeDevices, writeRoom } from '#bench/lib/written-rooms.ts';
 import { startKurir } from '#bench/servers/kurir.ts';
@@ -64,6 +65,7 @@ async function run(_: unknown, { size = 5_000 }: { size?: number | undefined }):
   await write(folder.path, counts);
   const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER } });
   const figures: Record<string, number | null> = {};
+  await settle(server);
   // Code that is new runs slower: one user of each kind is for nothing.
   for (const [index] of counts.entries()) await measure(server, usersOf(index).slice(0, 1));
   for (const [index, count] of counts.entries()) {

@@ -3,11 +3,11 @@
  * nothing in the server's memory and with what the first answers have left there.
  */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '#bench/lib/connection.ts';
 import { openRooms, SERVER, userOf } from '#bench/lib/open-rooms.ts';
 import { cpuMs, peakResidentBytes } from '#bench/lib/process-tree.ts';
 import { type Figures, type Scenario, temporaryFolder } from '#bench/lib/scenario.ts';
+import { settle } from '#bench/lib/settle.ts';
 import { median, megabytes, round } from '#bench/lib/statistics.ts';
 import { tokenOf, writeDevices, writeRoom } from '#bench/lib/written-rooms.ts';
 import { startKurir } from '#bench/servers/kurir.ts';
@@ -19,9 +19,6 @@ const MEMBERS = 300;
 const MESSAGES = 25;
 const ROOMS_AT_ONCE = 10;
 const AT_ONCE = [1, 20];
-const QUIET_MS = 500;
-const QUIET_CPU_MS = 20;
-const SETTLE_WITHIN_MS = 300_000;
 
 /** The number is the limit of the timeline; T: members are loaded lazily, F: all are told. Element Web's is 20T. */
 const PROFILES: Readonly<Record<string, object>> = {
@@ -76,17 +73,6 @@ async function run(_: unknown, { size = ROOMS }: { size?: number | undefined }):
   console.log(`  ${figures.peak_rss_mb} MB resident at most`);
   await server.stop();
   return figures;
-}
-
-/** Waits until the server does nothing by itself: after the rooms were written it has devices to look through. */
-async function settle(server: RunningServer, thenStops = false): Promise<void> {
-  const until = performance.now() + SETTLE_WITHIN_MS;
-  for (let used = Number.POSITIVE_INFINITY; used > QUIET_CPU_MS && performance.now() < until; ) {
-    const before = cpuMs(server.pid) ?? Number.NaN;
-    await sleep(QUIET_MS);
-    used = (cpuMs(server.pid) ?? Number.NaN) - before;
-  }
-  if (thenStops) await server.stop();
 }
 
 async function write(folder: string, rooms: number): Promise<void> {

@@ -63,11 +63,6 @@ const NEWEST_FIRST = sql<[string, number, number, number], PlacedRow>(
    FROM thread_subscriptions t JOIN rooms r ON r.room_nid = t.room_nid
    WHERE t.user_id = ? AND t.position > ? AND t.position <= ? ORDER BY t.position DESC LIMIT ?`,
 );
-const SUBSCRIBED_IN = sql<[string, number], { root_id: string }>(
-  'threadSubscriptions.subscribedIn',
-  `SELECT root_id FROM thread_subscriptions
-   WHERE user_id = ? AND room_nid = ? AND subscribed = 1 ORDER BY root_id`,
-);
 const CLEAR = sql<[string]>(
   'threadSubscriptions.clear',
   'DELETE FROM thread_subscriptions WHERE user_id = ?',
@@ -127,16 +122,6 @@ export async function newestFirst(
     roomId: row.room_id,
     rootId: fromTextColumn(row.root_id) as EventId,
   }));
-}
-
-/** The roots of the threads of a room that a user follows. */
-export async function subscribedIn(
-  reader: Reader,
-  userId: UserId,
-  roomNid: number,
-): Promise<ReadonlySet<string>> {
-  const rows = await reader.all(SUBSCRIBED_IN, userId, roomNid);
-  return new Set(rows.map((row) => fromTextColumn(row.root_id)));
 }
 
 /** Forgets all that a user has said. */
