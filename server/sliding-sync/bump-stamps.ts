@@ -1,6 +1,7 @@
 /** `bump_stamp` of rooms: "the last "proper" activity in the room". Read once for all members. */
 
 import type { RoomsContext } from '#rooms/context.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
 import { Lru } from '#storage/lru.ts';
 import * as roomActivity from '#storage/room-activity.ts';
 import type { JoinedRoom } from '../sync/sync-users.ts';
@@ -30,8 +31,13 @@ export class BumpStamps {
     this.#ctx = ctx;
   }
 
-  /** Undefined where none of the newest events is proper activity. */
-  async of({ roomNid, keys }: JoinedRoom): Promise<number | undefined> {
+  /**
+   * Undefined where none of the newest events is proper activity. `newest` are those that are told anyway, oldest first:
+   * mostly the last of them is.
+   */
+  async of({ roomNid, keys }: JoinedRoom, newest: readonly StoredEvent[]): Promise<number | undefined> {
+    const told = newest.findLast(({ event }) => TYPES.has(event.type))?.position;
+    if (told !== undefined && told > 0) return told;
     const { db, streams } = this.#ctx;
     const known = this.#known.get(roomNid);
     const upto = streams.upto();

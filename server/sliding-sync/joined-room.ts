@@ -70,7 +70,7 @@ export async function joinedRoom(
     !isInitial && !isExpanded && isQuiet && !isDmChange
       ? undefined
       : roomJson([
-          ...(await commonMembers(sliding, answer, joined, window)),
+          ...(await commonMembers(sliding, answer, { joined, timeline }, window)),
           ...(isInitial ? ['"initial":true'] : []),
           ...naming,
           ...(isDmChange ? [`"is_dm":${isDirect}`] : []),
@@ -119,10 +119,10 @@ function limitAfter(
 async function commonMembers(
   { bumps }: SlidingContext,
   { request }: SlidingAnswer,
-  joined: JoinedRoom,
+  { joined, timeline }: { readonly joined: JoinedRoom; readonly timeline: TimelinePart },
   { lists }: WindowRoom,
 ): Promise<string[]> {
-  const stamp = (await bumps.of(joined)) ?? joined.joinedAt;
+  const stamp = (await bumps.of(joined, timeline.events)) ?? joined.joinedAt;
   return [`"bump_stamp":${Math.max(0, stamp)}`, ...stableMembers(request, 'join', lists)];
 }
 

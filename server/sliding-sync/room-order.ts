@@ -87,6 +87,8 @@ export class RoomOrders {
   /** Of rooms, for all their members: the position of the last event, and up to where that is known. */
   readonly #activities = new Lru<number, { last: number; asOf: number }>({ maxEntries: MOST_ACTIVITIES });
   readonly #reading = new Map<UserId, Promise<Known>>();
+  /** By room and position. */
+  readonly #learning = new Map<string, Promise<void>>();
 
   constructor(ctx: RoomsContext) {
     this.#ctx = ctx;
@@ -163,7 +165,12 @@ export class RoomOrders {
       known.asOf = upto;
       return known.last;
     }
-    await this.#learn([room]);
+    // All members of a room may ask at once.
+    const key = `${room.roomNid} ${upto}`;
+    const begun = this.#learning.get(key);
+    const learning = begun ?? this.#learn([room]).finally(() => this.#learning.delete(key));
+    this.#learning.set(key, learning);
+    await learning;
     return this.#activities.peek(room.roomNid)?.last;
   }
 

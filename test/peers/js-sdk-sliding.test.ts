@@ -102,6 +102,11 @@ test('it reads an encrypted message', async () => {
       'that the room is encrypted',
     );
   }
+  const isKnown = async (): Promise<boolean> => {
+    const devices = await one.client.getCrypto()?.getUserDeviceInfo([bob.userId], true);
+    return devices?.get(bob.userId)?.has(bob.deviceId) === true;
+  };
+  await until(isKnown, 'that the device of the other is known');
   await one.client.sendTextMessage(roomId, 'for you alone');
   const read = (): boolean =>
     two.user
