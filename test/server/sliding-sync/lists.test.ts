@@ -209,7 +209,7 @@ for (const face of FACES) {
     assert.deepEqual(keysOf(wider.rooms[roomId]), ['m.room.create ']);
   });
 
-  test(`${face}: invitations have their stripped state; refusing one, leaving, and being sent away are told`, async () => {
+  test(`row 68: ${face}: invitations have their stripped state; refusing one, leaving, and being sent away are told`, async () => {
     await using server = await startServer();
     const [alice, bob] = [await register(server), await register(server)];
     const [one = '', two = '', three = ''] = await rooms(bob, 3);
