@@ -3,9 +3,14 @@
  * that a busy room is not held to one event for each flush to disk.
  *
  * It goes on with an event where all that `receive.ts` would look at is known beforehand: it is new, and so are neither
- * what it cites nor what authorises it; the state before it is the current state; nobody has waited for it. Then the
- * checks on receipt 5 and 6 are one, and an event that passes it and check 4 is accepted as it would be alone. The first
- * event of which any of that is not so ends the run; it is for `receive.ts`, with those after it.
+ * what it cites nor what authorises it; nobody has waited for it; and no state has to be resolved for it. That is so of
+ *
+ * - what stands upon the current state: the checks on receipt 5 and 6 are one;
+ * - a message on one of several lines whose states differ, since it leaves the states after all lines as they were: it is
+ *   checked by the state of its line, and by the current one.
+ *
+ * An event that passes these and check 4 is accepted as it would be alone. The first event of which any of that is not so
+ * ends the run; it is for `receive.ts`, with those after it.
  */
 
 import { belongsTo, type EventId } from '#keys/ids.ts';
@@ -13,18 +18,20 @@ import type { Tx } from '#storage/database.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import * as events from '#storage/events.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
+import type { StateGroup } from '#storage/state-groups.ts';
 import { type AuthState, checkStateDependent } from './auth/check.ts';
-import { authEventKeys } from './auth/select.ts';
+import { authEventKeys, type StateKey } from './auth/select.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
 import { judge, neededBy } from './judge-told.ts';
 import { loadEvents } from './load.ts';
 import { FEW, mergeExtremities } from './merge-extremities.ts';
 import { type PersistPlan, type Placement, persist } from './persist.ts';
+import { effectOf, REDACTER_KEYS, type RedactionEffect } from './redaction.ts';
 import { groupRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
-import { headOf, headState } from './room-head.ts';
+import { headOf, headState, stateOfGroup } from './room-head.ts';
 import { Slices } from './slices.ts';
 import { isAccepted, isPlaced, type StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
@@ -41,13 +48,29 @@ interface Run {
   readonly room: Room;
   readonly head: RoomHead;
   readonly known: Known;
-  readonly taken: Map<EventId, { readonly event: VerifiedEvent; readonly stateAfter: StateAfter }>;
+  readonly taken: Map<EventId, Taken>;
   /** The forward extremities as they would be, and the states after them. */
   readonly extremities: Map<EventId, StateAfter>;
   /** The current state as it would be. */
   stateAfter: StateAfter;
   /** What the run has changed of the head's state, by `stateMapKey`. */
   readonly changed: Map<string, Event>;
+  /** What was read of the states of lines that are not the current one: their events, by `stateMapKey`. */
+  readonly lines: Map<StateGroup, Map<string, Event | undefined>>;
+  /** What redactions of the run wait for. */
+  readonly redacted: Set<EventId>;
+}
+
+/** What an event stands upon, and what it does. */
+interface Step {
+  /** The state before it. */
+  readonly line: 'current' | StateGroup;
+  readonly redacts: RedactionEffect;
+}
+
+interface Taken extends Step {
+  readonly event: VerifiedEvent;
+  readonly stateAfter: StateAfter;
 }
 
 /** What is stored of all the events and of what they cite, read at once. */
@@ -82,9 +105,10 @@ async function receiveRunLocked(
   const slices = new Slices();
   for (const event of incoming) {
     // In order: each may stand upon the one before.
-    if (!(await goesOnWith(ctx, run, event))) break;
-    take(run, event);
-    if (endsRun(ctx, event)) break;
+    const step = await stepOf(ctx, run, event);
+    if (step === undefined) break;
+    take(run, event, step);
+    if (endsRun(ctx, event, step)) break;
     await slices.rest();
   }
   if (run.taken.size === 0) return 0;
@@ -117,30 +141,47 @@ async function runUpon(ctx: RoomsContext, room: Room, incoming: readonly Verifie
     ...{ room, head, known: { stored, awaited: new Set(awaited.flat()) }, taken: new Map() },
     extremities: new Map(head.forwardExtremities.map(({ eventId, stateAfter }) => [eventId, stateAfter])),
     stateAfter: head.stateGroup,
-    changed: new Map(),
+    ...{ changed: new Map(), lines: new Map(), redacted: new Set() },
   };
 }
 
-/** True where an event would be accepted, and needs nothing but its row. */
-async function goesOnWith(ctx: RoomsContext, run: Run, event: VerifiedEvent): Promise<boolean> {
-  const { eventId, type, redacts } = event;
+/** How the room goes on with an event that would be accepted; undefined where that takes more. */
+async function stepOf(ctx: RoomsContext, run: Run, event: VerifiedEvent): Promise<Step | undefined> {
+  const { eventId, type } = event;
   const { stored, awaited } = run.known;
-  if (event.roomId !== run.room.roomId || type === 'm.room.create' || redacts !== undefined) return false;
-  if (stored.has(eventId) || run.taken.has(eventId) || awaited.has(eventId)) return false;
-  if (!followsCurrentState(run, event)) return false;
-  const authEvents = authEventsOf(run, event);
-  if (authEvents === undefined || judge(event, authEvents) !== undefined) return false;
-  return checkStateDependent(event, await currentStateFor(ctx, run, event)) === undefined;
+  if (event.roomId !== run.room.roomId || type === 'm.room.create') return undefined;
+  if (stored.has(eventId) || run.taken.has(eventId)) return undefined;
+  if (awaited.has(eventId) || run.redacted.has(eventId)) return undefined;
+  const line = lineOf(run, event);
+  const authEvents = line === undefined ? undefined : authEventsOf(run, event);
+  if (line === undefined || authEvents === undefined) return undefined;
+  if (judge(event, authEvents) !== undefined) return undefined;
+  const current = await currentStateFor(ctx, run, event);
+  if (checkStateDependent(event, current) !== undefined) return undefined;
+  const before = line === 'current' ? current : await stateOfLine(ctx, run, event, line);
+  if (before !== current && checkStateDependent(event, before) !== undefined) return undefined;
+  const redacts = await redactionBy(ctx, run, event, before);
+  return redacts === undefined ? undefined : { line, redacts };
 }
 
-/** True where the state before the event is the current state, and that after it will be, without a resolution. */
-function followsCurrentState(run: Run, event: Event): boolean {
+/** The state before the event, where neither that nor the current state after it takes a resolution. */
+function lineOf(run: Run, event: Event): Step['line'] | undefined {
   const before = new Set<StateAfter>();
   for (const prevEvent of event.prevEvents) {
     const stateAfter = stateAfterOf(run, prevEvent);
-    if (stateAfter === undefined) return false;
+    if (stateAfter === undefined) return undefined;
     before.add(stateAfter);
   }
+  if (followsCurrentState(run, event, before)) {
+    return event.stateKey !== undefined && run.lines.size > 0 ? undefined : 'current';
+  }
+  const [line = -1, ...others] = before;
+  if (line < 0 || others.length > 0 || event.stateKey !== undefined || run.changed.size > 0) return undefined;
+  return leavesStates(run, event, line) ? line : undefined;
+}
+
+/** True where the state before the event is the current state, and that after it will be. */
+function followsCurrentState(run: Run, event: Event, before: ReadonlySet<StateAfter>): boolean {
   if (before.size === 0) return false;
   const isLast = new Set(event.prevEvents).isSupersetOf(run.extremities);
   // Of one of several lines the state is the current one where it is that of all of them.
@@ -148,8 +189,20 @@ function followsCurrentState(run: Run, event: Event): boolean {
   if (before.size !== current.size || !before.isSubsetOf(current)) return false;
   if (isLast) return true;
   const isOneState = run.extremities.values().every((stateAfter) => stateAfter === run.stateAfter);
-  const follows = event.prevEvents.some((eventId) => run.extremities.has(eventId));
-  return isOneState && event.stateKey === undefined && (follows || run.extremities.size <= FEW);
+  return isOneState && event.stateKey === undefined && isNoLineTooMany(run, event);
+}
+
+/** True where the states after all lines are the same with the message as without it: so is what they resolve to. */
+function leavesStates(run: Run, event: Event, line: StateGroup): boolean {
+  const states = new Set(run.extremities.values());
+  if (!states.has(line) || !isNoLineTooMany(run, event)) return false;
+  const after = new Map(run.extremities);
+  for (const prevEvent of event.prevEvents) after.delete(prevEvent);
+  return new Set(after.values()).add(line).size === states.size;
+}
+
+function isNoLineTooMany({ extremities }: Run, { prevEvents }: Event): boolean {
+  return extremities.size <= FEW || prevEvents.some((eventId) => extremities.has(eventId));
 }
 
 /** The state after an accepted event of the room, of the run or stored; undefined for all others. */
@@ -175,8 +228,9 @@ function authEventsOf(run: Run, event: Event): Map<EventId, Event | 'rejected'> 
 
 /** What the rules look at for the event, of the current state. */
 async function currentStateFor(ctx: RoomsContext, run: Run, event: Event): Promise<AuthState> {
-  const keys = [{ type: 'm.room.create', stateKey: '' }, ...authEventKeys(event, event.rules)];
-  const unchanged = keys.filter(({ type, stateKey }) => !run.changed.has(stateMapKey(type, stateKey)));
+  const unchanged = keysFor(event).filter(
+    ({ type, stateKey }) => !run.changed.has(stateMapKey(type, stateKey)),
+  );
   const read = await headState(ctx, run.head, unchanged);
   return {
     get: (type, stateKey) => {
@@ -186,30 +240,72 @@ async function currentStateFor(ctx: RoomsContext, run: Run, event: Event): Promi
   };
 }
 
-function take(run: Run, event: VerifiedEvent): void {
+/** What the rules look at for the event, of the state of a line. */
+async function stateOfLine(ctx: RoomsContext, run: Run, event: Event, line: StateGroup): Promise<AuthState> {
+  const known = run.lines.get(line) ?? new Map<string, Event | undefined>();
+  run.lines.set(line, known);
+  const unknown = keysFor(event).filter(({ type, stateKey }) => !known.has(stateMapKey(type, stateKey)));
+  const read = unknown.length === 0 ? undefined : await stateOfGroup(ctx, line, unknown);
+  for (const { type, stateKey } of unknown) {
+    const key = stateMapKey(type, stateKey);
+    known.set(key, read?.get(key)?.event);
+  }
+  return { get: (type, stateKey) => known.get(stateMapKey(type, stateKey)) };
+}
+
+function keysFor(event: Event): StateKey[] {
+  return [...REDACTER_KEYS, ...authEventKeys(event, event.rules)];
+}
+
+/** What a redaction does; undefined where that is not known before the run is written. */
+async function redactionBy(
+  ctx: RoomsContext,
+  run: Run,
+  event: Event,
+  before: AuthState,
+): Promise<RedactionEffect | undefined> {
+  const target = event.redacts;
+  if (target === undefined) return { kind: 'none' };
+  if (run.taken.has(target) || target === event.eventId) return undefined;
+  const create = before.get('m.room.create', '');
+  const powerLevels = before.get('m.room.power_levels', '');
+  return effectOf(ctx, { event, create, powerLevels });
+}
+
+function take(run: Run, event: VerifiedEvent, step: Step): void {
   if (event.stateKey !== undefined) {
     run.stateAfter = -1 - run.taken.size;
     run.changed.set(stateMapKey(event.type, event.stateKey), event);
   }
-  run.taken.set(event.eventId, { event, stateAfter: run.stateAfter });
+  const stateAfter = step.line === 'current' ? run.stateAfter : step.line;
+  run.taken.set(event.eventId, { event, stateAfter, ...step });
   for (const prevEvent of event.prevEvents) run.extremities.delete(prevEvent);
-  run.extremities.set(event.eventId, run.stateAfter);
+  run.extremities.set(event.eventId, stateAfter);
+  if (step.redacts.kind === 'wait') run.redacted.add(step.redacts.target);
 }
 
-/** Whoever has left a room does not hear what happens there next, and whether one of ours is left is not known here. */
-function endsRun(ctx: RoomsContext, { type, stateKey }: Event): boolean {
-  return type === 'm.room.member' && stateKey !== undefined && belongsTo(stateKey, ctx.serverName);
+/**
+ * Whoever has left a room does not hear what happens there next, and whether one of ours is left is not known here. Nor
+ * is what a redaction has made of what it redacts.
+ */
+function endsRun(ctx: RoomsContext, { type, stateKey }: Event, { redacts }: Step): boolean {
+  const isOurMember =
+    type === 'm.room.member' && stateKey !== undefined && belongsTo(stateKey, ctx.serverName);
+  return isOurMember || redacts.kind === 'redact';
 }
 
 function planOf(run: Run): PersistPlan {
   const { head, taken, extremities } = run;
+  const isOneLine = run.lines.size === 0;
   const placements = [...taken.values()].map(
-    ({ event }, index): Placement => ({
+    ({ event, line, redacts }, index): Placement => ({
       event,
       status: 'accepted',
-      // The state after each is the current one, which is that before the next.
-      stateBefore: index === 0 ? groupRef(head.stateGroup) : 'previous',
+      // On one line the state after each is the current one, which is that before the next.
+      stateBefore:
+        isOneLine && index > 0 ? 'previous' : groupRef(line === 'current' ? head.stateGroup : line),
       order: 'live',
+      redacts,
       outgoing: false,
     }),
   );
@@ -219,6 +315,6 @@ function planOf(run: Run): PersistPlan {
     replaced: head.forwardExtremities.filter(({ eventId }) => !extremities.has(eventId)),
     leading: [...taken.keys()].filter((eventId) => extremities.has(eventId)),
     backward: { added: [], removed: [] },
-    currentState: 'last',
+    currentState: isOneLine ? 'last' : 'unchanged',
   };
 }

@@ -1,6 +1,10 @@
 /**
- * Events that other servers have handed over: on disk before they are answered for, then received in their order, by
- * one worker for each room: those that simply go on with the room together, the others one by one. After a restart the workers go on where they were.
+ * Events that other servers have handed over: on disk before they are answered for.
+ *
+ * 1. Where nothing waits in a room, those that simply go on with it are received at once, together: they are on disk in
+ *    their places.
+ * 2. The others are staged, and received in their order by one worker for each room: again those that simply go on with
+ *    the room together, the others one by one. After a restart the workers go on where they were.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
@@ -60,17 +64,34 @@ export class Stage implements Inbound {
   }
 
   async stage({ origin, txnId, answer, events }: Parameters<Inbound['stage']>[0]): Promise<void> {
-    const staged = events.map(({ roomId, eventId, json }) => ({ roomId, eventId, origin, json }));
+    const left = await this.#receiveAtOnce(events);
+    const staged = left.map(({ roomId, eventId, json }) => ({ roomId, eventId, origin, json }));
     const now = this.#ctx.clock.now();
     await this.#ctx.db.write('federation.stage', async (tx) => {
       await stagedEvents.insert(tx, staged);
       await inboundTransactions.remember(tx, { origin, txnId, answer }, now);
     });
-    for (const event of events) {
+    for (const event of left) {
       this.#verified.set(event.eventId, event);
       this.#waiting.set(event.roomId, (this.#waiting.get(event.roomId) ?? 0) + 1);
     }
     for (const roomId of new Set(staged.map((event) => event.roomId))) this.#wake(roomId);
+  }
+
+  /**
+   * Receives what simply goes on with rooms in which nothing waits, and answers what is left. That takes no longer than a
+   * write: what may take longer is not waited for.
+   */
+  async #receiveAtOnce(events: readonly VerifiedEvent[]): Promise<VerifiedEvent[]> {
+    const left = [...Map.groupBy(events, ({ roomId }) => roomId)].map(async ([roomId, incoming]) => {
+      if (this.#workers.has(roomId) || this.#ctx.roomLocks.isBusy(roomId)) return incoming;
+      const room = await roomWeAreIn(this.#ctx, roomId);
+      if (room === undefined) return incoming;
+      // What keeps them from being received, one of several events perhaps, is for the room's worker to deal with.
+      const taken = await receiveRun(this.#ctx, room, incoming).catch(() => 0);
+      return incoming.slice(taken);
+    });
+    return (await Promise.all(left)).flat();
   }
 
   /** Ends the workers; what they have not finished stays on disk. */
@@ -157,10 +178,14 @@ export class Stage implements Inbound {
       // Those that were dropped have had their turn. What was cut short by the end of the process is not done.
       if (!this.#stop.signal.aborted) done.push(...seqsWithout(batch, left));
       let reach = most;
+      // The first of those that are left was not simple: no run begins with it.
+      let isCut = false;
       while (left.length > 0 && !this.#stop.signal.aborted) {
         // In order, and never two at once in a room.
         const room = await roomWeAreIn(this.#ctx, roomId);
-        const taken = room === undefined ? 0 : await this.#receiveRun(room, left, reach);
+        const tried: number = isCut ? 0 : Math.min(reach, left.length);
+        const taken: number =
+          room === undefined || tried === 0 ? 0 : await this.#receiveRun(room, left, tried);
         const [first] = left;
         // Whoever has left a room meanwhile does not hear what happens there.
         if (taken === 0 && room !== undefined && first !== undefined) {
@@ -168,7 +193,8 @@ export class Stage implements Inbound {
           if (this.#stop.signal.aborted) break;
         }
         // Where few are simple, it is not worth while to look at many.
-        reach = taken < reach ? 1 : Math.min(reach * 4, most);
+        if (tried > 0) reach = taken === 0 ? 1 : Math.min(taken * 4, most);
+        isCut = taken > 0 && taken < tried;
         received += taken;
         if (taken > 0) left.splice(0, taken);
         else done.push(...left.splice(0, 1).map(({ seq }) => seq));

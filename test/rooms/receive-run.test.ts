@@ -147,18 +147,104 @@ test('a state event on one of several lines is none of a run: the current state 
   assert.equal(topic?.event.content.topic, 'the later one');
 });
 
-test('what a redaction has waited for, and a redaction, are none of a run', async () => {
+test('messages on lines whose states differ are one run: the state of each line stays, and so does the current one', async () => {
+  const writes: string[] = [];
+  await using server = await openRooms({ watch: (db) => noting(db, writes) });
+  const built = roomOf(eve, { members: [mallory], power_levels: { events: { 'm.room.topic': 0 } } });
+  const room = await importRoom(server.ctx, built);
+  const other = built.fork();
+  const topics = [
+    built.state(eve, 'm.room.topic', '', { topic: 'of one line' }),
+    other.state(mallory, 'm.room.topic', '', { topic: 'of the other' }),
+  ];
+  for (const topic of topics) await receiveFrom(server.ctx, room, topic);
+  const current = (await headOf(server.ctx, room.roomNid)).stateGroup;
+  const said = Array.from({ length: 6 }, (_, index) =>
+    index % 2 === 0 ? built.message(eve, `${index}`) : other.message(mallory, `${index}`),
+  );
+  const change = other.state(mallory, 'm.room.topic', '', { topic: 'of a resolution' });
+  writes.length = 0;
+  assert.equal(await takenOf(server.ctx, room, [...said, change]), 6);
+  assert.deepEqual(writes, ['rooms.persist']);
+  assert.deepEqual(
+    await seenOf(server.ctx, said),
+    said.map(({ eventId }) => eventId),
+  );
+  const stored = await loadEvents(
+    server.ctx,
+    [...topics, ...said].map(({ eventId }) => eventId),
+  );
+  const after = (index: number) => stored.get(said[index]?.eventId ?? '$')?.stateAfter;
+  for (const line of [0, 1]) {
+    const topic = stored.get(topics[line]?.eventId ?? '$');
+    assert.deepEqual([after(line), after(line + 2), after(line + 4)], Array(3).fill(topic?.stateAfter));
+  }
+  assert.notEqual(after(0), after(1));
+  assert.equal((await headOf(server.ctx, room.roomNid)).stateGroup, current);
+  await server.restart();
+  assert.equal((await headOf(server.ctx, room.roomNid)).stateGroup, current);
+  assert.deepEqual(await extremities(server.ctx, room), [said[4]?.eventId, said[5]?.eventId].sort());
+});
+
+test('a message on a line that the state of that line, or the current one, does not allow is none of a run', async () => {
+  await using server = await openRooms();
+  const built = roomOf(eve, { members: [mallory, alice] });
+  const room = await importRoom(server.ctx, built);
+  const [banned, unaware, muted] = [built.fork(), built.fork(), built.fork()];
+  const states = [
+    banned.ban(eve, mallory),
+    unaware.state(eve, 'm.room.topic', '', { topic: 'of those who do not know' }),
+    muted.state(eve, 'm.room.power_levels', '', { users: { [eve]: 100 }, events_default: 50 }),
+  ];
+  for (const event of states) await receiveFrom(server.ctx, room, event);
+  const evasive = unaware.fork().message(mallory, 'not banned here');
+  assert.equal(await takenOf(server.ctx, room, [evasive]), 0);
+  assert.equal((await receiveFrom(server.ctx, room, evasive)).kind, 'soft_failed');
+  const before = [
+    built.get('m.room.create'),
+    built.get('m.room.power_levels'),
+    built.get('m.room.member', mallory),
+  ];
+  const withoutPower = muted.draft(mallory, {
+    type: 'm.room.message',
+    auth_events: before.map((event) => event?.eventId ?? '$').filter((id) => id !== '$'),
+  });
+  assert.equal(await takenOf(server.ctx, room, [withoutPower]), 0);
+  assert.equal((await receiveFrom(server.ctx, room, withoutPower)).kind, 'rejected');
+  assert.equal(await takenOf(server.ctx, room, [unaware.message(eve, 'allowed by all')]), 1);
+});
+
+test('a redaction of what is not here is part of a run, and what it has waited for is not', async () => {
   await using server = await openRooms();
   const built = roomOf(eve);
   const room = await importRoom(server.ctx, built);
   const [side, line] = [built.fork(), built];
   const target = line.message(eve, 'to be taken back');
   const redaction = side.send(eve, { type: 'm.room.redaction', content: { redacts: target.eventId } });
-  assert.equal(await takenOf(server.ctx, room, [redaction]), 0);
-  await receiveFrom(server.ctx, room, redaction);
+  assert.equal(await takenOf(server.ctx, room, [redaction, target]), 1);
   assert.equal(await takenOf(server.ctx, room, [target]), 0);
   await receiveFrom(server.ctx, room, target);
   assert.equal((await loadEvent(server.ctx, target.eventId))?.redactedBy, redaction.eventId);
+});
+
+test('a redaction of what is here ends a run, and a redaction of what comes in the same run is none of it', async () => {
+  await using server = await openRooms();
+  const built = roomOf(eve, { members: [mallory] });
+  const room = await importRoom(server.ctx, built);
+  const redactionOf = (sender: UserId, { eventId }: Event) =>
+    built.send(sender, { type: 'm.room.redaction', content: { redacts: eventId } });
+  const first = built.message(eve, 'to be taken back');
+  const redactions = [redactionOf(eve, first), redactionOf(mallory, first)];
+  const second = built.message(eve, 'to be taken back too');
+  const last = redactionOf(eve, second);
+  assert.equal(await takenOf(server.ctx, room, [first, ...redactions, second, last]), 1);
+  assert.equal(await takenOf(server.ctx, room, [...redactions, second, last]), 1);
+  // Of what is redacted already, a redaction does nothing.
+  assert.equal(await takenOf(server.ctx, room, [...redactions.slice(1), second, last]), 2);
+  assert.equal(await takenOf(server.ctx, room, [last]), 1);
+  const redactedBy = async ({ eventId }: Event) => (await loadEvent(server.ctx, eventId))?.redactedBy;
+  assert.equal(await redactedBy(first), redactions[0]?.eventId);
+  assert.equal(await redactedBy(second), last.eventId);
 });
 
 test('an event that the past of the room leads back to is none of a run', async () => {
