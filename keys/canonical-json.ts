@@ -36,6 +36,25 @@ export function encodeCanonical(value: Json): string {
 }
 
 /**
+ * The canonical JSON of each member of an object, name and value, by its name and in the order of the names: texts that
+ * have members in common are made of these by `joinMembers`.
+ */
+export function encodeMembers(object: JsonObject): Map<string, string> {
+  const keys = Object.keys(object);
+  const members = new Map<string, string>();
+  for (const key of keys.some((name) => NEEDS_WRITER.test(name)) ? keys.sort(byCodePoint) : keys.sort()) {
+    const value = object[key];
+    if (value !== undefined) members.set(key, `${JSON.stringify(key)}:${encodeCanonical(value)}`);
+  }
+  return members;
+}
+
+/** The canonical JSON of an object with these members, which are in order. */
+export function joinMembers(members: Iterable<string>): string {
+  return `{${[...members].join(',')}}`;
+}
+
+/**
  * Reads one PDU from what was sent. Refuses what canonical JSON cannot hold, because the sender and we would
  * hash different texts: invalid UTF-8, a byte order mark, duplicate keys, lone surrogates, numbers other than
  * integers in +-(2^53-1) (so `1.0`, `1e3` and `-0` too), and depth over `maxDepth`, which is 100 unless given.

@@ -111,9 +111,12 @@ function checkSignatures(pdu: JsonObject): string | undefined {
  * may not depend on the way it came.
  */
 function checkSize(pdu: JsonObject, canonical: string | undefined): string | undefined {
-  const { unsigned: _, ...bare } = pdu;
-  const bytes = Buffer.byteLength(canonical ?? encodeCanonical(bare));
+  const bytes = Buffer.byteLength(canonical ?? canonicalOf(pdu));
   return bytes > MAX_PDU_BYTES
     ? `The event is too large: ${bytes} bytes, more than ${MAX_PDU_BYTES}`
     : undefined;
+}
+
+function canonicalOf({ unsigned: _, ...bare }: JsonObject): string {
+  return encodeCanonical(bare);
 }

@@ -1,6 +1,6 @@
 /** Hashes and ids of events: https://spec.matrix.org/v1.19/server-server-api/#signing-events */
 import { decodeBase64 } from '#keys/base64.ts';
-import { encodeCanonical } from '#keys/canonical-json.ts';
+import { encodeCanonical, encodeMembers, joinMembers } from '#keys/canonical-json.ts';
 import { sha256, sha256Base64, sha256Base64Url } from '#keys/hash.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
@@ -17,19 +17,41 @@ export function contentHash(pdu: JsonObject): string {
 
 /** The reference hash of a PDU, 32 bytes: over what is left of it after redaction, without `signatures`. */
 export function referenceHash(pdu: JsonObject, rules: RoomVersionRules): Buffer {
-  return sha256(referenced(pdu, rules));
+  return sha256(referencedText(pdu, rules));
 }
 
-/** The id of the event: its `event_id` in versions 1 and 2, `$` and its reference hash in later ones. */
-export function eventIdOf(pdu: JsonObject, rules: RoomVersionRules): EventId {
+/**
+ * The id of the event: its `event_id` in versions 1 and 2, `$` and its reference hash in later ones. `referenced` spares
+ * the making of what the caller has: its `referencedText`.
+ */
+export function eventIdOf(pdu: JsonObject, rules: RoomVersionRules, referenced?: string): EventId {
   switch (rules.eventIds) {
     case 'chosen':
       return chosenId(pdu);
     case 'base64':
-      return `$${sha256Base64(referenced(pdu, rules))}`;
+      return `$${sha256Base64(referenced ?? referencedText(pdu, rules))}`;
     case 'urlSafeBase64':
-      return `$${sha256Base64Url(referenced(pdu, rules))}`;
+      return `$${sha256Base64Url(referenced ?? referencedText(pdu, rules))}`;
   }
+}
+
+/**
+ * What the reference hash of a PDU covers, and its signatures: the canonical JSON of what is left after redaction,
+ * without `signatures` and `unsigned`. `members` spares the making of what the caller has: `encodeMembers` of the PDU.
+ */
+export function referencedText(
+  pdu: JsonObject,
+  rules: RoomVersionRules,
+  members: ReadonlyMap<string, string> = encodeMembers(pdu),
+): string {
+  const redacted = redact(pdu, rules);
+  const covered: string[] = [];
+  for (const [key, text] of members) {
+    if (key === 'signatures' || key === 'unsigned' || !Object.hasOwn(redacted, key)) continue;
+    const { content } = redacted;
+    covered.push(key === 'content' && content !== undefined ? `"content":${encodeCanonical(content)}` : text);
+  }
+  return joinMembers(covered);
 }
 
 /** v12: "The room ID is the event ID of the event with sigil `!` instead of `$`." */
@@ -42,11 +64,14 @@ export function createEventIdOf(roomId: RoomId): EventId {
   return `$${roomId.slice(1)}`;
 }
 
-/** True where `hashes.sha256` is the PDU's content hash. Where it is not, the PDU counts as a redacted copy. */
-export function hasContentHash(pdu: JsonObject): boolean {
+/**
+ * True where `hashes.sha256` is the PDU's content hash. Where it is not, the PDU counts as a redacted copy. `members`
+ * spares the making of what the caller has: `encodeMembers` of the PDU.
+ */
+export function hasContentHash(pdu: JsonObject, members?: ReadonlyMap<string, string>): boolean {
   const claimed = stringAt(objectAt(pdu, 'hashes') ?? {}, 'sha256');
   const digest = claimed === undefined ? undefined : decodeBase64(claimed);
-  return digest !== undefined && sha256(hashedContent(pdu)).equals(digest);
+  return digest !== undefined && sha256(hashedContent(pdu, members)).equals(digest);
 }
 
 function chosenId(pdu: JsonObject): EventId {
@@ -55,12 +80,10 @@ function chosenId(pdu: JsonObject): EventId {
   return id as EventId;
 }
 
-function hashedContent(pdu: JsonObject): string {
-  const { unsigned: _unsigned, signatures: _signatures, hashes: _hashes, ...covered } = pdu;
-  return encodeCanonical(covered);
+function hashedContent(pdu: JsonObject, members: ReadonlyMap<string, string> = encodeMembers(pdu)): string {
+  const covered: string[] = [];
+  for (const [key, text] of members) if (!NOT_HASHED.has(key)) covered.push(text);
+  return joinMembers(covered);
 }
 
-function referenced(pdu: JsonObject, rules: RoomVersionRules): string {
-  const { unsigned: _unsigned, signatures: _signatures, ...covered } = redact(pdu, rules);
-  return encodeCanonical(covered);
-}
+const NOT_HASHED: ReadonlySet<string> = new Set(['unsigned', 'signatures', 'hashes']);

@@ -9,16 +9,16 @@
  * The others are in `receive.ts`.
  */
 
-import { encodeCanonical, parseStrict } from '#keys/canonical-json.ts';
+import { encodeMembers, joinMembers, parseStrict } from '#keys/canonical-json.ts';
 import { type PublicKey, verify } from '#keys/ed25519.ts';
 import type { EventId, ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject } from '#keys/json.ts';
 import type { KeyRequest } from '#keys/key-ring.ts';
-import { signableBytes, signaturesOf } from '#keys/sign-json.ts';
+import { signaturesOf } from '#keys/sign-json.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, eventFrom } from './event.ts';
 import { checkFormat } from './format.ts';
-import { eventIdOf, hasContentHash } from './hashes.ts';
+import { eventIdOf, hasContentHash, referencedText } from './hashes.ts';
 import { redact } from './redact.ts';
 import { requiredSigners } from './sign-event.ts';
 import { markVerified, type VerifiedEvent } from './verified-event.ts';
@@ -37,8 +37,12 @@ export type Ingress =
 /** A PDU of valid format. */
 interface Read {
   readonly pdu: JsonObject;
+  /** `encodeMembers` of it: what is hashed, signed and kept is all made of these. */
+  readonly members: ReadonlyMap<string, string>;
   /** Canonical, without `unsigned`. */
   readonly json: string;
+  /** What is signed, and what its id is the hash of. */
+  readonly referenced: string;
   readonly eventId: EventId;
 }
 
@@ -54,7 +58,7 @@ export async function checkIngress(
   const read = readValid(text, rules);
   if ('reason' in read) return { kind: 'dropped', eventId: undefined, reason: read.reason };
   const { eventId } = read;
-  const signatures = await checkSignatures(ctx, read.pdu, rules);
+  const signatures = await checkSignatures(ctx, read, rules);
   if (signatures.kind === 'missing_keys') return { ...signatures, eventId };
   if (signatures.kind === 'invalid') return { kind: 'dropped', eventId, reason: signatures.reason };
   const { event, redacted } = checkHash(read, rules);
@@ -69,9 +73,12 @@ function readValid(text: string, rules: RoomVersionRules): Read | { readonly rea
   if (!isObject(parsed.value)) return { reason: 'The event is not an object' };
   // "unsigned" is what the sending server says beside the event, for nobody but itself.
   const { unsigned: _, ...pdu } = parsed.value;
-  const json = encodeCanonical(pdu);
+  const members = encodeMembers(pdu);
+  const json = joinMembers(members.values());
   const reason = checkFormat(pdu, rules, json);
-  return reason === undefined ? { pdu, json, eventId: eventIdOf(pdu, rules) } : { reason };
+  if (reason !== undefined) return { reason };
+  const referenced = referencedText(pdu, rules, members);
+  return { pdu, members, json, referenced, eventId: eventIdOf(pdu, rules, referenced) };
 }
 
 type Signatures =
@@ -85,10 +92,9 @@ type Signatures =
  */
 async function checkSignatures(
   ctx: RoomsContext,
-  pdu: JsonObject,
+  { pdu, referenced: message }: Read,
   rules: RoomVersionRules,
 ): Promise<Signatures> {
-  const message = signableBytes(redact(pdu, rules));
   const missing: KeyRequest[] = [];
   const atTs = integerAt(pdu, 'origin_server_ts') ?? 0;
   const signers = requiredSigners(pdu, rules);
@@ -140,7 +146,7 @@ function checkHash(
   rules: RoomVersionRules,
 ): { readonly event: Event; readonly redacted: boolean } {
   const { eventId, json } = read;
-  if (hasContentHash(read.pdu))
+  if (hasContentHash(read.pdu, read.members))
     return { event: eventFrom(read.pdu, rules, { eventId, json }), redacted: false };
   const pdu = redact(read.pdu, rules);
   return { event: eventFrom(pdu, rules, { eventId }), redacted: true };

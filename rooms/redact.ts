@@ -1,5 +1,5 @@
 /** The redaction algorithm: https://spec.matrix.org/v1.19/client-server-api/#redactions */
-import { isObject, type JsonObject, own, stringAt } from '#keys/json.ts';
+import { isObject, type Json, type JsonObject, own, stringAt } from '#keys/json.ts';
 import type { KeptContent, RoomVersionRules } from './versions.ts';
 
 /**
@@ -7,10 +7,15 @@ import type { KeptContent, RoomVersionRules } from './versions.ts';
  * those that the authorisation rules need. Idempotent; never changes what it is given.
  */
 export function redact(pdu: JsonObject, rules: RoomVersionRules): JsonObject {
-  const kept = Object.fromEntries(Object.entries(pdu).filter(([key]) => rules.redaction.keys.has(key)));
+  const kept: Record<string, Json> = {};
+  for (const key of rules.redaction.keys) {
+    const value = own(pdu, key);
+    if (value !== undefined) kept[key] = value;
+  }
   const content = own(pdu, 'content');
-  if (!isObject(content)) return kept;
-  return { ...kept, content: keep(content, rules.redaction.content.get(stringAt(pdu, 'type') ?? '')) };
+  if (isObject(content))
+    kept.content = keep(content, rules.redaction.content.get(stringAt(pdu, 'type') ?? ''));
+  return kept;
 }
 
 function keep(content: JsonObject, kept: KeptContent | undefined): JsonObject {

@@ -13,7 +13,7 @@
  * https://spec.matrix.org/v1.19/server-server-api/#transactions
  */
 
-import { encodeCanonical, parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
+import { encodeCanonical } from '#keys/canonical-json.ts';
 import {
   belongsTo,
   type EventId,
@@ -43,8 +43,8 @@ import { verifyPdu } from './verify.ts';
 export interface InboundTransaction {
   readonly origin: ServerName;
   readonly txnId: string;
-  /** The text of each, as it was sent. */
-  readonly pdus: readonly string[];
+  /** Each as it was sent, and what `parseLoose` makes of it. */
+  readonly pdus: readonly { readonly text: string; readonly value: Json | undefined }[];
   readonly edus: readonly Json[];
 }
 
@@ -78,7 +78,7 @@ export async function receiveTransaction(
   if (seen !== undefined) return { kind: 'ok', answer: seen };
   const rooms = new AdmittingRooms(ctx, origin);
   const signal = AbortSignal.timeout(KEYS_DEADLINE_MS);
-  const checked = await Promise.all(pdus.map((text) => admit(ctx, rooms, { origin, text, signal })));
+  const checked = await Promise.all(pdus.map((pdu) => admit(ctx, rooms, { ...pdu, signal })));
   const admissions = await withoutPlaced(ctx, checked);
   const events = admissions.flatMap((admission) => (admission.kind === 'admitted' ? [admission.event] : []));
   if (events.some(({ roomId }) => ctx.inbound.isFull(roomId))) return { kind: 'busy' };
@@ -100,28 +100,23 @@ function answerOf(admissions: readonly Admission[]): string {
   return encodeCanonical({ pdus: Object.fromEntries(results) });
 }
 
-interface Pdu {
-  readonly origin: ServerName;
-  readonly text: string;
-  readonly signal: AbortSignal;
-}
+type Pdu = InboundTransaction['pdus'][number] & { readonly signal: AbortSignal };
 
 /** Step 2. */
 async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): Promise<Admission> {
-  const loose = parseLoose(pdu.text, { maxDepth: RELAYED_MAX_DEPTH });
-  if (loose.kind === 'invalid') return refused(undefined, loose.reason);
-  if (!isObject(loose.value)) return refused(undefined, 'The event is not an object');
-  const roomId = own(loose.value, 'room_id');
-  if (!isRoomId(roomId)) return refused(claimedId(loose.value, undefined), 'room_id is not a room id');
+  const { value } = pdu;
+  if (!isObject(value)) return refused(undefined, 'The event is not an object');
+  const roomId = own(value, 'room_id');
+  if (!isRoomId(roomId)) return refused(claimedId(value, undefined), 'room_id is not a room id');
   const room = await rooms.get(roomId);
-  if (room.kind === 'elsewhere' && room.room !== undefined && isEndOfMembership(ctx, loose.value)) {
+  if (room.kind === 'elsewhere' && room.room !== undefined && isEndOfMembership(ctx, value)) {
     return admitOutOfBand(ctx, room.room, pdu);
   }
-  if (room.kind !== 'ok') return refused(claimedId(loose.value, room.room?.rules), room.reason);
+  if (room.kind !== 'ok') return refused(claimedId(value, room.room?.rules), room.reason);
   const { rules } = room.room;
   const verdict = await verifyPdu(ctx, rules, pdu.text, pdu.signal);
   if (verdict.kind === 'dropped') {
-    return refused(verdict.eventId ?? claimedId(loose.value, rules), verdict.reason);
+    return refused(verdict.eventId ?? claimedId(value, rules), verdict.reason);
   }
   const { event } = verdict;
   return { kind: 'admitted', eventId: event.eventId, event, roomNid: room.room.roomNid };

@@ -46,11 +46,12 @@ function transactionOf(request: {
     throw forbidden('The origin of the transaction is not the server that sends it');
   }
   // What was sent, not what was parsed: hashes and signatures are those of the text.
-  const pdus = Object.hasOwn(body, 'pdus') ? splitArrayAt(rawBody.toString(), 'pdus') : [];
+  const texts = Object.hasOwn(body, 'pdus') ? splitArrayAt(rawBody.toString(), 'pdus') : [];
   const edus = own(body, 'edus') ?? [];
-  if (pdus === undefined) throw badJson('pdus is not an array');
+  const values = own(body, 'pdus') ?? [];
+  if (texts === undefined || !Array.isArray(values)) throw badJson('pdus is not an array');
   if (!Array.isArray(edus)) throw badJson('edus is not an array');
-  if (pdus.length > MAX_PDUS) throw badJson(`More than ${MAX_PDUS} PDUs`);
+  if (texts.length > MAX_PDUS) throw badJson(`More than ${MAX_PDUS} PDUs`);
   if (edus.length > MAX_EDUS) throw badJson(`More than ${MAX_EDUS} EDUs`);
-  return { origin, txnId, pdus, edus };
+  return { origin, txnId, pdus: texts.map((text, index) => ({ text, value: values[index] })), edus };
 }
