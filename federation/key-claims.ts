@@ -10,6 +10,11 @@ import type { FederationFailure } from './client.ts';
 import type { FederationContext } from './context.ts';
 import { claimKeys } from './remote/keys.ts';
 
+/** `take` throws where a server has asked for keys too often of late. */
+export interface KeysContext extends FederationContext {
+  readonly limits: { take(kind: 'server_keys', origin: string): void };
+}
+
 /** A one-time key that is asked for. */
 export interface Claim {
   readonly userId: UserId;

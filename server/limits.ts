@@ -97,6 +97,8 @@ const RATES = {
   ephemeral: { perSecond: 20, burst: 100 },
   /** Queries and claims of keys by a user or a device. */
   keys: { perSecond: 20, burst: 100 },
+  /** Queries and claims of keys by another server: one that comes back may ask for each device by itself. */
+  server_keys: { perSecond: 20, burst: 1_000 },
   /** Keys backed up and fetched by a user: many clients ask for each key by itself. */
   key_backup: { perSecond: 50, burst: 500 },
   /** Servers whose keys an address asks of us as a notary. */

@@ -2,16 +2,16 @@ import type { FastifyInstance } from 'fastify';
 import { belongsTo, isUserId, type UserId } from '#keys/ids.ts';
 import { isObject, objectAt } from '#keys/json.ts';
 import { authenticateOrigin } from '../auth.ts';
-import type { FederationContext } from '../context.ts';
 import { badJson, invalidParam } from '../errors.ts';
-import { claimedJson, claimOwnKeys, MOST_CLAIMS, parseClaims } from '../key-claims.ts';
+import { claimedJson, claimOwnKeys, type KeysContext, MOST_CLAIMS, parseClaims } from '../key-claims.ts';
 
 /** `POST user/keys/claim`: https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption */
-export function keysClaimRoutes(app: FastifyInstance, ctx: FederationContext): void {
+export function keysClaimRoutes(app: FastifyInstance, ctx: KeysContext): void {
   const preHandler = authenticateOrigin(ctx);
   const isOurs = (userId: string): userId is UserId => isUserId(userId) && belongsTo(userId, ctx.serverName);
 
-  app.post('/_matrix/federation/v1/user/keys/claim', { preHandler }, async ({ body }) => {
+  app.post('/_matrix/federation/v1/user/keys/claim', { preHandler }, async ({ origin, body }) => {
+    ctx.limits.take('server_keys', origin);
     const wanted = isObject(body) ? objectAt(body, 'one_time_keys') : undefined;
     if (wanted === undefined) throw badJson('one_time_keys is not an object');
     // "Requested users must be local to the receiving homeserver."

@@ -2,18 +2,19 @@ import type { FastifyInstance } from 'fastify';
 import { belongsTo, isUserId } from '#keys/ids.ts';
 import { isObject, isStringArray, type JsonObject, objectAt } from '#keys/json.ts';
 import { authenticateOrigin } from '../auth.ts';
-import type { FederationContext } from '../context.ts';
 import { ownKeys, serverViewer } from '../device-lists-own.ts';
 import { badJson, invalidParam } from '../errors.ts';
+import type { KeysContext } from '../key-claims.ts';
 import { keysJson } from '../keys-answer.ts';
 
 const MOST_USERS = 5_000;
 
 /** `POST user/keys/query`: https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption */
-export function userKeysQueryRoutes(app: FastifyInstance, ctx: FederationContext): void {
+export function userKeysQueryRoutes(app: FastifyInstance, ctx: KeysContext): void {
   const preHandler = authenticateOrigin(ctx);
 
-  app.post('/_matrix/federation/v1/user/keys/query', { preHandler }, async ({ body }) => {
+  app.post('/_matrix/federation/v1/user/keys/query', { preHandler }, async ({ origin, body }) => {
+    ctx.limits.take('server_keys', origin);
     const wanted = isObject(body) ? objectAt(body, 'device_keys') : undefined;
     if (wanted === undefined) throw badJson('device_keys is not an object');
     const asked = new Map(Object.entries(wanted));

@@ -38,11 +38,21 @@ for (const driver of drivers) {
     assert.deepEqual(await opened.db.all(applied), before);
   });
 
+  test(`on ${driver.name}: of a new database all migrations are one, which leaves nothing if it fails`, async () => {
+    await using opened = await driver.open({ empty: true });
+    const broken = `${second}INSERT INTO absent (name) VALUES ('c');\n`;
+    await using folder = await folderOf({ '0001-things.sql': first, '0002-rows.sql': broken });
+    await assert.rejects(migrate(opened.db, { folder: folder.url }), /absent/);
+    assert.deepEqual(await numbersOf(opened.db), []);
+  });
+
   test(`on ${driver.name}: a migration that fails leaves nothing of itself, and the next start goes on`, async () => {
     await using opened = await driver.open({ empty: true });
     const { db } = opened;
     const broken = `${second}INSERT INTO absent (name) VALUES ('c');\n`;
     await using folder = await folderOf({ '0001-things.sql': first, '0002-rows.sql': broken });
+    await using released = await folderOf({ '0001-things.sql': first });
+    await migrate(db, { folder: released.url });
     await assert.rejects(migrate(db, { folder: folder.url }), /absent/);
     assert.deepEqual(await numbersOf(db), [1]);
     assert.deepEqual(await db.all({ name: '', text: 'SELECT name FROM things' }), []);
