@@ -52,11 +52,12 @@ export async function migrate(db: Database, options: MigrateOptions = {}): Promi
   const done = await db.all(applied);
   refuseMismatch(migrations, done);
   const doneNumbers = new Set(done.map((row) => row.number));
-  for (const migration of migrations) {
-    if (doneNumbers.has(migration.number)) continue;
-    // One transaction for each file: what is done stays done if a later one fails.
-    await apply(db, migration);
-    options.log?.info({ migration: migration.name }, 'database migrated');
+  const left = migrations.filter(({ number }) => !doneNumbers.has(number));
+  // One transaction for each file: what is done stays done if a later one fails. A new database has nothing to keep.
+  const portions = done.length === 0 ? [left] : left.map((migration) => [migration]);
+  for (const portion of portions) {
+    await apply(db, portion);
+    for (const { name } of portion) options.log?.info({ migration: name }, 'database migrated');
   }
 }
 
@@ -89,11 +90,13 @@ function refuseMismatch(migrations: readonly Migration[], done: readonly Applied
   }
 }
 
-async function apply(db: Database, migration: Migration): Promise<void> {
+async function apply(db: Database, migrations: readonly Migration[]): Promise<void> {
   await db.write('migrate.apply', async (tx) => {
-    // In order: later statements build on earlier ones.
-    for (const text of statementsOf(migration.text, db.dialect)) await tx.run({ name: '', text });
-    await tx.run(record, migration.number, migration.name, migration.checksum, Date.now());
+    for (const { number, name, checksum, text } of migrations) {
+      // In order: later statements build on earlier ones.
+      for (const statement of statementsOf(text, db.dialect)) await tx.run({ name: '', text: statement });
+      await tx.run(record, number, name, checksum, Date.now());
+    }
   });
 }
 
