@@ -21,8 +21,10 @@ ENV NODE_ENV=production \
   KURIR_DATA_DIR=/data \
   KURIR_CLIENT_LISTEN=0.0.0.0:8008 \
   KURIR_FEDERATION_LISTEN=0.0.0.0:8448
-# Loads every module once, so that the first start finds them compiled.
-RUN node --input-type=module --eval "await import('/app/server/run.ts')"
+# Starts once, so that the first start finds compiled what it needs: functions are kept that have run.
+RUN KURIR_SERVER_NAME=localhost KURIR_DATA_DIR=/tmp/kurir-first-start \
+  node --eval "import('/app/server/main.ts').then(() => process.kill(process.pid, 'SIGTERM'))" \
+  && rm -r /tmp/kurir-first-start
 
 VOLUME /data
 EXPOSE 8008 8448
