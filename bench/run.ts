@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [--server kurir|synapse|both] [--seconds 15] [--size N]`: one scenario, JSON on the last line. */
 
 import { parseArgs } from 'node:util';
+import { appservice } from '#bench/appservice.ts';
 import { catchUp } from '#bench/catch-up.ts';
 import { coldStart } from '#bench/cold-start.ts';
 import { e2eeKeys } from '#bench/e2ee-keys.ts';
@@ -48,6 +49,7 @@ const scenarios: readonly Scenario[] = [
   fedIn,
   fedOut,
   catchUp,
+  appservice,
   e2eeKeys,
 ];
 const servers = new Map<string, readonly ServerKind[]>([

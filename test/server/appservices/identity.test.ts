@@ -273,7 +273,10 @@ test('a service says when something was sent, for messages and state; nobody els
 });
 
 test('limits hold for the users of a service that asks for them, not for its own user, nor those of others', async () => {
-  await using both = await startWithService({ server: { rateLimits: true } });
+  await using both = await startWithService({
+    // A clock that stands still: no bucket fills again.
+    server: { rateLimits: true, clock: { now: () => 1_800_000_000_000 } },
+  });
   const { server, service } = both;
   await using limited = await startService({
     id: 'limited',
