@@ -12,7 +12,7 @@ import { addService, startWithService } from '#test/harness/service-server.ts';
 
 const AS = 'm.login.application_service';
 
-test('a service acts as its own user, as a user of its namespace, and as nobody else', async () => {
+test('row 155: a service acts as its own user, as a user of its namespace, and as nobody else', async () => {
   await using both = await startWithService();
   const { server, service } = both;
   const alice = await register(server, 'alice');
