@@ -25,6 +25,7 @@ import { userDevicesRoutes } from '#federation/routes/user-devices.ts';
 import { userKeysQueryRoutes } from '#federation/routes/user-keys-query.ts';
 import { versionRoutes } from '#federation/routes/version.ts';
 import { wellknownRoutes } from '#federation/routes/wellknown.ts';
+import { refuseLegacyLogin } from './auth/legacy-api.ts';
 import type { ServerContext } from './context.ts';
 import { healthRoutes } from './health.ts';
 import { type AppOptions, createApp } from './http.ts';
@@ -261,6 +262,7 @@ export const federationRoutes: readonly Routes[] = [
 /** What clients reach, by plain HTTP. */
 export function buildClientApp(ctx: ServerContext): FastifyInstance {
   const app = createApp({ ...commonOptions(ctx), cors: true, bodyLimit: CLIENT_BODY });
+  refuseLegacyLogin(app, ctx.config);
   for (const routes of [...clientRoutes, ...openFederationRoutes]) routes(app, ctx);
   return app;
 }

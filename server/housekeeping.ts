@@ -6,6 +6,7 @@ import * as clientTransactions from '#storage/client-transactions.ts';
 import type { Database } from '#storage/database.ts';
 import * as slidingConnections from '#storage/sliding-connections.ts';
 import { removeDeletedBackups } from './key-backup.ts';
+import { forgetUnusedClients } from './oauth/clients.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 /** A client that was away for longer sends anew what it does not know to have arrived. */
@@ -48,6 +49,8 @@ export class Housekeeping {
       .catch((error: unknown) => log.error({ err: error }, 'old connections could not be deleted'))
       .then(() => removeDeletedBackups(db, signal))
       .catch((error: unknown) => log.error({ err: error }, 'deleted backups of keys could not be removed'))
+      .then(() => forgetUnusedClients(this.#ctx))
+      .catch((error: unknown) => log.error({ err: error }, 'unused clients of OAuth could not be forgotten'))
       .then(() => tidyMedia(this.#ctx, signal))
       .catch((error: unknown) => log.error({ err: error }, 'media could not be tidied'));
   }

@@ -2,6 +2,7 @@ import { forbidden, type MatrixError, wrongCredentials } from '#federation/error
 import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
+import { refuseOAuthSession } from '../oauth/refuse-session.ts';
 import { providersOf } from '../providers/sso-stage.ts';
 import { canUsePassword, verifyAccount } from './accounts.ts';
 import { identifiedUser } from './identifier.ts';
@@ -17,6 +18,7 @@ export async function confirmByPassword(
   body: JsonObject,
   { requester, action, address }: { requester: Requester; action: string; address: string },
 ): Promise<string> {
+  await refuseOAuthSession(ctx, requester);
   const { session } = await ctx.interactiveAuth.require(body, {
     scope: `${action} ${requester.userId}`,
     userId: requester.userId,

@@ -19,6 +19,8 @@ export const stages = [
   'm.login.terms',
   'm.login.email.identity',
   'm.login.sso',
+  'm.oauth',
+  'org.matrix.cross_signing_reset',
 ] as const;
 
 export type Stage = (typeof stages)[number];

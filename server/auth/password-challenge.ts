@@ -7,6 +7,7 @@ import * as emailValidations from '#storage/email-validations.ts';
 import * as threepids from '#storage/threepids.ts';
 import type { ServerContext } from '../context.ts';
 import { credentialsAt, proofOf } from '../email/proof.ts';
+import { refuseOAuthSession } from '../oauth/refuse-session.ts';
 import { checkPassword } from './confirm-password.ts';
 import type { Challenge, Stage } from './interactive-auth.ts';
 import type { Requester } from './requester.ts';
@@ -24,6 +25,7 @@ export async function passwordChallenge(
   ctx: ServerContext,
   { requester, address }: Asking,
 ): Promise<Challenge> {
+  if (requester !== undefined) await refuseOAuthSession(ctx, requester);
   const email = (await canUseEmail(ctx, requester)) ? (['m.login.email.identity'] as const) : undefined;
   if (requester === undefined && email === undefined) throw missingToken();
   const flows = [

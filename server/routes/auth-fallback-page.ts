@@ -12,6 +12,7 @@ import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { type Html, html, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill, type Texts } from '../languages/texts.ts';
+import { accountUrl, issuerOf } from '../oauth/metadata.ts';
 import { confirmedBy, providersOf, sendProviders } from '../providers/sso-stage.ts';
 import { type Query, queryString } from '../query.ts';
 import { refusalText } from '../refusal-text.ts';
@@ -144,6 +145,8 @@ function authOf(stage: Stage, form: URLSearchParams): JsonObject {
     case 'm.login.dummy':
     case 'm.login.sso':
     case 'm.login.terms':
+    case 'm.oauth':
+    case 'org.matrix.cross_signing_reset':
       return {};
   }
 }
@@ -172,6 +175,11 @@ ${inputField({ name: 'token', label: fields.registrationToken, autocomplete: 'of
     case 'm.login.terms':
     case 'm.login.sso':
       return html`${termsList(ctx.config.terms, texts)}<button>${page.continue}</button>`;
+    case 'm.oauth':
+    case 'org.matrix.cross_signing_reset': {
+      const url = accountUrl(issuerOf(ctx.config) ?? '/', 'org.matrix.cross_signing_reset');
+      return html`<p><a href="${url}">${texts.account.crossSigning}</a></p><button>${page.continue}</button>`;
+    }
     case 'm.login.dummy':
       return html`<button>${page.continue}</button>`;
     case 'm.login.email.identity': {

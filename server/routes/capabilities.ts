@@ -1,8 +1,16 @@
 import type { FastifyInstance } from 'fastify';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import * as oauthSessions from '#storage/oauth-sessions.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { MOST_SCHEDULED } from '../delayed-events.ts';
+
+/** What needs user-interactive authentication, which is none of OAuth: there is the account page in its place. */
+const NOT_IN_OAUTH = {
+  'm.change_password': { enabled: false },
+  'm.3pid_changes': { enabled: false },
+  'm.get_login_token': { enabled: false },
+};
 
 /** https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation */
 export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -24,8 +32,9 @@ export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): vo
   if (ctx.config.maxEventDelay > 0)
     Object.assign(capabilities, { 'org.matrix.msc4140.delayed_events': delays });
   app.get('/_matrix/client/v3/capabilities', async (request) => {
-    const { isAdmin } = await requireRequester(ctx, request);
-    const moderation = isAdmin && { 'm.account_moderation': { lock: true, suspend: true } };
-    return { capabilities: { ...capabilities, ...moderation } };
+    const requester = await requireRequester(ctx, request);
+    const moderation = requester.isAdmin && { 'm.account_moderation': { lock: true, suspend: true } };
+    const isOAuth = (await oauthSessions.of(ctx.db, requester)) !== undefined;
+    return { capabilities: { ...capabilities, ...moderation, ...(isOAuth && NOT_IN_OAUTH) } };
   });
 }

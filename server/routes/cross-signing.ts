@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { forbidden, invalidSignature, missingParam } from '#federation/errors.ts';
 import type { JsonObject } from '#keys/json.ts';
-import { confirmByPassword } from '../auth/confirm-password.ts';
+import { confirmReset } from '../auth/confirm-reset.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -24,10 +24,9 @@ export function crossSigningRoutes(app: FastifyInstance, ctx: ServerContext): vo
     const isConfirmed = requester.appservice !== undefined;
     const first = await storeSigningKeys(ctx, requester.userId, { keys, isConfirmed });
     if (first !== 'not_confirmed') return answerTo(first);
-    const action = 'replace the cross-signing keys of';
-    const session = await confirmByPassword(ctx, body, { requester, action, address: request.ip });
+    const finish = await confirmReset(ctx, body, { requester, address: request.ip });
     const answer = answerTo(await storeSigningKeys(ctx, requester.userId, { keys, isConfirmed: true }));
-    ctx.interactiveAuth.finish(session);
+    await finish();
     return answer;
   });
 

@@ -15,6 +15,7 @@ import { userByPassword } from '../auth/password-sign-in.ts';
 import { askedSession, signedInAnswer } from '../auth/sign-in.ts';
 import { bodyObject, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { issuerOf } from '../oauth/metadata.ts';
 import { nextStep } from '../second-factor/factors.ts';
 
 /** `GET` and `POST /_matrix/client/v3/login`: by password, or by the token that another device got. */
@@ -48,7 +49,13 @@ function ssoFlows(ctx: ServerContext): JsonObject[] {
   const providers = ctx.providers.list();
   if (providers.length === 0) return [];
   const identityProviders = providers.map(({ label, ...rest }) => ({ ...rest, name: label }));
-  return [{ type: 'm.login.sso', identity_providers: identityProviders }];
+  // "OAuth 2.0 aware clients MUST only offer this flow": only where there is no password besides.
+  const isPreferred = issuerOf(ctx.config) !== undefined && !ctx.config.passwordLogin;
+  const aware = {
+    oauth_aware_preferred: true,
+    'org.matrix.msc3824.delegated_oidc_compatibility': true,
+  };
+  return [{ type: 'm.login.sso', identity_providers: identityProviders, ...(isPreferred && aware) }];
 }
 
 interface SignedIn {
