@@ -37,7 +37,7 @@ const FORGET_SURPLUS = sql<[number]>(
   `DELETE FROM oauth_clients WHERE client_id IN (
      SELECT c.client_id FROM oauth_clients c WHERE NOT EXISTS (
        SELECT 1 FROM oauth_sessions s WHERE s.client_id = c.client_id)
-     ORDER BY c.used_ts DESC, c.client_id LIMIT 100 OFFSET ?)`,
+     ORDER BY c.used_ts DESC, c.client_id LIMIT 1000 OFFSET ?)`,
 );
 
 export async function of(reader: Reader, clientId: string): Promise<StoredClient | undefined> {
@@ -45,9 +45,13 @@ export async function of(reader: Reader, clientId: string): Promise<StoredClient
   return row && { clientId: row.client_id, metadata: row.metadata, usedTs: row.used_ts };
 }
 
-/** Adds a client; of those that nobody is signed in by, the ones that were used longest ago go beyond `mostUnused`. */
-export async function add(tx: Tx, client: StoredClient, mostUnused: number): Promise<void> {
+/** Adds a client, or notes that it is in use. */
+export async function add(tx: Tx, client: StoredClient): Promise<void> {
   await tx.run(ADD, client.clientId, client.metadata, client.usedTs);
+}
+
+/** Forgets those that were used longest ago, of more than `mostUnused` that nobody is signed in by. */
+export async function forgetSurplus(tx: Tx, mostUnused: number): Promise<void> {
   await tx.run(FORGET_SURPLUS, mostUnused);
 }
 

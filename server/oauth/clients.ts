@@ -1,5 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#client-registration */
 
+import { randomInt } from 'node:crypto';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { sha256Base64Url } from '#keys/hash.ts';
 import type { JsonObject } from '#keys/json.ts';
@@ -21,6 +22,7 @@ const DAY_MS = 86_400_000;
 /** For so long a client is kept that nobody is signed in by. */
 const UNUSED_MS = 30 * DAY_MS;
 const MOST_UNUSED = 10_000;
+const SURPLUS_EVERY = 100;
 
 /**
  * Registers a client. Its id follows from its metadata: "de-duplicating client registrations that have identical
@@ -39,7 +41,11 @@ export async function registerClient(
   if (known === undefined) onNew();
   if (known === undefined || usedTs - known.usedTs > DAY_MS) {
     const client = { clientId, metadata: JSON.stringify(metadata), usedTs };
-    await ctx.db.write('oauthClients.add', (tx) => oauthClients.add(tx, client, MOST_UNUSED));
+    await ctx.db.write('oauthClients.add', async (tx) => {
+      await oauthClients.add(tx, client);
+      // Now and then is enough, since many are counted.
+      if (randomInt(SURPLUS_EVERY) === 0) await oauthClients.forgetSurplus(tx, MOST_UNUSED);
+    });
   }
   return { client_id: clientId, ...metadata };
 }

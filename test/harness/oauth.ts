@@ -146,13 +146,18 @@ export class Browser {
 export function actionOf(page: string): string {
   const [, action] = /<form method="post" action="([^"]+)"/.exec(page) ?? [];
   assert.ok(action, page);
-  return action.replaceAll('&amp;', '&').replaceAll('&#39;', "'");
+  return unescaped(action);
 }
 
 /** The hidden fields of a page. */
 export function hiddenOf(page: string): Record<string, string> {
   const fields = page.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g);
-  return Object.fromEntries([...fields].map(([, name, value]) => [name, value]));
+  return Object.fromEntries([...fields].map(([, name, value = '']) => [name, unescaped(value)]));
+}
+
+function unescaped(text: string): string {
+  const signs = { amp: '&', quot: '"', lt: '<', gt: '>', '#39': "'" };
+  return text.replaceAll(/&(amp|quot|lt|gt|#39);/g, (_, name: keyof typeof signs) => signs[name]);
 }
 
 /** A browser in which a user is signed in, as the sign-in page leaves it. */
