@@ -15,6 +15,7 @@ import type { Figures, Limit, Scenario, ScenarioOptions } from '#bench/lib/scena
 import { round } from '#bench/lib/statistics.ts';
 import { loginStorm } from '#bench/login-storm.ts';
 import { longRoom } from '#bench/long-room.ts';
+import { oauthStorm } from '#bench/oauth-storm.ts';
 import { persistScenario } from '#bench/persist.ts';
 import { sendLocal } from '#bench/send-local.ts';
 import { kurir } from '#bench/servers/kurir.ts';
@@ -43,6 +44,7 @@ const scenarios: readonly Scenario[] = [
   slidingInitial,
   slidingWakeups,
   loginStorm,
+  oauthStorm,
   idle,
   idlePolls,
   coldStart,
