@@ -91,6 +91,7 @@ import { refreshRoutes } from './routes/refresh.ts';
 import { registrationRoutes } from './routes/registration.ts';
 import { registrationPageRoutes } from './routes/registration-page.ts';
 import { relationsRoutes } from './routes/relations.ts';
+import { rendezvousRoutes } from './routes/rendezvous.ts';
 import { reportContentRoutes } from './routes/report-content.ts';
 import { requestTokenRoutes } from './routes/request-token.ts';
 import { roomEventByTimestampRoutes } from './routes/room-event-by-timestamp.ts';
@@ -150,6 +151,7 @@ const clientRoutes: readonly Routes[] = [
   receiptsRoutes,
   redactionRoutes,
   relationsRoutes,
+  rendezvousRoutes,
   reportContentRoutes,
   roomEventByTimestampRoutes,
   roomInitialSyncRoutes,

@@ -67,6 +67,12 @@ const CORS_HEADERS = {
   'access-control-allow-headers': 'X-Requested-With, Content-Type, Authorization',
   'access-control-expose-headers': 'X-Request-Id, Retry-After',
 };
+/** What clients in browsers need besides where two devices meet (MSC4108), which is by ETags. */
+const RENDEZVOUS = /^\/_matrix\/client\/unstable\/org\.matrix\.msc4108\/rendezvous/;
+const RENDEZVOUS_HEADERS = {
+  'access-control-allow-headers': `${CORS_HEADERS['access-control-allow-headers']}, If-Match, If-None-Match`,
+  'access-control-expose-headers': `${CORS_HEADERS['access-control-expose-headers']}, ETag`,
+};
 /**
  * What was called `r0` until Matrix 1.1 is `v3` now, and what came into the specification was `unstable` before. Clients
  * and bridges still say the former: libQuotient for `/sync`, the older Element for phones ("Classic") for all of these.
@@ -80,7 +86,7 @@ const FORMER_PATHS = [
   [/^\/_matrix\/client\/unstable\/(?=rooms\/[^/?]+\/relations\/)/, '/_matrix/client/v1/'],
 ] as const;
 /** Pages of people who are signed in: "CORS MUST NOT be supported at the authorization endpoint" (RFC 9700, 2.6). */
-const FOR_PEOPLE = /^\/(oauth2\/(authorize|device)|sign-in|account)(?=[/?]|$)/;
+const FOR_PEOPLE = /^\/(oauth2\/(authorize|device)|sign-in|sign-out|account|_kurir\/register)(?=[/?]|$)/;
 /** Headers of which a second one would make two readers of the same request see different things. */
 const SINGLE_HEADERS: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type']);
 
@@ -216,6 +222,7 @@ function refuseSchema(): never {
 
 function decorateAnswer(request: FastifyRequest, reply: FastifyReply, cors: boolean): void {
   if (cors && !FOR_PEOPLE.test(request.url)) reply.headers(CORS_HEADERS);
+  if (cors && RENDEZVOUS.test(request.url)) reply.headers(RENDEZVOUS_HEADERS);
   reply.header('x-request-id', request.id);
   // What is no page is not to be run as one, whatever stands in it.
   reply.header('x-content-type-options', 'nosniff');

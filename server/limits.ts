@@ -29,6 +29,10 @@ const RATES = {
   second_factor: { perSecond: 1 / 60, burst: 10, isGuard: true },
   /** Passkeys asked for by a browser, from an address. */
   passkey: { perSecond: 0.2, burst: 30 },
+  /** What devices that sign in by a QR code ask from an address: they look every second. */
+  rendezvous: { perSecond: 10, burst: 100 },
+  /** Places where such devices meet, from an address. */
+  rendezvous_creation: { perSecond: 0.1, burst: 20 },
   /** Tokens by which a user signs another device in. */
   login_token: { perSecond: 1 / 60, burst: 3 },
   /** Refreshed access tokens, from an address: a whole agency may have one. */

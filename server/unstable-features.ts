@@ -1,4 +1,5 @@
 import type { Config } from './config-options.ts';
+import { issuerOf } from './oauth/metadata.ts';
 import { encryptsPreset } from './room-encryption.ts';
 
 /**
@@ -32,6 +33,9 @@ const SERVED = [
 export function unstableFeatures(config: Config): Readonly<Record<string, boolean>> {
   return {
     ...Object.fromEntries(SERVED.map((name) => [name, true])),
+    // Signing in by a QR code ends in a device grant of OAuth.
+    'io.element.msc4388': issuerOf(config) !== undefined,
+    'org.matrix.msc4108': issuerOf(config) !== undefined,
     // By these Element knows that there is no choice to offer to who makes a room.
     'io.element.e2ee_forced.private': encryptsPreset(config, 'private_chat'),
     'io.element.e2ee_forced.public': encryptsPreset(config, 'public_chat'),

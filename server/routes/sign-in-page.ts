@@ -1,7 +1,7 @@
 /** Where people sign in with a browser: https://spec.matrix.org/v1.19/client-server-api/#authentication-in-the-browser */
 
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { MatrixError } from '#federation/errors.ts';
+import { forbidden, MatrixError } from '#federation/errors.ts';
 import * as users from '#storage/users.ts';
 import { userByPassword } from '../auth/password-sign-in.ts';
 import type { ServerContext } from '../context.ts';
@@ -27,7 +27,7 @@ import { type PageRequest, type SignInRequest, signInRequest } from '../sign-in/
 import { STEP_PATHS, secondStepPages } from '../sign-in/second-step.ts';
 import { PASSKEY_PATH, type SignInForm, sendSignInForm } from '../sign-in/sign-in-form.ts';
 import { senderOf, type Visitor, welcome } from '../sign-in/visitor.ts';
-import { userNamed } from '../sign-in/ways.ts';
+import { onlyProvider, providerPath, userNamed } from '../sign-in/ways.ts';
 
 /** What a browser asks of the page, and the answer to it. */
 interface Exchange {
@@ -51,6 +51,11 @@ export function signInPageRoutes(app: FastifyInstance, ctx: ServerContext): void
         return reply.redirect(`${REGISTRATION_PATH}?next=${encodeURIComponent(asked.next)}`, 303);
       }
       if (person !== undefined && asked.prompt === undefined) return reply.redirect(asked.next, 303);
+      const only = onlyProvider(ctx);
+      if (only !== undefined) {
+        const isAgain = asked.prompt === 'login';
+        return reply.redirect(providerPath(only, { next: asked.next, isAgain }), 303);
+      }
       return ask(ctx, { request, reply }, { asked, person });
     });
 
@@ -107,9 +112,10 @@ async function signInByPassword(
 ): Promise<FastifyReply> {
   const { asked, visitor, form, name, pending } = given;
   const password = form.get('password') ?? '';
-  const found = await orProblem(asked.speech.texts, async () =>
-    userByPassword(ctx, await userNamed(ctx, name), { password, address: request.ip }),
-  );
+  const found = await orProblem(asked.speech.texts, async () => {
+    if (!ctx.config.passwordLogin) throw forbidden('Nobody signs in by password on this server');
+    return userByPassword(ctx, await userNamed(ctx, name), { password, address: request.ip });
+  });
   if ('problem' in found) return sendSignInForm(ctx, reply, { ...found, asked, visitor, name });
   const { user } = found;
   const step = await nextStep(ctx, user.userId);

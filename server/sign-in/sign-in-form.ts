@@ -12,7 +12,7 @@ import type { Person } from './browser-sessions.ts';
 import { SIGN_IN_PATH, signInUrl } from './next.ts';
 import type { SignInRequest } from './request.ts';
 import type { Visitor } from './visitor.ts';
-import { providerPath, providersOf } from './ways.ts';
+import { providerPath } from './ways.ts';
 
 export const FORGOTTEN_PATH = `${SIGN_IN_PATH}/forgotten`;
 export const PASSKEY_PATH = `${SIGN_IN_PATH}/passkey`;
@@ -32,12 +32,14 @@ export function sendSignInForm(ctx: ServerContext, reply: FastifyReply, form: Si
   const { serverName, config } = ctx;
   const { speech, next } = asked;
   const { signIn: words } = speech.texts;
-  const hasPasskeys = passkeySite(config) !== undefined;
+  const hasPasskeys = config.passwordLogin && passkeySite(config) !== undefined;
+  const isClosed = !config.passwordLogin && ctx.providers.list().length === 0;
   const body = html`
 ${problemBox(speech.texts, problem)}
 ${person === undefined ? html`` : html`<p>${fill(words.againWhy, { userId: person.userId })}</p>`}
-${passwordForm(ctx, form)}
+${config.passwordLogin ? passwordForm(ctx, form) : html``}
 ${otherWays(ctx, form, hasPasskeys)}
+${isClosed ? html`<p>${words.noWay}</p>` : html``}
 `;
   return sendPage(reply, {
     title: person === undefined ? fill(words.title, { serverName }) : words.again,
@@ -93,7 +95,7 @@ function otherWays(ctx: ServerContext, form: SignInForm, hasPasskeys: boolean): 
   const { asked, visitor } = form;
   const { signIn: words, factor } = asked.speech.texts;
   const { next, prompt } = asked;
-  const buttons = providersOf(ctx).map((provider) => {
+  const buttons = ctx.providers.list().map((provider) => {
     const path = providerPath(provider, { next, isAgain: prompt === 'login' });
     return html`<p><a class="button second" href="${path}">${fill(words.with, { provider: provider.label })}</a></p>`;
   });

@@ -4,30 +4,23 @@ import type { UserId } from '#keys/ids.ts';
 import { identifiedUser } from '../auth/identifier.ts';
 import type { ServerContext } from '../context.ts';
 import { canonicalEmail } from '../email/address.ts';
-
-/** A button of the page. */
-export interface ProviderButton {
-  readonly id: string;
-  readonly label: string;
-}
-
-interface WithProviders {
-  readonly config: unknown;
-  /** Absent where the server has no identity providers. */
-  readonly providers?: { list(): readonly ProviderButton[] };
-}
-
-export function providersOf(ctx: WithProviders): readonly ProviderButton[] {
-  return ctx.providers?.list() ?? [];
-}
+import { type ProviderButton, providerSignInUrl } from '../providers/providers.ts';
 
 /** The path that begins a sign-in by a provider; with `isAgain` the provider asks for more than its own cookie. */
 export function providerPath(
-  { id }: ProviderButton,
+  { id }: Pick<ProviderButton, 'id'>,
   { next, isAgain }: { readonly next: string; readonly isAgain: boolean },
 ): string {
-  const query = new URLSearchParams({ next, ...(isAgain && { prompt: 'login' }) });
-  return `/sign-in/provider/${encodeURIComponent(id)}?${query}`;
+  return `${providerSignInUrl(id, next)}${isAgain ? '&prompt=login' : ''}`;
+}
+
+/** The only way in, where that is one identity provider. */
+export function onlyProvider({
+  config,
+  providers,
+}: Pick<ServerContext, 'config' | 'providers'>): ProviderButton | undefined {
+  const [first, ...others] = providers.list();
+  return config.passwordLogin || others.length > 0 ? undefined : first;
 }
 
 /** The account that somebody means by a user name, a user id or an e-mail address. */

@@ -63,6 +63,15 @@ const USES: Readonly<Record<string, Try>> = {
     return answer;
   },
   'org.matrix.msc3916.stable': (alice) => alice.try('GET', '/_matrix/client/v1/media/config'),
+  'io.element.msc4388': (alice) =>
+    alice.try('POST', '/_matrix/client/unstable/io.element.msc4388/rendezvous', { data: 'hello' }),
+  'org.matrix.msc4108': async (alice) => {
+    const path = '/_matrix/client/unstable/org.matrix.msc4108/rendezvous';
+    const headers = { 'content-type': 'text/plain' };
+    const answer = await request(alice.server, 'POST', path, { body: 'hello', headers });
+    assert.equal(answer.status, 201);
+    return { ...answer, status: 200 };
+  },
   'org.matrix.msc4140': (alice) =>
     alice.try('GET', '/_matrix/client/unstable/org.matrix.msc4140/delayed_events'),
   'org.matrix.msc4143': (alice) =>
@@ -90,7 +99,7 @@ const USES: Readonly<Record<string, Try>> = {
 };
 
 test('each unstable feature that is claimed is served', async () => {
-  await using server = await startServer();
+  await using server = await startServer({ publicBaseurl: 'https://matrix.kurir.test' });
   const alice = await register(server);
   const roomId = await alice.createRoom();
   const { body } = await request(server, 'GET', '/_matrix/client/versions');
