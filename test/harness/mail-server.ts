@@ -95,14 +95,20 @@ function letterOf(raw: string, envelope: { from: string; to: readonly string[] }
   const end = raw.indexOf('\r\n\r\n');
   const headers = raw.slice(0, end);
   const coded = raw.slice(end + 4);
-  const isQuoted = /^content-transfer-encoding: quoted-printable/im.test(headers);
-  const body = isQuoted ? unquoted(coded) : coded;
+  const [, encoding] = /^content-transfer-encoding: (\S+)/im.exec(headers) ?? [];
+  const body =
+    encoding === 'base64'
+      ? Buffer.from(coded, 'base64').toString('utf8')
+      : encoding === 'quoted-printable'
+        ? unquoted(coded)
+        : coded;
   const url = /https:\/\/\S+/.exec(body)?.[0];
   return { ...envelope, raw, headers, body, link: url === undefined ? '' : url.slice(LINK_BASE.length) };
 }
 
 function unquoted(text: string): string {
-  return text
+  const bytes = text
     .replaceAll('=\r\n', '')
     .replaceAll(/=([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return Buffer.from(bytes, 'latin1').toString('utf8');
 }
