@@ -199,6 +199,8 @@ async function runOnUsers(command: UserCommand, { config, rest, values }: Given)
       return changeUser(config, one(rest, 'the name of the user'), 'suspend');
     case 'user unsuspend':
       return changeUser(config, one(rest, 'the name of the user'), 'unsuspend');
+    case 'user remove-second-factor':
+      return changeUser(config, one(rest, 'the name of the user'), 'remove-second-factor');
     case 'user rate-limit':
       return limitUser(
         config,

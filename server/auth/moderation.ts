@@ -1,7 +1,9 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#account-moderation */
 
 import type { UserId } from '#keys/ids.ts';
+import * as browserSessions from '#storage/browser-sessions.ts';
 import * as users from '#storage/users.ts';
+import { removeSecondFactors } from '../second-factor/factors.ts';
 import { type AccountsContext, endWaiting } from './accounts.ts';
 
 /** Locks or unlocks an account: nothing can be done with one that is locked. False where there is none in use. */
@@ -33,4 +35,15 @@ export async function setUnlimited(
   const done = await ctx.db.write('users.setUnlimited', (tx) => users.setUnlimited(tx, userId, isUnlimited));
   if (done) ctx.limits?.setUnlimited(userId, isUnlimited);
   return done;
+}
+
+/** Removes the second factors of a user who has lost them. False where there is no such account in use. */
+export async function endSecondFactors(ctx: AccountsContext, userId: UserId): Promise<boolean> {
+  return await ctx.db.write('users.endSecondFactors', async (tx) => {
+    const user = await users.of(tx, userId);
+    if (user === undefined || user.deactivatedTs !== undefined) return false;
+    await removeSecondFactors(tx, userId);
+    await browserSessions.removeOfUser(tx, userId);
+    return true;
+  });
 }

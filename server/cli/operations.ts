@@ -10,7 +10,7 @@ import {
   faultOfPassword,
   localUserId,
 } from '../auth/accounts.ts';
-import { setLocked, setSuspended, setUnlimited } from '../auth/moderation.ts';
+import { endSecondFactors, setLocked, setSuspended, setUnlimited } from '../auth/moderation.ts';
 
 export type Outcome =
   /** `next`: where a list goes on. `isWrong`: what was looked at is not as it should be. */
@@ -45,6 +45,14 @@ export async function perform(ctx: OperationContext, operation: JsonObject): Pro
       return change(ctx, operation, { set: setSuspended, to: true, outcome: 'is suspended' });
     case 'user.unsuspend':
       return change(ctx, operation, { set: setSuspended, to: false, outcome: 'is not suspended' });
+    case 'user.remove-second-factor':
+      return change(ctx, operation, {
+        ...{
+          set: endSecondFactors,
+          to: true,
+          outcome: 'has no second factor, and is signed out of the pages',
+        },
+      });
     case 'user.rate-limit': {
       const isOff = own(operation, 'off') === true;
       const outcome = isOff ? 'is spared the rate limits' : 'has the rate limits of everybody';

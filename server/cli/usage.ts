@@ -16,6 +16,8 @@ export const usage = `The operator's command of Kurir:
   user suspend NAME  let an account only read
   user unsuspend NAME
                      give a suspended account back
+  user remove-second-factor NAME
+                     let somebody in who has lost their second factor
   user rate-limit NAME on|off
                      spare a user the rate limits, or do not
   room list          list all rooms
@@ -113,6 +115,10 @@ ends its sessions, but writes nothing, joins nothing and invites nobody.`,
   'user unsuspend': `user unsuspend NAME
 
 Gives the account NAME back after "user suspend".`,
+  'user remove-second-factor': `user remove-second-factor NAME
+
+Removes the app with codes, the passkeys and the recovery codes of the account NAME, for somebody who has lost them and of
+whom you know that it is them: after that the password alone signs in, or they set up others.`,
   'user rate-limit': `user rate-limit NAME on|off
 
 With "off" the limits of how often users may do things do not hold for NAME, as for a program that sends much; with "on"

@@ -32,9 +32,9 @@ export function deactivateUser(config: Config, user: string, erase: boolean): Pr
   return operate(config, { operation: 'user.deactivate', user, erase });
 }
 
-export type UserChange = 'lock' | 'unlock' | 'suspend' | 'unsuspend';
+export type UserChange = 'lock' | 'unlock' | 'suspend' | 'unsuspend' | 'remove-second-factor';
 
-/** Locks or suspends an account, or ends that. */
+/** Locks or suspends an account, or ends that; or lets somebody in who has lost their second factor. */
 export function changeUser(config: Config, user: string, change: UserChange): Promise<Outcome> {
   return operate(config, { operation: `user.${change}`, user });
 }

@@ -98,6 +98,7 @@ test('each command has --help', async () => {
     'user unlock',
     'user suspend',
     'user unsuspend',
+    'user remove-second-factor',
     'user rate-limit',
     'config check',
     'config docs',

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret, TOTP } from 'otpauth';
+import { perform } from '#server/cli/operations.ts';
 import { Browser, type ShownPage } from '#test/harness/browser.ts';
 import { register, request } from '#test/harness/client.ts';
 import { startServer, type TestServer, type TestServerOptions } from '#test/harness/server.ts';
@@ -197,6 +198,19 @@ test('a factor is removed by its owner after they have shown of late who they ar
   const stranger = new Browser(server);
   assert.match((await stranger.submit(page, {}, { action: '/app/remove' })).at, /^\/sign-in/);
   assert.equal((await signIn(new Browser(server))).at, '/sign-in/second-step', 'it is still there');
+});
+
+test('the operator lets somebody in who has lost the second factor', async () => {
+  const { server, time } = await started();
+  await using _ = server;
+  const browser = new Browser(server);
+  await signIn(browser);
+  await setUp(browser, time);
+  const operation = { operation: 'user.remove-second-factor', user: 'alice' };
+  assert.equal((await perform(server.ctx, operation)).kind, 'done');
+  assert.match((await browser.get('/account')).at, /^\/sign-in/);
+  assert.equal((await signIn(new Browser(server))).at, '/account');
+  assert.equal((await perform(server.ctx, { ...operation, user: 'nobody' })).kind, 'refused');
 });
 
 test('the secret of an app is not in the database as it is', async () => {
