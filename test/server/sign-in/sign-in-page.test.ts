@@ -239,3 +239,16 @@ test('odd forms are refused and break nothing', async () => {
   const json = await fetch(`${server.clientUrl}/sign-in`, { method: 'POST', body: '{}' });
   assert.equal(json.status, 403);
 });
+
+test('where nobody signs in by password, no password is asked for, and none is taken', async () => {
+  await using server = await started({ publicBaseurl: 'https://kurir.test' });
+  const browser = new Browser(server, { base: 'https://kurir.test' });
+  const page = await browser.get('/sign-in');
+  await server.restart({ passwordLogin: false });
+  const fields = { name: 'alice', password: 'password of alice' };
+  const refused = await browser.submit(page, fields, { action: '/sign-in' });
+  assert.deepEqual([refused.status, isSignedIn(browser)], [403, false]);
+  const closed = await browser.get('/sign-in');
+  assert.equal(closed.text.includes('type="password"'), false);
+  assert.match(closed.text, /Nobody can sign in on this page/);
+});
