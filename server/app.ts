@@ -61,6 +61,7 @@ import { loginRoutes } from './routes/login.ts';
 import { loginFallbackPageRoutes } from './routes/login-fallback-page.ts';
 import { loginTokenRoutes } from './routes/login-token.ts';
 import { logoutRoutes } from './routes/logout.ts';
+import { masRoutes } from './routes/mas.ts';
 import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
 import { mediaUploadRoutes } from './routes/media-upload.ts';
@@ -190,6 +191,7 @@ const clientRoutes: readonly Routes[] = [
   loginRoutes,
   loginTokenRoutes,
   logoutRoutes,
+  masRoutes,
   mediaDownloadRoutes,
   mediaLegacyRoutes,
   mediaUploadRoutes,

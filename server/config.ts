@@ -6,6 +6,7 @@ import { appserviceConfig } from './appservice-options.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
+import { withDelegatedLogin } from './mas/mas-option.ts';
 import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
@@ -45,9 +46,9 @@ export async function loadConfig(
   const config = configFrom((option) => readOption(option, { env, fromFile, file }));
   refuseHalves(config);
   refuseHalfMail(config);
-  refuseNoLogin(config);
+  if (config.mas === undefined) refuseNoLogin(config);
   refuseHalfSignIn(config);
-  return config;
+  return withDelegatedLogin(config);
 }
 
 /** The options without a file and environment. */

@@ -14,6 +14,7 @@ import type { DelayedEvents } from './delayed-events.ts';
 import type { Mailer } from './email/mailer.ts';
 import type { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import type { RateLimits } from './limits.ts';
+import type { AuthenticationService } from './mas/authentication-service.ts';
 import type { Providers } from './providers/providers.ts';
 import type { UnreadCounts } from './push/unread.ts';
 import type { RoomPurges } from './room-purges.ts';
@@ -34,6 +35,8 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly providers: Providers;
   /** Undefined where there is no directory that knows people's passwords. */
   readonly directory: PasswordDirectory | undefined;
+  /** Undefined where this server signs people in itself. */
+  readonly mas: AuthenticationService | undefined;
   /** For secrets of others that must be kept. */
   /** Undefined where the server sends no letters. */
   readonly mailer: Mailer | undefined;

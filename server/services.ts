@@ -16,6 +16,7 @@ import { DelayedEvents } from './delayed-events.ts';
 import { Mailer } from './email/mailer.ts';
 import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { RateLimits } from './limits.ts';
+import { AuthenticationService } from './mas/authentication-service.ts';
 import { Providers } from './providers/providers.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { RoomPurges } from './room-purges.ts';
@@ -42,11 +43,15 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const appservices = opening.use(await Appservices.open(given, config));
   limits.spareAlso((userId) => appservices.isSpared(userId));
+  const mas = await openMas(given, opening);
   return {
     limits,
     appservices,
     bridged: new AppserviceQueries(appservices),
-    sessions: opening.use(new Sessions(db, clock, (error) => log.error({ err: error }, 'not noted'))),
+    mas,
+    sessions: opening.use(
+      new Sessions({ db, clock, elsewhere: mas }, (error) => log.error({ err: error }, 'not noted')),
+    ),
     interactiveAuth: new InteractiveAuth(clock),
     providers: opening.use(await Providers.open(config, clock)),
     seal: await Seal.open(dataDir),
@@ -62,4 +67,13 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     userDirectory: opening.use(directoryKeeper(given)),
     unread: new UnreadCounts(given),
   };
+}
+
+/** Undefined where this server signs people in itself. */
+async function openMas(
+  given: Foundation,
+  opening: AsyncDisposableStack,
+): Promise<AuthenticationService | undefined> {
+  const { mas, federationAllowPrivate: allowPrivate } = given.config;
+  return mas && opening.use(await AuthenticationService.open(given, mas, { allowPrivate }));
 }

@@ -102,6 +102,12 @@ const DEACTIVATE = sql<[number, string]>(
    WHERE user_id = ? AND deactivated_ts IS NULL`,
 );
 
+const REACTIVATE = sql<[string]>(
+  'users.reactivate',
+  `UPDATE users SET deactivated_ts = NULL, leaving_rooms = 0
+   WHERE user_id = ? AND deactivated_ts IS NOT NULL`,
+);
+
 const LEAVING_ROOMS = sql<[], { user_id: UserId }>(
   'users.leavingRooms',
   'SELECT user_id FROM users WHERE leaving_rooms = 1 ORDER BY user_id LIMIT 1000',
@@ -208,6 +214,13 @@ export async function roomsWithGuests(reader: Reader, limit: number): Promise<Ro
 /** Ends an account for good; false where there is no such account in use. Its rooms are still to be left. */
 export async function deactivate(tx: Tx, userId: UserId, now: number): Promise<boolean> {
   if ((await tx.run(DEACTIVATE, now, userId)) !== 1) return false;
+  await directoryWords.refreshAccount(tx, userId);
+  return true;
+}
+
+/** Gives a deactivated account back, as one without a password; false where there is no such account. */
+export async function reactivate(tx: Tx, userId: UserId): Promise<boolean> {
+  if ((await tx.run(REACTIVATE, userId)) !== 1) return false;
   await directoryWords.refreshAccount(tx, userId);
   return true;
 }

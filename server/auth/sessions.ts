@@ -32,9 +32,19 @@ export interface UsedFrom {
   readonly userAgent: string | undefined;
 }
 
+/** Who knows access tokens in place of this server. */
+export interface TokensElsewhere {
+  /** Whose token it is, and until when that need not be asked again. */
+  find(
+    token: string,
+  ): Promise<{ readonly owner: accessTokens.TokenOwner; readonly freshUntilTs: number } | undefined>;
+}
+
 interface Session {
   readonly found: Found & { readonly kind: 'known' };
   readonly expiresTs: number | undefined;
+  /** Until then it is not asked for again. */
+  readonly freshUntilTs: number;
   /** When the device's last use was noted. */
   notedTs: number;
 }
@@ -55,6 +65,7 @@ const EXPIRED: Found = { kind: 'expired' };
 export class Sessions {
   readonly #db: Database;
   readonly #clock: Clock;
+  readonly #elsewhere: TokensElsewhere | undefined;
   /** By the token's hash. */
   readonly #known = new Lru<string, Session>({
     maxEntries: MOST_SESSIONS,
@@ -68,18 +79,24 @@ export class Sessions {
   /** Moves on when sessions end, so that nothing read before that is kept after it. */
   #epoch = 0;
 
-  constructor(db: Database, clock: Clock, onError: (error: unknown) => void) {
+  constructor(
+    { db, clock, elsewhere }: { db: Database; clock: Clock; elsewhere?: TokensElsewhere | undefined },
+    onError: (error: unknown) => void,
+  ) {
     this.#db = db;
     this.#clock = clock;
+    this.#elsewhere = elsewhere;
     this.#timer = setInterval(() => this.writeUses().catch(onError), WRITE_EVERY_MS).unref();
   }
 
   /** Who has this token; notes the use of the device every few minutes. */
   async find(token: string, usedFrom: () => UsedFrom): Promise<Found> {
     const hash = hashToken(token);
-    const session = this.#known.get(hash) ?? (await this.#load(hash));
-    if (session === undefined) return UNKNOWN;
     const now = this.#clock.now();
+    const known = this.#known.get(hash);
+    const session =
+      known !== undefined && known.freshUntilTs > now ? known : await this.#load(hash, token, known);
+    if (session === undefined) return UNKNOWN;
     if (session.expiresTs !== undefined && session.expiresTs <= now) return EXPIRED;
     if (now - session.notedTs > NOTE_EVERY_MS) {
       session.notedTs = now;
@@ -118,13 +135,25 @@ export class Sessions {
     await this.writeUses();
   }
 
-  async #load(hash: string): Promise<Session | undefined> {
+  async #load(hash: string, token: string, before?: Session): Promise<Session | undefined> {
     const epoch = this.#epoch;
-    const owner = await this.#inUse(hash, await accessTokens.ownerOf(this.#db, hash));
-    if (owner === undefined) return undefined;
+    const elsewhere = await this.#elsewhere?.find(token);
+    const owner =
+      this.#elsewhere === undefined
+        ? await this.#inUse(hash, await accessTokens.ownerOf(this.#db, hash))
+        : elsewhere?.owner;
+    if (owner === undefined) {
+      this.#known.delete(hash);
+      return undefined;
+    }
     const { userId, deviceId, isAdmin, isGuest, isSuspended, isLocked, expiresTs } = owner;
     const requester = { userId, deviceId, isAdmin, isGuest, isSuspended };
-    const session: Session = { found: { kind: 'known', requester, isLocked }, expiresTs, notedTs: 0 };
+    const session: Session = {
+      found: { kind: 'known', requester, isLocked },
+      expiresTs,
+      freshUntilTs: elsewhere?.freshUntilTs ?? Number.POSITIVE_INFINITY,
+      notedTs: before?.notedTs ?? 0,
+    };
     if (epoch === this.#epoch) this.#keep(hash, session);
     return session;
   }

@@ -2,6 +2,7 @@
 
 import { ConfigError } from '../config-file.ts';
 import { flagKind, listKind, type Option } from '../config-types.ts';
+import { type MasOption, masKind } from '../mas/mas-option.ts';
 import { type LdapOption, ldapKind } from './ldap-option.ts';
 import { type OidcOption, oidcProvidersKind } from './oidc-option.ts';
 
@@ -9,6 +10,7 @@ export interface SignInConfig {
   readonly passwordLogin: boolean;
   readonly oidcProviders: readonly OidcOption[];
   readonly ldap: LdapOption | undefined;
+  readonly mas: MasOption | undefined;
   /** Beginnings of addresses of clients to which people are sent without being asked. */
   readonly ssoTrustedClients: readonly string[];
 }
@@ -40,6 +42,14 @@ export const signInOptions: {
       'A directory (OpenLDAP, Active Directory) by which people sign in with their password there. Its members are in ' +
       '[Sign-in](sign-in.md).',
   },
+  mas: {
+    key: 'mas',
+    kind: masKind,
+    default: undefined,
+    describes:
+      'A Matrix Authentication Service that signs people in. This server then does not: it has no `/login`, no OAuth and ' +
+      'no registration of its own. What to set up is in [Sign-in](sign-in.md).',
+  },
   ssoTrustedClients: {
     key: 'sso_trusted_clients',
     kind: listKind('addresses such as https://chat.example.org/', isClientAddress),
@@ -59,6 +69,7 @@ export function signInConfig(
     passwordLogin: required(signInOptions.passwordLogin),
     oidcProviders: required(signInOptions.oidcProviders),
     ldap: read(signInOptions.ldap),
+    mas: read(signInOptions.mas),
     ssoTrustedClients: required(signInOptions.ssoTrustedClients),
   };
 }

@@ -13,11 +13,12 @@ const PATHS = [
 ];
 
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1auth_metadata */
-export function oauthMetadataRoutes(app: FastifyInstance, ctx: Pick<ServerContext, 'config'>): void {
+export function oauthMetadataRoutes(app: FastifyInstance, ctx: Pick<ServerContext, 'config' | 'mas'>): void {
   const issuer = issuerOf(ctx.config);
   const metadata = issuer === undefined ? undefined : authMetadata(ctx.config, issuer);
   for (const path of PATHS) {
     app.get(path, async (_, reply) => {
+      if (ctx.mas !== undefined) return await ctx.mas.metadata();
       if (metadata === undefined) throw unrecognized();
       // "Cache the metadata appropriately based on HTTP caching headers"
       reply.header('cache-control', 'public, max-age=600');
