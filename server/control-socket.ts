@@ -11,6 +11,7 @@ import { performChecks } from './cli/federation-check.ts';
 import { type FederationOperationContext, performOnFederation } from './cli/federation-operations.ts';
 import { performOnGroups } from './cli/group-operations.ts';
 import { performOnKeys } from './cli/keys-operations.ts';
+import { performOnLinks } from './cli/link-operations.ts';
 import { performOnMedia } from './cli/media-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
 import { performOnPartners } from './cli/partner-operations.ts';
@@ -89,6 +90,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
     (await performOnKeys(ctx, operation)) ??
     (await performOnTokens(ctx, operation)) ??
     (await performOnAppservices(ctx, operation)) ??
+    (await performOnLinks(ctx, operation)) ??
     (await performOnPartners(ctx, operation)) ??
     (await performOnCircles(circleOperations(ctx), operation)) ??
     (await performOnGroups(ctx, operation)) ??

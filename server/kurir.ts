@@ -26,6 +26,7 @@ import {
   setPartner,
   showPartner,
 } from './cli/partner-commands.ts';
+import { changeLink, checkProviders, listProviders } from './cli/provider-commands.ts';
 import { listReports, resolveReport, showReport } from './cli/report-commands.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
 import { listRooms, purgeRoom, shutDownRoom, unblockRoom } from './cli/room-commands.ts';
@@ -59,6 +60,7 @@ const flags = {
   ca: { type: 'string' },
   note: { type: 'string' },
   none: { type: 'boolean' },
+  sub: { type: 'string' },
   uses: { type: 'string' },
   expires: { type: 'string' },
   power: { type: 'string' },
@@ -108,6 +110,11 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
   if (isTokenCommand(command)) return runOnTokens(command, given);
   if (isGroupCommand(command)) return runOnGroups(command, given);
   switch (command) {
+    case 'provider list':
+      none(rest);
+      return listProviders(config);
+    case 'provider check':
+      return checkProviders(config, rest.length === 0 ? undefined : one(rest, 'the provider'));
     case 'room list':
       none(rest);
       return listRooms(config);
@@ -201,6 +208,15 @@ async function runOnUsers(command: UserCommand, { config, rest, values }: Given)
       return changeUser(config, one(rest, 'the name of the user'), 'unsuspend');
     case 'user remove-second-factor':
       return changeUser(config, one(rest, 'the name of the user'), 'remove-second-factor');
+    case 'user link':
+    case 'user unlink': {
+      const [, provider, subject] = rest;
+      none(rest.slice(3));
+      const change = command === 'user link' ? 'link' : 'unlink';
+      if (change === 'unlink') one(rest.slice(1, 2), 'the provider');
+      const user = one(rest.slice(0, 1), 'the name of the user');
+      return changeLink(config, change, { user, provider, subject, sub: values.sub });
+    }
     case 'user rate-limit':
       return limitUser(
         config,

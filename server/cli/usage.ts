@@ -20,6 +20,13 @@ export const usage = `The operator's command of Kurir:
                      let somebody in who has lost their second factor
   user rate-limit NAME on|off
                      spare a user the rate limits, or do not
+  user link NAME [PROVIDER ID]
+                     let somebody at an identity provider sign in to an account
+  user unlink NAME PROVIDER ID
+                     end that
+  provider list      list who else signs people in
+  provider check [PROVIDER]
+                     ask identity providers whether all is well
   room list          list all rooms
   room purge ROOM    delete the older history of a room
   room shutdown ROOM close a room for all users of this server
@@ -123,6 +130,23 @@ whom you know that it is them: after that the password alone signs in, or they s
 
 With "off" the limits of how often users may do things do not hold for NAME, as for a program that sends much; with "on"
 they do again. How often somebody may sign in to the account stays limited.`,
+  'user link': `user link NAME [PROVIDER ID] [--sub SUB]
+
+Lets the person with the permanent id ID at PROVIDER (its id in the configuration, or ldap) sign in to the account NAME.
+Without PROVIDER it lists by whom NAME signs in. The permanent id is the claim sub, or what subject_claims says, several
+as JSON: '["tenant","object"]'; of a directory it is the value of id_attribute.
+
+  --sub SUB  what the provider calls the person in logout tokens, where that is not ID`,
+  'user unlink': `user unlink NAME PROVIDER ID
+
+Ends what "user link" or a first sign-in has made. Devices stay signed in.`,
+  'provider list': `provider list
+
+Lists the identity providers of the configuration, the directory and the authentication service.`,
+  'provider check': `provider check [PROVIDER]
+
+Asks the identity providers, or the one of that id (ldap for the directory), what they say of themselves, and looks at
+their keys and their clock. Says what to register there.`,
   'room list': `room list
 
 Lists all rooms: room id, room version, how many of their members are of this server, the name, and whether a room is

@@ -69,3 +69,11 @@ export class Providers {
 export function providerSignInUrl(id: string, next: string): string {
   return `/sign-in/provider/${encodeURIComponent(id)}?next=${encodeURIComponent(next)}`;
 }
+
+/** What must be registered at the provider. */
+export function redirectUriOf(
+  { config }: { readonly config: { readonly publicBaseurl: string | undefined } },
+  { id }: Pick<OidcProvider, 'id'>,
+): string {
+  return `${config.publicBaseurl ?? ''}/sign-in/provider/${encodeURIComponent(id)}/callback`;
+}

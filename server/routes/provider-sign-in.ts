@@ -16,7 +16,7 @@ import type { Identity } from '../providers/oidc-identity.ts';
 import type { OidcProvider } from '../providers/oidc-provider.ts';
 import { ProviderFault } from '../providers/provider-fault.ts';
 import { sendRefusal, sendTrouble } from '../providers/provider-pages.ts';
-import { providerSignInUrl } from '../providers/providers.ts';
+import { providerSignInUrl, redirectUriOf } from '../providers/providers.ts';
 import { SealedCookie } from '../providers/sealed-cookie.ts';
 import { askToConfirm } from '../providers/sso-stage.ts';
 import { type Query, queryString } from '../query.ts';
@@ -198,14 +198,6 @@ function fail(
         retry,
       });
   }
-}
-
-/** What must be registered at the provider. */
-export function redirectUriOf(
-  { config }: Pick<ServerContext, 'config'>,
-  { id }: Pick<OidcProvider, 'id'>,
-): string {
-  return `${config.publicBaseurl ?? ''}/sign-in/provider/${encodeURIComponent(id)}/callback`;
 }
 
 /** As the browser came, but by the name that the provider knows: what a proxy calls us does not matter. */
