@@ -2,6 +2,7 @@
 
 import { accountDe } from './account-de.ts';
 import { oauthDe } from './oauth-de.ts';
+import { providersDe } from './providers-de.ts';
 import type { Texts } from './texts.ts';
 
 export const de: Texts = {
@@ -126,4 +127,5 @@ export const de: Texts = {
   },
   ...accountDe,
   oauth: oauthDe,
+  providers: providersDe,
 };

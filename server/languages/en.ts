@@ -2,6 +2,7 @@
 
 import { accountEn } from './account-en.ts';
 import { oauthEn } from './oauth-en.ts';
+import { providersEn } from './providers-en.ts';
 
 export const en = {
   page: {
@@ -122,4 +123,5 @@ export const en = {
   },
   ...accountEn,
   oauth: oauthEn,
+  providers: providersEn,
 } as const;

@@ -2,6 +2,7 @@
 
 import { accountFr } from './account-fr.ts';
 import { oauthFr } from './oauth-fr.ts';
+import { providersFr } from './providers-fr.ts';
 import type { Texts } from './texts.ts';
 
 export const fr: Texts = {
@@ -125,4 +126,5 @@ export const fr: Texts = {
   },
   ...accountFr,
   oauth: oauthFr,
+  providers: providersFr,
 };

@@ -2,6 +2,7 @@
 
 import { accountSv } from './account-sv.ts';
 import { oauthSv } from './oauth-sv.ts';
+import { providersSv } from './providers-sv.ts';
 import type { Texts } from './texts.ts';
 
 export const sv: Texts = {
@@ -122,4 +123,5 @@ export const sv: Texts = {
   },
   ...accountSv,
   oauth: oauthSv,
+  providers: providersSv,
 };

@@ -4,15 +4,16 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
+import { type Field, inputField, problemBox } from '../fields.ts';
 import { html, sendPage } from '../html.ts';
-import { speechIn } from '../languages/choose.ts';
+import { fill } from '../languages/texts.ts';
 import { startSession } from '../sign-in/browser-sessions.ts';
 import { nextOf } from '../sign-in/next.ts';
 import { termsList } from '../terms-page.ts';
 import { type Attributes, attributesOf, createLinked } from './linked-accounts.ts';
 import type { Identity } from './oidc-identity.ts';
 import type { Mapping } from './oidc-option.ts';
-import { sendTrouble } from './provider-pages.ts';
+import { sendTrouble, speechTo } from './provider-pages.ts';
 import { SealedCookie } from './sealed-cookie.ts';
 
 /** Where they choose a name. */
@@ -82,7 +83,7 @@ export function sendNewcomerPage(
   reply: FastifyReply,
 ): FastifyReply {
   const newcomer = newcomerOf(ctx, request);
-  if (newcomer === undefined) return sendNobody(reply);
+  if (newcomer === undefined) return sendNobody(ctx, reply);
   return sendForm(ctx, reply, { name: newcomer.localpart ?? '' });
 }
 
@@ -93,11 +94,12 @@ export async function makeNewcomer(
   form: URLSearchParams,
 ): Promise<FastifyReply> {
   const newcomer = newcomerOf(ctx, request);
-  if (newcomer === undefined) return sendNobody(reply);
+  if (newcomer === undefined) return sendNobody(ctx, reply);
   const name = (form.get('username') ?? '').trim().toLowerCase();
+  const { registration, providers } = speechTo(ctx, reply).texts;
   const send = (problem: string): FastifyReply => sendForm(ctx, reply, { name, problem });
   if (ctx.config.terms.length > 0 && form.get('accepts') !== 'yes') {
-    return send('Accept the policies to have an account.');
+    return send(registration.mustAccept);
   }
   const made = await createLinked(ctx, newcomer, {
     localpart: name,
@@ -106,11 +108,9 @@ export async function makeNewcomer(
   });
   switch (made.kind) {
     case 'invalid_name':
-      return send('A user name consists of lower-case letters a-z, digits and the characters . _ = - / +');
+      return send(registration.badName);
     case 'name_taken':
-      return send(
-        `The name ${name} is taken: choose another one. If it is yours, the administrator can link it to you.`,
-      );
+      return send(fill(providers.nameTaken, { name }));
     case 'linked':
       return reply.redirect(newcomer.next, 303);
     case 'created':
@@ -161,22 +161,28 @@ function sendForm(
   reply: FastifyReply,
   { name, problem }: { readonly name: string; readonly problem?: string },
 ): FastifyReply {
-  const said = problem === undefined ? html`` : html`<p class="problem" id="problem">${problem}</p>`;
+  const speech = speechTo(ctx, reply);
+  const { texts } = speech;
+  const { serverName } = ctx;
+  const field: Field = {
+    name: 'username',
+    label: fill(texts.registration.userName, { serverName }),
+    value: name,
+    autocomplete: 'username',
+  };
   const body = html`
-${said}
-<p>You sign in here for the first time. Choose the name of your account: it can never be changed.</p>
+${problemBox(texts, problem)}
+<p>${texts.providers.firstTime}</p>
 <form method="post" action="${NEWCOMER_PATH}">
-<label>User name (becomes @name:${ctx.serverName})
-<input name="username" value="${name}" required autofocus autocapitalize="none" autocomplete="username"></label>
-${termsList(ctx.config.terms, speechIn('en').texts)}
-<button>Create account</button>
+${inputField(field, problem)}
+${termsList(ctx.config.terms, texts)}
+<button>${texts.registration.create}</button>
 </form>
 `;
-  const status = problem === undefined ? 200 : 400;
-  return sendPage(reply, { title: `New account on ${ctx.serverName}`, body, status });
+  const title = fill(texts.registration.title, { serverName });
+  return sendPage(reply, { title, body, status: problem === undefined ? 200 : 400, speech });
 }
 
-function sendNobody(reply: FastifyReply): FastifyReply {
-  const problem = 'Nobody is about to get an account in this browser, or it took too long.';
-  return sendTrouble(reply, { status: 400, problem, retry: '/sign-in' });
+function sendNobody(ctx: ServerContext, reply: FastifyReply): FastifyReply {
+  return sendTrouble(ctx, reply, { status: 400, problem: ({ nobody }) => nobody, retry: '/sign-in' });
 }

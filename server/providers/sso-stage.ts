@@ -10,8 +10,10 @@ import { stringAt } from '#keys/json.ts';
 import type { Reader } from '#storage/database.ts';
 import * as providerLinks from '#storage/provider-links.ts';
 import type { ServerContext } from '../context.ts';
+import { problemBox } from '../fields.ts';
 import { html, sendPage } from '../html.ts';
-import { sendTrouble } from './provider-pages.ts';
+import { fill } from '../languages/texts.ts';
+import { sendTrouble, speechTo } from './provider-pages.ts';
 import type { ProviderButton, Providers } from './providers.ts';
 import { SealedCookie } from './sealed-cookie.ts';
 
@@ -33,6 +35,7 @@ export async function providersOf(
 
 /** Leads on to the provider of the user, or to a choice of several. */
 export function sendProviders(
+  ctx: ServerContext,
   reply: FastifyReply,
   { session, providers }: { readonly session: string; readonly providers: readonly ProviderButton[] },
 ): FastifyReply {
@@ -41,9 +44,11 @@ export function sendProviders(
   if (first !== undefined && links.length === 1) {
     return reply.header('cache-control', 'no-store').redirect(first.href, 302);
   }
-  const items = links.map(({ href, label }) => html`<li><a href="${href}">${label}</a></li>`.html);
-  const body = html`<p>To go on, prove again who you are:</p><ul>${{ html: items.join('') }}</ul>`;
-  return sendPage(reply, { title: 'Confirm', body });
+  const items = links.map(({ href, label }) => html`<li><a href="${href}">${label}</a></li>`);
+  const speech = speechTo(ctx, reply);
+  const { proveAgain, confirmTitle } = speech.texts.providers;
+  const body = html`<p>${proveAgain}</p><ul class="links">${items}</ul>`;
+  return sendPage(reply, { title: fill(confirmTitle, { serverName: ctx.serverName }), body, speech });
 }
 
 /**
@@ -56,26 +61,26 @@ export function askToConfirm(
   { session, userId }: { readonly session: string; readonly userId: UserId },
 ): FastifyReply {
   const challenge = ctx.interactiveAuth.challengeOf(session);
-  if (challenge?.userId === undefined) return sendOver(reply);
-  if (challenge.userId !== userId) {
-    const problem = `You have signed in as ${userId}, but this is to be confirmed by ${challenge.userId}.`;
-    return sendPage(reply, {
-      title: 'Not confirmed',
-      body: html`<p class="problem">${problem}</p>`,
-      status: 403,
-    });
+  if (challenge?.userId === undefined) return sendOver(ctx, reply);
+  const speech = speechTo(ctx, reply);
+  const { texts } = speech;
+  const { providers } = texts;
+  const { userId: owner } = challenge;
+  if (owner !== userId) {
+    const body = problemBox(texts, fill(providers.otherUser, { userId, owner }));
+    return sendPage(reply, { title: providers.notConfirmed, body, status: 403, speech });
   }
   COOKIE.set(ctx, reply, '', { session, userId });
   const body = html`
-<p>A Matrix client asks to do this with your account:</p>
-<p><strong>${challenge.scope}</strong></p>
-<p>If you did not expect this, somebody else may be using your account: then do not go on, and tell your
-administrator.</p>
+<p>${providers.confirmAsks}</p>
+<p><strong lang="en">${challenge.scope}</strong></p>
+<p>${providers.confirmWarns}</p>
 <form method="post" action="${`${SSO_STAGE_PATH}?session=${encodeURIComponent(session)}`}">
-<button>Confirm</button>
+<button>${texts.page.confirm}</button>
 </form>
 `;
-  return sendPage(reply, { title: `Confirm for ${ctx.serverName}`, body });
+  const title = fill(providers.confirmTitle, { serverName: ctx.serverName });
+  return sendPage(reply, { title, body, speech });
 }
 
 /** The user who has proved in this browser who they are, and now confirms a session. */
@@ -95,7 +100,10 @@ function beginUrl(id: string, session: string): string {
   return `/sign-in/provider/${encodeURIComponent(id)}?uia=${encodeURIComponent(session)}`;
 }
 
-function sendOver(reply: FastifyReply): FastifyReply {
-  const problem = 'What was to be confirmed is not waiting any more. Begin again in your Matrix client.';
-  return sendTrouble(reply, { status: 404, problem, retry: '/account' });
+function sendOver(ctx: ServerContext, reply: FastifyReply): FastifyReply {
+  return sendTrouble(ctx, reply, {
+    status: 404,
+    problem: ({ confirmOver }) => confirmOver,
+    retry: '/account',
+  });
 }

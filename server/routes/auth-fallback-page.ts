@@ -85,7 +85,9 @@ async function sendSso(
   speech: Speech,
 ): Promise<FastifyReply> {
   const providers = challenge.userId === undefined ? [] : await providersOf(ctx, challenge.userId);
-  return providers.length === 0 ? sendUnknown(reply, speech) : sendProviders(reply, { session, providers });
+  return providers.length === 0
+    ? sendUnknown(reply, speech)
+    : sendProviders(ctx, reply, { session, providers });
 }
 
 /** The person has come back from the provider, and has been told what it is that they confirm. */

@@ -16,13 +16,13 @@ export function providerNewcomerRoutes(app: FastifyInstance, ctx: ServerContext)
     pages.post(NEWCOMER_PATH, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
       const again = { status: 403, retry: NEWCOMER_PATH };
       if (!isFromOurPage(ctx, request)) {
-        return sendTrouble(reply, { ...again, problem: 'The form was sent from another site.' });
+        return sendTrouble(ctx, reply, { ...again, problem: ({ fromElsewhere }) => fromElsewhere });
       }
       try {
         ctx.limits.take('registration_check', request.ip);
       } catch (error) {
         if (!(error instanceof MatrixError)) throw error;
-        return sendTrouble(reply, { ...again, status: 429, problem: 'Too many attempts: wait a minute.' });
+        return sendTrouble(ctx, reply, { ...again, status: 429, problem: ({ tooMany }) => tooMany });
       }
       return await makeNewcomer(ctx, { request, reply }, formFields(request.body));
     });

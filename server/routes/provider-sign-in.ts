@@ -9,13 +9,13 @@ import { type JsonObject, stringAt } from '#keys/json.ts';
 import * as providerEnded from '#storage/provider-ended.ts';
 import * as providerTokens from '#storage/provider-tokens.ts';
 import type { ServerContext } from '../context.ts';
-import { html, sendPage } from '../html.ts';
+import { fill } from '../languages/texts.ts';
 import { accountOf, noteSignIn } from '../providers/linked-accounts.ts';
 import { welcomeNewcomer } from '../providers/newcomer.ts';
 import type { Identity } from '../providers/oidc-identity.ts';
 import type { OidcProvider } from '../providers/oidc-provider.ts';
 import { ProviderFault } from '../providers/provider-fault.ts';
-import { sendRefusal, sendTrouble } from '../providers/provider-pages.ts';
+import { sendRefusal, sendTrouble, sendUnknownProvider } from '../providers/provider-pages.ts';
 import { providerSignInUrl, redirectUriOf } from '../providers/providers.ts';
 import { SealedCookie } from '../providers/sealed-cookie.ts';
 import { askToConfirm } from '../providers/sso-stage.ts';
@@ -47,13 +47,13 @@ const STATE = /^[\w-]{12,128}$/;
 export function providerSignInRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get<ProviderRoute>('/sign-in/provider/:id', async (request, reply) => {
     const provider = ctx.providers.get(request.params.id);
-    if (provider === undefined) return sendUnknown(reply);
+    if (provider === undefined) return sendUnknownProvider(ctx, reply);
     return await begin(ctx, { request, reply }, provider);
   });
 
   app.get<ProviderRoute>('/sign-in/provider/:id/callback', async (request, reply) => {
     const provider = ctx.providers.get(request.params.id);
-    if (provider === undefined) return sendUnknown(reply);
+    if (provider === undefined) return sendUnknownProvider(ctx, reply);
     return await comeBack(ctx, { request, reply }, provider);
   });
 }
@@ -99,9 +99,9 @@ async function comeBack(
   const kept = STATE.test(state) ? PENDING.get(ctx, request, keyOf(state)) : undefined;
   const pending = kept && pendingOf(kept);
   if (pending === undefined || pending.provider !== provider.id || pending.state !== state) {
-    return sendTrouble(reply, {
+    return sendTrouble(ctx, reply, {
       status: 400,
-      problem: 'This sign-in was not begun in this browser, or it took too long.',
+      problem: ({ notBegun }) => notBegun,
       retry: providerSignInUrl(provider.id, nextOf(undefined)),
     });
   }
@@ -127,10 +127,10 @@ async function goOn(
   if (found.kind === 'refused') {
     const { why } = found;
     ctx.log.warn({ provider: provider.id, subject: identity.subject, why }, 'a person may not sign in');
-    return sendRefusal(reply, why);
+    return sendRefusal(ctx, reply, why);
   }
   if (pending.uia !== undefined) {
-    if (found.kind === 'new') return sendRefusal(reply, 'no_account');
+    if (found.kind === 'new') return sendRefusal(ctx, reply, 'no_account');
     return askToConfirm(ctx, reply, { session: pending.uia, userId: found.user.userId });
   }
   await keepRefreshToken(ctx, identity, option.checkEvery);
@@ -176,7 +176,7 @@ function fail(
   { error, provider, retry }: { error: unknown; provider: OidcProvider; retry: string },
 ): FastifyReply {
   if (error instanceof MatrixError && error.errcode === 'M_LIMIT_EXCEEDED') {
-    return sendTrouble(reply, { status: 429, problem: 'Too many sign-ins: wait a minute.', retry });
+    return sendTrouble(ctx, reply, { status: 429, problem: ({ tooMany }) => tooMany, retry });
   }
   if (!(error instanceof ProviderFault)) throw error;
   const { kind, message } = error;
@@ -184,17 +184,21 @@ function fail(
   const { label } = provider.option;
   switch (kind) {
     case 'unreachable':
-      return sendTrouble(reply, {
+      return sendTrouble(ctx, reply, {
         status: 502,
-        problem: `${label} does not answer as it should just now. Who is signed in already stays so.`,
+        problem: ({ unreachable }) => fill(unreachable, { provider: label }),
         retry,
       });
     case 'refused':
-      return sendTrouble(reply, { status: 403, problem: `${label} did not sign you in.`, retry });
+      return sendTrouble(ctx, reply, {
+        status: 403,
+        problem: ({ refused }) => fill(refused, { provider: label }),
+        retry,
+      });
     case 'invalid':
-      return sendTrouble(reply, {
+      return sendTrouble(ctx, reply, {
         status: 400,
-        problem: `What came back from ${label} is not what this server asked for.`,
+        problem: ({ invalid }) => fill(invalid, { provider: label }),
         retry,
       });
   }
@@ -225,9 +229,4 @@ function pendingOf(value: JsonObject): Pending | undefined {
     return undefined;
   }
   return { provider, state, nonce, verifier, next: nextOf(next), uia: stringAt(value, 'uia') };
-}
-
-function sendUnknown(reply: FastifyReply): FastifyReply {
-  const body = html`<p class="problem">This server knows no such identity provider.</p>`;
-  return sendPage(reply, { title: 'Unknown provider', body, status: 404 });
 }

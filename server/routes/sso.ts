@@ -5,9 +5,12 @@ import { invalidParam } from '#federation/errors.ts';
 import { hashToken, newToken } from '#keys/tokens.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import type { ServerContext } from '../context.ts';
+import { hiddenField } from '../fields.ts';
 import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
-import { html, sendPage } from '../html.ts';
+import { type Html, html, phrase, sendPage } from '../html.ts';
+import { fill } from '../languages/texts.ts';
 import { clientAddress, isTrustedClient, withLoginToken } from '../providers/client-address.ts';
+import { sendUnknownProvider, speechTo } from '../providers/provider-pages.ts';
 import { providerSignInUrl } from '../providers/providers.ts';
 import { type Query, queryString, requiredQuery } from '../query.ts';
 import { isTheirForm, type Person, personOf } from '../sign-in/browser-sessions.ts';
@@ -42,7 +45,7 @@ export function ssoRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get<RedirectRoute>(`${path}/:idpId`, async (request, reply) => {
     const { next, isNew } = asked(request.query);
     const { idpId = '' } = request.params;
-    if (ctx.providers.get(idpId) === undefined) return sendUnknown(reply);
+    if (ctx.providers.get(idpId) === undefined) return sendUnknownProvider(ctx, reply);
     const person = await personOf(ctx, request);
     if (person?.origin?.provider === idpId && !isNew) return reply.redirect(next, 302);
     return reply.redirect(providerUrl(idpId, next, isNew), 302);
@@ -94,20 +97,24 @@ async function letIn(
 /** "Homeservers SHOULD confirm with the user that they are happy to grant access ... to the site named" */
 function ask(ctx: ServerContext, reply: FastifyReply, { person, client }: Entry): FastifyReply {
   const isSite = client.protocol === 'https:' || client.protocol === 'http:';
-  const who = isSite
-    ? html`the website <strong>${client.host}</strong>`
-    : html`the program that opens <strong>${client.protocol}</strong> addresses`;
+  const speech = speechTo(ctx, reply);
+  const { providers, page } = speech.texts;
+  const strong = (text: string): Html => html`<strong>${text}</strong>`;
+  const explained = phrase(isSite ? providers.clientWebsite : providers.clientProgram, {
+    userId: strong(person.userId),
+    client: strong(isSite ? client.host : client.protocol),
+    serverName: ctx.serverName,
+  });
   const body = html`
-<p>You are <strong>${person.userId}</strong>. If you go on, ${who} can use your account on ${ctx.serverName}: read your
-messages and write in your name.</p>
-<p>Go on only if you have just begun to sign in there yourself.</p>
+<p>${explained}</p>
+<p>${providers.clientWarns}</p>
 <form method="post" action="${clientUrl(client)}">
-<input type="hidden" name="form_token" value="${person.formToken}">
-<button>Continue</button>
+${hiddenField('form_token', person.formToken)}
+<button>${page.continue}</button>
 </form>
 `;
-  const leadsTo = isSite ? client.origin : client.protocol;
-  return sendPage(reply, { title: `Sign in to ${isSite ? client.host : 'your client'}`, body, leadsTo });
+  const title = fill(providers.clientTitle, { client: isSite ? client.host : providers.yourClient });
+  return sendPage(reply, { title, body, speech, leadsTo: isSite ? client.origin : client.protocol });
 }
 
 function asked(query: Query): { next: string; isNew: boolean } {
@@ -129,10 +136,4 @@ function clientUrl(client: URL): string {
 
 function providerUrl(id: string, next: string, isNew: boolean): string {
   return `${providerSignInUrl(id, next)}${isNew ? '&prompt=create' : ''}`;
-}
-
-/** "The server is encouraged to provide a user-friendly page" */
-function sendUnknown(reply: FastifyReply): FastifyReply {
-  const body = html`<p class="problem">This server knows no such identity provider. Begin again in your client.</p>`;
-  return sendPage(reply, { title: 'Unknown provider', body, status: 404 });
 }
