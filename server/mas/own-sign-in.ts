@@ -1,6 +1,6 @@
 /** What this server does not do where an authentication service signs people in. */
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { unrecognized } from '#federation/errors.ts';
 
 const V3 = '/_matrix/client/v3';
@@ -29,12 +29,16 @@ const DELEGATED_METHODS: ReadonlySet<string> = new Set([
   `POST ${V3}/account/3pid`,
 ]);
 
-/** Answers these routes as unknown ones: a proxy leads them to the service, which serves them for old clients. */
-export function refuseOwnSignIn(app: FastifyInstance): void {
+/**
+ * Answers these routes as unknown ones: a proxy leads them to the service, which serves them for old clients. But for
+ * those who make their users here themselves, application services.
+ */
+export function refuseOwnSignIn(app: FastifyInstance, isExempt: (request: FastifyRequest) => boolean): void {
   app.addHook('onRequest', async (request) => {
     const { url = '' } = request.routeOptions;
     const isDelegated = DELEGATED.some((path) => url === path || url.startsWith(asFolder(path)));
-    if (isDelegated || DELEGATED_METHODS.has(`${request.method} ${url}`)) throw unrecognized();
+    const isRefused = isDelegated || DELEGATED_METHODS.has(`${request.method} ${url}`);
+    if (isRefused && !isExempt(request)) throw unrecognized();
   });
 }
 

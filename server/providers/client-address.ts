@@ -18,7 +18,9 @@ const NO_CLIENTS: ReadonlySet<string> = new Set([
 
 /** The address, if it may be one of a client: a website, or what opens a program. */
 export function clientAddress(text: string): URL | undefined {
-  if (text.length > LONGEST || !URL.canParse(text)) return undefined;
+  // What a URL cannot have, and a parser would leave out: line ends, spaces, control characters.
+  if (text.length > LONGEST || !/^[\x21-\x7e\u00a0-\uffff]+$/.test(text)) return undefined;
+  if (!URL.canParse(text)) return undefined;
   const url = new URL(text);
   if (NO_CLIENTS.has(url.protocol) || url.username !== '' || url.password !== '') return undefined;
   return url;

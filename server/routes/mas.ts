@@ -34,7 +34,10 @@ const RESET_MS = 10 * 60_000;
 export function masRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const { mas } = ctx;
   if (mas === undefined) return;
-  refuseOwnSignIn(app);
+  refuseOwnSignIn(app, (request) => {
+    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    return token !== undefined && ctx.appservices.ofToken(token) !== undefined;
+  });
   lookUps(app, ctx, mas);
 
   const operations: ReadonlyMap<string, Operation> = new Map([
