@@ -23,6 +23,10 @@ const OURS: readonly (readonly [RegExp, string])[] = [
   [/^(GET|POST) \/oauth2\//, 'the endpoints of OAuth 2.0, whose addresses are the server’s to choose'],
   [/^(GET|POST) \/(_kurir|sign-in|sign-out|account)(\/|$)/, 'pages for people'],
   [
+    /^(GET|POST) \/sign-in\/(provider|new-account|client)(\/|$)/,
+    'pages for people, and where providers tell of logouts',
+  ],
+  [
     /\/rooms\/:roomId\/state\/:eventType$/,
     'the state key is empty: "the trailing slash on this endpoint is optional"',
   ],

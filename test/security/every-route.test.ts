@@ -36,6 +36,10 @@ const PUBLIC: readonly (readonly [RegExp, string])[] = [
   [/^POST \/_matrix\/client\/v3\/account\/(password|3pid\/\w+\/requestToken)$/, 'by a stage of its own'],
   [/^(GET|POST) \/_matrix\/client\/v3\/auth\/:\w+\/fallback\/web$/, 'a page for a stage'],
   [/^(GET|POST) \/_matrix\/static\/client\/login\/?$/, 'a page to sign in'],
+  [
+    /^(GET|POST) \/sign-in\/(provider|new-account|client)(\/|$)/,
+    'how one signs in by an identity provider: by cookies of the browser, and tokens that the provider has signed',
+  ],
   [/^(GET|POST) \/_kurir\//, 'pages for people who have no account yet'],
   [/^(GET|POST) \/_matrix\/.*submit_token$/, 'a page behind a link that was sent'],
   [/^(GET|POST) \/_synapse\/admin\/v1\/register$/, 'the shared secret is its authentication'],
