@@ -49,10 +49,6 @@ function ssoFlows(ctx: ServerContext): JsonObject[] {
   const providers = ctx.providers.list();
   if (providers.length === 0) return [];
   const identityProviders = providers.map(({ label, ...rest }) => ({ ...rest, name: label }));
-  const flow = { type: 'm.login.sso', identity_providers: identityProviders };
-  if (issuerOf(ctx.config) === undefined) return [flow];
-  // "OAuth 2.0 aware clients MUST only offer this flow"; and by its name in MSC3824.
-  return [{ ...flow, oauth_aware_preferred: true, 'org.matrix.msc3824.delegated_oidc_compatibility': true }];
   // "OAuth 2.0 aware clients MUST only offer this flow": only where there is no password besides.
   const isPreferred = issuerOf(ctx.config) !== undefined && !ctx.config.passwordLogin;
   const aware = {
