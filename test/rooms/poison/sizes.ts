@@ -1,4 +1,4 @@
-/** Sizes and depths at their limits, counted in bytes. */
+/** Sizes and depths at their limits, counted in bytes; before version 11 keys are counted in characters. */
 
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
@@ -19,7 +19,8 @@ const KEYS: readonly Shape[] = ['type', 'state_key'].flatMap((key) =>
       (bytes): Shape => ({
         name: `${key} is ${bytes} bytes of ${fill}`,
         change: () => ({ [key]: text(bytes) }),
-        outcome: bytes > 255 ? 'dropped' : 'accepted',
+        outcome: ({ keySize }) =>
+          (keySize === 'bytes' ? bytes : [...text(bytes)].length) > 255 ? 'dropped' : 'accepted',
       }),
     ),
   ),
