@@ -47,8 +47,12 @@ export function deviceManagementRoutes(app: FastifyInstance, ctx: ServerContext)
       const displayName = name === undefined ? device.displayName : deviceName(name);
       if (displayName === undefined || displayName === device.displayName) return;
       await devices.setDisplayName(tx, { userId, deviceId }, displayName);
-      // To our own users alone: other servers are not told the names of devices.
-      await deviceLists.markChanged(tx, ctx.streams, userId);
+      // To our own users alone, where other servers are not told the names of devices.
+      if (ctx.federation.tellsDeviceNames) {
+        await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
+      } else {
+        await deviceLists.markChanged(tx, ctx.streams, userId);
+      }
     });
     return {};
   });

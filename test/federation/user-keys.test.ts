@@ -206,8 +206,16 @@ test('other servers learn the names of devices where the operator has said so, a
   const answer = await peer.request(telling.at(0), { method: 'POST', path: QUERY, body });
   assert.deepEqual(answer.body.device_keys, { [alice.userId]: { [alice.deviceId]: named } });
   const bob = await register(telling.at(1));
+  const roomId = await alice.createRoom();
+  await bob.join(roomId, [telling.at(0).serverName]);
   const { device_keys: seen } = await queryKeys(bob, [alice.userId]);
   assert.deepEqual(seen[alice.userId][alice.deviceId], named);
+  // Who shares a room hears of a new name.
+  const { next_batch: since } = await bob.sync();
+  await alice.put(`/devices/${alice.deviceId}`, { display_name: 'Old phone' });
+  await bob.syncUntil((answer: Body) => answer.device_lists?.changed?.includes(alice.userId), { since });
+  const { device_keys: renamed } = await queryKeys(bob, [alice.userId]);
+  assert.equal(renamed[alice.userId][alice.deviceId].unsigned.device_display_name, 'Old phone');
 });
 
 test('OpenID: a token tells another service who the user is, until it expires or the account ends', async () => {
