@@ -96,7 +96,7 @@ function peerTestArgs(args) {
   return testArguments(args, { concurrency: 1, isMeant: isPeerTest });
 }
 
-/** The tests that try many random cases where `KURIR_TEST_ROUNDS` asks for them: see test/harness/rounds.ts. */
+/** The tests that try many random cases where `KURIR_TEST_ROUNDS` asks for them: see test/harness/long-run.ts. */
 function longTestArgs(args) {
   return testArguments(args, { concurrency: Math.max(2, os.availableParallelism()), isMeant: isLongTest });
 }

@@ -23,7 +23,7 @@ import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import { type FederationFailure, failure } from './client.ts';
 import type { FederationContext } from './context.ts';
-import type { Remote } from './remote/answer.ts';
+import { isForGood, type Remote } from './remote/answer.ts';
 import { queryKeys, userDevices } from './remote/keys.ts';
 import { TimeLimit } from './time-limit.ts';
 
@@ -181,12 +181,6 @@ async function fetchList(
   const told = new Map([[userId, keys]]);
   await store(ctx, server, { started, told, streamId });
   return { kind: 'ok', value: told };
-}
-
-/** True where asking again will bring nothing else. */
-export function isForGood({ reason, status = 0 }: FederationFailure): boolean {
-  if (reason === 'bad_answer' || reason === 'too_large' || reason === 'invalid_server') return true;
-  return reason === 'refused' && (status < 500 || status === 501) && status !== 429;
 }
 
 /** Keeps what was told of those who share a room with our users, unless it has been overtaken. */

@@ -141,6 +141,11 @@ export class KeyRing {
     await Promise.all(Array.from({ length: Math.min(ENSURE_AT_ONCE, requests.length) }, lane));
   }
 
+  /** True where nobody answered when keys of the server were last looked up: one that is missing may be there later. */
+  isUnanswered(server: ServerName): boolean {
+    return (this.#attempts.get(server)?.failures ?? 0) > 0;
+  }
+
   /** Ends the look-ups under way and waits for them. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();

@@ -29,24 +29,36 @@ const INSERT = sql<[string, string, string, string]>(
   `INSERT INTO staged_events (room_id, event_id, origin, json) VALUES (?, ?, ?, ?)
    ON CONFLICT (event_id) DO NOTHING`,
 );
+const CALL_AGAIN = sql<[string]>(
+  'stagedEvents.callAgain',
+  'UPDATE staged_events SET is_called = 1 WHERE event_id {anyOf} AND turns > 0',
+);
 const NEXT = sql<[string, number], Row>(
   'stagedEvents.next',
-  'SELECT seq, room_id, event_id, origin, json FROM staged_events WHERE room_id = ? ORDER BY seq LIMIT ?',
+  `SELECT seq, room_id, event_id, origin, json FROM staged_events WHERE room_id = ? AND turns = 0
+   ORDER BY seq LIMIT ?`,
 );
 const ROOMS = sql<[string, number], { room_id: RoomId; events: number }>(
   'stagedEvents.rooms',
-  `SELECT room_id, COUNT(*) AS events FROM staged_events WHERE room_id > ?
+  `SELECT room_id, COUNT(*) AS events FROM staged_events WHERE room_id > ? AND turns = 0
    GROUP BY room_id ORDER BY room_id LIMIT ?`,
 );
 const REMOVE = sql<[string]>('stagedEvents.remove', 'DELETE FROM staged_events WHERE seq {anyInt}');
 
-/** Adds events at the end of their rooms' lines; one that waits already keeps its place. */
-export async function insert(tx: Tx, events: readonly StagedEvent[]): Promise<void> {
+/**
+ * Adds events at the end of their rooms' lines; one that waits already keeps its place, and one that was postponed is
+ * called. Answers how many of those there are.
+ */
+export async function insert(tx: Tx, events: readonly StagedEvent[]): Promise<number> {
+  const again: EventId[] = [];
   // At most 50: the events of one transaction.
-  for (const { roomId, eventId, origin, json } of events) await tx.run(INSERT, roomId, eventId, origin, json);
+  for (const { roomId, eventId, origin, json } of events) {
+    if ((await tx.run(INSERT, roomId, eventId, origin, json)) === 0) again.push(eventId);
+  }
+  return again.length === 0 ? 0 : tx.run(CALL_AGAIN, anyOf(again));
 }
 
-/** The events of a room that have waited longest, in order. */
+/** The events in a room's line that have waited longest, in order. */
 export async function next(reader: Reader, roomId: RoomId, limit: number): Promise<StagedRow[]> {
   const rows = await reader.all(NEXT, roomId, limit);
   return rows.map((row) => ({
@@ -58,7 +70,7 @@ export async function next(reader: Reader, roomId: RoomId, limit: number): Promi
   }));
 }
 
-/** The rooms in which events wait and how many, in pages: those after a room id ('' for the first). */
+/** The rooms in whose lines events wait and how many, in pages: those after a room id ('' for the first). */
 export async function rooms(
   reader: Reader,
   after: string,

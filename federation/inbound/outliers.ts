@@ -1,6 +1,6 @@
 /** Events that are only part of a state or an auth chain: fetched by id, verified, and stored without a place. */
 
-import type { EventId, ServerName } from '#keys/ids.ts';
+import type { EventId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { inAuthOrder } from '#rooms/judge-told.ts';
@@ -8,10 +8,11 @@ import { receive } from '#rooms/receive.ts';
 import { receiveOutliers } from '#rooms/receive-outliers.ts';
 import type { Room } from '#rooms/room.ts';
 import * as events from '#storage/events.ts';
+import { isForGood, type Remote } from '../remote/answer.ts';
 import { getEvent, getEventAuth, getState, getStateIds } from '../remote/events.ts';
 import { asMade } from './as-made.ts';
-import { type PullContext, type Source, sourcesOf } from './source.ts';
-import { verifiedOf } from './verify.ts';
+import { type Budget, type PullContext, type Source, sourcesOf } from './source.ts';
+import { verifiedFrom } from './verify.ts';
 
 const AT_ONCE = 8;
 /** How far from an event its auth events are followed one by one. */
@@ -30,9 +31,10 @@ export async function fetchAuthEvents(
 ): Promise<void> {
   const { origin, signal } = source;
   const at = { roomId: room.roomId, eventId: event.eventId };
-  const chain = await getEventAuth(ctx, origin, at, { signal, timeoutMs: EVENT_TIMEOUT_MS });
+  const options = { signal, timeoutMs: EVENT_TIMEOUT_MS };
+  const chain = noted(await getEventAuth(ctx, origin, at, options), source.budget);
   const texts = chain.kind === 'ok' ? chain.value : [];
-  const told = await verifiedOf(ctx, room.rules, texts, signal);
+  const told = await verifiedFrom(ctx, room.rules, texts, source);
   await fetchOutliers(ctx, room, { wanted: missing, told, source });
 }
 
@@ -46,8 +48,11 @@ export async function fetchStateBefore(
   eventId: EventId,
   source: Source,
 ): Promise<readonly EventId[] | undefined> {
-  for (const origin of await sourcesOf(ctx, room, source.origin)) {
-    if (source.signal.aborted) return undefined;
+  for (const origin of await sourcesOf(ctx, room, source)) {
+    if (source.signal.aborted) {
+      source.budget.unanswered += 1;
+      return undefined;
+    }
     // One server after the other: mostly the first one answers.
     const state = await stateFrom(ctx, room, eventId, { ...source, origin });
     if (state !== undefined) return state;
@@ -64,16 +69,16 @@ async function stateFrom(
   const { origin, signal } = source;
   const at = { roomId: room.roomId, eventId };
   const options = { signal, timeoutMs: STATE_TIMEOUT_MS };
-  const ids = await getStateIds(ctx, origin, at, options);
+  const ids = noted(await getStateIds(ctx, origin, at, options), source.budget);
   if (ids.kind === 'failed' || ids.value.state.length === 0) return undefined;
   const { state, authChain } = ids.value;
   const missing = await missingOf(ctx, new Set([...authChain, ...state]));
   if (missing.length === 0) return state;
   let told: VerifiedEvent[] = [];
   if (missing.length > MOST_BY_ID) {
-    const whole = await getState(ctx, origin, at, options);
+    const whole = noted(await getState(ctx, origin, at, options), source.budget);
     if (whole.kind === 'failed') return undefined;
-    told = await verifiedOf(ctx, room.rules, [...whole.value.authChain, ...whole.value.state], signal);
+    told = await verifiedFrom(ctx, room.rules, [...whole.value.authChain, ...whole.value.state], source);
   }
   const complete = await fetchOutliers(ctx, room, { wanted: missing, told, source });
   return complete ? state : undefined;
@@ -139,20 +144,22 @@ async function fetchByIds(
   ctx: PullContext,
   room: Room,
   eventIds: readonly EventId[],
-  { origin, signal, budget }: Source,
+  source: Source,
 ): Promise<{ events: VerifiedEvent[]; complete: boolean }> {
+  const { budget } = source;
   const affordable = eventIds.slice(0, Math.max(0, budget.outliers));
   budget.outliers -= affordable.length;
   const lanes = new Lanes(AT_ONCE, Number.POSITIVE_INFINITY);
   const answers = await Promise.all(
-    affordable.map((eventId) => lanes.run(() => fetchOne(ctx, origin, eventId, signal))),
+    affordable.map((eventId) => lanes.run(() => fetchOne(ctx, eventId, source))),
   );
   const texts = affordable.flatMap((eventId, index) => {
     const answer = answers[index];
     return typeof answer === 'string' ? [asMade(answer, eventId, room.rules)] : [];
   });
   const asked = new Set(affordable);
-  const events = await verifiedOf(ctx, room.rules, texts, signal);
+  const events = await verifiedFrom(ctx, room.rules, texts, source);
+  if (affordable.length < eventIds.length) budget.unanswered += 1;
   return {
     events: events.filter(({ eventId }) => asked.has(eventId)),
     complete: affordable.length === eventIds.length && !answers.includes(false),
@@ -162,13 +169,21 @@ async function fetchByIds(
 /** The text; undefined where the server says that it has no such event; false where it says nothing. */
 async function fetchOne(
   ctx: PullContext,
-  origin: ServerName,
   eventId: EventId,
-  signal: AbortSignal,
+  { origin, signal, budget }: Source,
 ): Promise<string | undefined | false> {
-  const answer = await getEvent(ctx, origin, eventId, { signal, timeoutMs: EVENT_TIMEOUT_MS });
+  const options = { signal, timeoutMs: EVENT_TIMEOUT_MS };
+  const answer = noted(await getEvent(ctx, origin, eventId, options), budget);
   if (answer.kind === 'ok') return answer.value;
   return answer.reason === 'refused' ? undefined : false;
+}
+
+/** The answer; that it is none for lack of one is noted in the budget. */
+export function noted<T>(answer: Remote<T>, budget: Budget): Remote<T> {
+  // Who is no partner is not asked later either.
+  const isOpen = answer.kind === 'failed' && !isForGood(answer) && answer.reason !== 'not_a_partner';
+  if (isOpen) budget.unanswered += 1;
+  return answer;
 }
 
 async function missingOf(ctx: PullContext, eventIds: ReadonlySet<EventId>): Promise<EventId[]> {

@@ -6,7 +6,8 @@
  * 2. What is received is received oldest first.
  * 3. Auth events that are not among it: by event_auth, then one by one.
  * 4. Where a gap stays: the state before the event on its near side, by state_ids, and the room goes on from there.
- * 5. What cannot be had in the end is given up: one event never holds up the room.
+ * 5. What cannot be had in the end is answered as missing: one event never holds up the room. Where servers said that
+ *    they do not have it that is the end; where some did not answer, it may be had later (`postponed.ts`).
  */
 
 import type { EventId } from '#keys/ids.ts';
@@ -18,9 +19,9 @@ import type { Room } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
 import { getMissingEvents } from '../remote/events.ts';
-import { fetchAuthEvents, fetchStateBefore } from './outliers.ts';
+import { fetchAuthEvents, fetchStateBefore, noted } from './outliers.ts';
 import { type PullContext, type Source, sourcesOf } from './source.ts';
-import { verifiedOf } from './verify.ts';
+import { verifiedFrom } from './verify.ts';
 
 /** "The maximum number of events to retrieve": no server gives more. */
 const EVENTS_PER_ROUND = 20;
@@ -34,15 +35,21 @@ class Pending extends Map<EventId, VerifiedEvent> {
   readonly asked = new Set<EventId>();
 }
 
+/** What became of an event; `isUnanswered` where what is missing could not be asked for, or not in time. */
+export type Pulled =
+  | Exclude<Received, { kind: 'missing' }>
+  | (Extract<Received, { kind: 'missing' }> & { readonly isUnanswered: boolean });
+
 /** Receives an event that happens now. `missing` where what it needs cannot be had. */
 export async function pull(
   ctx: PullContext,
   room: Room,
   event: VerifiedEvent,
   source: Source,
-): Promise<Received> {
+): Promise<Pulled> {
   const received = await receive(ctx, room, event, { as: 'live' });
   if (received.kind !== 'missing') return received;
+  const unansweredBefore = source.budget.unanswered;
   const pending = new Pending([[event.eventId, event]]);
   await fetchGap(ctx, room, pending, source);
   let left = await receivePending(ctx, room, pending, source);
@@ -52,7 +59,9 @@ export async function pull(
     left = await receivePending(ctx, room, pending, source);
   }
   // What became of it is stored by now.
-  return receive(ctx, room, event, { as: 'live' });
+  const last = await receive(ctx, room, event, { as: 'live' });
+  if (last.kind !== 'missing') return last;
+  return { ...last, isUnanswered: source.budget.unanswered > unansweredBefore };
 }
 
 /**
@@ -65,16 +74,18 @@ async function fetchGap(ctx: PullContext, room: Room, pending: Pending, source: 
   let latest = await rimOf(ctx, pending);
   if (latest.length === 0) return;
   let rounds = 0;
-  for (const origin of await sourcesOf(ctx, room, source.origin)) {
+  for (const origin of await sourcesOf(ctx, room, source)) {
     // One server after the other: each goes on where the one before it had no more.
     while (latest.length > 0 && rounds < MOST_ROUNDS && source.budget.events > 0) {
-      if (source.signal.aborted) return;
+      if (source.signal.aborted) break;
       rounds += 1;
       const at = { earliest, latest, pending };
       if (!(await fetchRound(ctx, room, at, { ...source, origin }))) break;
       latest = await rimOf(ctx, pending);
     }
   }
+  const isCutShort = source.signal.aborted || rounds >= MOST_ROUNDS || source.budget.events <= 0;
+  if (latest.length > 0 && isCutShort) source.budget.unanswered += 1;
 }
 
 /** Asks once for what is missing; false where nothing new came. */
@@ -86,13 +97,15 @@ async function fetchRound(
     readonly latest: readonly EventId[];
     readonly pending: Pending;
   },
-  { origin, signal, budget }: Source,
+  source: Source,
 ): Promise<boolean> {
+  const { origin, signal, budget } = source;
   const { earliest, latest, pending } = at;
   const query = { roomId: room.roomId, earliest, latest, limit: EVENTS_PER_ROUND, minDepth: 0 };
-  const answer = await getMissingEvents(ctx, origin, query, { signal, timeoutMs: ROUND_TIMEOUT_MS });
+  const options = { signal, timeoutMs: ROUND_TIMEOUT_MS };
+  const answer = noted(await getMissingEvents(ctx, origin, query, options), budget);
   if (answer.kind === 'failed') return false;
-  const events = await verifiedOf(ctx, room.rules, answer.value, signal);
+  const events = await verifiedFrom(ctx, room.rules, answer.value, source);
   const fresh = events.filter((event) => event.roomId === room.roomId && !pending.has(event.eventId));
   for (const event of fresh.slice(0, budget.events)) pending.set(event.eventId, event);
   budget.events -= fresh.length;
@@ -161,7 +174,10 @@ async function crossGap(
   if (oldest === undefined) return;
   at.pending.delete(oldest.eventId);
   const { budget, signal } = source;
-  if (budget.states <= 0 || signal.aborted) return;
+  if (budget.states <= 0 || signal.aborted) {
+    budget.unanswered += 1;
+    return;
+  }
   // Where there is no gap a state tells nothing: it lacks auth events that nobody has.
   if ((await rimOf(ctx, new Map([[oldest.eventId, oldest]]))).length === 0) return;
   budget.states -= 1;

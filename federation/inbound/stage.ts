@@ -19,8 +19,9 @@ import * as stagedEvents from '#storage/staged-events.ts';
 import { roomWeAreIn } from '../access.ts';
 import type { Inbound } from '../context.ts';
 import { QuietLog } from '../quiet-log.ts';
+import { Postponed } from './postponed.ts';
 import { pull } from './pull.ts';
-import { newBudget, type PullContext, type Source } from './source.ts';
+import { newLimits, type PullContext, type Source } from './source.ts';
 import { verifyEach } from './verify.ts';
 
 const ROOMS_AT_ONCE = 64;
@@ -28,8 +29,6 @@ const EVENTS_AT_ONCE = 50;
 const ROOMS_PER_PAGE = 1_000;
 /** More events than this waiting in a room: the servers that send them have to wait. */
 const MOST_WAITING = 2_000;
-/** For what is missing for one batch of events of a room. */
-const PULL_DEADLINE_MS = 120_000;
 const MOST_FAILURES = 3;
 const FAILURE_PAUSE_MS = 1_000;
 const MOST_IN_MEMORY = 2_000;
@@ -37,6 +36,8 @@ const MOST_IN_MEMORY = 2_000;
 export class Stage implements Inbound {
   readonly #ctx: PullContext;
   readonly #log: QuietLog;
+  /** What cannot be received for lack of an answer leaves the line. */
+  readonly #postponed: Postponed;
   readonly #lanes = new Lanes(ROOMS_AT_ONCE, Number.POSITIVE_INFINITY);
   readonly #stop = new AbortController();
   readonly #workers = new Map<RoomId, Promise<void>>();
@@ -50,6 +51,7 @@ export class Stage implements Inbound {
   constructor(ctx: PullContext) {
     this.#ctx = ctx;
     this.#log = new QuietLog(ctx);
+    this.#postponed = new Postponed(ctx);
   }
 
   /** Takes up what the last process left. */
@@ -57,6 +59,7 @@ export class Stage implements Inbound {
     this.#starting = this.#resume().catch((error: unknown) => {
       this.#ctx.log.error({ err: error }, 'staged events were not resumed');
     });
+    this.#postponed.start();
   }
 
   isFull(roomId: RoomId): boolean {
@@ -67,10 +70,11 @@ export class Stage implements Inbound {
     const left = await this.#receiveAtOnce(events);
     const staged = left.map(({ roomId, eventId, json }) => ({ roomId, eventId, origin, json }));
     const now = this.#ctx.clock.now();
-    await this.#ctx.db.write('federation.stage', async (tx) => {
-      await stagedEvents.insert(tx, staged);
+    const called = await this.#ctx.db.write('federation.stage', async (tx) => {
       await inboundTransactions.remember(tx, { origin, txnId, answer }, now);
+      return stagedEvents.insert(tx, staged);
     });
+    if (called > 0) this.#postponed.look();
     for (const event of left) {
       this.#verified.set(event.eventId, event);
       this.#waiting.set(event.roomId, (this.#waiting.get(event.roomId) ?? 0) + 1);
@@ -99,6 +103,7 @@ export class Stage implements Inbound {
     this.#stop.abort();
     await this.#starting;
     await Promise.all(this.#workers.values());
+    await this.#postponed[Symbol.asyncDispose]();
   }
 
   async #resume(): Promise<void> {
@@ -169,14 +174,16 @@ export class Stage implements Inbound {
     batch: readonly stagedEvents.StagedRow[],
     most: number,
   ): Promise<{ received: number; done: number[]; failure: unknown }> {
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(PULL_DEADLINE_MS)]);
-    const budget = newBudget();
+    const limits = newLimits(this.#stop.signal);
     const done: number[] = [];
     let received = 0;
     try {
-      const left = await this.#verifiedOf(roomId, batch, signal);
-      // Those that were dropped have had their turn. What was cut short by the end of the process is not done.
-      if (!this.#stop.signal.aborted) done.push(...seqsWithout(batch, left));
+      const { left, unanswered } = await this.#verifiedOf(roomId, batch, limits.signal);
+      // What was cut short by the end of the process is not done.
+      if (this.#stop.signal.aborted) return { received, done, failure: undefined };
+      // Those that were dropped have had their turn.
+      done.push(...seqsWithout(batch, [...left, ...unanswered]));
+      for (const row of unanswered) received += await this.#postpone(row);
       let reach = most;
       // The first of those that are left was not simple: no run begins with it.
       let isCut = false;
@@ -187,17 +194,19 @@ export class Stage implements Inbound {
         const taken: number =
           room === undefined || tried === 0 ? 0 : await this.#receiveRun(room, left, tried);
         const [first] = left;
+        let isOver = true;
         // Whoever has left a room meanwhile does not hear what happens there.
         if (taken === 0 && room !== undefined && first !== undefined) {
-          await this.#receive(room, first.event, { origin: first.origin, signal, budget });
+          isOver = await this.#receive(room, first.event, { origin: first.origin, ...limits });
           if (this.#stop.signal.aborted) break;
+          if (!isOver) received += await this.#postpone({ ...first, roomId, eventId: first.event.eventId });
         }
         // Where few are simple, it is not worth while to look at many.
         if (tried > 0) reach = taken === 0 ? 1 : Math.min(taken * 4, most);
         isCut = taken > 0 && taken < tried;
         received += taken;
-        if (taken > 0) left.splice(0, taken);
-        else done.push(...left.splice(0, 1).map(({ seq }) => seq));
+        const gone = left.splice(0, Math.max(taken, 1));
+        if (taken === 0 && isOver) done.push(...gone.map(({ seq }) => seq));
       }
       return { received, done, failure: undefined };
     } catch (failure) {
@@ -217,25 +226,39 @@ export class Stage implements Inbound {
     return taken;
   }
 
-  async #receive(room: Room, event: VerifiedEvent, source: Source): Promise<void> {
+  /** False where it is to have another turn. */
+  async #receive(room: Room, event: VerifiedEvent, source: Source): Promise<boolean> {
     const received = await pull(this.#ctx, room, event, source);
     const fields = { roomId: room.roomId, eventId: event.eventId, origin: source.origin };
     if (received.kind === 'missing') {
+      if (received.isUnanswered) return false;
       const missing = [...received.auth, ...received.prev].slice(0, 5);
       this.#log.warn({ ...fields, missing }, 'event given up: what it refers to cannot be had');
     } else if (received.kind === 'rejected' || received.kind === 'soft_failed') {
       this.#ctx.log.debug({ ...fields, kind: received.kind, reason: received.reason }, 'event not accepted');
     }
+    return true;
   }
 
-  /** The rows with their events: those that came before the last start are verified again, all together. */
+  /** Takes a row out of the line; answers how many that are. */
+  async #postpone(row: Omit<stagedEvents.StagedRow, 'json'>): Promise<number> {
+    await this.#postponed.add(row);
+    this.#noLongerWait(row.roomId, 1);
+    return 1;
+  }
+
+  /**
+   * The rows with their events: those that came before the last start are verified again, all together. `unanswered`
+   * are those that nobody gave the keys of.
+   */
   async #verifiedOf(
     roomId: RoomId,
     rows: readonly stagedEvents.StagedRow[],
     signal: AbortSignal,
-  ): Promise<VerifiedRow[]> {
+  ): Promise<{ left: VerifiedRow[]; unanswered: stagedEvents.StagedRow[] }> {
     const events = new Map<number, VerifiedEvent>();
     const unverified: stagedEvents.StagedRow[] = [];
+    const unanswered: stagedEvents.StagedRow[] = [];
     for (const row of rows) {
       const event = this.#verified.get(row.eventId);
       // v1, v2: another event may have come under the same id since.
@@ -246,16 +269,19 @@ export class Stage implements Inbound {
     if (room !== undefined) {
       const texts = unverified.map(({ json }) => json);
       const verdicts = await verifyEach(this.#ctx, room.rules, texts, signal);
-      for (const [index, { seq, eventId }] of unverified.entries()) {
+      for (const [index, row] of unverified.entries()) {
+        const { seq, eventId } = row;
         const verdict = verdicts[index];
         if (verdict?.kind === 'verified') events.set(seq, verdict.event);
+        else if (verdict?.isUnanswered === true) unanswered.push(row);
         else this.#log.warn({ roomId, eventId, reason: verdict?.reason }, 'staged event dropped');
       }
     }
-    return rows.flatMap(({ seq, origin }) => {
+    const left = rows.flatMap(({ seq, origin }) => {
       const event = events.get(seq);
       return event === undefined ? [] : [{ seq, origin, event }];
     });
+    return { left, unanswered };
   }
 
   async #remove(roomId: RoomId, seqs: readonly number[]): Promise<void> {
@@ -273,7 +299,10 @@ interface VerifiedRow extends Pick<stagedEvents.StagedRow, 'seq' | 'origin'> {
   readonly event: VerifiedEvent;
 }
 
-function seqsWithout(rows: readonly stagedEvents.StagedRow[], kept: readonly VerifiedRow[]): number[] {
+function seqsWithout(
+  rows: readonly stagedEvents.StagedRow[],
+  kept: readonly { readonly seq: number }[],
+): number[] {
   const seqs = new Set(kept.map(({ seq }) => seq));
   return rows.map(({ seq }) => seq).filter((seq) => !seqs.has(seq));
 }

@@ -6,10 +6,17 @@ import type { KeyRequest } from '#keys/key-ring.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { checkIngress, type Ingress, type VerifiedEvent } from '#rooms/ingress.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
+import type { Source } from './source.ts';
 
 export type Verdict =
   | { readonly kind: 'verified'; readonly event: VerifiedEvent; readonly redacted: boolean }
-  | { readonly kind: 'dropped'; readonly eventId: EventId | undefined; readonly reason: string };
+  | {
+      readonly kind: 'dropped';
+      readonly eventId: EventId | undefined;
+      readonly reason: string;
+      /** Nobody answered who has the keys, or there was no time to ask: it may be verified later. */
+      readonly isUnanswered?: boolean;
+    };
 
 /** How many are in work at once: the signatures of each are verified on the thread pool. */
 const AT_ONCE = 64;
@@ -35,7 +42,7 @@ export async function verifyEach(
 ): Promise<Verdict[]> {
   const first = await checkAll(ctx, rules, texts);
   const unkeyed = first.flatMap((ingress, index) => (ingress.kind === 'missing_keys' ? [index] : []));
-  if (unkeyed.length === 0) return first.map(verdictOf);
+  if (unkeyed.length === 0) return first.map((ingress) => verdictOf(ctx, ingress, signal));
   const keys = first.flatMap((ingress) => (ingress.kind === 'missing_keys' ? ingress.keys : []));
   await ensureKeys(ctx, keys, signal);
   const again = await checkAll(
@@ -45,7 +52,7 @@ export async function verifyEach(
   );
   const verdicts = [...first];
   for (const [at, index] of unkeyed.entries()) verdicts[index] = again[at] ?? first[index] ?? notJudged;
-  return verdicts.map(verdictOf);
+  return verdicts.map((ingress) => verdictOf(ctx, ingress, signal));
 }
 
 /** Those of many PDUs that pass, in their order. */
@@ -57,6 +64,21 @@ export async function verifiedOf(
 ): Promise<VerifiedEvent[]> {
   const verdicts = await verifyEach(ctx, rules, texts, signal);
   return verdicts.flatMap((verdict) => (verdict.kind === 'verified' ? [verdict.event] : []));
+}
+
+/** As `verifiedOf`, of what a source told: what lacks keys that nobody gave is noted as unanswered. */
+export async function verifiedFrom(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  texts: readonly string[],
+  { signal, budget }: Source,
+): Promise<VerifiedEvent[]> {
+  const verdicts = await verifyEach(ctx, rules, texts, signal);
+  return verdicts.flatMap((verdict) => {
+    if (verdict.kind === 'verified') return [verdict.event];
+    if (verdict.isUnanswered === true) budget.unanswered += 1;
+    return [];
+  });
 }
 
 const notJudged: Ingress = { kind: 'dropped', eventId: undefined, reason: 'The event was not judged' };
@@ -96,9 +118,10 @@ async function checkAll(
   return checked;
 }
 
-function verdictOf(ingress: Ingress): Verdict {
+function verdictOf(ctx: RoomsContext, ingress: Ingress, signal: AbortSignal): Verdict {
   if (ingress.kind !== 'missing_keys') return ingress;
   const servers = new Set(ingress.keys.map(({ server }) => server));
   const reason = `The signing keys of ${[...servers].join(', ')} cannot be had`;
-  return { kind: 'dropped', eventId: ingress.eventId, reason };
+  const isUnanswered = signal.aborted || [...servers].some((server) => ctx.keyRing.isUnanswered(server));
+  return { kind: 'dropped', eventId: ingress.eventId, reason, isUnanswered };
 }

@@ -76,6 +76,12 @@ export function isUnrecognized({ status, errcode }: FederationFailure): boolean 
   return status === 404 || status === 405;
 }
 
+/** True where asking again will bring nothing else. */
+export function isForGood({ reason, status = 0 }: FederationFailure): boolean {
+  if (reason === 'bad_answer' || reason === 'too_large' || reason === 'invalid_server') return true;
+  return reason === 'refused' && (status < 500 || status === 501) && status !== 429;
+}
+
 /** The event ids among the items; undefined where there are too many. */
 export function eventIdsOf(items: readonly string[] | undefined): EventId[] | undefined {
   if (items === undefined || items.length > MAX_STATE_EVENTS) return undefined;

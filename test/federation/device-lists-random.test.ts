@@ -10,7 +10,8 @@ import { login, register, type TestClient } from '#test/harness/client.ts';
 import { inRoom, untilMember } from '#test/harness/conversation.ts';
 import { queryKeys, uploadDeviceKeys } from '#test/harness/encryption.ts';
 import { startFleet } from '#test/harness/fleet.ts';
-import { casesOf, isLongRun, seed } from '#test/harness/rounds.ts';
+import { isLongRun } from '#test/harness/long-run.ts';
+import { casesOf, seed } from '#test/harness/rounds.ts';
 import { until } from '#test/harness/until.ts';
 import { Dice } from '#test/oracles/dice.ts';
 

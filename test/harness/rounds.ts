@@ -1,12 +1,7 @@
 /** How many random cases a property is tried on: few in `npm test`, many in `npm run test:long`. */
 import type { TestContext } from 'node:test';
 import fc from 'fast-check';
-
-/** How many times as much is tried as in `npm test`. */
-const ROUNDS = Number(process.env.KURIR_TEST_ROUNDS ?? '1');
-
-/** Whether `npm run test:long` runs. */
-export const isLongRun = ROUNDS > 1;
+import { isLongRun, ROUNDS } from './long-run.ts';
 
 /** `KURIR_TEST_SEED`, or one of its own for each process. */
 export const seed = Number(process.env.KURIR_TEST_SEED ?? Date.now() % 0x7fffffff);

@@ -103,6 +103,17 @@ test('after a restart a stored key is answered without the network', async () =>
   assert.deepEqual(desk.fetched, [peer]);
 });
 
+test('a key that is missing is told apart: nobody answered, or who answered does not have it', async () => {
+  const desk = new Desk();
+  assert.equal(desk.ring.isUnanswered(peer), false, 'nobody was asked');
+  assert.equal(await desk.find(unknownKey), undefined);
+  assert.equal(desk.ring.isUnanswered(peer), true);
+  desk.answers.set(peer, await published(pair, START + DAY));
+  desk.now += MINUTE;
+  assert.equal(await desk.find(unknownKey), undefined);
+  assert.equal(desk.ring.isUnanswered(peer), false);
+});
+
 test('our own keys are answered at once, old ones for events of their time', async () => {
   const { ring, fetched } = new Desk();
   const ask = async (keyId: KeyId, atTs: number, strictValidity = true) =>

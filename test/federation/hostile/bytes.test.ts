@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { after, afterEach, test } from 'node:test';
 import { RawConnection } from '#test/harness/hostile-server.ts';
-import { isLongRun } from '#test/harness/rounds.ts';
+import { isLongRun } from '#test/harness/long-run.ts';
 import { until } from '#test/harness/until.ts';
 import { startWitness } from './witness.ts';
 

@@ -163,7 +163,7 @@ const failing: [what: string, answer: (peer: RoomPeer) => PeerAnswer][] = [
 ];
 
 for (const [what, answer] of failing) {
-  test(`a server that ${what}: its event is given up, and comes with the next one when the server is itself again`, async () => {
+  test(`a server that ${what}: its event leaves the line, and comes with the next one when the server is itself again`, async () => {
     await using peer = await peerWithGuest();
     const { roomId } = peer.room;
     messages(peer, 'missed ', 3);

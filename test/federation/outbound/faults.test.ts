@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { detailLines } from '#federation/outbound/ledger.ts';
 import type { ServerName, UserId } from '#keys/ids.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
+import { isLongRun } from '#test/harness/long-run.ts';
 import {
   bodiesOf,
   type ReceivingPeer,
@@ -15,7 +16,6 @@ import {
 } from '#test/harness/outbound.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 import { importRoom, sendText } from '#test/harness/rooms.ts';
-import { isLongRun } from '#test/harness/rounds.ts';
 import { until } from '#test/harness/until.ts';
 import { Wire } from '#test/harness/wire.ts';
 import { wrongAnswers } from '#test/harness/wrong-answers.ts';

@@ -17,8 +17,8 @@ import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import type { Reader } from '#storage/database.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { withFaultPoints } from '#test/harness/faults.ts';
+import { isLongRun } from '#test/harness/long-run.ts';
 import { openRooms } from '#test/harness/rooms.ts';
-import { isLongRun } from '#test/harness/rounds.ts';
 import { DEEDS, type Deed } from './deeds.ts';
 
 const FILES = ['kurir.db', 'kurir.db-wal'];

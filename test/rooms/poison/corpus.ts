@@ -1,7 +1,8 @@
 /** All shapes of poison: see `shape.ts`. */
 
 import { type RoomVersionRules, rulesOf, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
-import { isLongRun, seed } from '#test/harness/rounds.ts';
+import { isLongRun } from '#test/harness/long-run.ts';
+import { seed } from '#test/harness/rounds.ts';
 import { CONTENT_SHAPES } from './contents.ts';
 import { FIELD_SHAPES } from './fields.ts';
 import { REFERENCE_SHAPES } from './references.ts';

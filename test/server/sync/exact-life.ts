@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { type Body, register, type TestClient } from '#test/harness/client.ts';
 import { diceOf } from '#test/harness/dice.ts';
 import { type Fleet, startFleet } from '#test/harness/fleet.ts';
-import { isLongRun } from '#test/harness/rounds.ts';
+import { isLongRun } from '#test/harness/long-run.ts';
 import type { TestServer } from '#test/harness/server.ts';
 import { act, type World } from './exact-deeds.ts';
 
