@@ -93,6 +93,12 @@ export class Dialer {
     throw failure;
   }
 
+  /** A connection without TLS, for what anybody may see: a page of the web. */
+  async connect(endpoint: Endpoint, signal?: AbortSignal): Promise<Socket> {
+    using time = new TimeLimit(CONNECT_TIMEOUT_MS, [signal]);
+    return await this.#connect(endpoint, time.signal);
+  }
+
   async #dialOne(endpoint: Endpoint, { tlsName, ca, signal, onConnected }: DialOptions): Promise<TLSSocket> {
     using time = new TimeLimit(CONNECT_TIMEOUT_MS, [signal]);
     try {

@@ -1,5 +1,5 @@
 import { type IncomingMessage, request as requestHttp } from 'node:http';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { Dialer } from './dial.ts';
 
 export interface GetOptions {
@@ -17,20 +17,42 @@ export interface GetOptions {
  * Asks for a URL that a stranger named: over TLS whatever its scheme says, at addresses that are allowed, without
  * following redirects. The caller reads the answer's body, or destroys it. Rejects where there is no answer.
  */
-export async function getOverHttps(
-  dialer: Dialer,
-  url: URL,
-  { accept, ca, signal, idleMs }: GetOptions,
-): Promise<IncomingMessage> {
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+export async function getOverHttps(dialer: Dialer, url: URL, options: GetOptions): Promise<IncomingMessage> {
+  const { ca, signal } = options;
+  const host = hostOf(url);
   const endpoint = { host, port: url.port === '' ? 443 : Number(url.port) };
   const trust = { tlsName: host, ...(ca !== undefined && { ca }) };
   const socket = await dialer.dial({ endpoints: [endpoint], ...trust, signal });
+  const hostHeader = isIP(host) === 0 && endpoint.port === 443 ? host : url.host;
+  return getBy(socket, url, { ...options, headers: { host: hostHeader } });
+}
+
+/** As `getOverHttps`, for a page of the web: without TLS where that is its scheme. */
+export async function getPage(dialer: Dialer, url: URL, options: GetOptions): Promise<IncomingMessage> {
+  const headers = { host: url.host, 'user-agent': 'Kurir (bot)', 'accept-encoding': 'identity' };
+  const [host, port] = [hostOf(url), Number(url.port)];
+  const { signal } = options;
+  const socket =
+    url.protocol === 'http:'
+      ? await dialer.connect({ host, port: port || 80 }, signal)
+      : await dialer.dial({ endpoints: [{ host, port: port || 443 }], tlsName: host, signal });
+  return getBy(socket, url, { ...options, headers });
+}
+
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1');
+}
+
+function getBy(
+  socket: Socket,
+  url: URL,
+  { accept, signal, idleMs, headers }: GetOptions & { readonly headers: Readonly<Record<string, string>> },
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const request = requestHttp({
       createConnection: () => socket,
       path: `${url.pathname}${url.search}`,
-      headers: { host: isIP(host) === 0 && endpoint.port === 443 ? host : url.host, accept },
+      headers: { ...headers, accept },
       maxHeaderSize: 16 * 1024,
       signal,
     });

@@ -118,6 +118,7 @@ import { threadSubscriptionsRoutes } from './routes/thread-subscriptions.ts';
 import { threadsListRoutes } from './routes/threads-list.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
+import { urlPreviewsRoutes } from './routes/url-previews.ts';
 import { usersRoutes } from './routes/users.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { voipRoutes } from './routes/voip.ts';
@@ -224,6 +225,7 @@ const clientRoutes: readonly Routes[] = [
   ssoRoutes,
   signInPageRoutes,
   toDeviceRoutes,
+  urlPreviewsRoutes,
   usersRoutes,
   versionsRoutes,
   voipRoutes,

@@ -27,6 +27,7 @@ import {
 } from './config-types.ts';
 import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
+import { type PreviewConfig, previewOptions } from './preview-options.ts';
 import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
 import { type ScimConfig, scimOptions } from './scim-options.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
@@ -41,7 +42,13 @@ const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
 
 /** The options as the server uses them. */
-export interface Config extends AccountConfig, AppservicesConfig, PageConfig, SignInConfig, ScimConfig {
+export interface Config
+  extends AccountConfig,
+    AppservicesConfig,
+    PageConfig,
+    PreviewConfig,
+    SignInConfig,
+    ScimConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
   readonly clientListen: ListenAddress;
@@ -383,4 +390,5 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'Serves files by the deprecated `/_matrix/media/v3/download` and `/thumbnail` too, to anybody who knows ' +
       'their address, without signing in. Only for clients from before Matrix 1.11.',
   },
+  ...previewOptions,
 };

@@ -9,6 +9,7 @@ import type { Option } from './config-types.ts';
 import { withDelegatedLogin } from './mas/mas-option.ts';
 import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
+import { previewConfig } from './preview-options.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
 import { scimConfig } from './scim-options.ts';
 
@@ -153,6 +154,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     maxRemoteMediaSize: required(options.maxRemoteMediaSize),
     remoteMediaCacheSize: required(options.remoteMediaCacheSize),
     legacyMedia: required(options.legacyMedia),
+    ...previewConfig(required),
   };
 }
 

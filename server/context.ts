@@ -15,6 +15,7 @@ import type { Mailer } from './email/mailer.ts';
 import type { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import type { RateLimits } from './limits.ts';
 import type { AuthenticationService } from './mas/authentication-service.ts';
+import type { Previews } from './previews/previews.ts';
 import type { Providers } from './providers/providers.ts';
 import type { UnreadCounts } from './push/unread.ts';
 import type { RoomPurges } from './room-purges.ts';
@@ -40,6 +41,8 @@ export interface ServerContext extends FederationContext, MediaContext {
   /** For secrets of others that must be kept. */
   /** Undefined where the server sends no letters. */
   readonly mailer: Mailer | undefined;
+  /** Undefined where the operator has not switched previews of links on. */
+  readonly previews: Previews | undefined;
   readonly background: Background;
   readonly purges: RoomPurges;
   readonly circles: CircleKeeper;

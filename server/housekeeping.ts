@@ -5,8 +5,10 @@ import type { Clock } from '#rooms/context.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { Database } from '#storage/database.ts';
 import * as slidingConnections from '#storage/sliding-connections.ts';
+import * as urlPreviews from '#storage/url-previews.ts';
 import { removeDeletedBackups } from './key-backup.ts';
 import { forgetUnusedClients } from './oauth/clients.ts';
+import { PREVIEWS_KEPT_MS } from './previews/previews.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 /** A client that was away for longer sends anew what it does not know to have arrived. */
@@ -51,6 +53,8 @@ export class Housekeeping {
       .catch((error: unknown) => log.error({ err: error }, 'deleted backups of keys could not be removed'))
       .then(() => forgetUnusedClients(this.#ctx))
       .catch((error: unknown) => log.error({ err: error }, 'unused clients of OAuth could not be forgotten'))
+      .then(() => forgetOldPreviews(db, clock, signal))
+      .catch((error: unknown) => log.error({ err: error }, 'old previews could not be deleted'))
       .then(() => tidyMedia(this.#ctx, signal))
       .catch((error: unknown) => log.error({ err: error }, 'media could not be tidied'));
   }
@@ -71,6 +75,14 @@ export async function forgetOldConnections(db: Database, clock: Clock, signal: A
     db.write('housekeeping.connections', (tx) =>
       slidingConnections.removeBefore(tx, before, CONNECTIONS_AT_ONCE),
     ),
+  );
+}
+
+/** Forgets the previews of links that would be made anew. */
+export async function forgetOldPreviews(db: Database, clock: Clock, signal: AbortSignal): Promise<void> {
+  const before = clock.now() - PREVIEWS_KEPT_MS;
+  await inPortions(signal, () =>
+    db.write('housekeeping.previews', (tx) => urlPreviews.removeBefore(tx, before, ROWS_AT_ONCE)),
   );
 }
 

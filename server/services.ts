@@ -17,6 +17,7 @@ import { Mailer } from './email/mailer.ts';
 import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { RateLimits } from './limits.ts';
 import { AuthenticationService } from './mas/authentication-service.ts';
+import { openPreviews } from './previews/open.ts';
 import { Providers } from './providers/providers.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { RoomPurges } from './room-purges.ts';
@@ -44,6 +45,7 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   const appservices = opening.use(await Appservices.open(given, config));
   limits.spareAlso((userId) => appservices.isSpared(userId));
   const mas = await openMas(given, opening);
+  const media = await openMedia(given, mediaOptions, opening);
   return {
     limits,
     appservices,
@@ -62,7 +64,8 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     delayedEvents: opening.use(new DelayedEvents(given)),
     groupRooms: opening.use(new GroupRoomKeeper(given)),
     guestRooms: opening.use(new GuestRooms(given)),
-    media: await openMedia(given, mediaOptions, opening),
+    media,
+    previews: await openPreviews({ ...given, media }),
     search: opening.use(await openSearch(given, config.search)),
     userDirectory: opening.use(directoryKeeper(given)),
     unread: new UnreadCounts(given),

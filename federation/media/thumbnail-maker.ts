@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Lanes } from '#keys/lanes.ts';
 import { imageTypes } from './image-type.ts';
-import type { ThumbnailJob, ThumbnailOutcome } from './thumbnail-program.ts';
+import type { ImageSize, MeasureJob, ThumbnailJob, ThumbnailOutcome } from './thumbnail-program.ts';
 
 const PROGRAM = fileURLToPath(new URL('./thumbnail-program.ts', import.meta.url));
 /** What the process may have of its own, in KiB: the pixels of the largest image, decoded, and the program itself. */
@@ -11,6 +11,9 @@ const HEAP_MIB = 64;
 const JOB_TIMEOUT_MS = 20_000;
 const IDLE_MS = 60_000;
 const MOST_WAITING = 200;
+type Failed = { readonly kind: 'failed' };
+type Outcome = ThumbnailOutcome | ImageSize | Failed;
+
 const OTHERS: ReadonlySet<unknown> = new Set(['original', 'too_large', 'unsupported']);
 
 /**
@@ -41,7 +44,22 @@ export class ThumbnailMaker {
    *
    * @throws LanesFull if too many wait
    */
-  async make(job: ThumbnailJob): Promise<ThumbnailOutcome | { readonly kind: 'failed' }> {
+  async make(job: ThumbnailJob): Promise<ThumbnailOutcome | Failed> {
+    const outcome = await this.#run(job);
+    return outcome.kind === 'measured' ? { kind: 'failed' } : outcome;
+  }
+
+  /**
+   * How large an image is, in pixels; undefined for what cannot be decoded.
+   *
+   * @throws LanesFull if too many wait
+   */
+  async measure(job: MeasureJob): Promise<ImageSize | undefined> {
+    const outcome = await this.#run(job);
+    return outcome.kind === 'measured' ? outcome : undefined;
+  }
+
+  async #run(job: ThumbnailJob | MeasureJob): Promise<Outcome> {
     return this.#lanes.run(async () => {
       if (this.#isClosed) return { kind: 'failed' };
       clearTimeout(this.#idle);
@@ -92,13 +110,9 @@ export class ThumbnailMaker {
 }
 
 /** Hands a job over, and waits for the answer, the end of the process, or the end of the time. */
-function ask(
-  program: ChildProcess,
-  job: ThumbnailJob,
-  timeoutMs: number,
-): Promise<ThumbnailOutcome | { readonly kind: 'failed' }> {
+function ask(program: ChildProcess, job: ThumbnailJob | MeasureJob, timeoutMs: number): Promise<Outcome> {
   return new Promise((resolve) => {
-    const end = (outcome: ThumbnailOutcome | { readonly kind: 'failed' }): void => {
+    const end = (outcome: Outcome): void => {
       clearTimeout(timer);
       program.off('message', answered).off('exit', failed).off('error', failed);
       resolve(outcome);
@@ -114,8 +128,12 @@ function ask(
 }
 
 /** A process that a hostile image took over might answer anything. */
-function isOutcome(answer: unknown): answer is ThumbnailOutcome {
+function isOutcome(answer: unknown): answer is ThumbnailOutcome | ImageSize {
   if (typeof answer !== 'object' || answer === null || !('kind' in answer)) return false;
+  if (answer.kind === 'measured') {
+    const { width, height } = { width: 0, height: 0, ...answer };
+    return [width, height].every((side) => Number.isSafeInteger(side) && side > 0);
+  }
   if (answer.kind !== 'made') return OTHERS.has(answer.kind);
   const { bytes, contentType } = { bytes: undefined, contentType: undefined, ...answer };
   return ArrayBuffer.isView(bytes) && imageTypes.some((type) => type === contentType);

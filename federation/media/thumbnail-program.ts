@@ -16,6 +16,16 @@ export interface ThumbnailJob {
   readonly variant: WantedThumbnail;
 }
 
+/** To say how large the image is. */
+export type MeasureJob = Omit<ThumbnailJob, 'variant'>;
+
+/** In pixels, as it is shown. */
+export interface ImageSize {
+  readonly kind: 'measured';
+  readonly width: number;
+  readonly height: number;
+}
+
 /**
  * - `made`: the thumbnail
  * - `original`: the image is no larger than its thumbnail would be
@@ -50,8 +60,9 @@ sharp.unblock({
 });
 
 process.on('disconnect', () => process.exit(0));
-process.on('message', (job: ThumbnailJob) => {
-  thumbnailOf(job).then(
+process.on('message', (job: ThumbnailJob | MeasureJob) => {
+  const outcome = 'variant' in job ? thumbnailOf(job) : sizeOfImage(job);
+  outcome.then(
     (outcome) => process.send?.(outcome),
     // What libvips says of a broken image is of no use to anybody.
     () => process.send?.({ kind: 'unsupported' } satisfies ThumbnailOutcome),
@@ -75,6 +86,11 @@ async function thumbnailOf({ path, type, variant }: ThumbnailJob): Promise<Thumb
   const [encoded, contentType] = encode(resized, type, { animated: moves, metadata });
   const bytes = await encoded.toBuffer();
   return bytes.length > MAX_MADE_BYTES ? { kind: 'too_large' } : { kind: 'made', bytes, contentType };
+}
+
+async function sizeOfImage({ path }: MeasureJob): Promise<ImageSize> {
+  const { autoOrient } = await sharp(path, { limitInputPixels: false, failOn: 'error' }).metadata();
+  return { kind: 'measured', width: autoOrient.width, height: autoOrient.height };
 }
 
 /** "Servers MUST NOT upscale thumbnails under any circumstance." */

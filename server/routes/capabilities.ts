@@ -23,8 +23,8 @@ export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): vo
     'm.profile_fields': { enabled: true },
     'm.3pid_changes': { enabled: ctx.mailer !== undefined },
     'uk.tcpip.msc4133.profile_fields': { enabled: true },
-    // By this Element asks for none.
-    'io.element.msc4452.preview_url': { enabled: false },
+    // Where there are none, Element asks for none.
+    'io.element.msc4452.preview_url': { enabled: ctx.previews !== undefined },
     'm.get_login_token': { enabled: true },
   };
   // Without it nothing is sent later.
