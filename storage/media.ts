@@ -9,7 +9,7 @@ import { fromTextColumn, textColumn } from './text-column.ts';
 /** A media as it is stored. Times are in milliseconds since 1970. */
 export interface Media extends Mxc {
   readonly nid: number;
-  /** Who uploaded it; undefined for one of another server. */
+  /** Who uploaded it; undefined for one of another server, and for the picture of a preview. */
   readonly userId: string | undefined;
   /** The file that holds the bytes, in lower-case hex; undefined where there is none (yet). */
   readonly sha256: string | undefined;

@@ -22,7 +22,7 @@ export interface PageLink {
 
 type Callbacks = ConstructorParameters<typeof Tokenizer>[1];
 
-const SLICE = 32 * 1024;
+const SLICE = 8 * 1024;
 const LONGEST_VALUE = 2_048;
 const MOST_METAS = 200;
 const MOST_LINKS = 100;

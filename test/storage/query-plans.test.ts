@@ -29,6 +29,7 @@ const RARE: ReadonlySet<string> = new Set([
   'partners.all',
   // There are never many: it is what keeps them few.
   'oauthClients.forgetSurplus',
+  'urlPreviews.forgetSurplus',
   // What it walks over is what it has found.
   'relations.newestDescendants',
   'relations.oldestDescendants',

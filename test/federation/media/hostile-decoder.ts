@@ -26,6 +26,12 @@ process.on('message', ({ path }: ThumbnailJob) => {
     case 'answers no bytes':
       process.send?.({ kind: 'made', bytes: 'text', contentType: 'image/png' });
       return;
+    case 'measures nothing':
+      process.send?.({ kind: 'measured', width: -1, height: '7' });
+      return;
+    case 'measures':
+      process.send?.({ kind: 'measured', width: 7, height: 5 });
+      return;
     case 'answers nothing known':
       process.send?.({ kind: 'failed', path: '/etc/passwd' });
       return;

@@ -21,6 +21,14 @@ for (const harm of harms) {
   });
 }
 
+test('the size of an image is told where it can be one, and is no thumbnail', async () => {
+  using maker = new ThumbnailMaker({ program });
+  const measure = (path: string) => maker.measure({ path, type: 'image/png' });
+  assert.deepEqual(await measure('measures'), { kind: 'measured', width: 7, height: 5 });
+  for (const harm of [...harms, 'measures nothing', 'fine']) assert.equal(await measure(harm), undefined);
+  assert.deepEqual(await maker.make(job('measures')), { kind: 'failed' });
+});
+
 test('a decoder that hangs is ended, and those who wait behind it get theirs', async () => {
   using maker = new ThumbnailMaker({ program, timeoutMs: 1_500 });
   // The first start takes its time on a busy machine.

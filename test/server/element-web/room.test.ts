@@ -115,7 +115,7 @@ test('8: what was read, and who is typing, is seen by the other, and by one’s 
   await browser.call('PUT', `${room}/typing/${ME}`, { typing: false });
 });
 
-test('8: media are fetched by the service worker, with the token; a preview of a link is not asked for', async () => {
+test('8: media are fetched by the service worker, with the token; a preview of a link is not asked for where there are none', async () => {
   const { status, bytes, headers } = await browser.media(`download/${partsOf(uri)}?allow_redirect=true`);
   assert.deepEqual([status, bytes, headers.get('content-type')], [200, png, 'image/png']);
   const query = 'width=32&height=32&method=crop&animated=true&allow_redirect=true';
