@@ -1,7 +1,7 @@
 /** How Element Web sends an encrypted picture to somebody of another server, request by request. */
 
 import assert from 'node:assert/strict';
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { after, test } from 'node:test';
 import { type Body, login, register, type TestClient } from '#test/harness/client.ts';
 import { bringIn, inRoom } from '#test/harness/conversation.ts';
@@ -14,38 +14,13 @@ import {
 } from '#test/harness/encryption.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { download, picture } from '#test/harness/media.ts';
+import { sealed } from '#test/harness/sealed-file.ts';
 import { type Browser, signInOnWeb } from './browser.ts';
 
 const OLM = 'm.olm.v1.curve25519-aes-sha2';
 /** To how many devices the client sends at once. */
 const BATCH = 20;
 const DEVICES = 30;
-
-/** A file as it goes up, and what the room is told of it: `EncryptedFile`, but for its address. */
-interface Sealed {
-  readonly bytes: Buffer;
-  readonly file: Readonly<Record<string, unknown>>;
-  readonly open: (bytes: Buffer) => Buffer;
-}
-
-function sealed(plain: Buffer): Sealed {
-  const [key, iv] = [randomBytes(32), randomBytes(16)];
-  const cipher = createCipheriv('aes-256-ctr', key, iv);
-  const bytes = Buffer.concat([cipher.update(plain), cipher.final()]);
-  const jwk = { kty: 'oct', key_ops: ['encrypt', 'decrypt'], alg: 'A256CTR', ext: true };
-  const sha256 = createHash('sha256').update(bytes).digest('base64').replaceAll('=', '');
-  return {
-    bytes,
-    file: {
-      ...{ v: 'v2', key: { ...jwk, k: key.toString('base64url') }, hashes: { sha256 } },
-      iv: iv.toString('base64').replaceAll('=', ''),
-    },
-    open: (encrypted) => {
-      const decipher = createDecipheriv('aes-256-ctr', key, iv);
-      return Buffer.concat([decipher.update(encrypted), decipher.final()]);
-    },
-  };
-}
 
 const fleet = await startFleet(2);
 after(() => fleet[Symbol.asyncDispose]());
