@@ -110,6 +110,7 @@ function goOn(ctx: ServerContext): void {
   ctx.delayedEvents.start((event) => sendDelayed(ctx, event));
   ctx.search?.start();
   ctx.userDirectory.start();
+  background.run(ctx.pushes.start(), 'the pushers of users could not be read');
   background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
   background.run(ctx.groupRooms.start(), 'the rooms of groups could not be read');
   background.run(ctx.circles.start(), 'the circles of rooms could not be read');

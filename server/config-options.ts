@@ -29,6 +29,7 @@ import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
 import { type PreviewConfig, previewOptions } from './preview-options.ts';
 import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
+import { type PushConfig, pushOptions } from './push-options.ts';
 import { type ScimConfig, scimOptions } from './scim-options.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 
@@ -48,6 +49,8 @@ export interface Config
     PageConfig,
     PreviewConfig,
     SignInConfig,
+    ScimConfig,
+    PushConfig {
     ScimConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
@@ -250,6 +253,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'when they vanish. `off` sends no events later.',
   },
   ...appserviceOptions,
+  ...pushOptions,
   livekitServiceUrl: {
     key: 'livekit_service_url',
     kind: listKind(

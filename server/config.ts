@@ -11,6 +11,7 @@ import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
 import { previewConfig } from './preview-options.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
+import { pushConfig } from './push-options.ts';
 import { scimConfig } from './scim-options.ts';
 
 const ENV_PREFIX = 'KURIR_';
@@ -136,6 +137,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     federationDeviceNames: required(options.federationDeviceNames),
     maxEventDelay: required(options.maxEventDelay),
     ...appserviceConfig(required),
+    ...pushConfig(required),
     livekitServiceUrl: required(options.livekitServiceUrl),
     search: required(options.search),
     userDirectory: required(options.userDirectory),

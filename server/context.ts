@@ -17,6 +17,7 @@ import type { RateLimits } from './limits.ts';
 import type { AuthenticationService } from './mas/authentication-service.ts';
 import type { Previews } from './previews/previews.ts';
 import type { Providers } from './providers/providers.ts';
+import type { Pushes } from './push/pushes.ts';
 import type { UnreadCounts } from './push/unread.ts';
 import type { RoomPurges } from './room-purges.ts';
 import type { Seal } from './seal.ts';
@@ -54,6 +55,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly search: SearchIndexer | undefined;
   readonly userDirectory: DirectoryKeeper;
   readonly unread: UnreadCounts;
+  readonly pushes: Pushes;
   /** Aborted when the server begins to stop: whoever waits answers at once. */
   readonly shutdown: AbortSignal;
 }

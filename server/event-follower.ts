@@ -23,6 +23,8 @@ export interface Following<Prepared> {
   readonly batch: number;
   /** How long to wait for more events before they are read: the longer, the fewer transactions. */
   readonly lingerMs: number;
+  /** True where memberships in rooms that the server is not in are wanted, too: events without a position. */
+  readonly withOutOfBand?: boolean;
   /** What is to be written for these events, the oldest arrival first; undefined for nothing. */
   prepare(events: readonly StoredEvent[], signal: AbortSignal): Promise<Prepared | undefined>;
   /** Writes it. Must await `tx` only. */
@@ -134,7 +136,7 @@ export class EventFollower<Prepared> {
   /** One batch. True where there may be more. */
   async #step(): Promise<boolean> {
     const { db, streams } = this.#ctx;
-    const { batch, prepare } = this.#following;
+    const { batch, prepare, withOutOfBand = false } = this.#following;
     const upto = streams.upto();
     const arrived = await arrivals.page(db, { after: this.#position, upto, limit: batch });
     const isMore = arrived.length === batch;
@@ -142,7 +144,9 @@ export class EventFollower<Prepared> {
     if (arrived.length > 0) {
       const nids = arrived.map(({ nid }) => nid);
       const loaded = await loadNids(this.#ctx, nids);
-      const events = nids.map((nid) => loaded.get(nid)).filter((stored) => stored?.position !== undefined);
+      const events = nids
+        .map((nid) => loaded.get(nid))
+        .filter((stored) => withOutOfBand || stored?.position !== undefined);
       const prepared = await prepare(
         events.filter((stored) => stored !== undefined),
         this.#stopping.signal,

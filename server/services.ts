@@ -19,10 +19,13 @@ import { RateLimits } from './limits.ts';
 import { AuthenticationService } from './mas/authentication-service.ts';
 import { openPreviews } from './previews/open.ts';
 import { Providers } from './providers/providers.ts';
+import type { GatewayOptions } from './push/gateway.ts';
+import { Pushes } from './push/pushes.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { RoomPurges } from './room-purges.ts';
 import { Seal } from './seal.ts';
 import { openSearch } from './search/indexer.ts';
+import { configuredRoots } from './tls-certificate.ts';
 import { directoryKeeper } from './user-directory/keeper.ts';
 
 type Foundation = FederationContext & {
@@ -46,6 +49,7 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   limits.spareAlso((userId) => appservices.isSpared(userId));
   const mas = await openMas(given, opening);
   const media = await openMedia(given, mediaOptions, opening);
+  const unread = new UnreadCounts(given);
   return {
     limits,
     appservices,
@@ -68,8 +72,14 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     previews: await openPreviews({ ...given, media }),
     search: opening.use(await openSearch(given, config.search)),
     userDirectory: opening.use(directoryKeeper(given)),
-    unread: new UnreadCounts(given),
+    unread,
+    pushes: opening.use(new Pushes(given, unread, await gatewayOptions(config))),
   };
+}
+
+/** @throws ConfigError for certificates that cannot be read */
+async function gatewayOptions({ privatePushGateways, pushCa }: Config): Promise<GatewayOptions> {
+  return { privateHosts: privatePushGateways, ca: await configuredRoots(pushCa, 'push_ca') };
 }
 
 /** Undefined where this server signs people in itself. */

@@ -87,9 +87,29 @@ const REMOVE_OF_DEVICE = sql<[string, string]>(
   'DELETE FROM pushers WHERE user_id = ? AND device_id = ?',
 );
 
+const USERS = sql<[], { user_id: UserId }>(
+  'pushers.users',
+  'SELECT DISTINCT user_id FROM pushers ORDER BY user_id',
+);
+
+const SET_DELIVERED = sql<[number, string, string, string]>(
+  'pushers.setDelivered',
+  'UPDATE pushers SET delivered = ? WHERE app_id = ? AND pushkey = ? AND user_id = ?',
+);
+
 /** All pushers of a user, the oldest first. */
 export async function ofUser(reader: Reader, userId: UserId): Promise<Pusher[]> {
   return (await reader.all(OF_USER, userId)).map(pusherOf);
+}
+
+/** Who has pushers. */
+export async function users(reader: Reader): Promise<UserId[]> {
+  return (await reader.all(USERS)).map((row) => row.user_id);
+}
+
+/** Notes up to where a pusher was told. */
+export async function setDelivered(tx: Tx, key: PusherKey, position: number): Promise<void> {
+  await tx.run(SET_DELIVERED, position, ...keyColumns(key));
 }
 
 /** Adds a pusher, or changes that with its key, which goes on where it was. */

@@ -127,6 +127,21 @@ export function matchingRule(
   return rules.find(({ conditions }) => allHold(conditions, look) === true)?.rule;
 }
 
+/** The same where facts may be missing: `unknown` where one of them decides. */
+export function matchingRuleOffhand(
+  { rules, userId }: CompiledRules,
+  event: Event,
+  facts: Facts,
+): PushRule | 'none' | 'unknown' {
+  const look: Look = { event, userId, facts, budget: BUDGET };
+  for (const { rule, conditions } of rules) {
+    const matches = allHold(conditions, look);
+    if (matches === undefined) return 'unknown';
+    if (matches) return rule;
+  }
+  return 'none';
+}
+
 /** "Clients and homeservers MUST ignore" the actions `dont_notify` and `coalesce`. */
 export function effectOfActions(actions: readonly Json[]): Effect {
   if (!actions.includes('notify')) return NOTHING;

@@ -51,6 +51,8 @@ async function setPusher(ctx: ServerContext, pusher: pushers.Pusher, append: boo
     if (!isKnown && present.length >= MOST_PUSHERS) throw tooLarge('There are too many pushers');
     if (!append) await pushers.removeOfOthers(tx, pusher);
     await pushers.set(tx, pusher);
+    // Before anything that comes after it is read.
+    ctx.pushes.added(pusher.userId);
   });
 }
 

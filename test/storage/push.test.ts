@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { RoomId } from '#keys/ids.ts';
+import type { RoomId, UserId } from '#keys/ids.ts';
 import * as pushRules from '#storage/push-rules.ts';
 import * as pushers from '#storage/pushers.ts';
 import { Streams } from '#storage/streams.ts';
 import * as checkpoints from '#storage/unread-checkpoints.ts';
+import * as waitingPushes from '#storage/waiting-pushes.ts';
 import { drivers } from '#test/harness/databases.ts';
 
 const ALICE = '@alice:here.test';
@@ -50,6 +51,23 @@ for (const { name, open } of drivers) {
     assert.equal((await pushRules.get(db, ALICE)).position, 0);
   });
 
+  test(`${name}: what waits for a user is kept until all of it is told`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    const push = (userId: UserId, position: number) => ({
+      ...{ userId, position, nid: position + 100 },
+      actions: ['notify', { set_tweak: 'sound', value: 'x' }],
+    });
+    const waiting = [push(ALICE, 1), push(BOB, 1), push(ALICE, 2), push(ALICE, 3)];
+    await db.write('test', (tx) => waitingPushes.add(tx, waiting));
+    await db.write('test', (tx) => waitingPushes.add(tx, [push(ALICE, 3)]));
+    assert.deepEqual(await waitingPushes.newest(db, ALICE, 2), [push(ALICE, 2), push(ALICE, 3)]);
+    assert.deepEqual(await waitingPushes.users(db), [ALICE, BOB]);
+    await db.write('test', (tx) => waitingPushes.removeUpto(tx, ALICE, 2));
+    assert.deepEqual(await waitingPushes.newest(db, ALICE, 9), [push(ALICE, 3)]);
+    assert.deepEqual(await waitingPushes.newest(db, BOB, 9), [push(BOB, 1)]);
+  });
+
   test(`${name}: pushers are kept by app, key and user`, async () => {
     await using opened = await open();
     const { db } = opened;
@@ -65,6 +83,10 @@ for (const { name, open } of drivers) {
       await pushers.set(tx, { ...pusher, lang: 'de', delivered: 99 });
     });
     assert.deepEqual(await pushers.ofUser(db, ALICE), [{ ...pusher, lang: 'de' }]);
+    assert.deepEqual(await pushers.users(db), [ALICE, BOB]);
+    await db.write('test', (tx) => pushers.setDelivered(tx, pusher, 12));
+    assert.equal((await pushers.ofUser(db, ALICE))[0]?.delivered, 12);
+    await db.write('test', (tx) => pushers.setDelivered(tx, pusher, pusher.delivered));
     await db.write('test', (tx) => pushers.removeOfOthers(tx, pusher));
     assert.deepEqual(await pushers.ofUser(db, BOB), []);
     await db.write('test', (tx) => pushers.removeOfDevice(tx, ALICE, 'E'));

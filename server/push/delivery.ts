@@ -1,0 +1,270 @@
+/**
+ * Hands on what waits to the pushers of one user after the other.
+ *
+ * 1. What waits for a user is read anew, the newest of it. What was read, redacted or left meanwhile is passed over, and
+ *    so is what is too old to be news.
+ * 2. Each pusher is told in order what came after the position up to which it was told. One that fails is tried again,
+ *    later and later, and then told what is newest by then.
+ * 3. What all pushers of the user have been told is forgotten.
+ *
+ * A process that ends in between tells some again: gateways know them by their event ids.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { UserId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
+import { loadNids } from '#rooms/load.ts';
+import { getRoomByNid } from '#rooms/room.ts';
+import { threadOf } from '#rooms/thread.ts';
+import { visibleTo } from '#rooms/visibility.ts';
+import { Lru } from '#storage/lru.ts';
+import * as memberships from '#storage/memberships.ts';
+import * as pushers from '#storage/pushers.ts';
+import * as waitingPushes from '#storage/waiting-pushes.ts';
+import type { Badges } from './badges.ts';
+import type { Gateways } from './gateway.ts';
+import { countsItself, countsNotification, eventNotification, type Told } from './notification.ts';
+import { isRead, readUptoOf } from './read-upto.ts';
+import { Retries } from './retries.ts';
+
+export interface DeliveryParts {
+  readonly gateways: Gateways;
+  readonly badges: Badges;
+  readonly signal: AbortSignal;
+  /** The user has no pushers any more. */
+  readonly onGone: (userId: UserId) => void;
+}
+
+interface Due extends Told {
+  readonly position: number;
+}
+
+interface Tellable {
+  readonly due: readonly Due[];
+  readonly newest: number | undefined;
+  readonly unread: number;
+}
+
+/** How long one pusher may keep the others of its user waiting. */
+const PATIENCE_MS = 500;
+const MOST_FAILURES = 3;
+const USERS_AT_ONCE = 500;
+const MOST_AT_ONCE = 20;
+const MOST_TOLD = 100_000;
+const MOST_AGE_MS = 24 * 60 * 60_000;
+
+export class PushDelivery {
+  readonly #ctx: RoomsContext;
+  readonly #parts: DeliveryParts;
+  readonly #due = new Set<UserId>();
+  readonly #running = new Map<UserId, Promise<void>>();
+  readonly #retries: Retries;
+  /** By pusher: those that take long. */
+  readonly #slow = new Map<string, Promise<void>>();
+  /** By pusher: the number of unread messages that it was told last. */
+  readonly #told = new Lru<string, number>({ maxEntries: MOST_TOLD });
+
+  constructor(ctx: RoomsContext, parts: DeliveryParts) {
+    this.#ctx = ctx;
+    this.#parts = parts;
+    this.#retries = new Retries((userId) => this.wake(userId));
+  }
+
+  /** Something waits for the user, or the number of unread messages may have become another. */
+  wake(userId: UserId): void {
+    if (this.#parts.signal.aborted) return;
+    this.#due.add(userId);
+    this.#begin();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#due.clear();
+    this.#retries[Symbol.dispose]();
+    await Promise.all(this.#running.values());
+    await Promise.all(this.#slow.values());
+  }
+
+  #begin(): void {
+    for (const userId of this.#due) {
+      if (this.#running.size >= USERS_AT_ONCE) return;
+      if (this.#running.has(userId)) continue;
+      this.#due.delete(userId);
+      const running = this.#deliver(userId)
+        .catch((error: unknown) => {
+          this.#ctx.log.error({ err: error, userId }, 'a user was not notified: it is tried again');
+          this.#retries.failed(userId, userId);
+        })
+        .finally(() => {
+          this.#running.delete(userId);
+          if (!this.#parts.signal.aborted) this.#begin();
+        });
+      this.#running.set(userId, running);
+    }
+  }
+
+  async #deliver(userId: UserId): Promise<void> {
+    const { db } = this.#ctx;
+    const waiting = await waitingPushes.newest(db, userId, MOST_AT_ONCE);
+    const own = (await pushers.ofUser(db, userId)).filter(({ kind }) => kind === 'http');
+    const newest = waiting.at(-1)?.position;
+    if (own.length === 0) {
+      this.#parts.onGone(userId);
+      if (newest !== undefined) await this.#forget(userId, newest);
+      return;
+    }
+    const due = await this.#stillDue(userId, waiting);
+    const unread = await this.#parts.badges.of(userId);
+    // Each for itself: one that hangs does not hold up the others.
+    const what = { due, newest, unread };
+    const reached = await Promise.all(own.map((pusher) => this.#tellSoon(pusher, what)));
+    if (newest !== undefined && reached.every((position) => position >= newest)) {
+      await this.#forget(userId, newest);
+      return;
+    }
+    if (newest === undefined) return;
+    await db.write('pushers.setDelivered', async (tx) => {
+      for (const [index, pusher] of own.entries()) {
+        const position = reached[index] ?? 0;
+        if (position > pusher.delivered) await pushers.setDelivered(tx, pusher, position);
+      }
+      // The oldest of what is more than is told at once is not told any more.
+      const first = waiting[0];
+      if (first !== undefined && waiting.length === MOST_AT_ONCE)
+        await waitingPushes.removeUpto(tx, userId, first.position - 1);
+    });
+  }
+
+  async #forget(userId: UserId, position: number): Promise<void> {
+    await this.#ctx.db.write('waitingPushes.remove', (tx) => waitingPushes.removeUpto(tx, userId, position));
+  }
+
+  /** Without what became old, was read, or may not be seen any more. */
+  async #stillDue(userId: UserId, waiting: readonly waitingPushes.WaitingPush[]): Promise<Due[]> {
+    const events = await loadNids(
+      this.#ctx,
+      waiting.map(({ nid }) => nid),
+    );
+    const due: Due[] = [];
+    const oldest = this.#ctx.clock.now() - MOST_AGE_MS;
+    for (const { nid, position, actions } of waiting) {
+      const stored = events.get(nid);
+      if (stored === undefined || stored.redactedBy !== undefined || stored.receivedTs < oldest) continue;
+      // A few of one user.
+      const room = await getRoomByNid(this.#ctx, stored.roomNid);
+      if (room === undefined) continue;
+      const told = { userId, position, actions, stored, roomId: room.roomId };
+      if (await this.#isNews(told)) due.push(told);
+    }
+    return due;
+  }
+
+  async #isNews({ userId, stored }: Due): Promise<boolean> {
+    const { event, roomNid, position, nid } = stored;
+    const member = await memberships.of(this.#ctx.db, roomNid, userId);
+    if (event.type === 'm.room.member' && event.stateKey === userId)
+      return member?.eventNid === nid && member.membership === 'invite';
+    if (member?.membership !== 'join' || position === undefined) return false;
+    const read = await readUptoOf(this.#ctx, roomNid, userId);
+    if (isRead(read, { position, thread: await threadOf(this.#ctx, stored) })) return false;
+    const [isVisible] = await visibleTo(this.#ctx, roomNid, { userId }, [stored]);
+    return isVisible === true;
+  }
+
+  /** The same as `#tell`; but of one that takes long it is heard later, and the user's others go on meanwhile. */
+  async #tellSoon(pusher: pushers.Pusher, what: Tellable): Promise<number> {
+    const key = keyOf(pusher);
+    if (this.#slow.has(key)) return pusher.delivered;
+    let isLate = false;
+    const telling = this.#tell(pusher, what).then(async (reached) => {
+      if (!isLate) return reached;
+      if (reached > pusher.delivered)
+        await this.#ctx.db.write('pushers.setLate', (tx) => pushers.setDelivered(tx, pusher, reached));
+      return reached;
+    });
+    const pause = new AbortController();
+    const late = sleep(PATIENCE_MS, 'late', { signal: pause.signal, ref: false }).catch(() => 'late');
+    const first = await Promise.race([telling, late]);
+    pause.abort();
+    if (typeof first === 'number') return first;
+    isLate = true;
+    const ending = telling
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          this.#ctx.log.error({ err: error, userId: pusher.userId }, 'a pusher was not told');
+          this.#retries.failed(key, pusher.userId);
+        },
+      )
+      .finally(() => {
+        this.#slow.delete(key);
+        this.wake(pusher.userId);
+      });
+    this.#slow.set(key, ending);
+    return pusher.delivered;
+  }
+
+  /** Tells one pusher; answers up to where it was told, or passed over. */
+  async #tell(pusher: pushers.Pusher, what: Tellable): Promise<number> {
+    const { due, newest = pusher.delivered, unread } = what;
+    const { userId } = pusher;
+    const url = URL.parse(String(pusher.data.url));
+    const key = keyOf(pusher);
+    if (url === null) return newest;
+    const mayTry = (): boolean => this.#retries.mayTry(key) && this.#retries.mayTry(url.origin);
+    if (!mayTry()) {
+      this.#retries.waitFor(userId, [key, url.origin]);
+      return pusher.delivered;
+    }
+    const missed = due.filter(({ position }) => position > pusher.delivered);
+    // Who was away for long wants the newest, and what a gateway does not take must not keep the rest back.
+    const news = this.#retries.failuresOf(key) < MOST_FAILURES ? missed : missed.slice(-1);
+    let reached = pusher.delivered;
+    for (const told of news) {
+      // One after the other, so that the newest is shown last.
+      const notification = await eventNotification(this.#ctx, pusher, told, unread);
+      const outcome = await this.#notify({ pusher, url, key }, notification, mayTry);
+      if (outcome === 'removed') return newest;
+      if (outcome === 'failed') return reached;
+      reached = told.position;
+    }
+    if (news.length === 0 && (countsItself(pusher) || this.#told.get(key) === unread)) return newest;
+    // Read elsewhere: "The counts may be sent along with a notification about an event or by themselves."
+    if (news.length === 0) {
+      const outcome = await this.#notify({ pusher, url, key }, countsNotification(pusher, unread), mayTry);
+      if (outcome === 'failed') return reached;
+    }
+    this.#told.set(key, unread);
+    return newest;
+  }
+
+  async #notify(
+    { pusher, url, key }: { readonly pusher: pushers.Pusher; readonly url: URL; readonly key: string },
+    notification: Awaited<ReturnType<typeof eventNotification>>,
+    mayTry: () => boolean,
+  ): Promise<'taken' | 'removed' | 'failed'> {
+    const { userId, appId } = pusher;
+    const answer = await this.#parts.gateways.notify(url, notification, mayTry);
+    if (answer.kind === 'taken') {
+      this.#retries.succeeded(key);
+      this.#retries.succeeded(url.origin);
+      if (!answer.rejected.includes(pusher.pushkey)) return 'taken';
+      // "Homeservers must cease sending notification requests for these pushkeys and remove the associated pushers."
+      await this.#ctx.db.write('pushers.reject', (tx) => pushers.remove(tx, pusher));
+      this.#ctx.log.info({ userId, appId }, 'a push gateway rejected a pusher: it is removed');
+      return 'removed';
+    }
+    if (this.#parts.signal.aborted) return 'failed';
+    if (mayTry()) {
+      const { reason } = answer;
+      this.#ctx.log.warn({ host: url.host, userId, reason }, 'a push gateway took no notification');
+      this.#retries.failed(key, userId);
+      if (answer.isAway) this.#retries.failed(url.origin, userId);
+    }
+    this.#retries.waitFor(userId, [key, url.origin]);
+    return 'failed';
+  }
+}
+
+function keyOf({ appId, pushkey, userId }: pushers.PusherKey): string {
+  return `${appId}\n${pushkey}\n${userId}`;
+}

@@ -1,0 +1,116 @@
+/**
+ * Requests to push gateways: https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify
+ *
+ * Who names a gateway is any user: none is reached at an address of a private network unless the operator has named its
+ * host, no redirect is followed, and what it answers is read up to a bound, for as long as a deadline allows.
+ */
+
+import { isIP } from 'node:net';
+import { getCACertificates } from 'node:tls';
+import { Agent, request } from 'undici';
+import { AddressGuard } from '#federation/address-guard.ts';
+import { collect, consumeUpTo } from '#federation/answer-body.ts';
+import { parseLoose } from '#keys/canonical-json.ts';
+import type { JsonObject } from '#keys/json.ts';
+import { isObject, own } from '#keys/json.ts';
+import { Lanes } from '#keys/lanes.ts';
+import { Lru } from '#storage/lru.ts';
+
+export type Notified =
+  | { readonly kind: 'taken'; readonly rejected: readonly string[] }
+  /** `isAway`: it does not answer at all; else it has refused this request. */
+  | { readonly kind: 'failed'; readonly reason: string; readonly isAway: boolean };
+
+export interface GatewayOptions {
+  /** Hosts that may have addresses of private networks. */
+  readonly privateHosts: readonly string[];
+  /** PEM certificates that are trusted besides the platform's. */
+  readonly ca: string | undefined;
+}
+
+const TIMEOUT_MS = 10_000;
+const MOST_BYTES = 64 * 1024;
+const CONNECTIONS = 16;
+const MOST_ORIGINS = 1_000;
+const MOST_HEADER_BYTES = 16 * 1024;
+
+export class Gateways {
+  readonly #guard = new AddressGuard({ allowPrivate: false });
+  readonly #privateHosts: ReadonlySet<string>;
+  readonly #guarded: Agent;
+  readonly #trusted: Agent;
+  /** So that one that hangs holds up nobody but its own users. */
+  readonly #lanes = new Lru<string, Lanes>({ maxEntries: MOST_ORIGINS });
+  readonly #stopping: AbortSignal;
+
+  constructor({ privateHosts, ca }: GatewayOptions, stopping: AbortSignal) {
+    this.#privateHosts = new Set(privateHosts.map((host) => host.toLowerCase()));
+    const trust = ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] };
+    this.#guarded = agentWith({ ...trust, lookup: this.#guard.lookup });
+    this.#trusted = agentWith(trust);
+    this.#stopping = stopping;
+  }
+
+  /** Tells a gateway. `isStillWanted` is asked when it is its turn: a gateway that was found to be away is not asked. */
+  async notify(url: URL, notification: JsonObject, isStillWanted: () => boolean): Promise<Notified> {
+    const lanes = this.#lanes.get(url.origin) ?? new Lanes(CONNECTIONS, Number.POSITIVE_INFINITY);
+    this.#lanes.set(url.origin, lanes);
+    return lanes.run(async () => {
+      if (!isStillWanted()) return { kind: 'failed', reason: 'it is left alone for a while', isAway: false };
+      return this.#post(url, notification);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#guarded.destroy(), this.#trusted.destroy()]);
+  }
+
+  async #post(url: URL, notification: JsonObject): Promise<Notified> {
+    const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+    const isNamed = this.#privateHosts.has(host);
+    // A lookup is not made for an IP address, so it is checked here.
+    if (!isNamed && isIP(host) !== 0 && !this.#guard.allows(host))
+      return { kind: 'failed', reason: 'its address is not allowed', isAway: true };
+    const deadline = AbortSignal.timeout(TIMEOUT_MS);
+    try {
+      const answer = await request(url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ notification }),
+        dispatcher: isNamed ? this.#trusted : this.#guarded,
+        signal: AbortSignal.any([deadline, this.#stopping]),
+      });
+      const { statusCode: status } = answer;
+      const body = await consumeUpTo(answer.body, MOST_BYTES, collect);
+      if (status !== 200) return { kind: 'failed', reason: `it answers ${status}`, isAway: status >= 500 };
+      return { kind: 'taken', rejected: body === undefined ? [] : rejectedIn(body.value) };
+    } catch (error) {
+      const reason = deadline.aborted ? `no answer within ${TIMEOUT_MS / 1_000} s` : reasonOf(error);
+      return { kind: 'failed', reason, isAway: true };
+    }
+  }
+}
+
+function agentWith(connect: object): Agent {
+  return new Agent({
+    connect: { timeout: TIMEOUT_MS, ...connect },
+    connections: CONNECTIONS,
+    pipelining: 1,
+    headersTimeout: TIMEOUT_MS,
+    bodyTimeout: TIMEOUT_MS,
+    maxHeaderSize: MOST_HEADER_BYTES,
+  });
+}
+
+/** "A list of all pushkeys given in the notification request that are not valid." */
+function rejectedIn(body: Buffer): readonly string[] {
+  const parsed = parseLoose(body);
+  const rejected = parsed.kind === 'ok' && isObject(parsed.value) ? own(parsed.value, 'rejected') : undefined;
+  return Array.isArray(rejected) ? rejected.filter((key) => typeof key === 'string') : [];
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { cause } = error;
+  return cause instanceof Error ? `${error.message}: ${cause.message}` : error.message;
+}

@@ -1,0 +1,60 @@
+import type { UserId } from '#keys/ids.ts';
+import { Lru } from '#storage/lru.ts';
+
+const FIRST_MS = 1_000;
+const LAST_MS = 60 * 60_000;
+const MOST_KEYS = 100_000;
+/** So that a thousand users of one gateway do not come back in one moment. */
+const SPREAD = 0.2;
+
+/** "the homeserver SHOULD retry for a reasonable amount of time using exponential backoff": of pushers, and of gateways. */
+export class Retries implements Disposable {
+  readonly #wake: (userId: UserId) => void;
+  /** By the process's own clock. */
+  readonly #failed = new Lru<string, { readonly failures: number; readonly until: number }>({
+    maxEntries: MOST_KEYS,
+  });
+  readonly #timers = new Map<UserId, NodeJS.Timeout>();
+
+  constructor(wake: (userId: UserId) => void) {
+    this.#wake = wake;
+  }
+
+  mayTry(key: string): boolean {
+    return performance.now() >= (this.#failed.peek(key)?.until ?? 0);
+  }
+
+  /** How often it has failed since it last succeeded. */
+  failuresOf(key: string): number {
+    return this.#failed.peek(key)?.failures ?? 0;
+  }
+
+  succeeded(key: string): void {
+    this.#failed.delete(key);
+  }
+
+  /** It failed once more; the user is woken when it may be tried again. */
+  failed(key: string, userId: UserId): void {
+    const failures = (this.#failed.peek(key)?.failures ?? 0) + 1;
+    const pause = Math.min(LAST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 20));
+    this.#failed.set(key, { failures, until: performance.now() + pause });
+    this.waitFor(userId, [key]);
+  }
+
+  /** Wakes the user when all of the keys may be tried again. */
+  waitFor(userId: UserId, keys: readonly string[]): void {
+    const until = Math.max(...keys.map((key) => this.#failed.peek(key)?.until ?? 0));
+    const ms = Math.max(0, until - performance.now()) * (1 + SPREAD * Math.random()) + 1;
+    clearTimeout(this.#timers.get(userId));
+    const timer = setTimeout(() => {
+      this.#timers.delete(userId);
+      this.#wake(userId);
+    }, ms).unref();
+    this.#timers.set(userId, timer);
+  }
+
+  [Symbol.dispose](): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+}
