@@ -106,6 +106,7 @@ import { rootPageRoutes } from './routes/root-page.ts';
 import { rtcTransportsRoutes } from './routes/rtc-transports.ts';
 import { scimRoutes } from './routes/scim.ts';
 import { searchRoutes } from './routes/search.ts';
+import { serverNoticesRoutes } from './routes/server-notices.ts';
 import { sharedSecretRegistrationRoutes } from './routes/shared-secret-registration.ts';
 import { signInPageRoutes } from './routes/sign-in-page.ts';
 import { slidingSyncRoutes } from './routes/sliding-sync.ts';
@@ -221,6 +222,7 @@ const clientRoutes: readonly Routes[] = [
   rtcTransportsRoutes,
   scimRoutes,
   searchRoutes,
+  serverNoticesRoutes,
   sharedSecretRegistrationRoutes,
   ssoRoutes,
   signInPageRoutes,

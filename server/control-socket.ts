@@ -13,6 +13,7 @@ import { performOnGroups } from './cli/group-operations.ts';
 import { performOnKeys } from './cli/keys-operations.ts';
 import { performOnLinks } from './cli/link-operations.ts';
 import { performOnMedia } from './cli/media-operations.ts';
+import { performOnNotices } from './cli/notice-operations.ts';
 import { type Outcome, perform } from './cli/operations.ts';
 import { performOnPartners } from './cli/partner-operations.ts';
 import { performOnReports } from './cli/report-operations.ts';
@@ -85,6 +86,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
   return (
     (await performOnRooms(roomOperations(ctx), operation)) ??
     (await performOnMedia({ ...ctx, inTime }, operation)) ??
+    (await performOnNotices({ ...ctx, inTime }, operation)) ??
     (await performOnReports(ctx, operation)) ??
     (await performOnSearch(ctx, operation)) ??
     (await performOnKeys(ctx, operation)) ??

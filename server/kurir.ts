@@ -17,6 +17,7 @@ import { federationStatus } from './cli/federation-status-command.ts';
 import { bindGroup, groupStatus, listGroups, unbindGroup } from './cli/group-commands.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
 import { purgeRemoteMedia, quarantineMedia, releaseMedia } from './cli/media-commands.ts';
+import { noticeCommand } from './cli/notice-operations.ts';
 import type { Outcome } from './cli/operations.ts';
 import {
   addPartner,
@@ -134,6 +135,12 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'media purge-remote':
       none(rest);
       return purgeRemoteMedia(config, values.before);
+    case 'notice send': {
+      const isAll = values.all === true;
+      const [user, ...words] = isAll ? [undefined, ...rest] : rest;
+      if (!isAll && user === undefined) throw new UsageError('the user, or --all, is missing: see --help');
+      return noticeCommand(config, { user, text: words.join(' ') });
+    }
     case 'search rebuild':
       none(rest);
       return rebuildSearch(config);

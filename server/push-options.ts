@@ -1,6 +1,6 @@
-/** The options about notifications. Part of the table of `config-options.ts`. */
+/** The options about notifications, and notices to users. Part of the table of `config-options.ts`. */
 
-import { flagKind, listKind, type Option } from './config-types.ts';
+import { flagKind, listKind, type Option, textKind } from './config-types.ts';
 
 export interface PushConfig {
   /** Hosts of push gateways that may have private addresses. */
@@ -8,6 +8,7 @@ export interface PushConfig {
   /** Paths of PEM files. */
   readonly pushCa: readonly string[];
   readonly legacyMentions: boolean;
+  readonly serverNoticesName: string;
 }
 
 const HOST = /^[a-z0-9.:-]+$/i;
@@ -38,6 +39,14 @@ export const pushOptions: { readonly [Name in keyof PushConfig]: Option<PushConf
       'without saying whom it mentions. For servers whose partners have old clients: people then are notified of ' +
       'messages that only happen to hold their name.',
   },
+  serverNoticesName: {
+    key: 'server_notices_name',
+    kind: textKind('a name'),
+    default: 'Server Notices',
+    describes:
+      'The name of the rooms in which users get notices of the administrator (`npm run kurir -- notice send`), and of ' +
+      'the account `@_server`, which sends them. Rooms that are there keep their names.',
+  },
 };
 
 export function pushConfig(required: <T>(option: Option<T>) => T): PushConfig {
@@ -45,5 +54,6 @@ export function pushConfig(required: <T>(option: Option<T>) => T): PushConfig {
     privatePushGateways: required(pushOptions.privatePushGateways),
     pushCa: required(pushOptions.pushCa),
     legacyMentions: required(pushOptions.legacyMentions),
+    serverNoticesName: required(pushOptions.serverNoticesName),
   };
 }

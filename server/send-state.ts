@@ -11,6 +11,7 @@ import { refusePublicState, refuseTooMany } from './appservices/restraint.ts';
 import { checkCanonicalAlias } from './canonical-alias.ts';
 import type { ServerContext } from './context.ts';
 import { inviteUser, joinRoom, leaveRoom } from './membership.ts';
+import { refuseToDecline } from './notices.ts';
 import { joinedRoom } from './room-params.ts';
 import { sendForClient } from './sent.ts';
 
@@ -49,6 +50,7 @@ export async function sendStateForClient(
   }
   // To decline an invitation, or to take back a knock, in a room that only others are in.
   if (membership === 'leave' && stateKey === sender) {
+    await refuseToDecline(ctx, sender, roomId);
     const room = await getRoom(ctx, roomId);
     if (room !== undefined && !(await isInRoom(ctx, room)) && (await isAsked(ctx, room.roomNid, sender))) {
       await leaveRoom(ctx, sender, { roomId, reason: stringAt(content, 'reason') });

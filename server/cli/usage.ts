@@ -45,6 +45,8 @@ export const usage = `The operator's command of Kurir:
                      withhold a media from everybody
   media release MXC  serve a media again that was withheld
   media purge-remote delete what is kept of other servers
+  notice send USER TEXT
+                     tell a user something, or --all
   search rebuild     build the index of the search anew
   config check       check the configuration, without starting
   config docs        print the reference page of all options
@@ -214,6 +216,11 @@ Serves a media again after "media quarantine".`,
 
 Deletes the files of other servers that nobody here has read since WHEN, which is a day (2026-01-31) or a time
 (2026-01-31T12:00Z). They are fetched again when somebody asks for them, where their server still has them.`,
+  'notice send': `notice send USER TEXT
+notice send --all TEXT
+
+Sends a text to one user of this server, or to all. It comes as a message in a room of their own, to which they are
+invited and which they cannot decline. The server must be running.`,
   'search rebuild': `search rebuild
 
 Builds the index in which users search messages anew, from all events that are stored: after a backup was restored in

@@ -8,6 +8,7 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { leaveRoom } from '../membership.ts';
+import { refuseToDecline } from '../notices.ts';
 import { roomIdParam } from '../room-params.ts';
 
 /** Leaving a room, or declining an invitation to it; and forgetting what was left. */
@@ -22,6 +23,7 @@ export function leavingRoutes(app: FastifyInstance, ctx: ServerContext): void {
     if (member === undefined) throw forbidden('You are not in this room');
     // Left already: asked again, since the first answer may have been lost.
     if (member.membership === 'leave') return {};
+    await refuseToDecline(ctx, userId, roomId);
     await leaveRoom(ctx, userId, { roomId, reason });
     return {};
   });
