@@ -48,9 +48,8 @@ export interface Config
     AppservicesConfig,
     PageConfig,
     PreviewConfig,
+    PushConfig,
     SignInConfig,
-    ScimConfig,
-    PushConfig {
     ScimConfig {
   readonly serverName: ServerName;
   readonly dataDir: string;
