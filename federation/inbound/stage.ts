@@ -92,7 +92,10 @@ export class Stage implements Inbound {
       const room = await roomWeAreIn(this.#ctx, roomId);
       if (room === undefined) return incoming;
       // What keeps them from being received, one of several events perhaps, is for the room's worker to deal with.
-      const taken = await receiveRun(this.#ctx, room, incoming).catch(() => 0);
+      const taken = await receiveRun(this.#ctx, room, incoming).catch((error: unknown) => {
+        this.#ctx.log.warn({ err: error, roomId }, 'events were not received at once');
+        return 0;
+      });
       return incoming.slice(taken);
     });
     return (await Promise.all(left)).flat();
