@@ -219,7 +219,7 @@ export async function invite(
   const closed = await closedBecause(ctx, roomId);
   if (closed !== undefined) return { kind: 'forbidden', reason: closed };
   if (belongsTo(target, ctx.serverName)) {
-    if (await blocksInvites(ctx.db, target)) return blocked;
+    if (await blocksInvites(ctx.db, target, sender)) return blocked;
     const profile = await profiles.of(ctx.db, target);
     const change = { roomId, sender, target, membership: 'invite', content, profile } as const;
     return resultOf(await changeMembership(ctx, change), roomId);

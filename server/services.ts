@@ -49,7 +49,7 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   limits.spareAlso((userId) => appservices.isSpared(userId));
   const mas = await openMas(given, opening);
   const media = await openMedia(given, mediaOptions, opening);
-  const unread = new UnreadCounts(given);
+  const unread = new UnreadCounts(given, config.legacyMentions);
   return {
     limits,
     appservices,

@@ -113,7 +113,7 @@ async function inviteOurs(
   ctx: FederationContext,
   wanted: { room: Room; sender: UserId; target: UserId; content: JsonObject },
 ): Promise<InviteResult> {
-  if (await blocksInvites(ctx.db, wanted.target)) {
+  if (await blocksInvites(ctx.db, wanted.target, wanted.sender)) {
     return { kind: 'invite_blocked', reason: 'The user takes no invitations' };
   }
   const built = await buildInvite(ctx, wanted);

@@ -119,13 +119,13 @@ async function accept(ctx: InvitesContext, invitation: Invitation): Promise<Json
   return signed;
 }
 
-async function checkTarget(ctx: FederationContext, { stateKey }: VerifiedEvent): Promise<void> {
+async function checkTarget(ctx: FederationContext, { stateKey, sender }: VerifiedEvent): Promise<void> {
   if (!isUserId(stateKey) || !belongsTo(stateKey, ctx.serverName)) {
     throw invalidParam('The invited user is of another server');
   }
   const user = await ownUser(ctx, stateKey);
   if (user === undefined || user.deactivatedTs !== undefined) throw notFound('There is no such user');
-  if (await blocksInvites(ctx.db, stateKey)) throw inviteBlocked();
+  if (await blocksInvites(ctx.db, stateKey, sender)) throw inviteBlocked();
 }
 
 function rulesFor(version: string): RoomVersionRules {

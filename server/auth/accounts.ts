@@ -78,6 +78,11 @@ export interface NewAccount {
 
 const MAX_PASSWORD_CHARACTERS = 512;
 const MAX_DEVICE_NAME_CHARACTERS = 100;
+/** Account data, before the id of the device. */
+const LOCAL_NOTIFICATIONS = [
+  'm.local_notification_settings',
+  'org.matrix.msc3890.local_notification_settings',
+];
 const DEVICE_ID_LETTERS = 10;
 
 /** The user id for a localpart that a new account may have. */
@@ -324,6 +329,9 @@ export async function removeDevices(
     await keySignatures.removeOn(tx, { userId, id: deviceId });
     await dehydratedDevices.remove(tx, userId, deviceId);
     await pushers.removeOfDevice(tx, userId, deviceId);
+    // "deleting a device should also delete" what it has set of its own notifications (MSC3890).
+    for (const prefix of LOCAL_NOTIFICATIONS)
+      await accountData.remove(tx, ctx.streams, { userId, roomId: '', type: `${prefix}.${deviceId}` });
     await devices.remove(tx, userId, deviceId);
   }
   await deviceLists.devicesChanged(tx, ctx.streams, userId, deviceIds);

@@ -3,17 +3,19 @@
  * https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
  */
 
-import type { UserId } from '#keys/ids.ts';
+import { localpartOf, type UserId } from '#keys/ids.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
 import type { PushRule, PushRuleset } from './ruleset.ts';
 
+/** MSC3381, as all clients send it. */
+const POLL = 'org.matrix.msc3381.poll';
 const NOTIFY = 'notify';
 const HIGHLIGHT = { set_tweak: 'highlight' };
 const SOUND = { set_tweak: 'sound', value: 'default' };
 const RING = { set_tweak: 'sound', value: 'ring' };
 
 /** The rules that every user has before changing any. */
-export function defaultRules(userId: UserId): PushRuleset {
+export function defaultRules(userId: UserId, hasLegacyMentions: boolean): PushRuleset {
   return {
     override: [
       { ...rule('.m.rule.master', [], []), enabled: false },
@@ -43,11 +45,21 @@ export function defaultRules(userId: UserId): PushRuleset {
         [matches('type', 'm.room.tombstone'), matches('state_key', '')],
         [NOTIFY, HIGHLIGHT],
       ),
+      ...(hasLegacyMentions ? legacyOverrides() : []),
       rule('.m.rule.reaction', [matches('type', 'm.reaction')], []),
       rule('.m.rule.room.server_acl', [matches('type', 'm.room.server_acl'), matches('state_key', '')], []),
       rule('.m.rule.suppress_edits', [is('content.m\\.relates_to.rel_type', 'm.replace')], []),
+      rule('.org.matrix.msc3930.rule.poll_response', [matches('type', `${POLL}.response`)], []),
     ],
-    content: [],
+    content: hasLegacyMentions
+      ? [
+          {
+            ...{ rule_id: '.m.rule.contains_user_name', default: true, enabled: true },
+            pattern: localpartOf(userId),
+            actions: [NOTIFY, SOUND, HIGHLIGHT],
+          },
+        ]
+      : [],
     room: [],
     sender: [],
     underride: [
@@ -64,8 +76,35 @@ export function defaultRules(userId: UserId): PushRuleset {
       ),
       rule('.m.rule.message', [matches('type', 'm.room.message')], [NOTIFY]),
       rule('.m.rule.encrypted', [matches('type', 'm.room.encrypted')], [NOTIFY]),
+      ...pollRules(),
     ],
   };
+}
+
+/** Of before Matrix 1.17, for clients that do not say whom a message mentions. */
+function legacyOverrides(): PushRule[] {
+  return [
+    rule('.m.rule.contains_display_name', [{ kind: 'contains_display_name' }], [NOTIFY, SOUND, HIGHLIGHT]),
+    rule(
+      '.m.rule.roomnotif',
+      [matches('content.body', '@room'), { kind: 'sender_notification_permission', key: 'room' }],
+      [NOTIFY, HIGHLIGHT],
+    ),
+  ];
+}
+
+/** Polls notify as messages do (MSC3930). */
+function pollRules(): PushRule[] {
+  const start = matches('type', `${POLL}.start`);
+  const end = matches('type', `${POLL}.end`);
+  const oneToOne = { kind: 'room_member_count', is: '2' };
+  const id = '.org.matrix.msc3930.rule.poll';
+  return [
+    rule(`${id}_start_one_to_one`, [oneToOne, start], [NOTIFY, SOUND]),
+    rule(`${id}_start`, [start], [NOTIFY]),
+    rule(`${id}_end_one_to_one`, [oneToOne, end], [NOTIFY, SOUND]),
+    rule(`${id}_end`, [end], [NOTIFY]),
+  ];
 }
 
 function rule(ruleId: string, conditions: readonly JsonObject[], actions: readonly Json[]): PushRule {

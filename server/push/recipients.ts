@@ -1,5 +1,6 @@
 /** Whom an event notifies who has pushers, by their push rules of now. */
 
+import { invitePermissionOf } from '#federation/invite-permission.ts';
 import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { membershipOf } from '#rooms/event.ts';
@@ -45,7 +46,10 @@ export class Recipients {
     if (invited !== undefined) {
       const member = await memberships.of(this.#ctx.db, roomNid, invited);
       const position = member?.eventNid === nid ? (stored.position ?? member.position) : undefined;
-      const rule = position === undefined ? undefined : await this.#ruleFor(invited, stored, room);
+      const isWanted =
+        position !== undefined &&
+        (await invitePermissionOf(this.#ctx.db, invited)).of(stored.event.sender) === 'allow';
+      const rule = isWanted ? await this.#ruleFor(invited, stored, room) : undefined;
       if (rule !== undefined && position !== undefined)
         found.push({ userId: invited, position, nid, actions: rule.actions });
     }

@@ -20,9 +20,9 @@ export type PushRuleset = Readonly<Record<RuleKind, readonly PushRule[]>>;
 
 const MASTER = '.m.rule.master';
 
-/** All rules of a user, those that a new version of the server brings among them. */
-export function rulesetOf(userId: UserId, own: OwnRules): PushRuleset {
-  const defaults = defaultRules(userId);
+/** All rules of a user, with or without those of before Matrix 1.17; those that a new version of the server brings among them. */
+export function rulesetOf(userId: UserId, own: OwnRules, hasLegacyMentions = false): PushRuleset {
+  const defaults = defaultRules(userId, hasLegacyMentions);
   const changed = new Map(own.defaults.map((change) => [`${change.kind} ${change.rule_id}`, change]));
   const ofKind = (kind: RuleKind): readonly PushRule[] => {
     const ofServer = defaults[kind].map((rule) => {
@@ -45,8 +45,8 @@ export function rulesetOf(userId: UserId, own: OwnRules): PushRuleset {
 }
 
 /** The content of `m.push_rules`. */
-export function pushRulesContent(userId: UserId, own: OwnRules): JsonObject {
-  return { global: rulesetOf(userId, own) };
+export function pushRulesContent(userId: UserId, own: OwnRules, hasLegacyMentions: boolean): JsonObject {
+  return { global: rulesetOf(userId, own, hasLegacyMentions) };
 }
 
 /** The rule of a kind and an id, as far as there is one. */
@@ -59,11 +59,16 @@ export function findRule(ruleset: PushRuleset, kind: string, ruleId: string): Pu
 export function withChange(
   userId: UserId,
   own: OwnRules,
-  { kind, ruleId }: { readonly kind: string; readonly ruleId: string },
+  {
+    kind,
+    ruleId,
+    hasLegacyMentions,
+  }: { readonly kind: string; readonly ruleId: string; readonly hasLegacyMentions: boolean },
   change: { readonly enabled: boolean } | { readonly actions: readonly Json[] },
 ): OwnRules | undefined {
   const known = ruleKinds.find((candidate) => candidate === kind);
-  if (known === undefined || findRule(rulesetOf(userId, own), known, ruleId) === undefined) return undefined;
+  if (known === undefined || findRule(rulesetOf(userId, own, hasLegacyMentions), known, ruleId) === undefined)
+    return undefined;
   if (!ruleId.startsWith('.')) {
     const rules = own.rules[known].map((rule) => (rule.rule_id === ruleId ? { ...rule, ...change } : rule));
     return { ...own, rules: { ...own.rules, [known]: rules } };

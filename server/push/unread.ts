@@ -87,9 +87,9 @@ export class UnreadCounts {
   readonly #recent: RecentEvents;
   readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
 
-  constructor(ctx: RoomsContext) {
+  constructor(ctx: RoomsContext, hasLegacyMentions: boolean) {
     this.#ctx = ctx;
-    this.rules = new RulesOfUsers(ctx);
+    this.rules = new RulesOfUsers(ctx, hasLegacyMentions);
     this.members = new MemberCounts(ctx);
     this.#recent = new RecentEvents(ctx, MOST_EVENTS + 1);
   }

@@ -33,6 +33,8 @@ const KEY_CHARACTERS = 22;
 
 /** The rules of users, prepared once and again after a change. */
 export class RulesOfUsers {
+  /** Whether the rules of before Matrix 1.17 are among the server's. */
+  readonly hasLegacyMentions: boolean;
   readonly #ctx: RulesContext;
   readonly #known = new Lru<UserId, { readonly rules: UserRules; asOf: number }>({
     maxEntries: MOST_USERS,
@@ -40,8 +42,9 @@ export class RulesOfUsers {
     weigh: ({ rules }) => rules.characters + CHARACTERS_OF_ID * rules.ignored.size,
   });
 
-  constructor(ctx: RulesContext) {
+  constructor(ctx: RulesContext, hasLegacyMentions: boolean) {
     this.#ctx = ctx;
+    this.hasLegacyMentions = hasLegacyMentions;
   }
 
   /** The user's rules, where they are in memory. */
@@ -65,7 +68,9 @@ export class RulesOfUsers {
       known !== undefined &&
       known.rules.changedAt === position &&
       ignored.symmetricDifference(known.rules.ignored).size === 0;
-    const rules = isSame ? known.rules : userRulesOf(userId, { own, position, ignored });
+    const rules = isSame
+      ? known.rules
+      : userRulesOf(userId, { own, position, ignored }, this.hasLegacyMentions);
     this.#known.set(userId, { rules, asOf: upto });
     return rules;
   }
@@ -78,9 +83,11 @@ function userRulesOf(
     readonly position: number;
     readonly ignored: ReadonlySet<string>;
   },
+  hasLegacyMentions: boolean,
 ): UserRules {
-  if (read.own === pushRules.NO_RULES) return defaultsOf(userId, read);
-  const ruleset = rulesetOf(userId, read.own);
+  // Those of before Matrix 1.17 name the user: each has their own.
+  if (read.own === pushRules.NO_RULES && !hasLegacyMentions) return defaultsOf(userId, read);
+  const ruleset = rulesetOf(userId, read.own, hasLegacyMentions);
   const general = hashOf([{ ...ruleset, room: [] }, [...read.ignored].sort()]);
   const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, `${general} ${hashOf(rule)}`]));
   return {

@@ -41,7 +41,7 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
     const unencrypted = refusalOfRoom(ctx.config, parsed);
     if (unencrypted !== undefined) throw forbidden(unencrypted);
     for (const target of asked.invite ?? []) ctx.limits.take('invite_user', target, userId);
-    await refuseBlocked(ctx, asked.invite ?? []);
+    await refuseBlocked(ctx, userId, asked.invite ?? []);
     const wanted = await plannedRoom(ctx, asked);
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
     if (created.kind === 'refused') throw refusal(created, wanted);
@@ -57,10 +57,11 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
 }
 
 /** Of our own users it is known before there is a room. */
-async function refuseBlocked(ctx: ServerContext, invited: readonly UserId[]): Promise<void> {
+async function refuseBlocked(ctx: ServerContext, inviter: UserId, invited: readonly UserId[]): Promise<void> {
   for (const target of invited) {
     // At most a hundred, and mostly one.
-    if (belongsTo(target, ctx.serverName) && (await blocksInvites(ctx.db, target))) throw inviteBlocked();
+    if (belongsTo(target, ctx.serverName) && (await blocksInvites(ctx.db, target, inviter)))
+      throw inviteBlocked();
   }
 }
 

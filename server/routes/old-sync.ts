@@ -5,7 +5,7 @@
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam, MatrixError, notFound } from '#federation/errors.ts';
-import { blocksInvites } from '#federation/invite-permission.ts';
+import { invitePermissionOf } from '#federation/invite-permission.ts';
 import type { UserId } from '#keys/ids.ts';
 import { loadEvent, loadNid } from '#rooms/load.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -113,9 +113,11 @@ async function invitedRoomInfo(
   { roomId, userId, membership, eventNid }: memberships.MembershipRow,
   ignored: ReadonlySet<string>,
 ): Promise<string | undefined> {
-  if (membership !== 'invite' || (await blocksInvites(server.db, userId))) return undefined;
+  if (membership !== 'invite') return undefined;
   const stored = await loadNid(server, eventNid);
   if (stored === undefined || ignored.has(stored.event.sender)) return undefined;
+  const permission = await invitePermissionOf(server.db, userId);
+  if (permission.of(stored.event.sender) !== 'allow') return undefined;
   const [text = '{}'] = stateTexts([stored], { now: server.clock.now(), withRoomId: true });
   return `{"room_id":${JSON.stringify(roomId)},"membership":"invite","invite":${text}}`;
 }

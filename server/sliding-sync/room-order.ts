@@ -6,9 +6,9 @@
 
 import type { UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
-import { loadNid } from '#rooms/load.ts';
 import { Lru } from '#storage/lru.ts';
 import * as roomActivity from '#storage/room-activity.ts';
+import { isShownTo } from '../sync/shown-invite.ts';
 import type { JoinedRoom, SyncUser } from '../sync/sync-users.ts';
 
 export type OtherRoom = SyncUser['others'][number];
@@ -199,17 +199,7 @@ function isSame(before: SyncUser, user: SyncUser): boolean {
   return (
     before.joined === user.joined &&
     before.others === user.others &&
-    before.blocksInvites === user.blocksInvites &&
+    before.invites.key === user.invites.key &&
     before.ignored.symmetricDifference(user.ignored).size === 0
   );
-}
-
-/**
- * "Servers must not send room invites from ignored users to clients", nor any to one who takes none.
- */
-export async function isShownTo(ctx: RoomsContext, user: SyncUser, other: OtherRoom): Promise<boolean> {
-  if (other.membership !== 'invite' && other.membership !== 'knock') return true;
-  if (other.membership === 'invite' && user.blocksInvites) return false;
-  const sender = user.ignored.size === 0 ? undefined : (await loadNid(ctx, other.eventNid))?.event.sender;
-  return sender === undefined || !user.ignored.has(sender);
 }

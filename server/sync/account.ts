@@ -30,7 +30,10 @@ export async function accountPart(
   const rules = await pushRules.get(server.db, userId);
   // What came after `upto` is told again with the next answer.
   if (since === undefined || rules.position > since)
-    global.unshift({ type: 'm.push_rules', content: pushRulesContent(userId, rules.own) });
+    global.unshift({
+      type: 'm.push_rules',
+      content: pushRulesContent(userId, rules.own, server.unread.rules.hasLegacyMentions),
+    });
   const events = global
     .filter(({ type }) => passes(filter.accountData, { type }))
     .map(({ type, content }) => JSON.stringify({ type, content }));

@@ -13,6 +13,7 @@ import { includesRoom, passes } from './filter.ts';
 import { textsFor } from './format.ts';
 import { eventsJson } from './joined-rooms.ts';
 import { BEGINNING, listJson, timelineJson } from './recent-timelines.ts';
+import { isShownTo } from './shown-invite.ts';
 import { statePart } from './state-part.ts';
 import { strippedStateFor } from './stripped-state.ts';
 import { changedAfter, type SyncUser } from './sync-users.ts';
@@ -49,9 +50,7 @@ async function strippedRoom(
   row: OtherRoom,
   kind: 'invite' | 'knock',
 ): Promise<string | undefined> {
-  if (kind === 'invite' && user.blocksInvites) return undefined;
-  const sender = user.ignored.size === 0 ? undefined : (await loadNid(server, row.eventNid))?.event.sender;
-  if (sender !== undefined && user.ignored.has(sender)) return undefined;
+  if (!(await isShownTo(server, user, { ...row, membership: kind }))) return undefined;
   const state = await strippedStateFor(server, row);
   return `{"${kind}_state":${eventsJson(state.map((event) => JSON.stringify(event)))}}`;
 }

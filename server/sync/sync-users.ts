@@ -1,7 +1,7 @@
 /** Where the users are that sync: read once, and then only what has changed since. */
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { blocksInvites } from '#federation/invite-permission.ts';
+import { type InvitePermission, invitePermissionOf } from '#federation/invite-permission.ts';
 import type { RoomId, UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { Lru } from '#storage/lru.ts';
@@ -41,8 +41,8 @@ export interface SyncUser {
   readonly others: readonly Omit<memberships.MembershipRow, 'forgotten'>[];
   /** Whose messages and invitations the user does not want to see. */
   readonly ignored: ReadonlySet<string>;
-  /** The user takes no invitations, and is not told of those that are there. */
-  readonly blocksInvites: boolean;
+  /** Whose invitations the user takes; of the others they are not told. */
+  readonly invites: InvitePermission;
   /** All that is to be waited for. */
   readonly follower: Follower;
 }
@@ -122,7 +122,7 @@ export class SyncUsers {
       known === undefined
         ? await memberships.ofUser(db, userId)
         : await memberships.ofUserSince(db, userId, known.asOf, Number.MAX_SAFE_INTEGER);
-    const wishes = { ignored: await ignoredBy(db, userId), blocksInvites: await blocksInvites(db, userId) };
+    const wishes = { ignored: await ignoredBy(db, userId), invites: await invitePermissionOf(db, userId) };
     if (rows.some((row) => row.position > asOf)) return undefined;
     const user = this.#userOf(userId, rows, { before: known?.user, ...wishes });
     const read = { user, asOf };
@@ -133,7 +133,7 @@ export class SyncUsers {
   #userOf(
     userId: UserId,
     rows: readonly memberships.MembershipRow[],
-    { before, ...wishes }: Pick<SyncUser, 'ignored' | 'blocksInvites'> & { before: SyncUser | undefined },
+    { before, ...wishes }: Pick<SyncUser, 'ignored' | 'invites'> & { before: SyncUser | undefined },
   ): SyncUser {
     if (before !== undefined && rows.length === 0) return { ...before, ...wishes };
     const changed = new Set(rows.map(({ roomNid }) => roomNid));

@@ -87,3 +87,38 @@ test('both versions of the invite endpoint answer M_INVITE_BLOCKED', async () =>
     assert.deepEqual([answer.status, answer.body.errcode], [403, 'M_INVITE_BLOCKED'], api);
   }
 });
+
+/** Of a user of the second server, by MSC4155. */
+function setFilter(user: TestClient, content: object): Promise<unknown> {
+  const type = 'org.matrix.msc4155.invite_permission_config';
+  return user.put(`/user/${encode(user.userId)}/account_data/${type}`, content);
+}
+
+test('MSC4155: invitations are blocked, ignored or allowed by user and server, the first list that fits counts', async () => {
+  const wishes: readonly [filter: object, wish: 'allow' | 'ignore' | 'block'][] = [
+    [{}, 'allow'],
+    [{ blocked_users: [alice.userId] }, 'block'],
+    [{ ignored_users: [alice.userId] }, 'ignore'],
+    [{ blocked_servers: ['*'] }, 'block'],
+    [{ ignored_servers: [fleet.at(0).serverName] }, 'ignore'],
+    [{ blocked_users: ['@ali?e:*'] }, 'block'],
+    [{ allowed_users: [alice.userId], blocked_servers: ['*'] }, 'allow'],
+    [{ blocked_users: [alice.userId], allowed_servers: ['*'] }, 'block'],
+    [{ allowed_users: ['*'], ignored_users: ['*'], blocked_users: ['*'] }, 'allow'],
+    [{ enabled: false, blocked_users: ['*'] }, 'allow'],
+    [{ blocked_users: null, ignored_users: 'x', blocked_servers: [5, null] }, 'allow'],
+  ];
+  for (const where of [0, 1]) {
+    for (const [filter, wish] of wishes) {
+      const user = await register(fleet.at(where));
+      await setFilter(user, filter);
+      const roomId = await alice.createRoom({ preset: 'private_chat' });
+      const answer = await alice.try('POST', `${inRoom(roomId)}/invite`, { user_id: user.userId });
+      const what = `${JSON.stringify(filter)} at ${where}`;
+      if (wish === 'block') assertBlocked(answer);
+      else assert.equal(answer.status, 200, what);
+      if (wish === 'allow') await untilInvited(user, roomId);
+      else assert.equal((await user.sync()).rooms?.invite, undefined, what);
+    }
+  }
+});

@@ -90,6 +90,23 @@ const USES: Readonly<Record<string, Try>> = {
     assert.equal((await bob.try('POST', '/createRoom', invite)).body.errcode, 'M_INVITE_BLOCKED');
     return answer;
   },
+  'org.matrix.msc4076': (alice) =>
+    alice.try('POST', '/pushers/set', {
+      ...{ kind: 'http', app_id: 'app', pushkey: 'key', lang: 'en' },
+      ...{ app_display_name: 'App', device_display_name: 'Phone' },
+      data: {
+        url: 'https://push.example.org/_matrix/push/v1/notify',
+        'org.matrix.msc4076.disable_badge_count': true,
+      },
+    }),
+  'org.matrix.msc4155': async (alice) => {
+    const own = await register(alice.server);
+    const path = `/user/${encodeURIComponent(own.userId)}/account_data/org.matrix.msc4155.invite_permission_config`;
+    const answer = await own.try('PUT', path, { blocked_users: [alice.userId] });
+    const invite = { invite: [own.userId] };
+    assert.equal((await alice.try('POST', '/createRoom', invite)).body.errcode, 'M_INVITE_BLOCKED');
+    return answer;
+  },
   'uk.half-shot.msc2666.query_mutual_rooms': (alice) =>
     alice.try('GET', '/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms?user_id=@a:b.c'),
   'uk.half-shot.msc2666.query_mutual_rooms.stable': (alice) =>

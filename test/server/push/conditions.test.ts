@@ -275,19 +275,23 @@ test('each default rule matches what it is for, with the actions of the specific
   assert.equal(matchingRule(compiled, secret, pair)?.rule_id, '.m.rule.encrypted_room_one_to_one');
 });
 
-test('the default rules are those of the specification, in its order', () => {
-  const ids = Object.entries(defaultRules(BOB)).map(([kind, list]) => [
+test('the default rules are those of the specification, in its order, and those of MSC3930', () => {
+  const ids = Object.entries(defaultRules(BOB, false)).map(([kind, list]) => [
     kind,
     list.map(({ rule_id: id }) => id.replace('.m.rule.', '')).join(' '),
   ]);
   assert.deepEqual(Object.fromEntries(ids), {
     override:
       'master suppress_notices invite_for_me member_event is_user_mention is_room_mention tombstone reaction ' +
-      'room.server_acl suppress_edits',
+      'room.server_acl suppress_edits .org.matrix.msc3930.rule.poll_response',
     content: '',
     room: '',
     sender: '',
-    underride: 'call encrypted_room_one_to_one room_one_to_one message encrypted',
+    underride:
+      'call encrypted_room_one_to_one room_one_to_one message encrypted ' +
+      ['start_one_to_one', 'start', 'end_one_to_one', 'end']
+        .map((name) => `.org.matrix.msc3930.rule.poll_${name}`)
+        .join(' '),
   });
 });
 
@@ -326,7 +330,7 @@ test('a default rule that the server did not have before is there for who has ch
     ],
   };
   const ruleset = rulesetOf(BOB, own);
-  const defaults = defaultRules(BOB);
+  const defaults = defaultRules(BOB, false);
   assert.deepEqual(ruleset.override, defaults.override);
   const changed = ruleset.underride.find(({ rule_id: id }) => id === '.m.rule.message');
   assert.deepEqual(changed?.actions, []);
