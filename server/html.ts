@@ -32,6 +32,10 @@ button, .button { display: inline-block; box-sizing: border-box; min-height: 2.7
 button.second, .button.second { color: var(--lead); background: transparent; }
 ul.links { list-style: none; padding: 0; }
 ul.links a { display: inline-block; min-height: 1.5rem; padding: .5rem 0; }
+ul.links a[aria-current] { color: inherit; font-weight: bold; text-decoration: none; }
+main nav { margin-top: 2.5rem; border-top: 1px solid var(--line); }
+main nav ul { columns: 13rem; }
+main nav li { margin: 0; break-inside: avoid; }
 li { margin: .25rem 0; }
 dt { color: var(--quiet); }
 dd { margin: 0 0 .5rem; }
