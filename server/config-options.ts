@@ -21,10 +21,10 @@ import {
   pageKind,
   secretKind,
   serverNameKind,
-  sizeKind,
   textKind,
   versionKind,
 } from './config-types.ts';
+import { type MediaConfig, mediaOptions } from './media-options.ts';
 import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
 import { type PreviewConfig, previewOptions } from './preview-options.ts';
@@ -39,13 +39,11 @@ const findability = ['rooms', 'everyone'] as const;
 const encryptedRooms = ['off', 'invite', 'all'] as const;
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
-const MIB = 1_024 ** 2;
-const GIB = 1_024 ** 3;
-
 /** The options as the server uses them. */
 export interface Config
   extends AccountConfig,
     AppservicesConfig,
+    MediaConfig,
     PageConfig,
     PreviewConfig,
     PushConfig,
@@ -94,12 +92,6 @@ export interface Config
   readonly supportPage: string | undefined;
   /** Addresses and networks whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[];
-  /** In bytes, as are all sizes. */
-  readonly maxUploadSize: number;
-  readonly userMediaQuota: number | undefined;
-  readonly maxRemoteMediaSize: number;
-  readonly remoteMediaCacheSize: number;
-  readonly legacyMedia: boolean;
 }
 
 /** One option of the table. */
@@ -358,40 +350,6 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'Reverse proxies whose `X-Forwarded-For` names the client, which rate limits and device lists use. In ' +
       'the environment several are divided by commas.',
   },
-  maxUploadSize: {
-    key: 'max_upload_size',
-    kind: sizeKind,
-    default: 50 * MIB,
-    describes:
-      'The largest file that users may upload. A reverse proxy has a limit of its own, which must not be smaller.',
-  },
-  userMediaQuota: {
-    key: 'user_media_quota',
-    kind: sizeKind,
-    default: undefined,
-    describes: 'How much each user may upload in all. Without it there is no limit but the disk.',
-  },
-  maxRemoteMediaSize: {
-    key: 'max_remote_media_size',
-    kind: sizeKind,
-    default: 100 * MIB,
-    describes: 'The largest file that is fetched from other servers.',
-  },
-  remoteMediaCacheSize: {
-    key: 'remote_media_cache_size',
-    kind: sizeKind,
-    default: 10 * GIB,
-    describes:
-      'How much is kept of the files of other servers. What was unread for longest goes first, and is fetched ' +
-      'again when it is asked for.',
-  },
-  legacyMedia: {
-    key: 'legacy_media',
-    kind: flagKind,
-    default: false,
-    describes:
-      'Serves files by the deprecated `/_matrix/media/v3/download` and `/thumbnail` too, to anybody who knows ' +
-      'their address, without signing in. Only for clients from before Matrix 1.11.',
-  },
+  ...mediaOptions,
   ...previewOptions,
 };

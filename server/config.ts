@@ -7,6 +7,7 @@ import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
 import { withDelegatedLogin } from './mas/mas-option.ts';
+import { mediaConfig } from './media-options.ts';
 import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
 import { previewConfig } from './preview-options.ts';
@@ -151,11 +152,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     supportContacts: required(options.supportContacts),
     supportPage: read(options.supportPage),
     trustedProxies: required(options.trustedProxies),
-    maxUploadSize: required(options.maxUploadSize),
-    userMediaQuota: read(options.userMediaQuota),
-    maxRemoteMediaSize: required(options.maxRemoteMediaSize),
-    remoteMediaCacheSize: required(options.remoteMediaCacheSize),
-    legacyMedia: required(options.legacyMedia),
+    ...mediaConfig(read, required),
     ...previewConfig(required),
   };
 }

@@ -116,7 +116,8 @@ const CHECKS: readonly (readonly [rule: string, statement: Check])[] = [
       'check.mediaUsage',
       `SELECT u.user_id AS example FROM media_usage u
        LEFT JOIN (SELECT COALESCE(m.user_id, '') AS owner, SUM(m.size) AS bytes FROM media m
-         GROUP BY COALESCE(m.user_id, '')) s ON s.owner = u.user_id
+         GROUP BY COALESCE(m.user_id, '')
+         UNION ALL SELECT '*', SUM(m.size) FROM media m WHERE m.user_id IS NOT NULL) s ON s.owner = u.user_id
        WHERE u.bytes <> COALESCE(s.bytes, 0) ORDER BY u.user_id LIMIT 1`,
     ),
   ],

@@ -5,6 +5,9 @@ import { sql } from './sql.ts';
 /** Whose bytes are counted: a user's of ours, or those that are kept of other servers. */
 export type MediaOwner = UserId | 'remote';
 
+const REMOTE = '';
+const ALL_USERS = '*';
+
 const OF = sql<[string], { bytes: number }>(
   'mediaUsage.of',
   'SELECT bytes FROM media_usage WHERE user_id = ?',
@@ -20,11 +23,17 @@ export async function of(reader: Reader, owner: MediaOwner): Promise<number> {
   return (await reader.get(OF, column(owner)))?.bytes ?? 0;
 }
 
+/** How many bytes of media all users of ours have together. */
+export async function ofAllUsers(reader: Reader): Promise<number> {
+  return (await reader.get(OF, ALL_USERS))?.bytes ?? 0;
+}
+
 /** Counts bytes that came, or, below zero, that went. */
 export async function add(tx: Tx, owner: MediaOwner, bytes: number): Promise<void> {
   await tx.run(ADD, column(owner), bytes);
+  if (owner !== 'remote') await tx.run(ADD, ALL_USERS, bytes);
 }
 
 function column(owner: MediaOwner): string {
-  return owner === 'remote' ? '' : owner;
+  return owner === 'remote' ? REMOTE : owner;
 }

@@ -8,7 +8,7 @@ import { cleanFileName } from '#federation/media/content-disposition.ts';
 import { cleanContentType } from '#federation/media/content-type.ts';
 import type { UserId } from '#keys/ids.ts';
 import type { ReceivedFile } from '#storage/blobs.ts';
-import type { Tx } from '#storage/database.ts';
+import type { Reader, Tx } from '#storage/database.ts';
 import type { Content } from '#storage/media.ts';
 import * as mediaUsage from '#storage/media-usage.ts';
 import type { ServerContext } from '../context.ts';
@@ -34,7 +34,7 @@ export function newMediaId(): string {
  * Takes the body of an upload. Once the bytes are on disk `note` names them in the database, within the write that
  * counts them; where it answers false nothing is kept.
  *
- * @throws MatrixError `M_TOO_LARGE`, and `M_FORBIDDEN` where the user's quota is used up
+ * @throws MatrixError `M_TOO_LARGE`, and `M_FORBIDDEN` where the quota of the user, or of all of them, is used up
  */
 export async function receiveUpload(
   ctx: ServerContext,
@@ -53,7 +53,7 @@ export async function receiveUpload(
   return await ctx.media.blobs.keep(file, () =>
     ctx.db.write('media.upload', async (tx) => {
       // Asked for again: other uploads of the user may have ended meanwhile.
-      refuseOverQuota(ctx, await mediaUsage.of(tx, userId), size);
+      await refuseOverQuota(ctx, tx, { userId, more: size });
       const isNoted = await note(tx, { sha256, size, contentType, uploadName });
       if (isNoted) await mediaUsage.add(tx, userId, size);
       return isNoted;
@@ -65,7 +65,7 @@ async function receiveBody(ctx: ServerContext, userId: UserId, body: IncomingMes
   const { maxUploadSize } = ctx.config;
   const announced = Number(body.headers['content-length'] ?? 0);
   if (announced > maxUploadSize + MOST_DISCARDED) throw tooLarge(tooLargeMessage(maxUploadSize));
-  refuseOverQuota(ctx, await mediaUsage.of(ctx.db, userId), announced);
+  await refuseOverQuota(ctx, ctx.db, { userId, more: announced });
   body.setTimeout(STALL_MS, () => body.destroy());
   const received = await ctx.media.blobs.receive(piecesOf(body), maxUploadSize);
   if (received.kind === 'received') return received.file;
@@ -73,9 +73,15 @@ async function receiveBody(ctx: ServerContext, userId: UserId, body: IncomingMes
   throw tooLarge(tooLargeMessage(maxUploadSize));
 }
 
-function refuseOverQuota({ config: { userMediaQuota } }: ServerContext, used: number, more: number): void {
-  if (userMediaQuota === undefined || used + more <= userMediaQuota) return;
-  throw forbidden('You have uploaded as much as you may');
+async function refuseOverQuota(
+  { config: { userMediaQuota, mediaQuota } }: ServerContext,
+  reader: Reader,
+  { userId, more }: { readonly userId: UserId; readonly more: number },
+): Promise<void> {
+  if (userMediaQuota !== undefined && (await mediaUsage.of(reader, userId)) + more > userMediaQuota)
+    throw forbidden('You have uploaded as much as you may');
+  if (mediaQuota !== undefined && (await mediaUsage.ofAllUsers(reader)) + more > mediaQuota)
+    throw forbidden('The users of this server have uploaded as much as they may together');
 }
 
 /** The body as it comes. It is left open, so that the sender gets to read an answer. */

@@ -105,6 +105,21 @@ test('13.2: a user who has used up the quota gets 403 M_FORBIDDEN, others do not
   assert.equal((await filesOf(server)).kept.length, 3);
 });
 
+test('users together upload no more than media_quota, what was there before it included', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  await upload(alice, Buffer.alloc(600, 1));
+  await server.restart({ mediaQuota: 1_000 });
+  const answers = await Promise.all(
+    [2, 3, 4].map((fill) => bob.try('POST', '/_matrix/media/v3/upload', Buffer.alloc(300, fill))),
+  );
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 403, 403]);
+  const over = await alice.try('POST', '/_matrix/media/v3/upload', Buffer.alloc(101, 5));
+  assert.deepEqual([over.status, over.body.errcode], [403, 'M_FORBIDDEN']);
+  await upload(alice, Buffer.alloc(100, 6));
+});
+
 test('many uploads at once do not get over the quota together', async () => {
   await using server = await startServer({ userMediaQuota: 1_000 });
   const alice = await register(server);

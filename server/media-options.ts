@@ -1,0 +1,76 @@
+/** The options about files that users upload and read. Part of the table of `config-options.ts`. */
+
+import { flagKind, type Option, sizeKind } from './config-types.ts';
+
+const MIB = 1_024 ** 2;
+const GIB = 1_024 ** 3;
+
+export interface MediaConfig {
+  /** In bytes, as are all sizes. */
+  readonly maxUploadSize: number;
+  readonly userMediaQuota: number | undefined;
+  readonly mediaQuota: number | undefined;
+  readonly maxRemoteMediaSize: number;
+  readonly remoteMediaCacheSize: number;
+  readonly legacyMedia: boolean;
+}
+
+export const mediaOptions: { readonly [Name in keyof MediaConfig]: Option<NonNullable<MediaConfig[Name]>> } =
+  {
+    maxUploadSize: {
+      key: 'max_upload_size',
+      kind: sizeKind,
+      default: 50 * MIB,
+      describes:
+        'The largest file that users may upload. A reverse proxy has a limit of its own, which must not be smaller.',
+    },
+    userMediaQuota: {
+      key: 'user_media_quota',
+      kind: sizeKind,
+      default: undefined,
+      describes: 'How much each user may upload in all. Without it there is no limit but the disk.',
+    },
+    mediaQuota: {
+      key: 'media_quota',
+      kind: sizeKind,
+      default: undefined,
+      describes: 'How much all users together may upload. Without it there is no limit but the disk.',
+    },
+    maxRemoteMediaSize: {
+      key: 'max_remote_media_size',
+      kind: sizeKind,
+      default: 100 * MIB,
+      describes: 'The largest file that is fetched from other servers.',
+    },
+    remoteMediaCacheSize: {
+      key: 'remote_media_cache_size',
+      kind: sizeKind,
+      default: 10 * GIB,
+      describes:
+        'How much is kept of the files of other servers. What was unread for longest goes first, and is fetched ' +
+        'again when it is asked for.',
+    },
+    legacyMedia: {
+      key: 'legacy_media',
+      kind: flagKind,
+      default: false,
+      describes:
+        'Serves files by the deprecated `/_matrix/media/v3/download` and `/thumbnail` too, to anybody who knows ' +
+        'their address, without signing in. Only for clients from before Matrix 1.11.',
+    },
+  };
+
+/** The values of these options. */
+export function mediaConfig(
+  read: <T>(option: Option<T>) => T | undefined,
+  required: <T>(option: Option<T>) => T,
+): MediaConfig {
+  return {
+    maxUploadSize: required(mediaOptions.maxUploadSize),
+    userMediaQuota: read(mediaOptions.userMediaQuota),
+    mediaQuota: read(mediaOptions.mediaQuota),
+    maxRemoteMediaSize: required(mediaOptions.maxRemoteMediaSize),
+    remoteMediaCacheSize: required(mediaOptions.remoteMediaCacheSize),
+    legacyMedia: required(mediaOptions.legacyMedia),
+  };
+}
