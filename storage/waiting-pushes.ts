@@ -24,7 +24,7 @@ interface Row {
 const ADD = sql<[string]>(
   'waitingPushes.add',
   `INSERT INTO waiting_pushes (user_id, position, event_nid, actions_json)
-   SELECT value ->> 0, CAST(value ->> 1 AS {int}), CAST(value ->> 2 AS {int}), value ->> 3 FROM {rows} AS t WHERE true
+   SELECT value ->> 0, CAST(value ->> 1 AS {int}), CAST(value ->> 2 AS {int}), value ->> 3 FROM {rows} WHERE true
    ON CONFLICT (user_id, position) DO NOTHING`,
 );
 const NEWEST = sql<[string, number], Row>(

@@ -41,6 +41,8 @@ const RARE: ReadonlySet<string> = new Set([
   'learnedServers.newest',
   'rooms.begun',
   'presence.newest',
+  'pushers.users',
+  'waitingPushes.users',
   // What it walks over is to be removed.
   'keyBackups.deleted',
 ]);

@@ -219,7 +219,7 @@ test('a gateway that hangs, or answers without an end, holds nobody else up', as
   await gateway.untilTold(await alice.send(roomId, 'bob has other devices, too'));
 });
 
-test('a gateway at a private address is not reached unless its host is named, nor by a redirect', async () => {
+test('row 32: a gateway at a private address is not reached unless its host is named, nor by a redirect', async () => {
   await using gateway = await startGateway();
   await using other = await startGateway();
   const { pushCa } = gateway.options;
