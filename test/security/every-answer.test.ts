@@ -31,6 +31,7 @@ const OURS: readonly (readonly [RegExp, string])[] = [
     'the state key is empty: "the trailing slash on this endpoint is optional"',
   ],
   [/^(GET|POST) \/_synapse\/admin\/v1\/register$/, 'for scripts that know the shared secret'],
+  [/^(POST|PUT) \/_synapse\/admin\/v1\/send_server_notice/, 'by which administrators tell users something'],
 ];
 const FOR_PEOPLE = /^\/(oauth2\/(authorize|device)|sign-in|sign-out|account|_kurir\/register)(\/|$)/;
 const HUGE = 500_000_000;
