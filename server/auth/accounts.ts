@@ -250,13 +250,7 @@ export async function deactivate(
 ): Promise<boolean> {
   const done = await ctx.db.write('accounts.deactivate', async (tx) => {
     if (!(await users.deactivate(tx, userId, ctx.clock.now()))) return false;
-    const owned = await devices.ofUser(tx, userId);
-    await removeDevices(
-      ctx,
-      tx,
-      userId,
-      owned.map((device) => device.deviceId),
-    );
+    await endEverySession(ctx, tx, userId);
     await crossSigningKeys.clear(tx, userId);
     await keyBackups.markAllDeleted(tx, userId);
     await deviceLists.signingKeysChanged(tx, ctx.streams, userId);
@@ -267,12 +261,9 @@ export async function deactivate(
     await pushRules.clear(tx, userId);
     await unreadCheckpoints.clear(tx, userId);
     await threadSubscriptions.clear(tx, userId);
-    await loginTokens.removeOfUser(tx, userId);
-    await browserSessions.removeOfUser(tx, userId);
     await removeSecondFactors(tx, userId);
     await crossSigningResets.endReset(tx, userId);
     await userLanguages.remove(tx, userId);
-    await openidTokens.removeOfUser(tx, userId);
     await presence.remove(tx, [userId]);
     if (erase) await erasedUsers.add(tx, userId, ctx.streams.allocate(tx, []));
     return true;
@@ -280,6 +271,23 @@ export async function deactivate(
   if (done) endWaiting(ctx, userId);
   if (done) ctx.presence?.forget(userId);
   return done;
+}
+
+/**
+ * Ends every session of a user, however it was begun, in the caller's write: the devices with their pushers, browsers,
+ * and the tokens that would begin another or say who somebody is.
+ */
+export async function endEverySession(
+  ctx: Pick<AccountsContext, 'streams'>,
+  tx: Tx,
+  userId: UserId,
+): Promise<void> {
+  const owned = await devices.ofUser(tx, userId);
+  const deviceIds = owned.map(({ deviceId }) => deviceId);
+  if (deviceIds.length > 0) await removeDevices(ctx, tx, userId, deviceIds);
+  await loginTokens.removeOfUser(tx, userId);
+  await browserSessions.removeOfUser(tx, userId);
+  await openidTokens.removeOfUser(tx, userId);
 }
 
 /** The name of a device as it is stored. */

@@ -4,11 +4,10 @@ import type { UserId } from '#keys/ids.ts';
 import * as browserSessions from '#storage/browser-sessions.ts';
 import type { Tx } from '#storage/database.ts';
 import * as deviceOrigins from '#storage/device-origins.ts';
-import * as devices from '#storage/devices.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import * as providerEnded from '#storage/provider-ended.ts';
 import * as providerTokens from '#storage/provider-tokens.ts';
-import { type AccountsContext, endWaiting, removeDevices } from '../auth/accounts.ts';
+import { type AccountsContext, endEverySession, endWaiting, removeDevices } from '../auth/accounts.ts';
 
 type EndContext = Pick<AccountsContext, 'db' | 'streams' | 'clock' | 'sessions'>;
 
@@ -45,12 +44,8 @@ export async function endUser(
   userId: UserId,
   person?: { readonly provider: string; readonly subject: string },
 ): Promise<void> {
-  await browserSessions.removeOfUser(tx, userId);
-  await loginTokens.removeOfUser(tx, userId);
   if (person !== undefined) await providerTokens.remove(tx, person.provider, person.subject);
-  const owned = await devices.ofUser(tx, userId);
-  const deviceIds = owned.map(({ deviceId }) => deviceId);
-  if (deviceIds.length > 0) await removeDevices(ctx, tx, userId, deviceIds);
+  await endEverySession(ctx, tx, userId);
 }
 
 /** As `endUser`, at once: requests of theirs that wait are answered. */

@@ -4,19 +4,14 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import type { UserId } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, stringAt } from '#keys/json.ts';
 import { hashPassword } from '#keys/password.ts';
-import * as browserSessions from '#storage/browser-sessions.ts';
 import type { Reader, Tx } from '#storage/database.ts';
-import * as devices from '#storage/devices.ts';
 import * as groupRooms from '#storage/group-rooms.ts';
-import * as loginTokens from '#storage/login-tokens.ts';
-import * as openidTokens from '#storage/openid-tokens.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as scimUsers from '#storage/scim-users.ts';
 import * as users from '#storage/users.ts';
-import { deactivate, endWaiting, faultOfPassword, removeDevices } from '../auth/accounts.ts';
+import { deactivate, endEverySession, endWaiting, faultOfPassword } from '../auth/accounts.ts';
 import { leaveRooms } from '../auth/leave-rooms.ts';
 import type { ServerContext } from '../context.ts';
 import { showInRooms } from '../profile-in-rooms.ts';
@@ -161,7 +156,7 @@ async function writeAccount(
   if (wasActive !== after.active && !after.isDeactivated) {
     await users.setLocked(tx, userId, after.active ? undefined : now);
     if (after.active) await groupRooms.dueOfUser(tx, after.nid, now);
-    else await endSessions(ctx, tx, userId);
+    else await endEverySession(ctx, tx, userId);
   }
   if (before !== undefined && passwordHash !== undefined) await users.setPassword(tx, userId, passwordHash);
   const name = nameOf(after);
@@ -169,19 +164,6 @@ async function writeAccount(
   if (!isNew || after.isDeactivated) return;
   if (name !== undefined) await profiles.set(tx, userId, 'displayname', name);
   else if (before?.attributes !== undefined) await profiles.remove(tx, userId, 'displayname');
-}
-
-async function endSessions(ctx: ServerContext, tx: Tx, userId: UserId): Promise<void> {
-  const owned = await devices.ofUser(tx, userId);
-  await removeDevices(
-    ctx,
-    tx,
-    userId,
-    owned.map((device) => device.deviceId),
-  );
-  await loginTokens.removeOfUser(tx, userId);
-  await browserSessions.removeOfUser(tx, userId);
-  await openidTokens.removeOfUser(tx, userId);
 }
 
 /** After the write: who waits looks again, and rooms show the name. */
