@@ -17,7 +17,14 @@ export function nextOf(value: string | null | undefined): string {
   if (value === null || value === undefined || value.length > MAX_NEXT) return HOME;
   // Browsers take "//host" and "/\host" for another site, and leave out tabs and line ends.
   if (!/^\/(?![/\\])[\x21-\x5b\x5d-\x7e]*$/.test(value)) return HOME;
-  return value;
+  return value.includes('access_token') ? withoutToken(value) : value;
+}
+
+/** A token that somebody has put into the address goes no further. */
+function withoutToken(path: string): string {
+  const { pathname, searchParams } = new URL(path, 'https://here.invalid');
+  searchParams.delete('access_token');
+  return searchParams.size === 0 ? pathname : `${pathname}?${searchParams}`;
 }
 
 /** Sends a browser to the sign-in page, and afterwards back to what it asks for now. */

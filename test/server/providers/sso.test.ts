@@ -31,11 +31,16 @@ test('GET /login tells the providers of m.login.sso; without any there is no suc
   assert.deepEqual(sso.identity_providers, [
     { id: 'staff', name: 'Staff', brand: 'keycloak', icon: 'mxc://kurir.test/icon' },
   ]);
-  // Clients that know of OAuth 2.0 offer this alone, where there is OAuth 2.0.
-  assert.equal(sso.oauth_aware_preferred, true);
-  await s.server.restart({ oauth: false });
-  const [first] = (await request(s.server, 'GET', LOGIN)).body.flows;
-  assert.deepEqual([first.type, first.oauth_aware_preferred], ['m.login.sso', undefined]);
+  const preferred = async (): Promise<unknown[]> => {
+    const [first] = (await request(s.server, 'GET', LOGIN)).body.flows;
+    return [first.type, first.oauth_aware_preferred];
+  };
+  // Clients that know of OAuth 2.0 offer this alone, where there is OAuth 2.0 and no password besides.
+  assert.deepEqual(await preferred(), ['m.login.sso', undefined]);
+  await s.server.restart({ passwordLogin: false });
+  assert.deepEqual(await preferred(), ['m.login.sso', true]);
+  await s.server.restart({ passwordLogin: false, oauth: false });
+  assert.deepEqual(await preferred(), ['m.login.sso', undefined]);
 });
 
 test('the redirect leads to the sign-in page, or to the provider that is named, and keeps where to go on', async () => {

@@ -6,6 +6,8 @@ test('after signing in, a person goes on to a path of this server only', () => {
   for (const path of ['/account', '/oauth2/authorize?client_id=a&redirect_uri=https%3A%2F%2Fa.test%2F']) {
     assert.equal(nextOf(path), path);
   }
+  assert.equal(nextOf('/account?access_token=secret'), '/account');
+  assert.equal(nextOf('/account?lang=sv&access_token=secret'), '/account?lang=sv');
   const elsewhere = [
     '//evil.test',
     '/\\evil.test',
