@@ -11,12 +11,12 @@
  */
 
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
-import { Lanes } from '#keys/lanes.ts';
 import * as postponedEvents from '#storage/postponed-events.ts';
 import * as stagedEvents from '#storage/staged-events.ts';
 import { roomWeAreIn } from '../access.ts';
 import { QuietLog } from '../quiet-log.ts';
 import { pull } from './pull.ts';
+import { RoomWorkers } from './room-workers.ts';
 import { newLimits, type PullContext } from './source.ts';
 import { verifyPdu } from './verify.ts';
 
@@ -38,11 +38,16 @@ type Outcome =
 export class Postponed {
   readonly #ctx: PullContext;
   readonly #log: QuietLog;
-  readonly #lanes = new Lanes(ROOMS_AT_ONCE, Number.POSITIVE_INFINITY);
   readonly #stop = new AbortController();
-  readonly #workers = new Map<RoomId, Promise<void>>();
-  /** Rooms in which turns have come since their worker last looked. */
-  readonly #awaited = new Set<RoomId>();
+  readonly #workers = new RoomWorkers({
+    atOnce: ROOMS_AT_ONCE,
+    signal: this.#stop.signal,
+    work: (roomId) => this.#work(roomId),
+    onError: (err, roomId) => {
+      this.#ctx.log.error({ err, roomId }, 'postponed events were not received');
+      this.#wakeAt(this.#ctx.clock.now() + LONGEST_SLEEP_MS);
+    },
+  });
   readonly #calls = new Set<Promise<void>>();
   #unsubscribe: (() => void) | undefined;
   #looking: Promise<void> | undefined;
@@ -68,7 +73,7 @@ export class Postponed {
     clearTimeout(this.#timer);
     await Promise.all(this.#calls);
     await this.#looking;
-    await Promise.all(this.#workers.values());
+    await this.#workers.settled();
   }
 
   /** Takes an event out of its room's line, until its turn comes. */
@@ -110,7 +115,7 @@ export class Postponed {
     for (let after: RoomId | undefined | '' = ''; after !== undefined && !this.#stop.signal.aborted; ) {
       // Page by page, each after the last.
       const rooms: RoomId[] = await postponedEvents.dueRooms(db, { now, after, limit: ROOMS_PER_PAGE });
-      for (const roomId of rooms) this.#wake(roomId);
+      for (const roomId of rooms) this.#workers.wake(roomId);
       after = rooms.length < ROOMS_PER_PAGE ? undefined : rooms.at(-1);
     }
     // Those whose turn has come are in work.
@@ -147,25 +152,9 @@ export class Postponed {
     }, ms).unref();
   }
 
-  #wake(roomId: RoomId): void {
-    this.#awaited.add(roomId);
-    if (this.#workers.has(roomId) || this.#stop.signal.aborted) return;
-    const worker = this.#lanes
-      .run(() => this.#work(roomId))
-      .catch((error: unknown) => {
-        this.#ctx.log.error({ err: error, roomId }, 'postponed events were not received');
-        this.#wakeAt(this.#ctx.clock.now() + LONGEST_SLEEP_MS);
-      })
-      .finally(() => {
-        this.#workers.delete(roomId);
-        if (this.#awaited.has(roomId)) this.#wake(roomId);
-      });
-    this.#workers.set(roomId, worker);
-  }
-
   async #work(roomId: RoomId): Promise<void> {
     const { db, clock } = this.#ctx;
-    this.#awaited.delete(roomId);
+    this.#workers.looked(roomId);
     const rows = await postponedEvents.due(db, roomId, { now: clock.now(), limit: MOST.inRoom });
     const called = rows.filter(({ isCalled }) => isCalled).map(({ seq }) => seq);
     // Before their turn: who calls meanwhile is heard.

@@ -9,7 +9,6 @@
 
 import { setTimeout as pause } from 'node:timers/promises';
 import type { EventId, RoomId } from '#keys/ids.ts';
-import { Lanes } from '#keys/lanes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
@@ -21,6 +20,7 @@ import type { Inbound } from '../context.ts';
 import { QuietLog } from '../quiet-log.ts';
 import { Postponed } from './postponed.ts';
 import { pull } from './pull.ts';
+import { RoomWorkers } from './room-workers.ts';
 import { newLimits, type PullContext, type Source } from './source.ts';
 import { verifyEach } from './verify.ts';
 
@@ -38,11 +38,15 @@ export class Stage implements Inbound {
   readonly #log: QuietLog;
   /** What cannot be received for lack of an answer leaves the line. */
   readonly #postponed: Postponed;
-  readonly #lanes = new Lanes(ROOMS_AT_ONCE, Number.POSITIVE_INFINITY);
   readonly #stop = new AbortController();
-  readonly #workers = new Map<RoomId, Promise<void>>();
-  /** Rooms in which events have come since their worker last looked. */
-  readonly #awaited = new Set<RoomId>();
+  readonly #workers = new RoomWorkers({
+    atOnce: ROOMS_AT_ONCE,
+    signal: this.#stop.signal,
+    work: (roomId) => this.#work(roomId),
+    onError: (err, roomId) => {
+      this.#ctx.log.error({ err, roomId }, 'staged events were not received');
+    },
+  });
   readonly #waiting = new Map<RoomId, number>();
   /** Those that came since the start need not be verified again. */
   readonly #verified = new Lru<EventId, VerifiedEvent>({ maxEntries: MOST_IN_MEMORY });
@@ -79,7 +83,7 @@ export class Stage implements Inbound {
       this.#verified.set(event.eventId, event);
       this.#waiting.set(event.roomId, (this.#waiting.get(event.roomId) ?? 0) + 1);
     }
-    for (const roomId of new Set(staged.map((event) => event.roomId))) this.#wake(roomId);
+    for (const roomId of new Set(staged.map((event) => event.roomId))) this.#workers.wake(roomId);
   }
 
   /**
@@ -105,7 +109,7 @@ export class Stage implements Inbound {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#starting;
-    await Promise.all(this.#workers.values());
+    await this.#workers.settled();
     await this.#postponed[Symbol.asyncDispose]();
   }
 
@@ -120,25 +124,10 @@ export class Stage implements Inbound {
       );
       for (const { roomId, events } of rooms) {
         this.#waiting.set(roomId, (this.#waiting.get(roomId) ?? 0) + events);
-        this.#wake(roomId);
+        this.#workers.wake(roomId);
       }
       after = rooms.at(-1)?.roomId;
     }
-  }
-
-  #wake(roomId: RoomId): void {
-    this.#awaited.add(roomId);
-    if (this.#workers.has(roomId) || this.#stop.signal.aborted) return;
-    const worker = this.#lanes
-      .run(() => this.#work(roomId))
-      .catch((error: unknown) => {
-        this.#ctx.log.error({ err: error, roomId }, 'staged events were not received');
-      })
-      .finally(() => {
-        this.#workers.delete(roomId);
-        if (this.#awaited.has(roomId)) this.#wake(roomId);
-      });
-    this.#workers.set(roomId, worker);
   }
 
   async #work(roomId: RoomId): Promise<void> {
@@ -146,7 +135,7 @@ export class Stage implements Inbound {
     let failures = 0;
     let most = EVENTS_AT_ONCE;
     while (!signal.aborted) {
-      this.#awaited.delete(roomId);
+      this.#workers.looked(roomId);
       // Batch by batch, in the order in which they came.
       const batch = await stagedEvents.next(this.#ctx.db, roomId, EVENTS_AT_ONCE);
       if (batch.length === 0) break;

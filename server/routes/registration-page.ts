@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { MatrixError } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { newPasswordProblem } from '../account/new-password.ts';
 import { createAccount } from '../auth/accounts.ts';
@@ -10,7 +9,6 @@ import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { html, phrase, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill, type Texts } from '../languages/texts.ts';
-import type { LimitKind } from '../limits.ts';
 import { type Query, queryString } from '../query.ts';
 import { isFromOurPage, startSession } from '../sign-in/browser-sessions.ts';
 import { nextOf, REGISTRATION_PATH } from '../sign-in/next.ts';
@@ -92,19 +90,9 @@ async function problemOfToken(
   if (registration === 'closed') return words.closed;
   if (emailOfRegistration(ctx) === 'required') return fill(words.needsEmail, { token });
   if (registration === 'open') return undefined;
-  if (isLimited(ctx, 'registration_check', request.ip)) return words.tooMany;
+  if (!ctx.limits.tryTake('registration_check', request.ip)) return words.tooMany;
   if (await isValidToken(ctx, token)) return undefined;
   return words.badLink;
-}
-
-function isLimited(ctx: ServerContext, kind: LimitKind, address: string): boolean {
-  try {
-    ctx.limits.take(kind, address);
-    return false;
-  } catch (error) {
-    if (error instanceof MatrixError) return true;
-    throw error;
-  }
 }
 
 /** Makes the account, or says what the person is to change. */
@@ -117,7 +105,7 @@ async function register(
   const fault = newPasswordProblem(form, texts, ctx.config);
   if (fault !== undefined) return { problem: fault };
   if (!form.accepts && ctx.config.terms.length > 0) return { problem: words.mustAccept };
-  if (isLimited(ctx, 'registration', address)) return { problem: words.tooMany };
+  if (!ctx.limits.tryTake('registration', address)) return { problem: words.tooMany };
   const made = await createAccount(ctx, {
     localpart: form.username,
     password: form.password,
