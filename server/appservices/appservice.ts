@@ -60,7 +60,8 @@ export class Appservice {
 
 /** Why a service cannot be beside the others, for the operator; nothing where it can. */
 export function clashOf(registration: Registration, others: Iterable<Appservice>): string | undefined {
-  const { id, asToken, sender } = registration;
+  const { id, asToken, hsToken, sender } = registration;
+  if (asToken === hsToken) return 'its as_token is its hs_token too: let the service generate the file';
   for (const other of others) {
     const { registration: known } = other;
     if (known.id === id) return `there is a service "${id}" already`;

@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import type { RoomAlias, ServerName, UserId } from '#keys/ids.ts';
 import { hashToken } from '#keys/tokens.ts';
+import * as accessTokens from '#storage/access-tokens.ts';
 import * as appservices from '#storage/appservices.ts';
 import type { Database } from '#storage/database.ts';
 import * as users from '#storage/users.ts';
@@ -156,7 +157,12 @@ export class Appservices {
   async #check(
     text: string,
   ): Promise<{ kind: 'ok'; registration: Registration } | { kind: 'refused'; reason: string }> {
-    return checkRegistration(text, this.#ctx.serverName, this.all());
+    const { serverName, db } = this.#ctx;
+    const checked = await checkRegistration(text, serverName, this.all());
+    if (checked.kind === 'refused') return checked;
+    const { asToken } = checked.registration;
+    if ((await accessTokens.ownerOf(db, hashToken(asToken))) === undefined) return checked;
+    return { kind: 'refused', reason: 'its as_token is the access token of a user' };
   }
 
   async #put(

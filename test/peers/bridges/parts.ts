@@ -1,4 +1,4 @@
-/** The library that bridges are made of, in a folder of its own: matrix-appservice-bridge. */
+/** The libraries that bridges are made of, each in a folder of its own: matrix-appservice-bridge and mautrix. */
 
 import { execFile } from 'node:child_process';
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
@@ -10,6 +10,18 @@ import { cacheFolder, madeOnce } from '#test/harness/made-once.ts';
 const run = promisify(execFile);
 
 const APPSERVICE_BRIDGE = '11.2.0';
+const MAUTRIX = '0.21.1';
+/** What it needs besides for encryption and for its database, and does not install by itself. */
+const WITH_MAUTRIX = [
+  'python-olm==3.2.16',
+  'unpaddedbase64==2.1.0',
+  'pycryptodome==3.23.0',
+  'base58==2.1.1',
+  'ruamel.yaml==0.19.1',
+  'commonmark==0.9.1',
+  'aiosqlite==0.22.1',
+  'asyncpg==0.32.0',
+];
 const ITS_CRYPTO = '@matrix-org/matrix-sdk-crypto-nodejs';
 const OUR_CRYPTO = '@matrix-org/matrix-sdk-crypto-wasm@18.9.0';
 
@@ -66,6 +78,21 @@ export async function appserviceBridge(): Promise<AppserviceBridge> {
   await copyFile(path.join(import.meta.dirname, '../bots/crypto-by-wasm.cjs'), path.join(crypto, 'index.js'));
   const require = createRequire(path.join(folder, 'package.json'));
   return require('matrix-appservice-bridge');
+}
+
+/** The Python that has mautrix and its encryption, installed at first use. */
+export async function mautrixPython(): Promise<string> {
+  const folder = cacheFolder(`mautrix-${MAUTRIX}`);
+  const python = path.join(folder, 'bin/python');
+  await orSay('mautrix', 'python3 with venv and a way to the Python package index', () =>
+    madeOnce(folder, async () => {
+      process.stderr.write(`Installing mautrix ${MAUTRIX} for the tests, once.\n`);
+      await run('python3', ['-m', 'venv', folder]);
+      const quiet = ['--quiet', '--disable-pip-version-check'];
+      await run(python, ['-m', 'pip', 'install', ...quiet, `mautrix==${MAUTRIX}`, ...WITH_MAUTRIX]);
+    }),
+  );
+  return python;
 }
 
 async function orSay(what: string, needs: string, install: () => Promise<void>): Promise<void> {
