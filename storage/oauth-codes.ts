@@ -47,6 +47,10 @@ const OF = sql<[string], Row>(
    FROM oauth_codes WHERE code_hash = ? {forUpdate}`,
 );
 const USE = sql<[number, string]>('oauthCodes.use', 'UPDATE oauth_codes SET used_ts = ? WHERE code_hash = ?');
+const REMOVE_UNUSED = sql<[string]>(
+  'oauthCodes.removeUnused',
+  'DELETE FROM oauth_codes WHERE user_id = ? AND used_ts IS NULL',
+);
 const FORGET = sql<[number]>('oauthCodes.forget', 'DELETE FROM oauth_codes WHERE expires_ts < ?');
 
 /** Stores a code by its hash, and forgets those that have expired before `forgetBefore`. */
@@ -85,4 +89,9 @@ export async function of(tx: Tx, hash: string): Promise<OAuthCode | undefined> {
 /** Notes that the client has taken it. */
 export async function use(tx: Tx, hash: string, now: number): Promise<void> {
   await tx.run(USE, now, hash);
+}
+
+/** Removes what a user has granted and no client has taken. */
+export async function removeUnused(tx: Tx, userId: UserId): Promise<void> {
+  await tx.run(REMOVE_UNUSED, userId);
 }

@@ -54,6 +54,10 @@ const REMOVE = sql<[string]>(
   'oauthDeviceGrants.remove',
   'DELETE FROM oauth_device_grants WHERE device_code_hash = ?',
 );
+const REMOVE_OF_USER = sql<[string]>(
+  'oauthDeviceGrants.removeOfUser',
+  'DELETE FROM oauth_device_grants WHERE user_id = ?',
+);
 const COUNT = sql<[number], { n: number }>(
   'oauthDeviceGrants.count',
   'SELECT COUNT(*) AS n FROM oauth_device_grants WHERE expires_ts > ?',
@@ -104,6 +108,11 @@ export async function decide(
 /** True for the one who removes it. */
 export async function remove(tx: Tx, deviceCodeHash: string): Promise<boolean> {
   return (await tx.run(REMOVE, deviceCodeHash)) === 1;
+}
+
+/** Removes what a user has granted and no device has taken. */
+export async function removeOfUser(tx: Tx, userId: UserId): Promise<void> {
+  await tx.run(REMOVE_OF_USER, userId);
 }
 
 function grantOf(row: Row | undefined): OAuthDeviceGrant | undefined {

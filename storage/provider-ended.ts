@@ -1,6 +1,7 @@
 /** What has ended at identity providers: logout tokens that were used, and sessions. Times since 1970 in milliseconds. */
 
 import type { Reader, Tx } from './database.ts';
+import type { Origin } from './device-origins.ts';
 import { sql } from './sql.ts';
 
 export interface Ended {
@@ -30,6 +31,10 @@ export async function add(
   return (await tx.run(ADD, provider, kind, id, expiresTs)) === 1;
 }
 
-export async function isEnded(reader: Reader, { provider, kind, id }: Ended): Promise<boolean> {
-  return (await reader.get(IS, provider, kind, id)) !== undefined;
+/** Whether a session of a provider has ended of late, where it is known which one it is. */
+export async function isSessionEnded(
+  reader: Reader,
+  { provider, sid }: Pick<Origin, 'provider' | 'sid'>,
+): Promise<boolean> {
+  return sid !== undefined && (await reader.get(IS, provider, 'sid', sid)) !== undefined;
 }

@@ -28,10 +28,13 @@ import * as filters from '#storage/filters.ts';
 import * as keyBackups from '#storage/key-backups.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
+import * as oauthCodes from '#storage/oauth-codes.ts';
+import * as oauthDeviceGrants from '#storage/oauth-device-grants.ts';
 import * as oauthSessions from '#storage/oauth-sessions.ts';
 import * as openidTokens from '#storage/openid-tokens.ts';
 import * as presence from '#storage/presence.ts';
 import * as profiles from '#storage/profiles.ts';
+import * as providerEnded from '#storage/provider-ended.ts';
 import * as pushRules from '#storage/push-rules.ts';
 import * as pushers from '#storage/pushers.ts';
 import * as refreshTokens from '#storage/refresh-tokens.ts';
@@ -171,6 +174,8 @@ export interface NewSession {
   readonly displayName: string | undefined;
   /** True for a client that can refresh its tokens: they expire then. */
   readonly isRefreshable: boolean;
+  /** The session of an identity provider that it is begun by, where it is one, and ends with. */
+  readonly origin?: deviceOrigins.Origin | undefined;
   /** Writes what belongs to the session, with it or not at all. */
   readonly alsoWrite?: (
     tx: Tx,
@@ -189,19 +194,25 @@ export async function signIn(
   return signedIn;
 }
 
-/** As `signIn`, in the caller's write, after which the caller has the user's sessions forgotten. */
+/**
+ * As `signIn`, in the caller's write, after which the caller has the user's sessions forgotten. Every token and code that
+ * stands for a session of an identity provider becomes a device here, and none does once that has ended.
+ */
 export async function signInWithin(
   ctx: SignInContext,
   tx: Tx,
   userId: UserId,
   session: NewSession,
 ): Promise<SessionTokens & { readonly deviceId: string }> {
-  const { deviceId = newDeviceId(), isRefreshable } = session;
+  const { deviceId = newDeviceId(), isRefreshable, origin } = session;
+  if (origin !== undefined && (await providerEnded.isSessionEnded(tx, origin)))
+    throw forbidden('The session of the identity provider has ended: sign in again');
   const displayName = session.displayName === undefined ? undefined : deviceName(session.displayName);
   await refuseTakenDeviceId(tx, userId, deviceId);
   const added = await devices.create(tx, { userId, deviceId, displayName, now: ctx.clock.now() });
   if (added) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
   else await forgetHowSignedIn(tx, userId, deviceId);
+  if (origin !== undefined) await deviceOrigins.set(tx, { userId, deviceId }, origin);
   await session.alsoWrite?.(tx, { userId, deviceId });
   return { ...(await issueTokens(ctx, tx, { userId, deviceId }, { isRefreshable })), deviceId };
 }
@@ -274,8 +285,8 @@ export async function deactivate(
 }
 
 /**
- * Ends every session of a user, however it was begun, in the caller's write: the devices with their pushers, browsers,
- * and the tokens that would begin another or say who somebody is.
+ * Ends every session of a user, however it was begun, in the caller's write: the devices with their pushers, what would
+ * begin another, and the tokens that say who somebody is.
  */
 export async function endEverySession(
   ctx: Pick<AccountsContext, 'streams'>,
@@ -285,9 +296,16 @@ export async function endEverySession(
   const owned = await devices.ofUser(tx, userId);
   const deviceIds = owned.map(({ deviceId }) => deviceId);
   if (deviceIds.length > 0) await removeDevices(ctx, tx, userId, deviceIds);
-  await loginTokens.removeOfUser(tx, userId);
-  await browserSessions.removeOfUser(tx, userId);
+  await endBeginnings(tx, userId);
   await openidTokens.removeOfUser(tx, userId);
+}
+
+/** Ends, in the caller's write, what would begin another session: browsers, and what was granted and nobody has taken. */
+export async function endBeginnings(tx: Tx, userId: UserId): Promise<void> {
+  await browserSessions.removeOfUser(tx, userId);
+  await loginTokens.removeOfUser(tx, userId);
+  await oauthCodes.removeUnused(tx, userId);
+  await oauthDeviceGrants.removeOfUser(tx, userId);
 }
 
 /** The name of a device as it is stored. */

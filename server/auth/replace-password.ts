@@ -1,10 +1,9 @@
 import type { UserId } from '#keys/ids.ts';
-import * as browserSessions from '#storage/browser-sessions.ts';
 import * as devices from '#storage/devices.ts';
 import * as emailValidations from '#storage/email-validations.ts';
 import * as threepids from '#storage/threepids.ts';
 import type { ServerContext } from '../context.ts';
-import { setPassword, signOut } from './accounts.ts';
+import { endBeginnings, setPassword, signOut } from './accounts.ts';
 
 /**
  * Gives a user another password: browsers and, if asked for, devices are signed out, but for the one that asks. False
@@ -22,7 +21,7 @@ export async function replacePassword(
   const { password, logoutDevices, ownDevice } = change;
   if (!(await setPassword(ctx, userId, password))) return false;
   await ctx.db.write('emailValidations.clear', async (tx) => {
-    await browserSessions.removeOfUser(tx, userId);
+    await endBeginnings(tx, userId);
     // A letter from before leads to no other password.
     for (const { address } of await threepids.ofUser(tx, userId)) await emailValidations.clear(tx, address);
   });

@@ -7,7 +7,7 @@ import * as oauthCodes from '#storage/oauth-codes.ts';
 import * as oauthSessions from '#storage/oauth-sessions.ts';
 import { endWaiting, removeDevices } from '../auth/accounts.ts';
 import type { ServerContext } from '../context.ts';
-import type { Person } from '../sign-in/browser-sessions.ts';
+import { isStillSignedIn, type Person } from '../sign-in/browser-sessions.ts';
 import type { AuthorizationRequest } from './authorization-request.ts';
 import type { Client } from './clients.ts';
 import { OAuthError } from './errors.ts';
@@ -20,26 +20,27 @@ const REMEMBERED_MS = 86_400_000;
 /** RFC 7636, 4.1 */
 const VERIFIER = /^[\w.~-]{43,128}$/;
 
-/** Gives a code for what a person has granted. */
+/** Gives a code for what a person has granted; undefined where they have been signed out meanwhile. */
 export async function issueCode(
   ctx: Pick<ServerContext, 'db' | 'clock'>,
-  person: Pick<Person, 'userId' | 'origin'>,
+  person: Pick<Person, 'userId' | 'origin' | 'tokenHash'>,
   request: Pick<AuthorizationRequest, 'client' | 'scope' | 'redirectUri' | 'codeChallenge'>,
-): Promise<string> {
+): Promise<string | undefined> {
   const code = newToken('kac');
   const now = ctx.clock.now();
   const { scope, redirectUri, codeChallenge } = request;
   const granted = { clientId: request.client.client_id, scope, redirectUri, codeChallenge };
   const { userId, origin } = person;
-  await ctx.db.write('oauthCodes.add', (tx) =>
-    oauthCodes.add(
+  return await ctx.db.write('oauthCodes.add', async (tx) => {
+    if (!(await isStillSignedIn(tx, person))) return undefined;
+    await oauthCodes.add(
       tx,
       hashToken(code),
       { ...granted, userId, origin, expiresTs: now + LIFETIME_MS },
       now - REMEMBERED_MS,
-    ),
-  );
-  return code;
+    );
+    return code;
+  });
 }
 
 export interface CodeExchange {

@@ -5,7 +5,7 @@ import { hashToken, newToken } from '#keys/tokens.ts';
 import { Lru } from '#storage/lru.ts';
 import * as oauthDeviceGrants from '#storage/oauth-device-grants.ts';
 import type { ServerContext } from '../context.ts';
-import type { Person } from '../sign-in/browser-sessions.ts';
+import { isStillSignedIn, type Person } from '../sign-in/browser-sessions.ts';
 import { type Client, clientOf } from './clients.ts';
 import { OAuthError } from './errors.ts';
 import { openSession, type TokenAnswer } from './sessions.ts';
@@ -80,16 +80,17 @@ export async function waitingDevice(
   return { client, address: grant.address, scope: grant.scope, userCode: spelled(userCode) };
 }
 
-/** What a person decides; false where it was too late. */
+/** What a person decides; false where it was too late, also since they have been signed out meanwhile. */
 export async function decide(
   ctx: Pick<ServerContext, 'db' | 'clock'>,
   userCode: string,
-  person: Pick<Person, 'userId' | 'origin'> | undefined,
+  person: Pick<Person, 'userId' | 'origin' | 'tokenHash'> | undefined,
 ): Promise<boolean> {
   const hash = hashToken(readUserCode(userCode) ?? '');
-  return await ctx.db.write('oauthDeviceGrants.decide', (tx) =>
-    oauthDeviceGrants.decide(tx, hash, person, ctx.clock.now()),
-  );
+  return await ctx.db.write('oauthDeviceGrants.decide', async (tx) => {
+    if (person !== undefined && !(await isStillSignedIn(tx, person))) return false;
+    return await oauthDeviceGrants.decide(tx, hash, person, ctx.clock.now());
+  });
 }
 
 /** How often each device asks: in memory, since a restart may forgive. */

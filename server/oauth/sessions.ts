@@ -5,7 +5,7 @@ import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { hashToken } from '#keys/tokens.ts';
 import type { Tx } from '#storage/database.ts';
-import * as deviceOrigins from '#storage/device-origins.ts';
+import type { Origin } from '#storage/device-origins.ts';
 import * as oauthSessions from '#storage/oauth-sessions.ts';
 import * as refreshTokens from '#storage/refresh-tokens.ts';
 import * as users from '#storage/users.ts';
@@ -24,7 +24,7 @@ export interface Granted {
   readonly userId: UserId;
   readonly client: Client;
   readonly scope: string;
-  readonly origin: deviceOrigins.Origin | undefined;
+  readonly origin: Origin | undefined;
   readonly codeHash?: string;
 }
 
@@ -40,10 +40,10 @@ export async function openSession(
     deviceId: deviceOfScope(scope),
     displayName: nameOf(client),
     isRefreshable: true,
+    origin,
     alsoWrite: async (_, device) => {
       const session = { clientId: client.client_id, scope, createdTs: ctx.clock.now(), codeHash };
       await oauthSessions.set(tx, { ...device, ...session });
-      if (origin !== undefined) await deviceOrigins.set(tx, device, origin);
     },
   }).catch(refuseDevice);
   tx.afterCommit(() => ctx.sessions.forget(userId));
@@ -90,7 +90,7 @@ function tokenAnswer({ accessToken, refreshToken, expiresInMs }: SessionTokens, 
   };
 }
 
-/** The id of a device may be taken by what is no device: then nothing of this is written. */
+/** The id of a device may be taken by what is no device, or the provider's session has ended: nothing is written. */
 function refuseDevice(error: unknown): never {
   if (error instanceof MatrixError) throw new OAuthError('invalid_grant', error.message);
   throw error;

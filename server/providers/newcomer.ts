@@ -8,7 +8,7 @@ import { type Field, inputField, problemBox } from '../fields.ts';
 import { html, sendPage } from '../html.ts';
 import { fill } from '../languages/texts.ts';
 import { startSession } from '../sign-in/browser-sessions.ts';
-import { nextOf } from '../sign-in/next.ts';
+import { nextOf, signInUrl } from '../sign-in/next.ts';
 import { termsList } from '../terms-page.ts';
 import { type Attributes, attributesOf, createLinked } from './linked-accounts.ts';
 import type { Identity } from './oidc-identity.ts';
@@ -128,8 +128,10 @@ async function letIn(
   },
 ): Promise<FastifyReply> {
   const { userId, provider, subject, sid, hasSecondFactor, next } = who;
-  await startSession(ctx, request, reply, { userId, hasSecondFactor, origin: { provider, subject, sid } });
-  return reply.redirect(next, 303);
+  const origin = { provider, subject, sid };
+  // The account is theirs; who has signed out at the provider meanwhile signs in again.
+  const isIn = await startSession(ctx, request, reply, { userId, hasSecondFactor, origin });
+  return reply.redirect(isIn ? next : signInUrl(next), 303);
 }
 
 function newcomerOf(ctx: ServerContext, request: FastifyRequest): Newcomer | undefined {

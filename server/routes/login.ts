@@ -5,7 +5,6 @@ import { forbidden, unknown, userDeactivated, userLocked } from '#federation/err
 import type { JsonObject } from '#keys/json.ts';
 import { hashToken } from '#keys/tokens.ts';
 import type { Origin } from '#storage/device-origins.ts';
-import * as deviceOrigins from '#storage/device-origins.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import * as users from '#storage/users.ts';
 import { APPSERVICE_LOGIN, loginForService } from '../appservices/accounts.ts';
@@ -36,10 +35,7 @@ export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const { user, origin } = await authenticate(ctx, type, { body, request });
     if (user.deactivatedTs !== undefined) throw userDeactivated();
     if (user.lockedTs !== undefined) throw userLocked();
-    const session = await signIn(ctx, user.userId, {
-      ...asked,
-      ...(origin !== undefined && { alsoWrite: (tx, device) => deviceOrigins.set(tx, device, origin) }),
-    });
+    const session = await signIn(ctx, user.userId, { ...asked, origin });
     return signedInAnswer(ctx, user.userId, session);
   });
 }

@@ -52,7 +52,8 @@ export function oauthAuthorizationRoutes(app: FastifyInstance, ctx: ServerContex
       if (!ctx.limits.tryTake('oauth_code', person.userId)) {
         return sendTooManyPage(reply, speechFor(ctx, request));
       }
-      return sendOn(reply, asked.answer({ code: await issueCode(ctx, person, asked) }));
+      const code = await issueCode(ctx, person, asked);
+      return sendOn(reply, code === undefined ? signInUrl(asked.url) : asked.answer({ code }));
     });
   });
 }

@@ -6,7 +6,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { MatrixError } from '#federation/errors.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
-import * as providerEnded from '#storage/provider-ended.ts';
 import * as providerTokens from '#storage/provider-tokens.ts';
 import type { ServerContext } from '../context.ts';
 import { fill } from '../languages/texts.ts';
@@ -149,12 +148,9 @@ async function goOn(
   const { userId } = found.user;
   await noteSignIn(ctx, userId, { person: identity, mapping: option });
   const { subject, sid, hasSecondFactor } = identity;
-  const isOver =
-    sid !== undefined &&
-    (await providerEnded.isEnded(ctx.db, { provider: provider.id, kind: 'sid', id: sid }));
-  if (isOver) throw new ProviderFault('refused', 'the session of the provider has ended meanwhile');
   const origin = { provider: provider.id, subject, sid };
-  await startSession(ctx, request, reply, { userId, hasSecondFactor, origin });
+  const isStarted = await startSession(ctx, request, reply, { userId, hasSecondFactor, origin });
+  if (!isStarted) throw new ProviderFault('refused', 'the session of the provider has ended meanwhile');
   return reply.redirect(pending.next, 303);
 }
 

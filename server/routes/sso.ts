@@ -1,6 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#client-login-via-sso */
 
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { hashToken, newToken } from '#keys/tokens.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
@@ -13,7 +13,7 @@ import { clientAddress, isTrustedClient, withLoginToken } from '../providers/cli
 import { sendUnknownProvider, speechTo } from '../providers/provider-pages.ts';
 import { providerSignInUrl } from '../providers/providers.ts';
 import { type Query, queryString, requiredQuery } from '../query.ts';
-import { isTheirForm, type Person, personOf } from '../sign-in/browser-sessions.ts';
+import { isStillSignedIn, isTheirForm, type Person, personOf } from '../sign-in/browser-sessions.ts';
 import { sendToSignIn, signInUrl } from '../sign-in/next.ts';
 
 /** Where a person who is signed in in the browser is asked whether a client may use their account. */
@@ -59,7 +59,9 @@ export function ssoRoutes(app: FastifyInstance, ctx: ServerContext): void {
       const person = await personOf(ctx, request);
       if (person === undefined) return sendToSignIn(request, reply);
       const isTrusted = isTrustedClient(client, ctx.config.ssoTrustedClients);
-      return isTrusted ? await letIn(ctx, reply, { person, client }) : ask(ctx, reply, { person, client });
+      return isTrusted
+        ? await letIn(ctx, { request, reply }, { person, client })
+        : ask(ctx, reply, { person, client });
     });
 
     pages.post<{ Querystring: Query }>(CLIENT_PATH, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
@@ -67,7 +69,7 @@ export function ssoRoutes(app: FastifyInstance, ctx: ServerContext): void {
       const person = await personOf(ctx, request);
       if (person === undefined) return sendToSignIn(request, reply);
       if (!isTheirForm(person, formFields(request.body))) return ask(ctx, reply, { person, client });
-      return await letIn(ctx, reply, { person, client });
+      return await letIn(ctx, { request, reply }, { person, client });
     });
   });
 }
@@ -80,15 +82,18 @@ interface Entry {
 /** Gives the client a token for the person. */
 async function letIn(
   ctx: ServerContext,
-  reply: FastifyReply,
+  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
   { person, client }: Entry,
 ): Promise<FastifyReply> {
   const { userId, origin } = person;
   const token = newToken('klt');
   const now = ctx.clock.now();
-  await ctx.db.write('loginTokens.add', (tx) =>
-    loginTokens.add(tx, { hash: hashToken(token), userId, expiresTs: now + TOKEN_MS, origin }, now),
-  );
+  const isGiven = await ctx.db.write('loginTokens.add', async (tx) => {
+    if (!(await isStillSignedIn(tx, person))) return false;
+    await loginTokens.add(tx, { hash: hashToken(token), userId, expiresTs: now + TOKEN_MS, origin }, now);
+    return true;
+  });
+  if (!isGiven) return sendToSignIn(request, reply);
   return reply
     .headers({ 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' })
     .redirect(withLoginToken(client, token), 303);

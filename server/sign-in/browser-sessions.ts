@@ -5,7 +5,9 @@ import type { UserId } from '#keys/ids.ts';
 import { equalSecrets, hashToken, newToken } from '#keys/tokens.ts';
 import type { BrowserSession } from '#storage/browser-sessions.ts';
 import * as browserSessions from '#storage/browser-sessions.ts';
+import type { Reader } from '#storage/database.ts';
 import type { Origin } from '#storage/device-origins.ts';
+import * as providerEnded from '#storage/provider-ended.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
 import { readCookie, writeCookie } from './cookies.ts';
@@ -17,6 +19,8 @@ export type BrowserSessionsContext = Pick<ServerContext, 'db' | 'clock'> & {
 /** Somebody who is signed in in the browser that makes the request. */
 export interface Person extends BrowserSession {
   readonly user: users.User;
+  /** By which the browser's session is kept. */
+  readonly tokenHash: string;
   /** Must come back in each form of theirs: see `isTheirForm`. */
   readonly formToken: string;
 }
@@ -33,16 +37,20 @@ const COOKIE = 'kurir';
 const LIFETIME_MS = 12 * 60 * 60_000;
 const TOKEN = /^kbs_[\w-]{32}$/;
 
-/** Signs a person in in the browser that gets the answer; what it was signed in as before ends. */
+/**
+ * Signs a person in in the browser that gets the answer; what it was signed in as before ends. False where nobody is
+ * signed in, since the session of the identity provider has ended meanwhile.
+ */
 export async function startSession(
   ctx: BrowserSessionsContext,
   request: FastifyRequest,
   reply: FastifyReply,
   { userId, hasSecondFactor = false, origin }: Proof,
-): Promise<void> {
+): Promise<boolean> {
   const token = newToken('kbs');
   const before = tokenOf(ctx, request);
-  await ctx.db.write('browserSessions.start', async (tx) => {
+  const isStarted = await ctx.db.write('browserSessions.start', async (tx) => {
+    if (origin !== undefined && (await providerEnded.isSessionEnded(tx, origin))) return false;
     const now = ctx.clock.now();
     if (before !== undefined) await browserSessions.remove(tx, hashToken(before));
     await browserSessions.add(tx, hashToken(token), {
@@ -53,8 +61,10 @@ export async function startSession(
       expiresTs: now + LIFETIME_MS,
       origin,
     });
+    return true;
   });
-  writeCookie(ctx, reply, { name: COOKIE, value: token, lifetimeMs: LIFETIME_MS });
+  if (isStarted) writeCookie(ctx, reply, { name: COOKIE, value: token, lifetimeMs: LIFETIME_MS });
+  return isStarted;
 }
 
 /** Who is signed in in the browser that asks; undefined also where their account cannot be used. */
@@ -67,7 +77,15 @@ export async function personOf(
   if (token === undefined || session === undefined || session.expiresTs <= ctx.clock.now()) return undefined;
   const user = await users.of(ctx.db, session.userId);
   if (user === undefined || user.deactivatedTs !== undefined || user.lockedTs !== undefined) return undefined;
-  return { ...session, user, formToken: hashToken(`form ${token}`) };
+  return { ...session, user, tokenHash: hashToken(token), formToken: hashToken(`form ${token}`) };
+}
+
+/** Whether somebody is signed in still, as the caller writes what they have granted: they may have been signed out since. */
+export async function isStillSignedIn(
+  reader: Reader,
+  { tokenHash }: Pick<Person, 'tokenHash'>,
+): Promise<boolean> {
+  return (await browserSessions.of(reader, tokenHash)) !== undefined;
 }
 
 /** Signs out in the browser that asks. */

@@ -81,6 +81,37 @@ for (const { name, open } of drivers) {
     });
   });
 
+  test(`${name}: what a user has granted and nobody has taken is removed with it`, async () => {
+    await using database = await open();
+    const { db } = database;
+    const bob = { ...CODE, userId: '@bob:a.test' } as const;
+    await db.write('test', async (tx) => {
+      await oauthCodes.add(tx, 'used', CODE, 0);
+      await oauthCodes.use(tx, 'used', 7);
+      await oauthCodes.add(tx, 'unused', CODE, 0);
+      await oauthCodes.add(tx, 'bob', bob, 0);
+      await oauthCodes.removeUnused(tx, ALICE);
+      const left = await Promise.all(['used', 'unused', 'bob'].map((hash) => oauthCodes.of(tx, hash)));
+      assert.deepEqual(
+        left.map((code) => code?.userId),
+        [ALICE, undefined, '@bob:a.test'],
+      );
+      for (const [n, userId] of [ALICE, '@bob:a.test'].entries()) {
+        const codes = { deviceCodeHash: `d${n}`, userCodeHash: `u${n}` };
+        await oauthDeviceGrants.add(tx, { ...GRANT, ...codes }, 0);
+        await oauthDeviceGrants.decide(
+          tx,
+          `u${n}`,
+          { userId: userId as typeof ALICE, origin: undefined },
+          50,
+        );
+      }
+      await oauthDeviceGrants.removeOfUser(tx, ALICE);
+      assert.equal(await oauthDeviceGrants.byDeviceCode(tx, 'd0'), undefined);
+      assert.equal((await oauthDeviceGrants.byDeviceCode(tx, 'd1'))?.userId, '@bob:a.test');
+    });
+  });
+
   test(`${name}: of those who decide about a waiting device the first does, and one takes what was granted`, async () => {
     await using database = await open();
     const { db } = database;

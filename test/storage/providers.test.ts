@@ -101,8 +101,10 @@ for (const { name, open } of drivers) {
       db.write('test', (tx) => providerEnded.add(tx, sid, times));
     assert.equal(await add({ expiresTs: 5, now: 1 }), true);
     assert.equal(await add({ expiresTs: 9, now: 2 }), false);
-    assert.equal(await providerEnded.isEnded(db, sid), true);
-    assert.equal(await providerEnded.isEnded(db, { ...sid, kind: 'jti' }), false);
+    assert.equal(await providerEnded.isSessionEnded(db, { provider: 'staff', sid: 'x' }), true);
+    assert.equal(await providerEnded.isSessionEnded(db, { provider: 'staff', sid: 'y' }), false);
+    assert.equal(await providerEnded.isSessionEnded(db, { provider: 'other', sid: 'x' }), false);
+    assert.equal(await providerEnded.isSessionEnded(db, { provider: 'staff', sid: undefined }), false);
     assert.equal(await add({ expiresTs: 9, now: 5 }), true);
   });
 

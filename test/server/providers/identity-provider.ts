@@ -34,6 +34,8 @@ export class IdentityProvider {
   readonly asked: string[] = [];
   /** Persons whose refresh tokens are not good any more. */
   readonly disabled = new Set<string>();
+  /** Its sessions by which somebody has come to this server, in that order. */
+  readonly sids: string[] = [];
 
   /** One that sends people back to `redirectUri`. `await using` stops it. */
   static async start(redirectUri: string): Promise<IdentityProvider> {
@@ -60,6 +62,10 @@ export class IdentityProvider {
 
   async up(): Promise<void> {
     const provider = new Provider(this.issuer, this.#configuration());
+    provider.on('authorization.success', ({ oidc }) => {
+      const sid = oidc.session?.sidFor('kurir');
+      if (sid !== undefined) this.sids.push(sid);
+    });
     provider.on('server_error', (_, error) => console.error(error));
     const callback = provider.callback();
     const server = createServer((request, response) => {
