@@ -4,6 +4,7 @@ import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { ServerContext } from '../context.ts';
 import { refuseOAuthSession } from '../oauth/refuse-session.ts';
 import { providersOf } from '../providers/sso-stage.ts';
+import { isPasswordEnough } from '../second-factor/factors.ts';
 import { canUsePassword, verifyAccount } from './accounts.ts';
 import { identifiedUser } from './identifier.ts';
 import type { Stage } from './interactive-auth.ts';
@@ -31,9 +32,13 @@ export async function confirmByPassword(
   return session;
 }
 
-/** A password where the user has one; single sign-on where a provider vouches for them. */
+/**
+ * A password where the user has one; single sign-on where a provider vouches for them. By single sign-on also those go who
+ * sign in here with a second factor: no stage is for that, but their sign-in page asks for it.
+ */
 async function flowsOf(ctx: ServerContext, userId: UserId): Promise<readonly (readonly Stage[])[]> {
   const providers = await providersOf(ctx, userId);
+  if (ctx.config.passwordLogin && !(await isPasswordEnough(ctx, userId))) return [['m.login.sso']];
   if (providers.length === 0) return [['m.login.password']];
   const hasPassword = await canUsePassword(ctx, userId);
   return hasPassword ? [['m.login.sso'], ['m.login.password']] : [['m.login.sso']];

@@ -100,6 +100,12 @@ export class InteractiveAuth {
     throw new AuthenticationRequired(extrasOf(id, session));
   }
 
+  /** When a session was begun; undefined where it is none, or over. */
+  begunTs(session: string): number | undefined {
+    const current = this.#current(session);
+    return current && current.expiresTs - SESSION_MS;
+  }
+
   /** Ends a session whose request has succeeded. */
   finish(session: string): void {
     this.#sessions.delete(session);

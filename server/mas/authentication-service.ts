@@ -39,6 +39,9 @@ const MOST_UNKNOWN = 10_000;
 const LONGEST_TOKEN = 4_000;
 const API = ['urn:matrix:client:api:*', 'urn:matrix:org.matrix.msc2967.client:api:*'];
 const DEVICE = ['urn:matrix:client:device:', 'urn:matrix:org.matrix.msc2967.client:device:'];
+/** As it is named, and as it was before Matrix 1.18 (MSC4191). */
+const ACCOUNT_URI = ['account_management_uri', 'org.matrix.msc4191.account_management_uri'];
+const WEB = ['https:', 'http:'];
 const ADMIN = 'urn:synapse:admin:*';
 
 export class AuthenticationService {
@@ -108,6 +111,16 @@ export class AuthenticationService {
       if (known !== undefined) return known.value;
       throw error;
     }
+  }
+
+  /** The page there on which people see to their account, for one thing that is to be done. */
+  async accountUrl(action: string): Promise<string> {
+    const metadata = await this.metadata();
+    const named = ACCOUNT_URI.map((name) => URL.parse(stringAt(metadata, name) ?? ''));
+    // A service that names no page of its own shows one at its address, or says where it is.
+    const url = named.find((one) => one !== null && WEB.includes(one.protocol)) ?? new URL(this.#endpoint);
+    url.searchParams.set('action', action);
+    return url.href;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -13,6 +13,9 @@ import type { ServerContext } from '../context.ts';
 import { problemBox } from '../fields.ts';
 import { html, sendPage } from '../html.ts';
 import { fill } from '../languages/texts.ts';
+import { nextStep } from '../second-factor/factors.ts';
+import { personOf } from '../sign-in/browser-sessions.ts';
+import { signInUrl } from '../sign-in/next.ts';
 import { sendTrouble, speechTo } from './provider-pages.ts';
 import type { ProviderButton, Providers } from './providers.ts';
 import { SealedCookie } from './sealed-cookie.ts';
@@ -49,6 +52,26 @@ export function sendProviders(
   const { proveAgain, confirmTitle } = speech.texts.providers;
   const body = html`<p>${proveAgain}</p><ul class="links">${items}</ul>`;
   return sendPage(reply, { title: fill(confirmTitle, { serverName: ctx.serverName }), body, speech });
+}
+
+/**
+ * For a user whom no provider signs in: asks the person to confirm who has signed in on the page of this server since the
+ * session was begun, with the second factor that they need; leads others to that page.
+ */
+export async function sendOwnSignIn(
+  ctx: ServerContext,
+  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  { session, userId }: { readonly session: string; readonly userId: UserId },
+): Promise<FastifyReply> {
+  const person = await personOf(ctx, request);
+  const begunTs = ctx.interactiveAuth.begunTs(session);
+  if (begunTs === undefined) return sendOver(ctx, reply);
+  const isFresh = person !== undefined && person.authTs >= begunTs;
+  if (isFresh && (person.factorTs !== undefined || (await nextStep(ctx, person.userId)) === 'none'))
+    return askToConfirm(ctx, reply, { session, userId: person.userId });
+  const again = new URLSearchParams({ prompt: 'login', login_hint: userId });
+  const url = `${signInUrl(`${SSO_STAGE_PATH}?session=${encodeURIComponent(session)}`)}&${again}`;
+  return reply.header('cache-control', 'no-store').redirect(url, 303);
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { MatrixError } from '#federation/errors.ts';
-import type { JsonObject } from '#keys/json.ts';
+import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
 import { newToken } from '#keys/tokens.ts';
 import { type Challenge, type Stage, stages } from '../auth/interactive-auth.ts';
 import type { ServerContext } from '../context.ts';
@@ -12,8 +12,7 @@ import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { type Html, html, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill, type Texts } from '../languages/texts.ts';
-import { accountUrl, issuerOf } from '../oauth/metadata.ts';
-import { confirmedBy, providersOf, sendProviders } from '../providers/sso-stage.ts';
+import { confirmedBy, providersOf, sendOwnSignIn, sendProviders } from '../providers/sso-stage.ts';
 import { type Query, queryString } from '../query.ts';
 import { refusalText } from '../refusal-text.ts';
 import { isFromOurPage } from '../sign-in/browser-sessions.ts';
@@ -53,8 +52,8 @@ export function authFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext)
       const speech = speechFor(ctx, request);
       const open = openStage(ctx, request);
       if (open === undefined) return sendUnknown(reply, speech);
-      if (open.stage === 'm.login.sso') return await sendSso(ctx, reply, open, speech);
-      return sendForm(ctx, reply, { speech, fields: fieldsFor(ctx, open.stage, { speech }) });
+      if (open.stage === 'm.login.sso') return await sendSso(ctx, { request, reply }, open);
+      return sendForm(ctx, reply, { speech, fields: fieldsFor(ctx, open, { speech }) });
     });
 
     pages.post<FallbackRoute>(PATH, { bodyLimit: FORM_LIMIT }, async (request, reply) => {
@@ -70,23 +69,23 @@ export function authFallbackPageRoutes(app: FastifyInstance, ctx: ServerContext)
       } catch (error) {
         if (!(error instanceof MatrixError)) throw error;
         const problem = problemOf(speech.texts, open.stage, error);
-        const fields = fieldsFor(ctx, open.stage, { speech, form, problem });
+        const fields = fieldsFor(ctx, open, { speech, form, problem });
         return sendForm(ctx, reply, { speech, fields, problem, status: error.status });
       }
     });
   });
 }
 
-/** Leads to the provider of the user whom the session belongs to. */
+/** Leads to the provider of the user whom the session belongs to, or to the sign-in page of this server. */
 async function sendSso(
   ctx: ServerContext,
-  reply: FastifyReply,
-  { session, challenge }: Open,
-  speech: Speech,
+  { request, reply }: { readonly request: FastifyRequest; readonly reply: FastifyReply },
+  { session, challenge: { userId } }: Open,
 ): Promise<FastifyReply> {
-  const providers = challenge.userId === undefined ? [] : await providersOf(ctx, challenge.userId);
+  if (userId === undefined) return sendUnknown(reply, speechFor(ctx, request));
+  const providers = await providersOf(ctx, userId);
   return providers.length === 0
-    ? sendUnknown(reply, speech)
+    ? await sendOwnSignIn(ctx, { request, reply }, { session, userId })
     : sendProviders(ctx, reply, { session, providers });
 }
 
@@ -156,7 +155,7 @@ function authOf(stage: Stage, form: URLSearchParams): JsonObject {
 /** The form of a stage; `form` is what was sent and was not right. */
 function fieldsFor(
   ctx: ServerContext,
-  stage: Stage,
+  { stage, challenge }: Open,
   { speech, form, problem }: { speech: Speech; form?: URLSearchParams; problem?: string },
 ): Html {
   const { texts } = speech;
@@ -179,7 +178,7 @@ ${inputField({ name: 'token', label: fields.registrationToken, autocomplete: 'of
       return html`${termsList(ctx.config.terms, texts)}<button>${page.continue}</button>`;
     case 'm.oauth':
     case 'org.matrix.cross_signing_reset': {
-      const url = accountUrl(issuerOf(ctx.config) ?? '/', 'org.matrix.cross_signing_reset');
+      const url = stringAt(objectAt(challenge.params ?? {}, stage) ?? {}, 'url') ?? '/account';
       return html`<p><a href="${url}">${texts.account.crossSigning}</a></p><button>${page.continue}</button>`;
     }
     case 'm.login.dummy':

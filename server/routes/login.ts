@@ -15,7 +15,7 @@ import { askedSession, signedInAnswer } from '../auth/sign-in.ts';
 import { bodyObject, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { issuerOf } from '../oauth/metadata.ts';
-import { nextStep } from '../second-factor/factors.ts';
+import { isPasswordEnough } from '../second-factor/factors.ts';
 
 /** `GET` and `POST /_matrix/client/v3/login`: by password, or by the token that another device got. */
 export function loginRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -83,8 +83,7 @@ async function byPassword(ctx: ServerContext, body: JsonObject, address: string)
   const password = requiredString(body, 'password');
   const userId = await identifiedUser(ctx, body);
   const user = await userByPassword(ctx, userId, { password, address });
-  const isEnough = ctx.config.legacyLoginWithoutSecondFactor || (await nextStep(ctx, user.userId)) === 'none';
-  if (isEnough) return user;
+  if (await isPasswordEnough(ctx, user.userId)) return user;
   throw forbidden(
     'This account needs a second factor: use a client that opens the sign-in page of this server (OAuth 2.0)',
   );

@@ -39,6 +39,14 @@ export async function nextStep(
   return config.secondFactor === 'required' ? 'set_up' : 'none';
 }
 
+/** Whether the password alone says enough where nothing else can be shown: by clients that know no web page. */
+export async function isPasswordEnough(
+  ctx: Pick<ServerContext, 'db' | 'config'>,
+  userId: UserId,
+): Promise<boolean> {
+  return ctx.config.legacyLoginWithoutSecondFactor || (await nextStep(ctx, userId)) === 'none';
+}
+
 export async function removeSecondFactors(tx: Tx, userId: UserId): Promise<void> {
   await totpSecrets.remove(tx, userId);
   await recoveryCodes.clear(tx, userId);

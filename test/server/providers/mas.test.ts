@@ -8,6 +8,7 @@ import * as crossSigningResets from '#storage/cross-signing-resets.ts';
 import * as pushers from '#storage/pushers.ts';
 import * as users from '#storage/users.ts';
 import { type Answer, request, TestClient } from '#test/harness/client.ts';
+import { crossSigningOf } from '#test/harness/encryption.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
 const SECRET = 'the-shared-secret';
@@ -19,6 +20,8 @@ class Service implements AsyncDisposable {
   readonly tokens = new Map<string, Record<string, unknown>>();
   asked = 0;
   isBroken = false;
+  /** Beside what its metadata always says. */
+  more: Record<string, unknown> = {};
   readonly #server: Server;
 
   static async start(): Promise<Service> {
@@ -57,7 +60,8 @@ class Service implements AsyncDisposable {
 
   #answer(url: string, authorization: string | undefined, body: Buffer): { status: number; body: object } {
     if (this.isBroken) return { status: 500, body: {} };
-    if (url === '/.well-known/openid-configuration') return { status: 200, body: metadataOf(this.endpoint) };
+    if (url === '/.well-known/openid-configuration')
+      return { status: 200, body: { ...metadataOf(this.endpoint), ...this.more } };
     if (url !== '/oauth2/introspect' || authorization !== `Bearer ${SECRET}`)
       return { status: 401, body: {} };
     this.asked += 1;
@@ -66,7 +70,7 @@ class Service implements AsyncDisposable {
   }
 }
 
-function metadataOf(endpoint: string): object {
+function metadataOf(endpoint: string): Record<string, unknown> {
   return {
     issuer: `${endpoint}/`,
     authorization_endpoint: `${endpoint}/authorize`,
@@ -161,6 +165,44 @@ test('a token that the service does not know, or that is for something else, is 
   const asked = s.service.asked;
   await request(s.server, 'GET', '/_matrix/client/v3/account/whoami', { token: 'unknown' });
   assert.equal(s.service.asked, asked, 'an unknown token is not asked for again at once');
+});
+
+test('cross-signing keys are replaced once that was allowed on the account page of the service', async () => {
+  await using s = await start();
+  const client = await ann(s);
+  const page = 'https://account.example.org/me?lang=sv';
+  s.service.more = { account_management_uri: page };
+  const upload = (auth?: object) =>
+    client.try('POST', '/keys/device_signing/upload', { ...crossSigningOf(ANN).body, ...(auth && { auth }) });
+  assert.equal((await upload()).status, 200);
+  const asked = await upload();
+  const url = `${page}&action=org.matrix.cross_signing_reset`;
+  assert.equal(asked.status, 401);
+  assert.deepEqual(asked.body.flows, [
+    { stages: ['m.oauth'] },
+    { stages: ['org.matrix.cross_signing_reset'] },
+  ]);
+  assert.deepEqual(asked.body.params, { 'm.oauth': { url }, 'org.matrix.cross_signing_reset': { url } });
+  const { session } = asked.body;
+  assert.equal((await upload({ session })).status, 401);
+  const fallback = `/_matrix/client/v3/auth/m.oauth/fallback/web?session=${session}`;
+  const shown = await request(s.server, 'GET', fallback);
+  assert.ok(shown.body.includes(url.replace('&', '&amp;')), 'the page of the stage leads there, too');
+  await call(s.server, 'allow_cross_signing_reset', { localpart: 'ann' });
+  assert.equal((await upload({ session })).status, 200);
+  assert.equal((await upload()).status, 401, 'once');
+});
+
+test('the account page of a service that names none, or none of the web, is its address', async () => {
+  for (const more of [{}, { account_management_uri: 'javascript:alert(1)' }, { account_management_uri: 7 }]) {
+    await using s = await start();
+    const client = await ann(s);
+    s.service.more = more;
+    const upload = () => client.try('POST', '/keys/device_signing/upload', crossSigningOf(ANN).body);
+    await upload();
+    const { params } = (await upload()).body;
+    assert.equal(params['m.oauth'].url, `${s.service.endpoint}/?action=org.matrix.cross_signing_reset`);
+  }
 });
 
 test('a service that does not answer is told as 503, and nobody is signed out for it', async () => {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { Secret, TOTP } from 'otpauth';
 import { perform } from '#server/cli/operations.ts';
 import { Browser, type ShownPage } from '#test/harness/browser.ts';
-import { register, request } from '#test/harness/client.ts';
+import { login, register, request } from '#test/harness/client.ts';
 import { startServer, type TestServer, type TestServerOptions } from '#test/harness/server.ts';
 
 const PASSWORD = { name: 'alice', password: 'password of alice' };
@@ -226,4 +226,68 @@ test('the secret of an app is not in the database as it is', async () => {
     codes.some((code) => stored.includes(code)),
     false,
   );
+});
+
+test('what a client asks to confirm by password is confirmed on the page, with the second factor', async () => {
+  const { server, time } = await started();
+  await using _ = server;
+  const alice = await login(server, 'alice', PASSWORD.password);
+  const other = await login(server, 'alice', PASSWORD.password);
+  const first = new Browser(server);
+  await signIn(first);
+  const { app } = await setUp(first, time);
+  const path = '/delete_devices';
+  const asked = await alice.try('POST', path, { devices: [other.deviceId] });
+  assert.deepEqual([asked.status, asked.body.flows], [401, [{ stages: ['m.login.sso'] }]]);
+  const { session } = asked.body;
+  const identifier = { type: 'm.id.user', user: 'alice' };
+  const auth = { type: 'm.login.password', identifier, password: PASSWORD.password, session };
+  assert.equal((await alice.try('POST', path, { devices: [other.deviceId], auth })).status, 401);
+  const stage = `/_matrix/client/v3/auth/m.login.sso/fallback/web?session=${session}`;
+
+  // Whoever is signed in already proves it again, also where they have come in by the second factor.
+  time.now += MINUTE;
+  const again = await first.get(stage);
+  assert.match(again.at, /^\/sign-in\?next=/);
+  const step = await first.submit(again, PASSWORD, { action: '/sign-in' });
+  const code = app.generate({ timestamp: time.now });
+  const question = await first.submit(step, { code }, { action: '/second-step' });
+  assert.deepEqual([question.status, question.at], [200, stage], question.text);
+  assert.match(question.text, /@alice:kurir\.test/);
+  assert.equal((await alice.try('POST', path, { devices: [other.deviceId], auth: { session } })).status, 401);
+  assert.equal((await first.submit(question, {}, { action: '/web' })).status, 200);
+  const done = await alice.try('POST', path, { devices: [other.deviceId], auth: { session } });
+  assert.equal(done.status, 200, JSON.stringify(done.body));
+  assert.equal((await other.try('GET', '/account/whoami')).status, 401);
+});
+
+test('somebody else, or a session that is over, confirms nothing on the page', async () => {
+  const { server, time } = await started();
+  await using _ = server;
+  const alice = await login(server, 'alice', PASSWORD.password);
+  await register(server, 'bob');
+  const first = new Browser(server);
+  await signIn(first);
+  await setUp(first, time);
+  const { session } = (await alice.try('POST', '/delete_devices', { devices: [alice.deviceId] })).body;
+  const stage = `/_matrix/client/v3/auth/m.login.sso/fallback/web?session=${session}`;
+  const bob = new Browser(server);
+  const page = await bob.get(stage);
+  const back = await bob.submit(page, { name: 'bob', password: 'password of bob' }, { action: '/sign-in' });
+  assert.deepEqual([back.status, back.at], [403, stage]);
+  assert.match(back.text, /@bob:kurir\.test/);
+  assert.equal((await bob.post(stage, {})).status, 404, 'nothing was asked');
+  time.now += 16 * MINUTE;
+  assert.equal((await bob.get(stage)).status, 404);
+});
+
+test('where the password alone is enough by the option, it confirms, too', async () => {
+  const { server, time } = await started({ legacyLoginWithoutSecondFactor: true });
+  await using _ = server;
+  const alice = await login(server, 'alice', PASSWORD.password);
+  const first = new Browser(server);
+  await signIn(first);
+  await setUp(first, time);
+  const asked = await alice.try('POST', '/delete_devices', { devices: [alice.deviceId] });
+  assert.deepEqual(asked.body.flows, [{ stages: ['m.login.password'] }]);
 });
