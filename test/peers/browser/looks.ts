@@ -27,6 +27,57 @@ export async function violationsOf(page: Page): Promise<string[]> {
   );
 }
 
+/**
+ * The same for a page without JavaScript, where axe-core cannot run, since it waits by timers: `copy` is a page of another
+ * context, with JavaScript, which is given the document as the first one shows it, without its scripts.
+ */
+export async function violationsOfCopy(page: Page, copy: Page): Promise<string[]> {
+  const shown = (await page.content())
+    .replaceAll(/<script\b[\s\S]*?<\/script>/g, '')
+    // Else the parser would take for text what is shown here.
+    .replaceAll(/<(\/?)noscript>/g, '<$1div>');
+  const address = page.url();
+  await copy.route('**/*', (route) =>
+    route.fulfill({ contentType: 'text/html; charset=utf-8', body: shown }),
+  );
+  try {
+    await copy.setViewportSize(page.viewportSize() ?? WIDE);
+    await copy.goto(address);
+    return await violationsOf(copy);
+  } finally {
+    await copy.unroute('**/*');
+  }
+}
+
+/** The lights and widths in which a page is looked at that comes in the course of something. */
+const VIEWS = [
+  { colorScheme: 'light', size: WIDE },
+  { colorScheme: 'dark', size: NARROW },
+] as const;
+
+/**
+ * What is wrong with a page as it is shown now: where it is wider than the window, what axe-core says (in `copy`, where
+ * the page has no JavaScript), and where the focus is not with what has gone wrong. Then goes through it by the keyboard.
+ */
+export async function faultsOf(page: Page, name: string, copy?: Page): Promise<string[]> {
+  const found: string[] = [];
+  await page.waitForLoadState();
+  const hasProblem = (await page.locator('#problem').count()) > 0;
+  if (hasProblem) await page.locator('#problem:focus').waitFor();
+  for (const { colorScheme, size } of VIEWS) {
+    const where = `${name}, ${colorScheme}, ${size.width} px`;
+    await page.emulateMedia({ colorScheme });
+    await copy?.emulateMedia({ colorScheme });
+    await page.setViewportSize(size);
+    const beside = await overflowOf(page);
+    if (beside > 0) found.push(`${where}: ${beside} px are beside the window`);
+    const violations = await (copy === undefined ? violationsOf(page) : violationsOfCopy(page, copy));
+    found.push(...violations.map((text) => `${where}: ${text}`));
+  }
+  await walkByKeyboard(page);
+  return found;
+}
+
 /** How many pixels of the page are beside the window. */
 export async function overflowOf(page: Page): Promise<number> {
   return (await page.evaluate(
@@ -46,6 +97,8 @@ const FOCUSED = `(() => {
 
 /** Goes through the page by Tab: each control is reached, in the order in which it is read, and is seen to be. */
 export async function walkByKeyboard(page: Page): Promise<void> {
+  // A page puts the focus where the person begins only after it has loaded: not amid this.
+  if ((await page.locator('[autofocus]:visible').count()) > 0) await page.locator(':focus').first().waitFor();
   const count = (await page.evaluate(`${REACHABLE}.length`)) as number;
   // From the top, wherever the page has put the focus.
   await page.evaluate(`(() => {

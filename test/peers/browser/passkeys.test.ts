@@ -40,6 +40,7 @@ test(`a passkey is registered, signs in without a name, and is the second step${
     },
   });
   await signIn(page, 'agnes', agnes.password);
+  await page.waitForURL(`${SERVER}/account`);
   await page.goto(`${SERVER}/account/second-step`);
   await page.getByLabel('Name of the passkey').fill('My laptop');
   await page.getByRole('button', { name: 'Add a passkey' }).click();
@@ -60,6 +61,7 @@ test(`an app with codes is set up by what the page shows, and asked for${why}`, 
   const birger = await register(stage.server, 'birger');
   const page = await stage.open({ javaScriptEnabled: false });
   await signIn(page, 'birger', birger.password);
+  await page.waitForURL(`${SERVER}/account`);
   await page.goto(`${SERVER}/account/second-step/app`);
   const text = await page.locator('main').innerText();
   const [shown = ''] = /\b[A-Z2-7]{4}(?: ?[A-Z2-7]{4})+\b/.exec(text) ?? [];
