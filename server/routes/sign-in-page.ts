@@ -123,7 +123,8 @@ async function signInByPassword(
     await startSession(ctx, request, reply, { userId: user.userId });
     return reply.redirect(asked.next, 303);
   }
-  pending.begin(visitor.id, { userId: user.userId, step, next: asked.next });
+  const { userId, passwordHash } = user;
+  pending.begin(visitor.id, { userId, passwordHash, step, next: asked.next });
   return reply.redirect(STEP_PATHS[step], 303);
 }
 

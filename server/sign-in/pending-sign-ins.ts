@@ -5,6 +5,8 @@ import { Lru } from '#storage/lru.ts';
 /** Somebody who has shown their password, and is to do one thing more. */
 export interface PendingSignIn {
   readonly userId: UserId;
+  /** Of the password that was shown, where this server knows it: another one is not what has been shown. */
+  readonly passwordHash: string | undefined;
   readonly step: 'show' | 'set_up';
   /** The path to go on to afterwards. */
   readonly next: string;

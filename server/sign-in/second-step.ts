@@ -187,6 +187,7 @@ async function begin(ctx: ServerContext, { pending }: Memory, stepping: Stepping
   // What has happened to the account since the password was shown.
   const user = await users.of(ctx.db, signIn.userId);
   if (user === undefined || user.deactivatedTs !== undefined || user.lockedTs !== undefined) return;
+  if (user.passwordHash !== signIn.passwordHash) return;
   await startSession(ctx, request, reply, { userId: signIn.userId, hasSecondFactor: true });
 }
 

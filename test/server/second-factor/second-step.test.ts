@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret, TOTP } from 'otpauth';
+import { setPassword } from '#server/auth/accounts.ts';
 import { perform } from '#server/cli/operations.ts';
 import { Browser, type ShownPage } from '#test/harness/browser.ts';
 import { login, register, request } from '#test/harness/client.ts';
@@ -117,6 +118,21 @@ test('guesses of a code are limited by the account, and who has shown a password
   const late = app.generate({ timestamp: time.now });
   const tooLate = await browser.submit(step, { code: late }, { action: '/second-step' });
   assert.equal(tooLate.at, '/sign-in');
+});
+
+test('who has shown a password that was replaced meanwhile begins again', async () => {
+  const { server, time } = await started();
+  await using _ = server;
+  const first = new Browser(server);
+  await signIn(first);
+  const { app } = await setUp(first, time);
+  const browser = new Browser(server);
+  const step = await signIn(browser);
+  await setPassword(server.ctx, '@alice:kurir.test', 'another password');
+  const code = app.generate({ timestamp: time.now });
+  const page = await browser.submit(step, { code }, { action: '/second-step' });
+  assert.match(page.at, /^\/sign-in/);
+  assert.match((await browser.get('/account')).at, /^\/sign-in/);
 });
 
 test('the second step of one browser is of no use to another', async () => {
