@@ -309,6 +309,16 @@ export function threepidMediumNotSupported(message: string): MatrixError {
   return new MatrixError(400, 'M_THREEPID_MEDIUM_NOT_SUPPORTED', message);
 }
 
+/** 400 `M_EXPIRED_ACTIVATION_TOKEN` (MSC4174): what an app was sent to activate its pusher is too old. */
+export function expiredActivationToken(): MatrixError {
+  return new MatrixError(400, 'M_EXPIRED_ACTIVATION_TOKEN', 'ack_token is too old: set the pusher again');
+}
+
+/** 400 `M_UNKNOWN_ACTIVATION_TOKEN` (MSC4174): it was not sent to an app with this id. */
+export function unknownActivationToken(): MatrixError {
+  return new MatrixError(400, 'M_UNKNOWN_ACTIVATION_TOKEN', 'ack_token is not known');
+}
+
 /** 400 `M_SERVER_NOT_TRUSTED`: an identity server that this server has nothing to do with. */
 export function serverNotTrusted(message: string): MatrixError {
   return new MatrixError(400, 'M_SERVER_NOT_TRUSTED', message);

@@ -119,6 +119,7 @@ import { threadSubscriptionsRoutes } from './routes/thread-subscriptions.ts';
 import { threadsListRoutes } from './routes/threads-list.ts';
 import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
+import { unsubscribePageRoutes } from './routes/unsubscribe-page.ts';
 import { urlPreviewsRoutes } from './routes/url-previews.ts';
 import { usersRoutes } from './routes/users.ts';
 import { versionsRoutes } from './routes/versions.ts';
@@ -185,6 +186,7 @@ const clientRoutes: readonly Routes[] = [
   dehydratedDeviceRoutes,
   deviceManagementRoutes,
   emailConfirmationPageRoutes,
+  unsubscribePageRoutes,
   filterRoutes,
   healthRoutes,
   keyBackupRoutes,

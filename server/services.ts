@@ -19,9 +19,9 @@ import { RateLimits } from './limits.ts';
 import { AuthenticationService } from './mas/authentication-service.ts';
 import { openPreviews } from './previews/open.ts';
 import { Providers } from './providers/providers.ts';
-import type { GatewayOptions } from './push/gateway.ts';
-import { Pushes } from './push/pushes.ts';
+import { Pushes, type PushesOptions } from './push/pushes.ts';
 import { UnreadCounts } from './push/unread.ts';
+import { Vapid, vapidContact } from './push/vapid.ts';
 import { RoomPurges } from './room-purges.ts';
 import { Seal } from './seal.ts';
 import { openSearch } from './search/indexer.ts';
@@ -33,6 +33,8 @@ type Foundation = FederationContext & {
   readonly dialer: Dialer;
   readonly shutdown: AbortSignal;
 };
+
+type Mailing = Foundation & Pick<ServerContext, 'unread' | 'seal' | 'mailer'>;
 
 export type Services = Omit<
   ServerContext,
@@ -49,7 +51,9 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   limits.spareAlso((userId) => appservices.isSpared(userId));
   const mas = await openMas(given, opening);
   const media = await openMedia(given, mediaOptions, opening);
-  const unread = new UnreadCounts(given, config.legacyMentions);
+  const unread = new UnreadCounts(given, config);
+  const seal = await Seal.open(dataDir);
+  const mailer = opening.use(await Mailer.open(config, log));
   return {
     limits,
     appservices,
@@ -60,8 +64,8 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     ),
     interactiveAuth: new InteractiveAuth(clock),
     providers: opening.use(await Providers.open(config, clock)),
-    seal: await Seal.open(dataDir),
-    mailer: opening.use(await Mailer.open(config, log)),
+    seal,
+    mailer,
     background: opening.use(new Background(log)),
     purges: opening.use(new RoomPurges(given)),
     circles: opening.use(new CircleKeeper(given)),
@@ -73,13 +77,20 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     search: opening.use(await openSearch(given, config.search)),
     userDirectory: opening.use(directoryKeeper(given)),
     unread,
-    pushes: opening.use(new Pushes(given, unread, await gatewayOptions(config))),
+    pushes: opening.use(new Pushes(given, unread, await pushesOptions({ ...given, unread, seal, mailer }))),
   };
 }
 
 /** @throws ConfigError for certificates that cannot be read */
-async function gatewayOptions({ privatePushGateways, pushCa }: Config): Promise<GatewayOptions> {
-  return { privateHosts: privatePushGateways, ca: await configuredRoots(pushCa, 'push_ca') };
+async function pushesOptions(given: Mailing): Promise<PushesOptions> {
+  const { config, db, clock, mailer } = given;
+  const { privatePushGateways: privateHosts, pushCa, webPush } = config;
+  const isMailed = mailer !== undefined && config.emailNotifications !== 'off';
+  return {
+    gateways: { privateHosts, ca: await configuredRoots(pushCa, 'push_ca') },
+    vapid: webPush ? await Vapid.open(db, clock, vapidContact(config)) : undefined,
+    mail: isMailed ? { ...given, mailer } : undefined,
+  };
 }
 
 /** Undefined where this server signs people in itself. */

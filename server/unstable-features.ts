@@ -18,6 +18,7 @@ const SERVED = [
   'org.matrix.msc3827.stable',
   'org.matrix.msc3856.stable',
   'org.matrix.msc3874',
+  'org.matrix.msc3881',
   'org.matrix.msc3916.stable',
   'org.matrix.msc4076',
   'org.matrix.msc4140',
@@ -35,6 +36,7 @@ const SERVED = [
 export function unstableFeatures(config: Config): Readonly<Record<string, boolean>> {
   return {
     ...Object.fromEntries(SERVED.map((name) => [name, true])),
+    'org.matrix.msc4028': config.pushAllEncrypted,
     // Signing in by a QR code ends in a device grant of OAuth.
     'io.element.msc4388': issuerOf(config) !== undefined,
     'org.matrix.msc4108': issuerOf(config) !== undefined,

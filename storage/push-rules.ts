@@ -19,7 +19,8 @@ export interface OwnRule extends JsonObject {
 
 /** What the user has changed of a default rule. */
 export interface ChangedDefault {
-  readonly kind: RuleKind;
+  /** Of that of MSC4306 there are only the server's. */
+  readonly kind: RuleKind | 'postcontent';
   readonly rule_id: string;
   readonly enabled?: boolean;
   readonly actions?: readonly Json[];

@@ -2,6 +2,7 @@
 
 import type { UserId } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
+import * as pushers from './pushers.ts';
 import { sql } from './sql.ts';
 
 /** An address of a user, in canonical form. Times are in milliseconds since 1970. */
@@ -65,16 +66,18 @@ export async function add(tx: Tx, userId: UserId, threepid: Threepid): Promise<b
   return (await tx.run(ADD, medium, address, userId, validatedTs, addedTs)) === 1;
 }
 
-/** Takes an address from an account; false where it is not this user's. */
+/** Takes an address from an account, which gets no letters there any more; false where it is not this user's. */
 export async function remove(
   tx: Tx,
   userId: UserId,
   { medium, address }: Pick<Threepid, 'medium' | 'address'>,
 ): Promise<boolean> {
+  if (medium === 'email') await pushers.removeOfAddress(tx, userId, address);
   return (await tx.run(REMOVE, userId, medium, address)) === 1;
 }
 
 /** Takes all addresses from an account: they may be given to another one. */
 export async function clear(tx: Tx, userId: UserId): Promise<void> {
+  await pushers.removeMail(tx, userId);
   await tx.run(CLEAR, userId);
 }

@@ -16,6 +16,7 @@ import * as emailValidations from '#storage/email-validations.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
 import * as threepids from '#storage/threepids.ts';
 import type { ServerContext } from '../context.ts';
+import { addAddress } from '../email/add-address.ts';
 import { credentialsAt, proofOf } from '../email/proof.ts';
 import { termsParams, versionsOf } from '../terms.ts';
 import type { Challenge, Stage } from './interactive-auth.ts';
@@ -76,7 +77,7 @@ export async function writeConfirmed(
   // One proof makes one account.
   if (proof === undefined || !(await emailValidations.remove(tx, proof.sid))) throw threepidAuthFailed();
   const { address, validatedTs } = proof;
-  const added = await threepids.add(tx, userId, { medium: 'email', address, validatedTs, addedTs: now });
+  const added = await addAddress(ctx, tx, userId, { address, validatedTs, addedTs: now });
   if (!added) throw threepidInUse();
 }
 

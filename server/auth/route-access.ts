@@ -148,6 +148,7 @@ const SUSPENDED = routes(
     `POST ${ROOM}/receipt/{receiptType}/{eventId}`,
     `GET ${V3}/pushers`,
     `POST ${V3}/pushers/set`,
+    `POST ${V3}/pushers/ack`,
     `GET ${V3}/pushrules`,
     `GET ${V3}/pushrules/global`,
     ...anyMethod(`${V3}/pushrules/global/{kind}/{ruleId}`),

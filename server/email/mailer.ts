@@ -5,11 +5,14 @@ import type { Log } from '#rooms/context.ts';
 import type { Config } from '../config-options.ts';
 import { configuredRoots } from '../tls-certificate.ts';
 
-/** A letter in plain text. */
 export interface Letter {
   readonly to: string;
   readonly subject: string;
   readonly text: string;
+  /** The same with more looks. */
+  readonly html?: string;
+  /** Where a post ends letters of this kind (RFC 8058). */
+  readonly unsubscribe?: string;
 }
 
 const AT_ONCE = 2;
@@ -56,15 +59,22 @@ export class Mailer {
   }
 
   /** True once the mail server has taken the letter; false where it has not, or where too many wait. */
-  async send({ to, subject, text }: Letter): Promise<boolean> {
+  async send({ to, subject, text, html, unsubscribe }: Letter): Promise<boolean> {
     const letter = {
       from: this.#from,
       // As an object, so that nothing in it is taken for a list of addresses.
       to: { name: '', address: to },
       subject,
       text,
-      // "Auto-Submitted" keeps those who are away from answering.
-      headers: { 'Auto-Submitted': 'auto-generated' },
+      ...(html !== undefined && { html }),
+      headers: {
+        // Keeps those who are away from answering.
+        'Auto-Submitted': 'auto-generated',
+        ...(unsubscribe !== undefined && {
+          'List-Unsubscribe': `<${unsubscribe}>`,
+          'List-Unsubscribe-Post': 'List-Unsubscribe=One-Click',
+        }),
+      },
     };
     try {
       await this.#lanes.run(() => this.#transport.sendMail(letter));

@@ -20,6 +20,7 @@ import {
 import { setLocked } from '../auth/moderation.ts';
 import { optionalBoolean, optionalString, requiredString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { addAddress } from '../email/add-address.ts';
 import { canonicalEmail } from '../email/address.ts';
 import { showInRooms } from '../profile-in-rooms.ts';
 
@@ -42,7 +43,7 @@ export async function provision(ctx: ServerContext, userId: UserId, body: JsonOb
   await ctx.db.write('mas.provision', async (tx) => {
     if (displayName !== undefined) await setField(tx, userId, 'displayname', displayName);
     if (avatarUrl !== undefined) await setField(tx, userId, 'avatar_url', avatarUrl);
-    if (emails !== undefined) await setEmails(tx, userId, { emails, now: ctx.clock.now() });
+    if (emails !== undefined) await setEmails(ctx, tx, userId, { emails, now: ctx.clock.now() });
   });
   if (locked !== undefined) await setLocked(ctx, userId, locked);
   if (known !== undefined && (displayName !== undefined || avatarUrl !== undefined)) {
@@ -140,6 +141,7 @@ function emailsOf(body: JsonObject): readonly string[] | undefined {
 }
 
 async function setEmails(
+  ctx: ServerContext,
   tx: Tx,
   userId: UserId,
   { emails, now }: { readonly emails: readonly string[]; readonly now: number },
@@ -151,7 +153,7 @@ async function setEmails(
   }
   for (const address of emails) {
     // An address that is somebody else's stays theirs.
-    await threepids.add(tx, userId, { medium: 'email', address, validatedTs: now, addedTs: now });
+    await addAddress(ctx, tx, userId, { address, validatedTs: now, addedTs: now });
   }
 }
 

@@ -5,11 +5,11 @@ import { own } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as providerLinks from '#storage/provider-links.ts';
-import * as threepids from '#storage/threepids.ts';
 import * as users from '#storage/users.ts';
 import { createAccount, endWaiting } from '../auth/accounts.ts';
 import { acceptTerms } from '../auth/registration-challenge.ts';
 import type { ServerContext } from '../context.ts';
+import { addAddress } from '../email/add-address.ts';
 import { canonicalEmail } from '../email/address.ts';
 import { showInRooms } from '../profile-in-rooms.ts';
 import { linkToScimUser } from '../scim/provider-link.ts';
@@ -96,7 +96,7 @@ export async function createLinked(
         const link = { issuer, subject, sub, userId, createdTs: now, usedTs: now };
         if (!(await providerLinks.add(tx, link))) throw new LinkedMeanwhile('linked by another request');
         if (acceptsTerms) await acceptTerms(ctx, tx, { userId, now });
-        await writeAttributes(tx, userId, { attributes, now });
+        await writeAttributes(ctx, tx, userId, { attributes, now });
       },
     });
     if (made.kind === 'created') return made;
@@ -119,7 +119,7 @@ export async function noteSignIn(
   const hasChanged = await ctx.db.write('providers.signIn', async (tx) => {
     const now = ctx.clock.now();
     await providerLinks.used(tx, person, now);
-    if (isCurrent) await writeAttributes(tx, userId, { attributes, now });
+    if (isCurrent) await writeAttributes(ctx, tx, userId, { attributes, now });
     if (attributes.isAdmin === undefined) return false;
     return await users.setAdmin(tx, userId, attributes.isAdmin);
   });
@@ -139,6 +139,7 @@ async function isFreeName(
 }
 
 async function writeAttributes(
+  ctx: ServerContext,
   tx: Tx,
   userId: UserId,
   { attributes, now }: { readonly attributes: Attributes; readonly now: number },
@@ -147,6 +148,6 @@ async function writeAttributes(
   if (displayName !== undefined) await profiles.set(tx, userId, 'displayname', displayName);
   // An address that is somebody else's stays theirs.
   if (email !== undefined) {
-    await threepids.add(tx, userId, { medium: 'email', address: email, validatedTs: now, addedTs: now });
+    await addAddress(ctx, tx, userId, { address: email, validatedTs: now, addedTs: now });
   }
 }

@@ -9,6 +9,7 @@ import { isObject, type Json, type JsonObject, own, stringAt } from '#keys/json.
 import type { Event } from '#rooms/event.ts';
 import { containsInWords, type Glob, globOf, matchesGlob, matchesGlobInWords } from '#rooms/glob.ts';
 import type { PowerLevels } from '#rooms/power.ts';
+import { relationOf } from '#rooms/relation.ts';
 import { pathOf, propertyOf } from './property-path.ts';
 
 /** What is known of the room at an event. Undefined: not looked up, since mostly no rule needs it. */
@@ -25,6 +26,8 @@ export interface Look {
   /** Whose rules they are. */
   readonly userId: string;
   readonly facts: Facts;
+  /** Of the threads that the user follows, `threadKey`. Undefined where no rule asks for them. */
+  readonly followed?: ReadonlySet<string> | undefined;
   /** How much may still be looked at of texts: see `spend`. */
   budget: number;
 }
@@ -39,6 +42,9 @@ export type Condition = (look: Look) => boolean | undefined;
 export const BUDGET = 1_000_000;
 const BODY = 'content.body';
 const MEMBER_COUNT = /^(==|<|>|>=|<=)?(\d{1,15})$/;
+
+/** MSC4306. */
+export const THREAD_SUBSCRIPTION = 'io.element.msc4306.thread_subscription';
 
 /** In rules that many users share: whoever's they are. No user has this id. */
 export const ANY_OWNER: UserId = '@:';
@@ -59,6 +65,8 @@ export function conditionOf(json: Json, isShared = false): Condition {
       return memberCount(json);
     case 'sender_notification_permission':
       return senderNotificationPermission(json);
+    case THREAD_SUBSCRIPTION:
+      return threadSubscription(json);
     default:
       return never;
   }
@@ -214,4 +222,31 @@ function senderNotificationPermission(json: JsonObject): Condition {
   if (key === undefined) return never;
   return ({ event, facts: { power } }) =>
     power === undefined ? undefined : power.of(event.sender) >= power.notifying(key);
+}
+
+/** True where a condition asks which threads a user follows. */
+export function asksForThreads(json: Json): boolean {
+  return isObject(json) && json.kind === THREAD_SUBSCRIPTION;
+}
+
+/** A thread of a room, which is what a user follows. */
+export function threadKey(roomId: string, rootId: string): string {
+  return `${roomId} ${rootId}`;
+}
+
+/** The thread that an event is part of, as `threadKey`; undefined for one that is in none. */
+export function threadKeyOf({ roomId, content }: Event): string | undefined {
+  const relation = relationOf(content);
+  return relation?.relType === 'm.thread' ? threadKey(roomId, relation.parentId) : undefined;
+}
+
+/** "The event [...] is part of a thread" that the user has subscribed to, or not. */
+function threadSubscription(json: JsonObject): Condition {
+  const subscribed = own(json, 'subscribed');
+  if (typeof subscribed !== 'boolean') return never;
+  return ({ event, followed }) => {
+    const thread = threadKeyOf(event);
+    if (thread === undefined) return false;
+    return followed === undefined ? undefined : followed.has(thread) === subscribed;
+  };
 }

@@ -12,6 +12,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { UserId } from '#keys/ids.ts';
+import type { JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNids } from '#rooms/load.ts';
 import { getRoomByNid } from '#rooms/room.ts';
@@ -22,13 +23,16 @@ import * as memberships from '#storage/memberships.ts';
 import * as pushers from '#storage/pushers.ts';
 import * as waitingPushes from '#storage/waiting-pushes.ts';
 import type { Badges } from './badges.ts';
-import type { Gateways } from './gateway.ts';
+import type { Gateways, Notified } from './gateway.ts';
 import { countsItself, countsNotification, eventNotification, type Told } from './notification.ts';
 import { isRead, readUptoOf } from './read-upto.ts';
 import { Retries } from './retries.ts';
+import type { WebPush } from './web-push.ts';
 
 export interface DeliveryParts {
   readonly gateways: Gateways;
+  /** Undefined where the operator has not switched it on. */
+  readonly webPush: WebPush | undefined;
   readonly badges: Badges;
   readonly signal: AbortSignal;
   /** The user has no pushers any more. */
@@ -105,10 +109,11 @@ export class PushDelivery {
   async #deliver(userId: UserId): Promise<void> {
     const { db } = this.#ctx;
     const waiting = await waitingPushes.newest(db, userId, MOST_AT_ONCE);
-    const own = (await pushers.ofUser(db, userId)).filter(({ kind }) => kind === 'http');
+    const all = await pushers.ofUser(db, userId);
+    const own = all.filter((pusher) => this.#isTold(pusher));
     const newest = waiting.at(-1)?.position;
+    if (all.length === 0) this.#parts.onGone(userId);
     if (own.length === 0) {
-      this.#parts.onGone(userId);
       if (newest !== undefined) await this.#forget(userId, newest);
       return;
     }
@@ -132,6 +137,12 @@ export class PushDelivery {
       if (first !== undefined && waiting.length === MOST_AT_ONCE)
         await waitingPushes.removeUpto(tx, userId, first.position - 1);
     });
+  }
+
+  /** "Pushers that are not enabled do not produce push notifications of any kind" (MSC3881). */
+  #isTold({ kind, enabled, activated }: pushers.Pusher): boolean {
+    if (!enabled || !activated) return false;
+    return kind === 'http' || (kind === 'webpush' && this.#parts.webPush !== undefined);
   }
 
   async #forget(userId: UserId, position: number): Promise<void> {
@@ -239,29 +250,44 @@ export class PushDelivery {
 
   async #notify(
     { pusher, url, key }: { readonly pusher: pushers.Pusher; readonly url: URL; readonly key: string },
-    notification: Awaited<ReturnType<typeof eventNotification>>,
+    notification: JsonObject,
     mayTry: () => boolean,
   ): Promise<'taken' | 'removed' | 'failed'> {
     const { userId, appId } = pusher;
-    const answer = await this.#parts.gateways.notify(url, notification, mayTry);
-    if (answer.kind === 'taken') {
+    const answer = await this.#send(pusher, url, notification, mayTry);
+    if (answer.kind !== 'failed') {
       this.#retries.succeeded(key);
       this.#retries.succeeded(url.origin);
-      if (!answer.rejected.includes(pusher.pushkey)) return 'taken';
+      if (answer.kind === 'taken') return 'taken';
       // "Homeservers must cease sending notification requests for these pushkeys and remove the associated pushers."
       await this.#ctx.db.write('pushers.reject', (tx) => pushers.remove(tx, pusher));
-      this.#ctx.log.info({ userId, appId }, 'a push gateway rejected a pusher: it is removed');
+      this.#ctx.log.info({ userId, appId }, 'a push gateway or service rejected a pusher: it is removed');
       return 'removed';
     }
     if (this.#parts.signal.aborted) return 'failed';
     if (mayTry()) {
       const { reason } = answer;
-      this.#ctx.log.warn({ host: url.host, userId, reason }, 'a push gateway took no notification');
-      this.#retries.failed(key, userId);
+      this.#ctx.log.warn(
+        { host: url.host, userId, reason },
+        'a push gateway or service took no notification',
+      );
+      this.#retries.failed(key, userId, answer.waitMs);
       if (answer.isAway) this.#retries.failed(url.origin, userId);
     }
     this.#retries.waitFor(userId, [key, url.origin]);
     return 'failed';
+  }
+
+  #send(
+    pusher: pushers.Pusher,
+    url: URL,
+    notification: JsonObject,
+    mayTry: () => boolean,
+  ): Promise<Notified> {
+    const { gateways, webPush } = this.#parts;
+    return pusher.kind === 'webpush' && webPush !== undefined
+      ? webPush.notify(pusher, notification, mayTry)
+      : gateways.notify(url, pusher.pushkey, notification, mayTry);
   }
 }
 

@@ -7,9 +7,9 @@
 import type { UserId } from '#keys/ids.ts';
 import { isObject, type Json, objectAt, own } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
-import { type RuleKind, ruleKinds } from '#storage/push-rules.ts';
 import {
   ANY_OWNER,
+  asksForThreads,
   BUDGET,
   bodyMatches,
   type Condition,
@@ -17,8 +17,9 @@ import {
   type Facts,
   type Look,
   memberCountTest,
+  threadKeyOf,
 } from './conditions.ts';
-import type { PushRule, PushRuleset } from './ruleset.ts';
+import { type PushRule, type PushRuleset, type RulesetKind, rulesetKinds } from './ruleset.ts';
 
 /** What a rule does, as far as it counts here; sounds and other tweaks are for those who show it. */
 export interface Effect {
@@ -38,6 +39,10 @@ export interface CompiledRules {
   readonly rules: readonly CompiledRule[];
   /** What the rules ask of the number of members. */
   readonly memberCounts: readonly ((count: number) => boolean)[];
+  /** Some rule asks which threads the user follows. */
+  readonly asksForThreads: boolean;
+  /** The threads that the user follows (`threadKey`), where some rule asks for them. */
+  readonly followed?: ReadonlySet<string>;
   /** Of rules that many users share: what they make of events, without facts. */
   readonly offhand?: WeakMap<Event, Offhand>;
 }
@@ -54,7 +59,7 @@ const NOTHING: Effect = { notify: false, highlight: false };
 /** Prepares a user's rules; those of `ANY_OWNER` for all users. "Disabled rules never match." */
 export function compileRules(userId: UserId, ruleset: PushRuleset): CompiledRules {
   const isShared = userId === ANY_OWNER;
-  const rules = ruleKinds.flatMap((kind) =>
+  const rules = rulesetKinds.flatMap((kind) =>
     ruleset[kind]
       .filter((rule) => rule.enabled)
       .map((rule) => ({
@@ -63,16 +68,24 @@ export function compileRules(userId: UserId, ruleset: PushRuleset): CompiledRule
         effect: effectOfActions(rule.actions),
       })),
   );
-  const memberCounts = rules
-    .flatMap(({ rule }) => (Array.isArray(rule.conditions) ? (rule.conditions as readonly Json[]) : []))
-    .map(memberCountTest)
-    .filter((test) => test !== undefined);
-  return { userId, rules, memberCounts, ...(isShared && { offhand: new WeakMap() }) };
+  const asked = rules.flatMap(({ rule }) =>
+    Array.isArray(rule.conditions) ? (rule.conditions as readonly Json[]) : [],
+  );
+  const memberCounts = asked.map(memberCountTest).filter((test) => test !== undefined);
+  return {
+    ...{ userId, rules, memberCounts, asksForThreads: asked.some(asksForThreads) },
+    ...(isShared && { offhand: new WeakMap() }),
+  };
 }
 
 /** Shared rules as those of one user. */
 export function ownedBy(shared: CompiledRules, userId: UserId): CompiledRules {
   return { ...shared, userId };
+}
+
+/** Rules with the threads that their owner follows. */
+export function following(compiled: CompiledRules, followed: ReadonlySet<string>): CompiledRules {
+  return { ...compiled, followed };
 }
 
 /** What a number of members is to the rules: two numbers with the same answers are the same to them. */
@@ -84,8 +97,9 @@ export function memberCountKey({ memberCounts }: CompiledRules, count: number): 
  * What the rules make of an event. Undefined where that depends on a fact which was not looked up: most events are
  * decided without.
  */
-export function effectOf({ rules, userId }: CompiledRules, event: Event, facts: Facts): Effect | undefined {
-  const look: Look = { event, userId, facts, budget: BUDGET };
+export function effectOf(compiled: CompiledRules, event: Event, facts: Facts): Effect | undefined {
+  const look = lookOf(compiled, event, facts);
+  const { rules } = compiled;
   let possible: Effect | undefined;
   for (const { conditions, effect } of rules) {
     const matches = allHold(conditions, look);
@@ -100,7 +114,8 @@ export function effectOf({ rules, userId }: CompiledRules, event: Event, facts: 
 /** `effectOf` without facts: where many share the rules it is known from the first who asked, unless the event names the user. */
 export function effectOffhand(compiled: CompiledRules, event: Event): Effect | undefined {
   const { offhand, userId } = compiled;
-  if (offhand === undefined) return effectOf(compiled, event, {});
+  const isByThread = compiled.asksForThreads && threadKeyOf(event) !== undefined;
+  if (offhand === undefined || isByThread) return effectOf(compiled, event, {});
   let known = offhand.get(event);
   if (known === undefined) {
     known = { effect: effectOf({ ...compiled, userId: ANY_OWNER }, event, {}), named: namedIn(event) };
@@ -118,23 +133,19 @@ function namedIn({ stateKey, content }: Event): ReadonlySet<string> {
 }
 
 /** The rule that an event matches, where all facts are known; undefined where it matches none. */
-export function matchingRule(
-  { rules, userId }: CompiledRules,
-  event: Event,
-  facts: Facts,
-): PushRule | undefined {
-  const look: Look = { event, userId, facts, budget: BUDGET };
-  return rules.find(({ conditions }) => allHold(conditions, look) === true)?.rule;
+export function matchingRule(compiled: CompiledRules, event: Event, facts: Facts): PushRule | undefined {
+  const look = lookOf(compiled, event, facts);
+  return compiled.rules.find(({ conditions }) => allHold(conditions, look) === true)?.rule;
 }
 
 /** The same where facts may be missing: `unknown` where one of them decides. */
 export function matchingRuleOffhand(
-  { rules, userId }: CompiledRules,
+  compiled: CompiledRules,
   event: Event,
   facts: Facts,
 ): PushRule | 'none' | 'unknown' {
-  const look: Look = { event, userId, facts, budget: BUDGET };
-  for (const { rule, conditions } of rules) {
+  const look = lookOf(compiled, event, facts);
+  for (const { rule, conditions } of compiled.rules) {
     const matches = allHold(conditions, look);
     if (matches === undefined) return 'unknown';
     if (matches) return rule;
@@ -150,6 +161,10 @@ export function effectOfActions(actions: readonly Json[]): Effect {
   // "If a `highlight` tweak is given with no value, its value is defined to be `true`."
   const highlight = isObject(last) && (own(last, 'value') ?? true) === true;
   return { notify: true, highlight };
+}
+
+function lookOf({ userId, followed }: CompiledRules, event: Event, facts: Facts): Look {
+  return { event, userId, facts, followed, budget: BUDGET };
 }
 
 /** False as soon as one does not hold, else undefined where one is not known. */
@@ -168,7 +183,7 @@ function isSame(a: Effect, b: Effect): boolean {
 }
 
 /** "`room`, `sender` and `content` rules do not have conditions in the same way, but [...] predefined conditions." */
-function conditionsOf(kind: RuleKind, rule: PushRule, isShared: boolean): readonly Condition[] {
+function conditionsOf(kind: RulesetKind, rule: PushRule, isShared: boolean): readonly Condition[] {
   switch (kind) {
     case 'room':
       return [({ event }) => event.roomId === rule.rule_id];
@@ -177,6 +192,7 @@ function conditionsOf(kind: RuleKind, rule: PushRule, isShared: boolean): readon
     case 'content':
       return [bodyMatches(rule.pattern)];
     case 'override':
+    case 'postcontent':
     case 'underride':
       return Array.isArray(rule.conditions)
         ? rule.conditions.map((condition) => conditionOf(condition, isShared))

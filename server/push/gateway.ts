@@ -16,10 +16,37 @@ import { isObject, own } from '#keys/json.ts';
 import { Lanes } from '#keys/lanes.ts';
 import { Lru } from '#storage/lru.ts';
 
+export interface Failed {
+  readonly kind: 'failed';
+  readonly reason: string;
+  /** It does not answer at all; else it has refused this request. */
+  readonly isAway: boolean;
+  /** How long it asks to be left alone. */
+  readonly waitMs?: number;
+}
+
 export type Notified =
-  | { readonly kind: 'taken'; readonly rejected: readonly string[] }
-  /** `isAway`: it does not answer at all; else it has refused this request. */
-  | { readonly kind: 'failed'; readonly reason: string; readonly isAway: boolean };
+  | { readonly kind: 'taken' }
+  /** The pusher is to be removed. */
+  | { readonly kind: 'rejected' }
+  | Failed;
+
+export interface Post {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Buffer;
+  /** Asked when it is its turn: a gateway that was found to be away is not asked. */
+  readonly isStillWanted: () => boolean;
+}
+
+export type Posted =
+  | {
+      readonly kind: 'answered';
+      readonly status: number;
+      /** Undefined for one that is too long. */
+      readonly body: Buffer | undefined;
+      readonly retryAfter: string | undefined;
+    }
+  | Failed;
 
 export interface GatewayOptions {
   /** Hosts that may have addresses of private networks. */
@@ -51,13 +78,30 @@ export class Gateways {
     this.#stopping = stopping;
   }
 
-  /** Tells a gateway. `isStillWanted` is asked when it is its turn: a gateway that was found to be away is not asked. */
-  async notify(url: URL, notification: JsonObject, isStillWanted: () => boolean): Promise<Notified> {
+  /** Tells a gateway of something for one pushkey. */
+  async notify(
+    url: URL,
+    pushkey: string,
+    notification: JsonObject,
+    isStillWanted: () => boolean,
+  ): Promise<Notified> {
+    const headers = { 'content-type': 'application/json' };
+    const posted = await this.post(url, { headers, body: JSON.stringify({ notification }), isStillWanted });
+    if (posted.kind === 'failed') return posted;
+    const { status, body } = posted;
+    if (status !== 200) return { kind: 'failed', reason: `it answers ${status}`, isAway: status >= 500 };
+    return body !== undefined && rejectedIn(body).includes(pushkey)
+      ? { kind: 'rejected' }
+      : { kind: 'taken' };
+  }
+
+  /** Posts to a gateway, or to a push service, as soon as it is its turn. */
+  async post(url: URL, { isStillWanted, ...request }: Post): Promise<Posted> {
     const lanes = this.#lanes.get(url.origin) ?? new Lanes(CONNECTIONS, Number.POSITIVE_INFINITY);
     this.#lanes.set(url.origin, lanes);
     return lanes.run(async () => {
       if (!isStillWanted()) return { kind: 'failed', reason: 'it is left alone for a while', isAway: false };
-      return this.#post(url, notification);
+      return this.#post(url, request);
     });
   }
 
@@ -65,7 +109,7 @@ export class Gateways {
     await Promise.all([this.#guarded.destroy(), this.#trusted.destroy()]);
   }
 
-  async #post(url: URL, notification: JsonObject): Promise<Notified> {
+  async #post(url: URL, { headers, body }: Omit<Post, 'isStillWanted'>): Promise<Posted> {
     const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
     const isNamed = this.#privateHosts.has(host);
     // A lookup is not made for an IP address, so it is checked here.
@@ -75,15 +119,17 @@ export class Gateways {
     try {
       const answer = await request(url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ notification }),
+        headers,
+        body,
         dispatcher: isNamed ? this.#trusted : this.#guarded,
         signal: AbortSignal.any([deadline, this.#stopping]),
       });
-      const { statusCode: status } = answer;
-      const body = await consumeUpTo(answer.body, MOST_BYTES, collect);
-      if (status !== 200) return { kind: 'failed', reason: `it answers ${status}`, isAway: status >= 500 };
-      return { kind: 'taken', rejected: body === undefined ? [] : rejectedIn(body.value) };
+      const retryAfter = answer.headers['retry-after'];
+      const read = await consumeUpTo(answer.body, MOST_BYTES, collect);
+      return {
+        ...{ kind: 'answered', status: answer.statusCode, body: read?.value },
+        retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
+      };
     } catch (error) {
       const reason = deadline.aborted ? `no answer within ${TIMEOUT_MS / 1_000} s` : reasonOf(error);
       return { kind: 'failed', reason, isAway: true };

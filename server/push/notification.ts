@@ -16,7 +16,8 @@ export interface Told {
   readonly actions: readonly Json[];
 }
 
-interface Names {
+/** What people call who has sent an event, and its room. */
+export interface Names {
   readonly sender?: string | undefined;
   readonly room?: string | undefined;
   readonly alias?: string | undefined;
@@ -97,7 +98,10 @@ function priorityOf(type: string, tweaks: JsonObject): 'high' | 'low' {
   return isLoud || type === 'm.room.encrypted' || type === 'm.call.invite' ? 'high' : 'low';
 }
 
-async function namesOf(ctx: RoomsContext, { userId, stored }: Told): Promise<Names> {
+export async function namesOf(
+  ctx: RoomsContext,
+  { userId, stored }: Pick<Told, 'userId' | 'stored'>,
+): Promise<Names> {
   const { event, roomNid, position } = stored;
   const state =
     position === undefined

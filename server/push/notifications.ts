@@ -7,17 +7,18 @@
  */
 
 import type { RoomId, UserId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
 import { loadNids } from '#rooms/load.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { threadOf } from '#rooms/thread.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as timeline from '#storage/timeline.ts';
-import type { ServerContext } from '../context.ts';
 import { effectOf, effectOfActions, matchingRule } from './evaluate.ts';
 import { isRead, type ReadUpto, readUptoOf } from './read-upto.ts';
 import { factsAt } from './room-facts.ts';
 import type { PushRule } from './ruleset.ts';
+import type { UnreadCounts } from './unread.ts';
 import type { UserRules } from './user-rules.ts';
 
 export interface Notification {
@@ -36,9 +37,13 @@ export interface NotificationPage {
 
 interface PageRange {
   readonly from: number;
+  /** What is up to here is not looked at. */
+  readonly after?: number;
   readonly limit: number;
   readonly onlyHighlights: boolean;
 }
+
+export type NotificationsContext = RoomsContext & { readonly unread: UnreadCounts };
 
 type Rooms = ReadonlyMap<number, { readonly roomId: RoomId; readonly joinedPosition: number }>;
 
@@ -51,9 +56,9 @@ const MOST_LOOKED_AT = 1_000;
 
 /** A page of what a user was notified about, from a position on, back. */
 export async function notificationPage(
-  ctx: ServerContext,
+  ctx: NotificationsContext,
   userId: UserId,
-  { from, limit, onlyHighlights }: PageRange,
+  { from, after: end = 0, limit, onlyHighlights }: PageRange,
 ): Promise<NotificationPage> {
   const rules = await ctx.unread.rules.find(userId);
   const rooms: Rooms = new Map(
@@ -63,9 +68,9 @@ export async function notificationPage(
   const notifications: Notification[] = [];
   let upto = from;
   let window = FIRST_WINDOW;
-  for (let lookedAt = 0; upto > 0 && lookedAt < MOST_LOOKED_AT; window *= GROWTH) {
+  for (let lookedAt = 0; upto > end && lookedAt < MOST_LOOKED_AT; window *= GROWTH) {
     // One window after the other, since the first mostly has enough.
-    const after = Math.max(0, upto - window);
+    const after = Math.max(end, upto - window);
     const rows = await timeline.newestOfRooms(ctx.db, rooms.keys(), { after, upto, limit: MOST_AT_ONCE });
     const events = await loadNids(
       ctx,
@@ -82,11 +87,11 @@ export async function notificationPage(
     const last = rows.at(-1);
     upto = rows.length === MOST_AT_ONCE && last !== undefined ? last.position - 1 : after;
   }
-  return { notifications, next: upto > 0 ? upto : undefined };
+  return { notifications, next: upto > end ? upto : undefined };
 }
 
 async function notificationOf(
-  ctx: ServerContext,
+  ctx: NotificationsContext,
   user: { readonly rules: UserRules; readonly rooms: Rooms; readonly reads: Map<number, ReadUpto> },
   stored: StoredEvent,
 ): Promise<Notification | undefined> {

@@ -16,15 +16,33 @@ import { EventFollower } from '../event-follower.ts';
 import { Badges } from './badges.ts';
 import { PushDelivery } from './delivery.ts';
 import { type GatewayOptions, Gateways } from './gateway.ts';
+import { type MailContext, MailPushers, type NewMail } from './mail-pushers.ts';
 import { Recipients } from './recipients.ts';
 import type { UnreadCounts } from './unread.ts';
+import type { Vapid } from './vapid.ts';
+import { WebPush } from './web-push.ts';
+
+interface Prepared {
+  readonly waiting: readonly waitingPushes.WaitingPush[];
+  readonly mails: readonly NewMail[];
+}
 
 const BATCH = 100;
 const LINGER_MS = 5;
 /** After what the user did the number on their icons is looked at: seldom, since they may be reading on. */
 const BADGE_MS = 500;
 
+export interface PushesOptions {
+  readonly gateways: GatewayOptions;
+  /** Where the operator has switched Web Push on. */
+  readonly vapid: Vapid | undefined;
+  /** Where there is a mail server, and the operator permits letters about unread messages. */
+  readonly mail: MailContext | undefined;
+}
+
 export class Pushes {
+  /** Undefined where the operator has not switched it on. */
+  readonly webPush: WebPush | undefined;
   readonly #ctx: RoomsContext;
   /** Who has pushers, and how the watch over what they do is ended. */
   readonly #users = new Map<UserId, () => void>();
@@ -33,33 +51,53 @@ export class Pushes {
   readonly #gateways: Gateways;
   readonly #delivery: PushDelivery;
   readonly #recipients: Recipients;
-  readonly #follower: EventFollower<readonly waitingPushes.WaitingPush[]>;
+  readonly #mail: MailPushers | undefined;
+  readonly #follower: EventFollower<Prepared>;
 
-  constructor(ctx: RoomsContext, unread: UnreadCounts, options: GatewayOptions) {
+  constructor(ctx: RoomsContext, unread: UnreadCounts, { gateways, vapid, mail }: PushesOptions) {
     this.#ctx = ctx;
     const { signal } = this.#stopping;
-    this.#gateways = new Gateways(options, signal);
+    this.#gateways = new Gateways(gateways, signal);
+    this.#mail = mail && new MailPushers(mail);
+    this.webPush = vapid && new WebPush(this.#gateways, vapid);
     this.#recipients = new Recipients(ctx, unread, (userId) => this.#users.has(userId));
     this.#delivery = new PushDelivery(ctx, {
-      ...{ gateways: this.#gateways, badges: new Badges(ctx, unread), signal },
+      ...{ gateways: this.#gateways, webPush: this.webPush, badges: new Badges(ctx, unread), signal },
       onGone: (userId) => this.#forget(userId),
     });
     this.#follower = new EventFollower(ctx, {
       ...{ name: 'push', batch: BATCH, lingerMs: LINGER_MS, withOutOfBand: true },
       prepare: (events) => this.#prepare(events),
-      apply: (tx, waiting) => this.#write(tx, waiting),
+      apply: (tx, prepared) => this.#write(tx, prepared),
     });
   }
 
   /** Goes on with what the last process left. */
   async start(): Promise<void> {
-    for (const userId of await pushers.users(this.#ctx.db)) this.added(userId);
+    for (const userId of await pushers.users(this.#ctx.db)) this.#watch(userId);
+    await this.#mail?.start();
     this.#follower.start();
     for (const userId of await waitingPushes.users(this.#ctx.db)) this.#delivery.wake(userId);
   }
 
-  /** The user has set a pusher. */
-  added(userId: UserId): void {
+  /** A user has set a pusher. */
+  added({ userId, kind }: Pick<pushers.Pusher, 'userId' | 'kind'>): void {
+    this.#watch(userId);
+    if (kind === 'email') this.#mail?.added(userId);
+  }
+
+  /** Sends an app that has set a pusher what it activates it by. */
+  async askToActivate(pusher: pushers.Pusher, token: string): Promise<void> {
+    const answer = await this.webPush?.activate(pusher, token);
+    if (answer === undefined || answer.kind === 'taken') return;
+    const { userId, appId } = pusher;
+    const reason = answer.kind === 'failed' ? answer.reason : 'it is not known there';
+    this.#ctx.log.info({ userId, appId, reason }, 'a push service took no request to activate a pusher');
+    if (answer.kind === 'rejected')
+      await this.#ctx.db.write('pushers.reject', (tx) => pushers.remove(tx, pusher));
+  }
+
+  #watch(userId: UserId): void {
     if (this.#users.has(userId) || this.#stopping.signal.aborted) return;
     this.#users.set(
       userId,
@@ -74,9 +112,10 @@ export class Pushes {
     for (const userId of [...this.#users.keys()]) this.#forget(userId);
     await this.#delivery[Symbol.asyncDispose]();
     await this.#gateways[Symbol.asyncDispose]();
+    await this.#mail?.[Symbol.asyncDispose]();
   }
 
-  async #prepare(events: readonly StoredEvent[]): Promise<readonly waitingPushes.WaitingPush[] | undefined> {
+  async #prepare(events: readonly StoredEvent[]): Promise<Prepared | undefined> {
     if (this.#users.size === 0) return undefined;
     const waiting: waitingPushes.WaitingPush[] = [];
     const slices = new Slices();
@@ -85,11 +124,13 @@ export class Pushes {
       waiting.push(...(await this.#recipients.of(stored)));
       await slices.rest();
     }
-    return waiting.length > 0 ? waiting : undefined;
+    if (waiting.length === 0) return undefined;
+    return { waiting, mails: (await this.#mail?.prepare(waiting)) ?? [] };
   }
 
-  async #write(tx: Tx, waiting: readonly waitingPushes.WaitingPush[]): Promise<void> {
+  async #write(tx: Tx, { waiting, mails }: Prepared): Promise<void> {
     await waitingPushes.add(tx, waiting);
+    await this.#mail?.apply(tx, mails);
     tx.afterCommit(() => {
       for (const { userId } of waiting) this.#delivery.wake(userId);
     });

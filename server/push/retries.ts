@@ -33,10 +33,10 @@ export class Retries implements Disposable {
     this.#failed.delete(key);
   }
 
-  /** It failed once more; the user is woken when it may be tried again. */
-  failed(key: string, userId: UserId): void {
+  /** It failed once more; the user is woken when it may be tried again, `leastMs` from now or later. */
+  failed(key: string, userId: UserId, leastMs = 0): void {
     const failures = (this.#failed.peek(key)?.failures ?? 0) + 1;
-    const pause = Math.min(LAST_MS, FIRST_MS * 2 ** Math.min(failures - 1, 20));
+    const pause = Math.min(LAST_MS, Math.max(leastMs, FIRST_MS * 2 ** Math.min(failures - 1, 20)));
     this.#failed.set(key, { failures, until: performance.now() + pause });
     this.waitFor(userId, [key]);
   }

@@ -6,7 +6,7 @@
 import type { UserId } from '#keys/ids.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
 import { type OwnRule, type OwnRules, type RuleKind, ruleKinds } from '#storage/push-rules.ts';
-import { defaultRules } from './default-rules.ts';
+import { type DefaultRuleOptions, defaultRules, NO_OPTIONS } from './default-rules.ts';
 
 export interface PushRule extends JsonObject {
   readonly rule_id: string;
@@ -15,29 +15,39 @@ export interface PushRule extends JsonObject {
   readonly actions: readonly Json[];
 }
 
+/** In the order in which they are checked; MSC4306 has that which "is ordered between `content` and `room`". */
+export const rulesetKinds = ['override', 'content', 'postcontent', 'room', 'sender', 'underride'] as const;
+export type RulesetKind = (typeof rulesetKinds)[number];
+
 /** Of each kind the most important rule first. */
-export type PushRuleset = Readonly<Record<RuleKind, readonly PushRule[]>>;
+export type PushRuleset = Readonly<Record<RulesetKind, readonly PushRule[]>>;
 
 const MASTER = '.m.rule.master';
 
-/** All rules of a user, with or without those of before Matrix 1.17; those that a new version of the server brings among them. */
-export function rulesetOf(userId: UserId, own: OwnRules, hasLegacyMentions = false): PushRuleset {
-  const defaults = defaultRules(userId, hasLegacyMentions);
+/** All rules of a user; those that a new version of the server brings among them. */
+export function rulesetOf(
+  userId: UserId,
+  own: OwnRules,
+  options: DefaultRuleOptions = NO_OPTIONS,
+): PushRuleset {
+  const defaults = defaultRules(userId, options);
   const changed = new Map(own.defaults.map((change) => [`${change.kind} ${change.rule_id}`, change]));
-  const ofKind = (kind: RuleKind): readonly PushRule[] => {
+  const ofKind = (kind: RulesetKind): readonly PushRule[] => {
+    const ofUser = kind === 'postcontent' ? [] : own.rules[kind];
     const ofServer = defaults[kind].map((rule) => {
       const { enabled = rule.enabled, actions = rule.actions } = changed.get(`${kind} ${rule.rule_id}`) ?? {};
       return { ...rule, enabled, actions };
     });
     return [
       ...ofServer.filter((rule) => rule.rule_id === MASTER),
-      ...own.rules[kind].map((rule) => ({ ...rule, default: false })),
+      ...ofUser.map((rule) => ({ ...rule, default: false })),
       ...ofServer.filter((rule) => rule.rule_id !== MASTER),
     ];
   };
   return {
     override: ofKind('override'),
     content: ofKind('content'),
+    postcontent: ofKind('postcontent'),
     room: ofKind('room'),
     sender: ofKind('sender'),
     underride: ofKind('underride'),
@@ -45,13 +55,13 @@ export function rulesetOf(userId: UserId, own: OwnRules, hasLegacyMentions = fal
 }
 
 /** The content of `m.push_rules`. */
-export function pushRulesContent(userId: UserId, own: OwnRules, hasLegacyMentions: boolean): JsonObject {
-  return { global: rulesetOf(userId, own, hasLegacyMentions) };
+export function pushRulesContent(userId: UserId, own: OwnRules, options: DefaultRuleOptions): JsonObject {
+  return { global: rulesetOf(userId, own, options) };
 }
 
 /** The rule of a kind and an id, as far as there is one. */
 export function findRule(ruleset: PushRuleset, kind: string, ruleId: string): PushRule | undefined {
-  const known = ruleKinds.find((candidate) => candidate === kind);
+  const known = rulesetKinds.find((candidate) => candidate === kind);
   return known && ruleset[known].find((rule) => rule.rule_id === ruleId);
 }
 
@@ -62,18 +72,18 @@ export function withChange(
   {
     kind,
     ruleId,
-    hasLegacyMentions,
-  }: { readonly kind: string; readonly ruleId: string; readonly hasLegacyMentions: boolean },
+    options,
+  }: { readonly kind: string; readonly ruleId: string; readonly options: DefaultRuleOptions },
   change: { readonly enabled: boolean } | { readonly actions: readonly Json[] },
 ): OwnRules | undefined {
-  const known = ruleKinds.find((candidate) => candidate === kind);
-  if (known === undefined || findRule(rulesetOf(userId, own, hasLegacyMentions), known, ruleId) === undefined)
+  const known = rulesetKinds.find((candidate) => candidate === kind);
+  if (known === undefined || findRule(rulesetOf(userId, own, options), known, ruleId) === undefined)
     return undefined;
-  if (!ruleId.startsWith('.')) {
+  if (!ruleId.startsWith('.') && known !== 'postcontent') {
     const rules = own.rules[known].map((rule) => (rule.rule_id === ruleId ? { ...rule, ...change } : rule));
     return { ...own, rules: { ...own.rules, [known]: rules } };
   }
-  const isThis = (changed: { kind: RuleKind; rule_id: string }) =>
+  const isThis = (changed: { kind: RulesetKind; rule_id: string }) =>
     changed.kind === known && changed.rule_id === ruleId;
   const before = own.defaults.find(isThis);
   const others = own.defaults.filter((changed) => !isThis(changed));

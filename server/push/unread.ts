@@ -34,6 +34,7 @@ import type { StateGroup } from '#storage/state-groups.ts';
 import type { Placed } from '#storage/timeline.ts';
 import * as checkpoints from '#storage/unread-checkpoints.ts';
 import { areSameCounts, CountedEvents, MOST_EVENTS, type ThreadCounts } from './counted-events.ts';
+import type { DefaultRuleOptions } from './default-rules.ts';
 import { type Effect, effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
 import { isRead, type ReadUpto, readUptoIn, readUptoOf } from './read-upto.ts';
 import { RecentEvents } from './recent-events.ts';
@@ -87,9 +88,9 @@ export class UnreadCounts {
   readonly #recent: RecentEvents;
   readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
 
-  constructor(ctx: RoomsContext, hasLegacyMentions: boolean) {
+  constructor(ctx: RoomsContext, options: DefaultRuleOptions) {
     this.#ctx = ctx;
-    this.rules = new RulesOfUsers(ctx, hasLegacyMentions);
+    this.rules = new RulesOfUsers(ctx, options);
     this.members = new MemberCounts(ctx);
     this.#recent = new RecentEvents(ctx, MOST_EVENTS + 1);
   }
@@ -380,9 +381,7 @@ export class UnreadCounts {
   }
 }
 
-function keyOf({ room, rules }: Counting): string {
-  return `${room.roomNid} ${rules.userId}`;
-}
+const keyOf = ({ room, rules }: Counting): string => `${room.roomNid} ${rules.userId}`;
 
 /** Without what needs not even be loaded: by the default rules others' memberships notify nobody. */
 function relevant({ compiled, userId }: UserRules, events: readonly Placed[]): number[] {

@@ -6,7 +6,9 @@ import * as pushRules from '#storage/push-rules.ts';
 import type { Streams } from '#storage/streams.ts';
 import { ignoredBy } from '../ignored-users.ts';
 import { ANY_OWNER } from './conditions.ts';
-import { type CompiledRules, compileRules, ownedBy } from './evaluate.ts';
+import type { DefaultRuleOptions } from './default-rules.ts';
+import { type CompiledRules, compileRules, following, ownedBy } from './evaluate.ts';
+import { type FollowedThreads, followedThreads } from './followed-threads.ts';
 import { rulesetOf } from './ruleset.ts';
 
 /** What decides of which events a user is notified. */
@@ -17,10 +19,30 @@ export interface UserRules {
   readonly ignored: ReadonlySet<string>;
   /** How long the rules are as text. */
   readonly characters: number;
-  /** The position of the last change of the rules; 0 where there was none. */
+  /** The position of the last change of the rules, or of the threads that they ask for; 0 where there was none. */
   readonly changedAt: number;
   /** Says for a room what is decided: the same as long as the same events of the room notify. */
   keyFor(roomId: string): string;
+}
+
+interface Known {
+  /** `ofUser` with the threads that the user follows, where they are asked for. */
+  readonly rules: UserRules;
+  readonly ofUser: UserRules;
+  readonly followed: FollowedThreads | undefined;
+  asOf: number;
+}
+
+interface ReadRules {
+  readonly own: pushRules.OwnRules;
+  readonly position: number;
+  readonly ignored: ReadonlySet<string>;
+}
+
+/** Those of everybody who has changed nothing. */
+interface SharedRules {
+  readonly compiled: CompiledRules;
+  readonly key: string;
 }
 
 type RulesContext = { readonly db: Database; readonly streams: Streams };
@@ -33,18 +55,19 @@ const KEY_CHARACTERS = 22;
 
 /** The rules of users, prepared once and again after a change. */
 export class RulesOfUsers {
-  /** Whether the rules of before Matrix 1.17 are among the server's. */
-  readonly hasLegacyMentions: boolean;
+  readonly options: DefaultRuleOptions;
   readonly #ctx: RulesContext;
-  readonly #known = new Lru<UserId, { readonly rules: UserRules; asOf: number }>({
+  readonly #shared: SharedRules;
+  readonly #known = new Lru<UserId, Known>({
     maxEntries: MOST_USERS,
     maxWeight: MOST_WEIGHT,
     weigh: ({ rules }) => rules.characters + CHARACTERS_OF_ID * rules.ignored.size,
   });
 
-  constructor(ctx: RulesContext, hasLegacyMentions: boolean) {
+  constructor(ctx: RulesContext, options: DefaultRuleOptions) {
     this.#ctx = ctx;
-    this.hasLegacyMentions = hasLegacyMentions;
+    this.options = options;
+    this.#shared = sharedRules(options);
   }
 
   /** The user's rules, where they are in memory. */
@@ -66,57 +89,72 @@ export class RulesOfUsers {
     const ignored = await ignoredBy(db, userId);
     const isSame =
       known !== undefined &&
-      known.rules.changedAt === position &&
-      ignored.symmetricDifference(known.rules.ignored).size === 0;
-    const rules = isSame
-      ? known.rules
-      : userRulesOf(userId, { own, position, ignored }, this.hasLegacyMentions);
-    this.#known.set(userId, { rules, asOf: upto });
+      known.ofUser.changedAt === position &&
+      ignored.symmetricDifference(known.ofUser.ignored).size === 0;
+    const ofUser = isSame ? known.ofUser : this.#rulesOf(userId, { own, position, ignored });
+    const followed = ofUser.compiled.asksForThreads
+      ? await followedThreads(db, userId, { known: known?.followed, upto })
+      : undefined;
+    const isUnchanged = isSame && followed === known.followed;
+    const rules = isUnchanged ? known.rules : withThreads(ofUser, followed);
+    this.#known.set(userId, { rules, ofUser, followed, asOf: upto });
     return rules;
+  }
+
+  #rulesOf(userId: UserId, read: ReadRules): UserRules {
+    const { options } = this;
+    // Those of before Matrix 1.17 name the user: each has their own.
+    if (read.own === pushRules.NO_RULES && !options.legacyMentions)
+      return sharedRulesOf(userId, read, this.#shared);
+    const ruleset = rulesetOf(userId, read.own, options);
+    const general = hashOf([{ ...ruleset, room: [] }, [...read.ignored].sort()]);
+    const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, `${general} ${hashOf(rule)}`]));
+    return {
+      userId,
+      compiled: compileRules(userId, ruleset),
+      ignored: read.ignored,
+      characters: JSON.stringify(ruleset).length,
+      changedAt: read.position,
+      keyFor: (roomId) => ofRooms.get(roomId) ?? general,
+    };
   }
 }
 
-function userRulesOf(
-  userId: UserId,
-  read: {
-    readonly own: pushRules.OwnRules;
-    readonly position: number;
-    readonly ignored: ReadonlySet<string>;
-  },
-  hasLegacyMentions: boolean,
-): UserRules {
-  // Those of before Matrix 1.17 name the user: each has their own.
-  if (read.own === pushRules.NO_RULES && !hasLegacyMentions) return defaultsOf(userId, read);
-  const ruleset = rulesetOf(userId, read.own, hasLegacyMentions);
-  const general = hashOf([{ ...ruleset, room: [] }, [...read.ignored].sort()]);
-  const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, `${general} ${hashOf(rule)}`]));
-  return {
-    userId,
-    compiled: compileRules(userId, ruleset),
-    ignored: read.ignored,
-    characters: JSON.stringify(ruleset).length,
-    changedAt: read.position,
-    keyFor: (roomId) => ofRooms.get(roomId) ?? general,
-  };
+function sharedRules(options: DefaultRuleOptions): SharedRules {
+  const defaults = rulesetOf(ANY_OWNER, pushRules.NO_RULES, options);
+  return { compiled: compileRules(ANY_OWNER, defaults), key: hashOf(defaults) };
 }
 
-const DEFAULTS = rulesetOf(ANY_OWNER, pushRules.NO_RULES);
-const COMPILED = compileRules(ANY_OWNER, DEFAULTS);
-const KEY = hashOf(DEFAULTS);
-
 /** Most users have changed nothing: what they have in common is there once for all. */
-function defaultsOf(
+function sharedRulesOf(
   userId: UserId,
-  { ignored, position }: { readonly ignored: ReadonlySet<string>; readonly position: number },
+  { ignored, position }: ReadRules,
+  { compiled, key }: SharedRules,
 ): UserRules {
-  const key = ignored.size === 0 ? KEY : `${KEY} ${hashOf([...ignored].sort())}`;
+  const own = ignored.size === 0 ? key : `${key} ${hashOf([...ignored].sort())}`;
   return {
     userId,
-    compiled: ownedBy(COMPILED, userId),
+    compiled: ownedBy(compiled, userId),
     ignored,
     characters: CHARACTERS_OF_ID,
     changedAt: position,
-    keyFor: () => key,
+    keyFor: () => own,
+  };
+}
+
+/** Rules that ask which threads their owner follows, with these. */
+function withThreads(rules: UserRules, followed: FollowedThreads | undefined): UserRules {
+  if (followed === undefined) return rules;
+  const { keys, changes } = followed;
+  return {
+    ...rules,
+    compiled: following(rules.compiled, keys),
+    changedAt: Math.max(rules.changedAt, followed.changedAt),
+    characters: rules.characters + 2 * CHARACTERS_OF_ID * (keys.size + changes.size),
+    keyFor: (roomId) => {
+      const changed = changes.get(roomId);
+      return changed === undefined ? rules.keyFor(roomId) : `${rules.keyFor(roomId)} ${changed}`;
+    },
   };
 }
 

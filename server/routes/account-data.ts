@@ -31,11 +31,7 @@ export function accountDataRoutes(app: FastifyInstance, ctx: ServerContext): voi
   const read = async (request: DataRequest): Promise<JsonObject> => {
     const key = await requireOwnKey(ctx, request);
     if (key.roomId === '' && key.type === 'm.push_rules')
-      return pushRulesContent(
-        key.userId,
-        (await pushRules.get(ctx.db, key.userId)).own,
-        ctx.config.legacyMentions,
-      );
+      return pushRulesContent(key.userId, (await pushRules.get(ctx.db, key.userId)).own, ctx.config);
     const content = await accountData.get(ctx.db, key);
     if (content === undefined) throw notFound('No account data of this type');
     return content;

@@ -31,6 +31,9 @@ export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): vo
   const delays = { max_delay_ms: ctx.config.maxEventDelay, max_scheduled: MOST_SCHEDULED };
   if (ctx.config.maxEventDelay > 0)
     Object.assign(capabilities, { 'org.matrix.msc4140.delayed_events': delays });
+  const { webPush } = ctx.pushes;
+  if (webPush !== undefined)
+    Object.assign(capabilities, { 'm.webpush': { enabled: true, vapid: webPush.publicKey } });
   app.get('/_matrix/client/v3/capabilities', async (request) => {
     const requester = await requireRequester(ctx, request);
     const moderation = requester.isAdmin && { 'm.account_moderation': { lock: true, suspend: true } };

@@ -39,15 +39,15 @@ const ACTIONS: ReadonlySet<Json> = new Set(['notify', 'dont_notify', 'coalesce']
 
 /** A user's push rules: to read, to make, to change and to remove. */
 export function pushRulesRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  const hasLegacyMentions = ctx.config.legacyMentions;
+  const options = ctx.config;
   const read = async (request: FastifyRequest): Promise<PushRuleset> => {
     const { userId } = await requireRequester(ctx, request);
-    return rulesetOf(userId, (await pushRules.get(ctx.db, userId)).own, hasLegacyMentions);
+    return rulesetOf(userId, (await pushRules.get(ctx.db, userId)).own, options);
   };
 
   app.get('/_matrix/client/v3/pushrules/', async (request) => {
     const { userId } = await requireRequester(ctx, request);
-    return pushRulesContent(userId, (await pushRules.get(ctx.db, userId)).own, hasLegacyMentions);
+    return pushRulesContent(userId, (await pushRules.get(ctx.db, userId)).own, options);
   });
 
   app.get('/_matrix/client/v3/pushrules/global/', read);
@@ -88,18 +88,14 @@ export function pushRulesRoutes(app: FastifyInstance, ctx: ServerContext): void 
     const userId = await requireChange(ctx, request);
     const enabled = optionalBoolean(bodyObject(request), 'enabled');
     if (enabled === undefined) throw missingParam('enabled');
-    return change(ctx, userId, (own) =>
-      withChange(userId, own, { ...request.params, hasLegacyMentions }, { enabled }),
-    );
+    return change(ctx, userId, (own) => withChange(userId, own, { ...request.params, options }, { enabled }));
   });
 
   app.put(`${RULE}/actions`, async (request: RuleRequest) => {
     const userId = await requireChange(ctx, request);
     const actions = actionsOf(bodyObject(request));
     requireSmall(actions);
-    return change(ctx, userId, (own) =>
-      withChange(userId, own, { ...request.params, hasLegacyMentions }, { actions }),
-    );
+    return change(ctx, userId, (own) => withChange(userId, own, { ...request.params, options }, { actions }));
   });
 }
 

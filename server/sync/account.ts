@@ -32,7 +32,7 @@ export async function accountPart(
   if (since === undefined || rules.position > since)
     global.unshift({
       type: 'm.push_rules',
-      content: pushRulesContent(userId, rules.own, server.unread.rules.hasLegacyMentions),
+      content: pushRulesContent(userId, rules.own, server.unread.rules.options),
     });
   const events = global
     .filter(({ type }) => passes(filter.accountData, { type }))

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Answer, register, request, type TestClient } from '#test/harness/client.ts';
+import { type Answer, type Body, register, request, type TestClient } from '#test/harness/client.ts';
 import { crossSigningOf } from '#test/harness/encryption.ts';
 import { startServer } from '#test/harness/server.ts';
 
@@ -63,6 +63,25 @@ const USES: Readonly<Record<string, Try>> = {
     return answer;
   },
   'org.matrix.msc3916.stable': (alice) => alice.try('GET', '/_matrix/client/v1/media/config'),
+  'org.matrix.msc3881': async (alice) => {
+    const set = (more: object) =>
+      alice.try('POST', '/pushers/set', {
+        ...{ kind: 'http', app_id: 'app', pushkey: 'other', lang: 'en' },
+        ...{ app_display_name: 'App', device_display_name: 'Phone' },
+        data: { url: 'https://push.example.org/_matrix/push/v1/notify' },
+        ...more,
+      });
+    await set({});
+    const answer = await set({ 'org.matrix.msc3881.enabled': false });
+    const { pushers } = await alice.get('/pushers');
+    assert.deepEqual(
+      pushers.map((one: Body) => [one['org.matrix.msc3881.enabled'], one['org.matrix.msc3881.device_id']]),
+      [[false, alice.deviceId]],
+    );
+    return answer;
+  },
+  'org.matrix.msc4028': (alice) =>
+    alice.try('GET', '/pushrules/global/override/.org.matrix.msc4028.encrypted_event'),
   'io.element.msc4388': (alice) =>
     alice.try('POST', '/_matrix/client/unstable/io.element.msc4388/rendezvous', { data: 'hello' }),
   'org.matrix.msc4108': async (alice) => {
@@ -116,7 +135,10 @@ const USES: Readonly<Record<string, Try>> = {
 };
 
 test('each unstable feature that is claimed is served', async () => {
-  await using server = await startServer({ publicBaseurl: 'https://matrix.kurir.test' });
+  await using server = await startServer({
+    publicBaseurl: 'https://matrix.kurir.test',
+    pushAllEncrypted: true,
+  });
   const alice = await register(server);
   const roomId = await alice.createRoom();
   const { body } = await request(server, 'GET', '/_matrix/client/versions');

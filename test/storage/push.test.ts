@@ -4,8 +4,10 @@ import type { RoomId, UserId } from '#keys/ids.ts';
 import * as pushRules from '#storage/push-rules.ts';
 import * as pushers from '#storage/pushers.ts';
 import { Streams } from '#storage/streams.ts';
+import * as threepids from '#storage/threepids.ts';
 import * as checkpoints from '#storage/unread-checkpoints.ts';
 import * as waitingPushes from '#storage/waiting-pushes.ts';
+import * as webPushKeys from '#storage/web-push-keys.ts';
 import { drivers } from '#test/harness/databases.ts';
 
 const ALICE = '@alice:here.test';
@@ -74,7 +76,7 @@ for (const { name, open } of drivers) {
     const pusher: pushers.Pusher = {
       ...{ userId: ALICE, appId: 'app', pushkey: 'k\0\\', deviceId: 'D', kind: 'http', lang: 'en' },
       ...{ appDisplayName: 'A', deviceDisplayName: 'D', profileTag: undefined, data: { url: 'x' } },
-      ...{ createdTs: 5, delivered: 7 },
+      ...{ createdTs: 5, delivered: 7, enabled: true, activated: true, ack: undefined },
     };
     await db.write('test', async (tx) => {
       await pushers.set(tx, pusher);
@@ -98,6 +100,74 @@ for (const { name, open } of drivers) {
       await pushers.remove(tx, pusher);
     });
     assert.deepEqual(await pushers.ofUser(db, ALICE), []);
+  });
+
+  test(`${name}: a pusher is switched off and on, and activated by what it was sent`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    const pusher: pushers.Pusher = {
+      ...{ userId: ALICE, appId: 'app', pushkey: 'k', deviceId: 'D', kind: 'webpush', lang: 'en' },
+      ...{ appDisplayName: 'A', deviceDisplayName: 'D', profileTag: undefined, data: { url: 'x' } },
+      ...{ createdTs: 5, delivered: 7, enabled: false, activated: false },
+      ack: { hash: 'hash', expiresTs: 9 },
+    };
+    await db.write('test', (tx) => pushers.set(tx, pusher));
+    assert.deepEqual(await pushers.ofUser(db, ALICE), [pusher]);
+    await db.write('test', async (tx) => {
+      await pushers.set(tx, { ...pusher, enabled: true });
+      await pushers.activate(tx, pusher, 20);
+    });
+    const [activated] = await pushers.ofUser(db, ALICE);
+    assert.deepEqual(activated, { ...pusher, enabled: true, activated: true, delivered: 20 });
+  });
+
+  test(`${name}: pushers of the kind email wait for their time, and end with the address`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    const pusher = (userId: UserId, pushkey: string, kind = 'email'): pushers.Pusher => ({
+      ...{ userId, appId: 'm.email', pushkey, deviceId: '', kind, lang: 'en' },
+      ...{ appDisplayName: 'A', deviceDisplayName: 'D', profileTag: undefined, data: {} },
+      ...{ createdTs: 5, delivered: 7, enabled: true, activated: true, ack: undefined },
+    });
+    const [mine, second, bobs] = [pusher(ALICE, 'a@b.c'), pusher(ALICE, 'd@e.f'), pusher(BOB, 'b@b.c')];
+    await db.write('test', async (tx) => {
+      for (const one of [mine, second, bobs, pusher(ALICE, 'a@b.c-key', 'http')]) await pushers.set(tx, one);
+    });
+    assert.deepEqual(await pushers.usersWithMail(db), [ALICE, BOB]);
+    assert.equal(await pushers.nextMailDue(db), undefined);
+    await db.write('test', async (tx) => {
+      await pushers.setMail(tx, bobs, { dueTs: 50, waitMs: 1, delivered: 7 });
+      await pushers.setMail(tx, mine, { dueTs: 40, waitMs: 2, delivered: 8 });
+      // Set anew it waits on.
+      await pushers.set(tx, mine);
+    });
+    assert.equal(await pushers.nextMailDue(db), 40);
+    assert.deepEqual(await pushers.mailDue(db, 45, 9), [{ ...mine, delivered: 8, dueTs: 40, waitMs: 2 }]);
+    assert.equal((await pushers.mailDue(db, 60, 1)).length, 1);
+    assert.deepEqual(
+      (await pushers.mailOf(db, [ALICE])).map(({ pushkey, dueTs }) => [pushkey, dueTs]),
+      [
+        ['a@b.c', 40],
+        ['d@e.f', undefined],
+      ],
+    );
+    await db.write('test', (tx) => pushers.setMail(tx, mine, { dueTs: undefined, waitMs: 2, delivered: 9 }));
+    assert.equal(await pushers.nextMailDue(db), 50);
+    const email = { medium: 'email', address: 'a@b.c', validatedTs: 1, addedTs: 1 };
+    await db.write('test', async (tx) => {
+      await threepids.add(tx, ALICE, email);
+      await threepids.remove(tx, ALICE, email);
+    });
+    const left = async () => (await pushers.ofUser(db, ALICE)).map(({ pushkey }) => pushkey).sort();
+    assert.deepEqual(await left(), ['a@b.c-key', 'd@e.f']);
+    await db.write('test', (tx) => threepids.clear(tx, ALICE));
+    assert.deepEqual(await left(), ['a@b.c-key']);
+  });
+
+  test(`${name}: the key of Web Push is made once`, async () => {
+    await using opened = await open();
+    const keep = (made: string) => opened.db.write('test', (tx) => webPushKeys.keep(tx, made));
+    assert.deepEqual([await keep('one'), await keep('two')], ['one', 'one']);
   });
 
   test(`${name}: checkpoints are kept by room and user`, async () => {

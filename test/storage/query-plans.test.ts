@@ -42,6 +42,7 @@ const RARE: ReadonlySet<string> = new Set([
   'rooms.begun',
   'presence.newest',
   'pushers.users',
+  'pushers.usersWithMail',
   'waitingPushes.users',
   // What it walks over is to be removed.
   'keyBackups.deleted',

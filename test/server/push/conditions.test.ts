@@ -6,14 +6,15 @@ import type { Json, JsonObject } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
 import { powerOf } from '#rooms/power.ts';
 import { rulesOf } from '#rooms/versions.ts';
-import { ANY_OWNER, conditionOf, type Facts } from '#server/push/conditions.ts';
-import { defaultRules } from '#server/push/default-rules.ts';
+import { ANY_OWNER, conditionOf, type Facts, THREAD_SUBSCRIPTION } from '#server/push/conditions.ts';
+import { defaultRules, NO_OPTIONS } from '#server/push/default-rules.ts';
 import {
   type CompiledRules,
   compileRules,
   effectOf,
   effectOfActions,
   effectOffhand,
+  following,
   matchingRule,
   ownedBy,
 } from '#server/push/evaluate.ts';
@@ -275,8 +276,8 @@ test('each default rule matches what it is for, with the actions of the specific
   assert.equal(matchingRule(compiled, secret, pair)?.rule_id, '.m.rule.encrypted_room_one_to_one');
 });
 
-test('the default rules are those of the specification, in its order, and those of MSC3930', () => {
-  const ids = Object.entries(defaultRules(BOB, false)).map(([kind, list]) => [
+test('the default rules are those of the specification, in its order, and those of MSC3930 and MSC4306', () => {
+  const ids = Object.entries(defaultRules(BOB, NO_OPTIONS)).map(([kind, list]) => [
     kind,
     list.map(({ rule_id: id }) => id.replace('.m.rule.', '')).join(' '),
   ]);
@@ -285,6 +286,9 @@ test('the default rules are those of the specification, in its order, and those 
       'master suppress_notices invite_for_me member_event is_user_mention is_room_mention tombstone reaction ' +
       'room.server_acl suppress_edits .org.matrix.msc3930.rule.poll_response',
     content: '',
+    postcontent: ['unsubscribed', 'subscribed']
+      .map((name) => `.io.element.msc4306.rule.${name}_thread`)
+      .join(' '),
     room: '',
     sender: '',
     underride:
@@ -311,6 +315,36 @@ test('actions: dont_notify and coalesce are as if they were not there, a highlig
     assert.deepEqual(effectOfActions(actions), { notify, highlight }, JSON.stringify(actions));
 });
 
+test('MSC4306: thread_subscription holds for events of threads that the user follows, or does not follow', () => {
+  const inThread = { content: { 'm.relates_to': { rel_type: 'm.thread', event_id: '$root' } } };
+  const elsewhere = { content: { 'm.relates_to': { rel_type: 'm.reference', event_id: '$root' } } };
+  const compiled = compileRules(BOB, rulesetOf(BOB, NO_RULES, { ...NO_OPTIONS, followedThreads: true }));
+  const shared = compileRules(
+    ANY_OWNER,
+    rulesetOf(ANY_OWNER, NO_RULES, { ...NO_OPTIONS, followedThreads: true }),
+  );
+  const follows = new Set(['!r:kurir.test $root']);
+  const room = { ...inThread, room_id: '!other:kurir.test' };
+  const cases: readonly [pdu: JsonObject, followed: ReadonlySet<string>, notify: boolean][] = [
+    [inThread, follows, true],
+    [inThread, new Set(), false],
+    [room, follows, false],
+    [elsewhere, new Set(), true],
+    [{}, new Set(), true],
+    [{ ...inThread, content: { ...inThread.content, 'm.mentions': { user_ids: [BOB] } } }, new Set(), true],
+  ];
+  for (const [pdu, followed, notify] of cases) {
+    const event = eventOf(pdu);
+    assert.equal(effectOf(following(compiled, followed), event, {})?.notify, notify, JSON.stringify(pdu));
+    const carol = following(ownedBy(shared, CAROL), follows);
+    effectOffhand(carol, event);
+    assert.equal(effectOffhand(following(ownedBy(shared, BOB), followed), event)?.notify, notify);
+  }
+  for (const condition of [{}, { subscribed: 'yes' }])
+    assert.equal(holds({ kind: THREAD_SUBSCRIPTION, ...condition }, inThread), false);
+  assert.equal(holds({ kind: THREAD_SUBSCRIPTION, subscribed: true }, inThread), undefined);
+});
+
 test('most events are decided without looking anything up', () => {
   const compiled = rulesFor();
   assert.deepEqual(effectOf(compiled, eventOf({}), {}), { notify: true, highlight: false });
@@ -330,7 +364,7 @@ test('a default rule that the server did not have before is there for who has ch
     ],
   };
   const ruleset = rulesetOf(BOB, own);
-  const defaults = defaultRules(BOB, false);
+  const defaults = defaultRules(BOB, NO_OPTIONS);
   assert.deepEqual(ruleset.override, defaults.override);
   const changed = ruleset.underride.find(({ rule_id: id }) => id === '.m.rule.message');
   assert.deepEqual(changed?.actions, []);

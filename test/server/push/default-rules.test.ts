@@ -61,3 +61,27 @@ test('MSC3890: the local notification settings of a device end with it', async (
   await second.post('/logout');
   for (const type of types) assert.equal((await alice.try('GET', path(type))).body.errcode, 'M_NOT_FOUND');
 });
+
+test('MSC4028: with push_all_encrypted a user who wants only mentions of a room is woken for what is encrypted there', async () => {
+  for (const pushAllEncrypted of [true, false]) {
+    await using server = await startServer({ pushAllEncrypted });
+    const [alice, bob] = [await register(server, 'alice'), await register(server, 'bob')];
+    const roomId = await alice.createRoom();
+    const muted = await alice.createRoom();
+    for (const room of [roomId, muted]) await bob.join(room);
+    await bob.put(`/pushrules/global/room/${encodeURIComponent(roomId)}`, { actions: [] });
+    const conditions = [{ kind: 'event_match', key: 'room_id', pattern: muted }];
+    await bob.put('/pushrules/global/override/muted', { actions: [], conditions });
+    const secret = { algorithm: 'm.megolm.v1.aes-sha2', ciphertext: 'x' };
+    const eventId = await alice.sendEvent(roomId, 'm.room.encrypted', secret);
+    await alice.send(roomId, 'hello');
+    await alice.sendEvent(muted, 'm.room.encrypted', secret);
+    const { notifications } = await bob.get('/notifications');
+    const told = notifications.map(({ event }: Body) => event.event_id);
+    assert.deepEqual(told, pushAllEncrypted ? [eventId] : []);
+    const { override } = (await bob.get('/pushrules/')).global;
+    const ids = override.map((rule: Body) => rule.rule_id);
+    assert.deepEqual(ids.slice(0, 2), ['.m.rule.master', 'muted']);
+    assert.equal(ids[2] === '.org.matrix.msc4028.encrypted_event', pushAllEncrypted);
+  }
+});

@@ -109,6 +109,8 @@ test('what is no rule is refused and changes nothing', async () => {
   const actions = ['notify'];
   const cases: readonly [kind: string, id: string, body: unknown, status: number, errcode: string][] = [
     ['other', 'x', { actions }, 400, 'M_INVALID_PARAM'],
+    // MSC4306: "clients MUST NOT be able to create custom rules with this push rule kind".
+    ['postcontent', 'x', { actions, conditions: [] }, 400, 'M_INVALID_PARAM'],
     ['override', '.mine', { actions }, 400, 'M_INVALID_PARAM'],
     ['override', 'a/b', { actions }, 400, 'M_INVALID_PARAM'],
     ['override', 'a\\b', { actions }, 400, 'M_INVALID_PARAM'],

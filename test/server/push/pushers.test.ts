@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
+import * as waitingPushes from '#storage/waiting-pushes.ts';
 import { type Answer, login, register, type TestClient } from '#test/harness/client.ts';
+import { startGateway } from '#test/harness/push-gateway.ts';
 import { startServer } from '#test/harness/server.ts';
+import { until } from '#test/harness/until.ts';
 
 const PUSHER = {
   kind: 'http',
@@ -15,6 +18,9 @@ const PUSHER = {
   lang: 'en',
   data: { url: 'https://push.example.org/_matrix/push/v1/notify', format: 'event_id_only', custom: [1] },
 };
+
+/** As it is read. */
+const SHOWN = { ...PUSHER, 'org.matrix.msc3881.enabled': true };
 
 function assertError(answer: Answer, status: number, errcode: string): void {
   assert.deepEqual([answer.status, answer.body.errcode], [status, errcode], JSON.stringify(answer.body));
@@ -29,18 +35,19 @@ const set = (user: TestClient, more: object = {}) => user.post('/pushers/set', {
 test('a pusher is set, read as it was set, changed and deleted', async () => {
   await using server = await startServer();
   const alice = await register(server, 'alice');
+  const shown = { ...SHOWN, 'org.matrix.msc3881.device_id': alice.deviceId };
   assert.deepEqual(await pushersOf(alice), []);
   await set(alice);
-  assert.deepEqual(await pushersOf(alice), [PUSHER]);
+  assert.deepEqual(await pushersOf(alice), [shown]);
   await set(alice, { lang: 'de', profile_tag: undefined });
-  const { profile_tag: _, ...changed } = { ...PUSHER, lang: 'de' };
+  const { profile_tag: _, ...changed } = { ...shown, lang: 'de' };
   assert.deepEqual(await pushersOf(alice), [changed]);
   await set(alice, { pushkey: 'b\0\\key' });
   await server.restart();
   assert.equal((await pushersOf(alice)).length, 2);
   const { app_id, pushkey } = PUSHER;
   await alice.post('/pushers/set', { app_id, pushkey, kind: null });
-  assert.deepEqual(await pushersOf(alice), [{ ...PUSHER, pushkey: 'b\0\\key' }]);
+  assert.deepEqual(await pushersOf(alice), [{ ...shown, pushkey: 'b\0\\key' }]);
   await alice.post('/pushers/set', { app_id, pushkey, kind: null });
 });
 
@@ -69,7 +76,10 @@ test('what is no pusher is refused', async () => {
   const path = '/_matrix/push/v1/notify';
   const cases: readonly [more: object, status: number, errcode: string][] = [
     [{ kind: undefined }, 400, 'M_MISSING_PARAM'],
+    // Without a mail server, and without Web Push.
     [{ kind: 'email' }, 400, 'M_INVALID_PARAM'],
+    [{ kind: 'webpush' }, 400, 'M_INVALID_PARAM'],
+    [{ 'org.matrix.msc3881.enabled': 'no' }, 400, 'M_BAD_JSON'],
     [{ kind: 5 }, 400, 'M_BAD_JSON'],
     [{ app_id: undefined }, 400, 'M_MISSING_PARAM'],
     [{ app_id: 'x'.repeat(65) }, 400, 'M_INVALID_PARAM'],
@@ -98,6 +108,41 @@ test('what is no pusher is refused', async () => {
   assert.deepEqual(await pushersOf(alice), []);
 });
 
+test('MSC3881: another device switches a pusher off and on, which stays that of its device; off, nothing is told', async () => {
+  await using gateway = await startGateway();
+  await using server = await startServer(gateway.options);
+  const [alice, bob] = [await register(server, 'alice'), await register(server, 'bob')];
+  const desk = await login(server, 'bob', bob.password);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  await gateway.pusherOf(bob);
+  const first = await alice.send(roomId, 'told');
+  await gateway.untilTold(first);
+  const [seen] = (await desk.get('/pushers')).pushers;
+  const toggle = (enabled: boolean) =>
+    desk.post('/pushers/set', { ...seen, append: true, 'org.matrix.msc3881.enabled': enabled });
+  await toggle(false);
+  const [off] = (await bob.get('/pushers')).pushers;
+  assert.equal(off['org.matrix.msc3881.enabled'], false);
+  assert.equal(off['org.matrix.msc3881.device_id'], bob.deviceId);
+  await alice.send(roomId, 'not told');
+  // What it is not told of is not kept for it either.
+  await until(async () => (await waitingPushes.users(server.ctx.db)).length === 0, 'nothing waits');
+  await server.restart();
+  await alice.send(roomId, 'not told');
+  await toggle(true);
+  const last = await alice.send(roomId, 'told');
+  await gateway.untilTold(last);
+  assert.deepEqual(gateway.events, [first, last]);
+  await desk.post('/logout');
+  assert.equal((await pushersOf(bob)).length, 1);
+  // Set by another device without a word of that, it is the other device's from then on.
+  const tablet = await login(server, 'bob', bob.password);
+  await gateway.pusherOf(tablet);
+  await tablet.post('/logout');
+  assert.deepEqual(await pushersOf(bob), []);
+});
+
 test('a user has at most a hundred pushers', async () => {
   await using server = await startServer();
   const alice = await register(server, 'alice');
@@ -115,14 +160,15 @@ test('a pusher ends with the sign-out of its device, or with a change of the pas
   await set(phone);
   await set(alice, { pushkey: 'own' });
   await phone.post('/logout');
-  assert.deepEqual(await pushersOf(alice), [{ ...PUSHER, pushkey: 'own' }]);
+  const own = { ...SHOWN, pushkey: 'own', 'org.matrix.msc3881.device_id': alice.deviceId };
+  assert.deepEqual(await pushersOf(alice), [own]);
 
   const tablet = await login(server, 'alice', alice.password);
   await set(tablet);
   const identifier = { type: 'm.id.user', user: 'alice' };
   const auth = { type: 'm.login.password', identifier, password: alice.password };
   await alice.post('/account/password', { auth, new_password: 'another password', logout_devices: true });
-  assert.deepEqual(await pushersOf(alice), [{ ...PUSHER, pushkey: 'own' }]);
+  assert.deepEqual(await pushersOf(alice), [own]);
   await alice.post('/logout/all');
   const again = await login(server, 'alice', 'another password');
   assert.deepEqual(await pushersOf(again), []);
