@@ -12,8 +12,10 @@ export interface ReceivedLetter {
   /** As it came over the wire. */
   readonly raw: string;
   readonly headers: string;
-  /** Decoded. */
+  /** The plain text, decoded. */
   readonly body: string;
+  /** The part that is HTML, decoded; empty without one. */
+  readonly html: string;
   /** The path of the link in it, with its query; empty without one. */
   readonly link: string;
 }
@@ -95,15 +97,27 @@ function letterOf(raw: string, envelope: { from: string; to: readonly string[] }
   const end = raw.indexOf('\r\n\r\n');
   const headers = raw.slice(0, end);
   const coded = raw.slice(end + 4);
-  const [, encoding] = /^content-transfer-encoding: (\S+)/im.exec(headers) ?? [];
-  const body =
-    encoding === 'base64'
-      ? Buffer.from(coded, 'base64').toString('utf8')
-      : encoding === 'quoted-printable'
-        ? unquoted(coded)
-        : coded;
+  const [, boundary] = /^content-type: multipart\/alternative;\s+boundary="([^"]+)"/im.exec(headers) ?? [];
+  const parts = boundary === undefined ? [raw] : coded.split(`--${boundary}`).slice(1, -1);
+  const [body = '', html = ''] = parts.map(decoded);
   const url = /https:\/\/\S+/.exec(body)?.[0];
-  return { ...envelope, raw, headers, body, link: url === undefined ? '' : url.slice(LINK_BASE.length) };
+  return {
+    ...envelope,
+    raw,
+    headers,
+    body,
+    html,
+    link: url === undefined ? '' : url.slice(LINK_BASE.length),
+  };
+}
+
+/** The body of a letter, or of a part of it. */
+function decoded(part: string): string {
+  const end = part.indexOf('\r\n\r\n');
+  const coded = part.slice(end + 4);
+  const [, encoding] = /^content-transfer-encoding: (\S+)/im.exec(part.slice(0, end)) ?? [];
+  if (encoding === 'base64') return Buffer.from(coded, 'base64').toString('utf8');
+  return encoding === 'quoted-printable' ? unquoted(coded) : coded;
 }
 
 function unquoted(text: string): string {

@@ -17,6 +17,7 @@ export interface PeerRequest {
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
   readonly body: string;
+  readonly bytes: Buffer;
 }
 
 /** Answers with JSON, or by hand. */
@@ -53,7 +54,8 @@ export async function startPeer({ authority, names = [], answer, ...given }: Pee
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk);
     const { method = '', url = '', headers } = incoming;
-    const request = { method, url, headers, body: Buffer.concat(chunks).toString() };
+    const bytes = Buffer.concat(chunks);
+    const request = { method, url, headers, body: bytes.toString(), bytes };
     requests.push(request);
     const reply = await answer(request, peer);
     if (typeof reply === 'function') {

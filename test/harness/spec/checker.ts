@@ -4,7 +4,7 @@ import type { Contents, Operation } from './bundle.ts';
 import { EventChecks } from './events.ts';
 import { withoutExcepted } from './exceptions.ts';
 import { nameOf, Operations } from './operations.ts';
-import { isErrorPage, isPage, outsideOf } from './outside.ts';
+import { isErrorPage, isOutsideStatus, isPage, outsideOf } from './outside.ts';
 import { PduChecks } from './pdus.ts';
 import { queryMisfits } from './query.ts';
 import { type Misfit, type SpecSchemas, specSchemas } from './schemas.ts';
@@ -58,7 +58,7 @@ export class SpecChecker {
     const [path = ''] = url.split('?', 1);
     if (!path.startsWith('/_matrix/') && !path.startsWith('/.well-known/matrix/')) return;
     if (method === 'OPTIONS' || method === 'HEAD' || status === 304) return;
-    if (isPage(path) || isErrorPage(path, status)) return;
+    if (isPage(path) || isErrorPage(path, status) || isOutsideStatus(path, status)) return;
     const operation = this.#operations.find(method, path);
     const name = operation === undefined ? `${method} ${path}` : nameOf(operation);
     const what = `the answer ${status} of ${name} (${url})`;

@@ -43,3 +43,8 @@ export function isPage(path: string): boolean {
 export function isErrorPage(path: string, status: number): boolean {
   return status === 404 && /^\/_matrix\/client\/v3\/login\/sso\/redirect\/[^/]+$/.test(path);
 }
+
+/** MSC4174: "the server MUST respond with 201, "The pusher is set but needs to be activated"", for its own kind alone. */
+export function isOutsideStatus(path: string, status: number): boolean {
+  return status === 201 && path === '/_matrix/client/v3/pushers/set';
+}
