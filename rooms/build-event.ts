@@ -9,7 +9,7 @@ import type { EventId, RoomId, ServerName, UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from './context.ts';
 import { eventFrom } from './event.ts';
-import { checkFormat, MAX_KEY_BYTES, MAX_PDU_BYTES } from './format.ts';
+import { checkFormat, MAX_KEY_BYTES, MAX_PDU_BYTES, maxStateKeyBytes } from './format.ts';
 import { opaqueId } from './opaque-id.ts';
 import { redact } from './redact.ts';
 import { type ReferenceHashes, writeReferences } from './references.ts';
@@ -98,7 +98,8 @@ export function buildByTemplate(
   content: CanonicalContent,
 ): Built {
   const { rules, type, stateKey } = parts;
-  const reason = tooLong('type', type) ?? tooLong('state_key', stateKey);
+  const reason =
+    tooLong('type', type, MAX_KEY_BYTES) ?? tooLong('state_key', stateKey, maxStateKeyBytes(rules));
   if (reason !== undefined) return invalid(reason);
 
   const head = `{"auth_events":${JSON.stringify(parts.authEvents)},"content":`;
@@ -154,9 +155,9 @@ function verifiedOk(
   return { kind: 'ok', event };
 }
 
-function tooLong(name: string, text: string | undefined): string | undefined {
-  if (text === undefined || Buffer.byteLength(text) <= MAX_KEY_BYTES) return undefined;
-  return `${name} is longer than ${MAX_KEY_BYTES} bytes`;
+function tooLong(name: string, text: string | undefined, most: number): string | undefined {
+  if (text === undefined || Buffer.byteLength(text) <= most) return undefined;
+  return `${name} is longer than ${most} bytes`;
 }
 
 function sha256(text: string, encoding: 'base64' | 'base64url'): string {

@@ -13,6 +13,7 @@ import type { RoomVersionRules } from './versions.ts';
 export const MAX_PDU_BYTES = 65_536;
 /** "state_key MUST NOT exceed 255 bytes", and so `type`. */
 export const MAX_KEY_BYTES = 255;
+const MAX_OWNED_KEY_BYTES = 511;
 /** "Must contain less than or equal to 20 events." */
 export const MAX_PREV_EVENTS = 20;
 /** "Must contain less than or equal to 10 events." */
@@ -56,7 +57,9 @@ function checkFields(pdu: JsonObject, rules: RoomVersionRules): string | undefin
   if (isTooLong(type, rules)) return 'type is longer than 255 bytes';
   const stateKey = own(pdu, 'state_key');
   if (stateKey !== undefined && typeof stateKey !== 'string') return 'state_key is not a string';
-  if (stateKey !== undefined && isTooLong(stateKey, rules)) return 'state_key is longer than 255 bytes';
+  if (stateKey !== undefined && isStateKeyTooLong(stateKey, rules)) {
+    return `state_key is longer than ${maxStateKeyBytes(rules)} bytes`;
+  }
   if (!isObject(own(pdu, 'content'))) return 'content is not an object';
   if (integerAt(pdu, 'origin_server_ts') === undefined) return 'origin_server_ts is not an integer';
   if (depthOf(pdu, rules) === undefined) return 'depth is not an integer of 0 or more';
@@ -65,6 +68,15 @@ function checkFields(pdu: JsonObject, rules: RoomVersionRules): string | undefin
     return 'redacts is not a string';
   }
   return undefined;
+}
+
+/** MSC3757: "the size limit on state keys is increased to 511 bytes"; how much of each part is for the rules. */
+export function maxStateKeyBytes(rules: RoomVersionRules): number {
+  return rules.ownedState ? MAX_OWNED_KEY_BYTES : MAX_KEY_BYTES;
+}
+
+function isStateKeyTooLong(stateKey: string, rules: RoomVersionRules): boolean {
+  return rules.ownedState ? Buffer.byteLength(stateKey) > MAX_OWNED_KEY_BYTES : isTooLong(stateKey, rules);
 }
 
 function isTooLong(text: string, { keySize }: RoomVersionRules): boolean {

@@ -45,6 +45,8 @@ export interface RoomVersionRules {
   readonly restrictedJoins: boolean;
   /** Join rule `knock_restricted`. */
   readonly knockRestrictedJoins: boolean;
+  /** State keys that begin with a user id belong to that user, and to those above (MSC3757). */
+  readonly ownedState: boolean;
 
   readonly redaction: RedactionRules;
 }
@@ -67,6 +69,18 @@ export const DEFAULT_ROOM_VERSION = '12';
 export const SUPPORTED_VERSIONS: readonly string[] = Object.freeze(
   Array.from({ length: 12 }, (_, index) => String(index + 1)),
 );
+
+/** Versions of proposals: rooms of other servers may have them, and ours where the operator permits it. */
+export const UNSTABLE_VERSIONS: readonly string[] = Object.freeze([
+  'org.matrix.msc3757.10',
+  'org.matrix.msc3757.11',
+]);
+
+/** The versions that we tell a server through which we want to join. */
+export const JOINABLE_VERSIONS: readonly string[] = Object.freeze([
+  ...SUPPORTED_VERSIONS,
+  ...UNSTABLE_VERSIONS,
+]);
 
 const V1_KEYS = [
   'event_id',
@@ -118,6 +132,7 @@ const V1: RoomVersionRules = {
   knocking: false,
   restrictedJoins: false,
   knockRestrictedJoins: false,
+  ownedState: false,
   redaction: {
     keys: new Set(V1_KEYS),
     content: new Map<string, KeptContent>([
@@ -205,13 +220,18 @@ const V12: RoomVersionRules = {
   privilegedCreators: true,
 };
 
+/** https://github.com/matrix-org/matrix-spec-proposals/pull/3757: "on top of room version 10 or higher". */
+const MSC3757_V10: RoomVersionRules = { ...V10, version: 'org.matrix.msc3757.10', ownedState: true };
+const MSC3757_V11: RoomVersionRules = { ...V11, version: 'org.matrix.msc3757.11', ownedState: true };
+
+const STABLE = [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12];
 const TABLE: ReadonlyMap<string, RoomVersionRules> = new Map(
-  [V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12].map((rules) => [rules.version, Object.freeze(rules)]),
+  [...STABLE, MSC3757_V10, MSC3757_V11].map((rules) => [rules.version, Object.freeze(rules)]),
 );
 
 /**
- * The rules of a room version that this server knows, 1 to 12. Whether it takes part in rooms of that version
- * is another question: see `SUPPORTED_VERSIONS`.
+ * The rules of a room version that this server knows. Whether it takes part in rooms of that version is another
+ * question: see `JOINABLE_VERSIONS`.
  */
 export function rulesOf(version: string): RoomVersionRules | undefined {
   return TABLE.get(version);
@@ -219,7 +239,7 @@ export function rulesOf(version: string): RoomVersionRules | undefined {
 
 /** The rules of a room version that this server takes part in. */
 export function supportedRulesOf(version: string): RoomVersionRules | undefined {
-  return SUPPORTED_VERSIONS.includes(version) ? TABLE.get(version) : undefined;
+  return JOINABLE_VERSIONS.includes(version) ? TABLE.get(version) : undefined;
 }
 
 function keeping(

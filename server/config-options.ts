@@ -64,6 +64,8 @@ export interface Config
   readonly partners: readonly ConfiguredPartner[];
   /** Of rooms whose maker asks for no other. */
   readonly defaultRoomVersion: string;
+  /** Whether our users may make rooms of versions that are proposals. */
+  readonly unstableRoomVersions: boolean;
   readonly trustedKeyServers: readonly ServerName[];
   readonly registration: (typeof registrationPolicies)[number];
   readonly registrationSecret: string | undefined;
@@ -188,6 +190,14 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
     default: DEFAULT_ROOM_VERSION,
     describes:
       'The version of new rooms whose maker asks for no other. Older servers may not know the newest versions.',
+  },
+  unstableRoomVersions: {
+    key: 'unstable_room_versions',
+    kind: flagKind,
+    default: false,
+    describes:
+      'Whether users may make rooms of versions that are proposals (`org.matrix.msc3757.10` and `.11`: state that belongs ' +
+      'to who made it). Such rooms may stop working with a later version of this or another server.',
   },
   trustedKeyServers: {
     key: 'trusted_key_servers',

@@ -127,6 +127,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     federationOutbound: required(options.federationOutbound),
     partners: required(options.partners),
     defaultRoomVersion: required(options.defaultRoomVersion),
+    unstableRoomVersions: required(options.unstableRoomVersions),
     trustedKeyServers: required(options.trustedKeyServers),
     ...accountConfig(read, required),
     ...pageConfig(required),

@@ -18,7 +18,7 @@ import { adoptRoom } from '#rooms/adopt.ts';
 import { eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import type { ToldList } from '#rooms/told-state.ts';
-import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import { JOINABLE_VERSIONS } from '#rooms/versions.ts';
 import { failure } from '../client.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
@@ -74,7 +74,7 @@ async function joinThrough(
   signal: AbortSignal,
 ): Promise<JoinResult> {
   const { roomId, userId } = join;
-  const asked = { roomId, userId, versions: SUPPORTED_VERSIONS };
+  const asked = { roomId, userId, versions: JOINABLE_VERSIONS };
   const template = await makeJoin(ctx, server, asked, { signal, timeoutMs: TEMPLATE_TIMEOUT_MS });
   if (template.kind === 'failed') return handshakeFailure(template);
   const read = readTemplate(template.value, { roomId, userId, membership: 'join' });

@@ -14,7 +14,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { adoptKnock } from '#rooms/out-of-band.ts';
-import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import { JOINABLE_VERSIONS } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
 import { makeKnock, sendKnock } from '../remote/memberships.ts';
 import { type Candidates, throughOneOf } from './candidates.ts';
@@ -55,7 +55,7 @@ async function knockThrough(
   signal: AbortSignal,
 ): Promise<KnockResult> {
   const { roomId, userId } = knock;
-  const asked = { roomId, userId, versions: SUPPORTED_VERSIONS };
+  const asked = { roomId, userId, versions: JOINABLE_VERSIONS };
   const template = await makeKnock(ctx, server, asked, { signal });
   if (template.kind === 'failed') return handshakeFailure(template);
   const read = readTemplate(template.value, { roomId, userId, membership: 'knock' });

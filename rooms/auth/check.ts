@@ -16,6 +16,7 @@ import { powerOf } from '../power.ts';
 import { checkCreate } from './create.ts';
 import { checkAliases, checkRedaction } from './legacy.ts';
 import { checkMember } from './member.ts';
+import { checkOwnedState } from './owned-state.ts';
 import { checkPowerLevels } from './power-levels.ts';
 import { type Refusal, refuse } from './refusal.ts';
 import { authEventKeys } from './select.ts';
@@ -132,8 +133,12 @@ function checkPower(event: Event, state: AuthState, create: Event): Refusal | un
     return refuse('v10 7', `The power level of the sender is ${level}, and ${required} is needed`);
   }
   // v12 9: If the event has a `state_key` that starts with an `@` and does not match the `sender`, reject.
-  if (stateKey?.startsWith('@') && stateKey !== sender)
-    return refuse('v10 8', 'The state key is another user');
+  const owned = rules.ownedState
+    ? checkOwnedState(event, power)
+    : stateKey?.startsWith('@') && stateKey !== sender
+      ? refuse('v10 8', 'The state key is another user')
+      : undefined;
+  if (owned !== undefined) return owned;
   // v12 10: If type is `m.room.power_levels`.
   if (type === 'm.room.power_levels') return checkPowerLevels(event, state);
   // v1-v2 11: If type is `m.room.redaction`.

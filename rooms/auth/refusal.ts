@@ -20,7 +20,17 @@ export function refuse(rule: Rule | undefined, reason: string): Refusal {
 }
 
 /** What an event is in itself, or beside the create event, which never changes. */
-const FIT = ['v10 1', 'v10 9.1', 'v10 9.2', 'v10 9.3', 'v12 1', 'v12 10.4'];
+const FIT = [
+  'v10 1',
+  'v10 8.1.1',
+  'v10 8.1.2',
+  'v10 8.2',
+  'v10 9.1',
+  'v10 9.2',
+  'v10 9.3',
+  'v12 1',
+  'v12 10.4',
+];
 
 /** True where the event could be allowed to nobody at any time: its content is wrong, or the room has its create event. */
 export function isUnfit({ rule }: Refusal): boolean {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
+import { SUPPORTED_VERSIONS, UNSTABLE_VERSIONS } from '#rooms/versions.ts';
 import * as oauthSessions from '#storage/oauth-sessions.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
@@ -14,7 +14,11 @@ const NOT_IN_OAUTH = {
 
 /** https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation */
 export function capabilitiesRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  const available = Object.fromEntries(SUPPORTED_VERSIONS.map((version) => [version, 'stable']));
+  const unstable = ctx.config.unstableRoomVersions ? UNSTABLE_VERSIONS : [];
+  const available = Object.fromEntries([
+    ...SUPPORTED_VERSIONS.map((version) => [version, 'stable']),
+    ...unstable.map((version) => [version, 'unstable']),
+  ]);
   const capabilities = {
     'm.room_versions': { default: ctx.config.defaultRoomVersion, available },
     'm.change_password': { enabled: true },

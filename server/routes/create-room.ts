@@ -25,6 +25,7 @@ import { bodyObject, optionalBoolean, optionalObject, optionalString, stringList
 import type { ServerContext } from '../context.ts';
 import { inviteUser, memberProfile } from '../membership.ts';
 import { encryptsRoom, refusalOfRoom } from '../room-encryption.ts';
+import { refuseUnstable } from '../unstable-versions.ts';
 
 const MOST_INVITES = 100;
 
@@ -103,6 +104,7 @@ function parseRoom(creator: UserId, body: JsonObject): NewRoom {
  * cannot have it; throws where there cannot be such a room.
  */
 async function plannedRoom(ctx: ServerContext, asked: NewRoom): Promise<NewRoom> {
+  refuseUnstable(ctx, asked.roomVersion);
   const plan = await planRoom(ctx, asked, ctx.config.defaultRoomVersion);
   switch (plan.kind) {
     case 'ok':

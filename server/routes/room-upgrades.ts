@@ -9,6 +9,7 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, requiredString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { joinedRoom } from '../room-params.ts';
+import { refuseUnstable } from '../unstable-versions.ts';
 
 const MOST_CREATORS = 100;
 
@@ -19,6 +20,7 @@ export function roomUpgradesRoutes(app: FastifyInstance, ctx: ServerContext): vo
     ctx.limits.take('room_creation', userId);
     const body = bodyObject(request);
     const newVersion = requiredString(body, 'new_version');
+    refuseUnstable(ctx, newVersion);
     const additionalCreators = stringList(body, 'additional_creators');
     if (!additionalCreators.every(isUserId)) {
       throw invalidParam('additional_creators is not a list of user IDs');

@@ -27,6 +27,7 @@ const [{ loadConfig }, { run }] = await loaded;
 await run({
   ...(await loadConfig([], { ...process.env, ...environment })),
   registrationSecret: 'complement',
+  unstableRoomVersions: true,
 });
 
 /** Of the application services that a test brings; there may be none. */
