@@ -36,6 +36,7 @@ import { exchangeInvite } from './handshakes/third-party-invite.ts';
 import { whileJoining } from './handshakes/under-way.ts';
 import { blocksInvites } from './invite-permission.ts';
 import { joinAdvice, misfitOfInvite } from './partners/preflight.ts';
+import { notSigned } from './policy/not-signed.ts';
 
 export type MembershipResult =
   | { readonly kind: 'ok'; readonly roomId: RoomId }
@@ -292,6 +293,8 @@ function resultOf(sent: Sent, roomId: RoomId): MembershipResult {
     case 'forbidden':
     case 'invalid':
       return sent;
+    case 'not_signed':
+      return notSigned(sent.unsigned);
     case 'duplicate_annotation':
     case 'bad_relation':
       return { kind: 'invalid', reason: sent.reason };

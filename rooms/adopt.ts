@@ -237,7 +237,7 @@ async function joinFromInside(ctx: RoomsContext, room: Room, from: Told): Promis
   await storeTold(ctx, room, { ...from, withCurrentState: false });
   const stateBefore: EventId[] = [];
   for (const number of from.state) if (number !== -1) stateBefore.push(told.idOf(number));
-  const received = await receiveLocked(ctx, room, join, { as: 'live', stateBefore });
+  const received = await receiveLocked(ctx, room, join, { as: 'live', stateBefore, isAdmitted: true });
   if (received.kind === 'missing')
     return { kind: 'refused', reason: 'The join cites events that are not known' };
   const stored = (await loadEvents(ctx, [join.eventId])).get(join.eventId);

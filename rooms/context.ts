@@ -4,6 +4,7 @@ import type { SigningKey } from '#keys/signing-key.ts';
 import type { Database } from '#storage/database.ts';
 import type { KeyedQueue } from '#storage/locks.ts';
 import type { Streams } from '#storage/streams.ts';
+import type { PolicySigner } from './policy.ts';
 import type { RoomCache } from './room-cache.ts';
 
 export interface Clock {
@@ -31,6 +32,8 @@ export interface RoomsContext {
   readonly rooms: RoomCache;
   readonly clock: Clock;
   readonly log: Log;
+  /** Asks the policy servers of rooms; without it there is no answer. */
+  readonly policySigner?: PolicySigner;
 }
 
 /** What reading takes. */

@@ -22,6 +22,7 @@ import type { RoomsContext } from './context.ts';
 import { lineFrom, planOf, tryDraft } from './draft.ts';
 import { membershipOf, stateMapKey } from './event.ts';
 import { DUMMY_EVENT, persist } from './persist.ts';
+import { policyOf } from './policy.ts';
 import { creatorsOf, powerOf } from './power.ts';
 import type { Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
@@ -37,7 +38,8 @@ export async function mergeExtremities(ctx: RoomsContext, room: Room): Promise<v
   const head = await headOf(ctx, room.roomNid);
   if (head.forwardExtremities.length <= FEW) return;
   const sender = await memberWhoMaySend(ctx, room, head);
-  if (sender === undefined) return;
+  // One that the room's policy server has not signed would merge nothing elsewhere.
+  if (sender === undefined || (await policyOf(ctx, room, head)) !== undefined) return;
   const line = await lineFrom(ctx, room, head);
   const drafted = await tryDraft(ctx, line, {
     roomId: room.roomId,

@@ -27,6 +27,7 @@ import { judge, neededBy } from './judge-told.ts';
 import { loadEvents } from './load.ts';
 import { FEW, mergeExtremities } from './merge-extremities.ts';
 import { type PersistPlan, type Placement, persist } from './persist.ts';
+import { isSignedFor, namedPolicyOf, needsPolicy, policyOf, type RoomPolicy } from './policy.ts';
 import { effectOf, REDACTER_KEYS, type RedactionEffect } from './redaction.ts';
 import { groupRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
@@ -59,6 +60,8 @@ interface Run {
   readonly lines: Map<StateGroup, Map<string, Event | undefined>>;
   /** What redactions of the run wait for. */
   readonly redacted: Set<EventId>;
+  /** The policy server that the room names, and uses; what may change either ends the run. */
+  readonly policy: { readonly named: RoomPolicy | undefined; readonly used: RoomPolicy | undefined };
 }
 
 /** What an event stands upon, and what it does. */
@@ -108,7 +111,7 @@ async function receiveRunLocked(
     const step = await stepOf(ctx, run, event);
     if (step === undefined) break;
     take(run, event, step);
-    if (endsRun(ctx, event, step)) break;
+    if (endsRun(ctx, run, event, step)) break;
     await slices.rest();
   }
   if (run.taken.size === 0) return 0;
@@ -142,6 +145,7 @@ async function runUpon(ctx: RoomsContext, room: Room, incoming: readonly Verifie
     extremities: new Map(head.forwardExtremities.map(({ eventId, stateAfter }) => [eventId, stateAfter])),
     stateAfter: head.stateGroup,
     ...{ changed: new Map(), lines: new Map(), redacted: new Set() },
+    policy: { named: await namedPolicyOf(ctx, head), used: await policyOf(ctx, room, head) },
   };
 }
 
@@ -160,6 +164,7 @@ async function stepOf(ctx: RoomsContext, run: Run, event: VerifiedEvent): Promis
   if (checkStateDependent(event, current) !== undefined) return undefined;
   const before = line === 'current' ? current : await stateOfLine(ctx, run, event, line);
   if (before !== current && checkStateDependent(event, before) !== undefined) return undefined;
+  if (!(await isSignedFor(run.policy.used, event))) return undefined;
   const redacts = await redactionBy(ctx, run, event, before);
   return redacts === undefined ? undefined : { line, redacts };
 }
@@ -286,12 +291,14 @@ function take(run: Run, event: VerifiedEvent, step: Step): void {
 
 /**
  * Whoever has left a room does not hear what happens there next, and whether one of ours is left is not known here. Nor
- * is what a redaction has made of what it redacts.
+ * is what a redaction has made of what it redacts, or whether the room uses another policy server.
  */
-function endsRun(ctx: RoomsContext, { type, stateKey }: Event, { redacts }: Step): boolean {
-  const isOurMember =
-    type === 'm.room.member' && stateKey !== undefined && belongsTo(stateKey, ctx.serverName);
-  return isOurMember || redacts.kind === 'redact';
+function endsRun(ctx: RoomsContext, run: Run, event: Event, { redacts }: Step): boolean {
+  const { type, stateKey } = event;
+  const { named } = run.policy;
+  if (redacts.kind === 'redact' || !needsPolicy(event)) return true;
+  if (type !== 'm.room.member' || stateKey === undefined) return false;
+  return belongsTo(stateKey, ctx.serverName) || (named !== undefined && belongsTo(stateKey, named.server));
 }
 
 function planOf(run: Run): PersistPlan {

@@ -5,29 +5,31 @@
  * 4. "Passes authorisation rules based on the event's auth events, otherwise it is rejected."
  * 5. "Passes authorisation rules based on the state before the event, otherwise it is rejected."
  * 6. "Passes authorisation rules based on the current state of the room, otherwise it is soft failed."
+ * 7. "Is validated by the Policy Server, if the room is using a Policy Server, otherwise it is soft failed."
  *
  * What is missing for a check is answered, and fetched by the caller.
  */
 
 import type { EventId } from '#keys/ids.ts';
-import { type AuthState, checkStateDependent } from './auth/check.ts';
-import { authEventKeys, type StateKey } from './auth/select.ts';
+import type { TransactionKey } from '#storage/client-transactions.ts';
+import type { AuthState } from './auth/check.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
-import { type Arrival, crowdedOut, extremitiesAfter } from './extremities.ts';
+import { type Arrival, extremitiesAfter } from './extremities.ts';
 import { judge, neededBy } from './judge-told.ts';
 import { loadEvent, loadEvents } from './load.ts';
 import { mergeExtremities } from './merge-extremities.ts';
 import { type Placement, persist } from './persist.ts';
 import { pastlessBecause, placelessBecause } from './placeless.ts';
 import { awaitedAmong, type Standing, storeUnplaced, waitingFor } from './provisional.ts';
-import { effectOf, pendingRedactionOf, REDACTER_KEYS } from './redaction.ts';
+import { effectOf, pendingRedactionOf } from './redaction.ts';
 import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './resolve-state.ts';
-import { joinedServers, type Room } from './room.ts';
+import { isOfRemoteMember, joinedServers, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
-import { haveSameStates, headOf, headState } from './room-head.ts';
+import { haveSameStates, headOf } from './room-head.ts';
 import { currentStateEvent } from './state.ts';
 import { isPlaced, type StoredEvent } from './stored-event.ts';
+import { stateToCheck, unlessCrowded, type Verdict, verdictOn } from './verdict.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import { watchState } from './watch-state.ts';
 
@@ -56,6 +58,10 @@ export interface ReceiveOptions {
   readonly historyPosition?: number;
   /** It came by `send_join` or the like: we send it to the room's other servers. */
   readonly relay?: boolean;
+  /** One of our own, which a client sent by this transaction. */
+  readonly transaction?: TransactionKey | undefined;
+  /** The join by which we were let in: the servers there have taken it. */
+  readonly isAdmitted?: boolean;
 }
 
 const ATTEMPTS = 5;
@@ -293,68 +299,6 @@ async function toldState(
   return refTo(ctx, head.stateGroup, state);
 }
 
-interface Verdict {
-  readonly status: 'accepted' | 'soft_failed' | 'rejected';
-  readonly reason: string | undefined;
-}
-
-/** Checks 5 and 6. */
-async function verdictOn(
-  ctx: RoomsContext,
-  event: Event,
-  on: {
-    readonly refused: string | undefined;
-    readonly before: AuthState;
-    readonly how: ReceiveOptions;
-    readonly current: Parameters<typeof currentStateFor>[2];
-  },
-): Promise<Verdict> {
-  const rejected = on.refused ?? checkStateDependent(event, on.before)?.reason;
-  if (rejected !== undefined) return { status: 'rejected', reason: rejected };
-  // History is judged by its own time alone.
-  if (on.how.as !== 'live') return { status: 'accepted', reason: undefined };
-  // A room whose state we do not know yet has nothing to soft-fail by.
-  if (on.current.head.stateGroup === 0) return { status: 'accepted', reason: undefined };
-  const reason = checkStateDependent(event, await currentStateFor(ctx, event, on.current))?.reason;
-  return reason === undefined ? { status: 'accepted', reason } : { status: 'soft_failed', reason };
-}
-
-/** Not a check of the specification: soft-fails what would be one line too many. */
-async function unlessCrowded(
-  ctx: RoomsContext,
-  head: RoomHead,
-  verdict: Verdict,
-  arriving: Pick<Arrival, 'event' | 'prevEvents'> & { readonly how: ReceiveOptions },
-): Promise<Verdict> {
-  if (verdict.status !== 'accepted' || arriving.how.as !== 'live') return verdict;
-  const reason = await crowdedOut(ctx, head, arriving);
-  return reason === undefined ? verdict : { status: 'soft_failed', reason };
-}
-
-/**
- * The current state, as far as the event is to be judged by it. Behind a gap in the graph ours is not up to date,
- * but who only pretends that there is a gap must not escape it: so it is resolved with the state before the event.
- */
-async function currentStateFor(
-  ctx: RoomsContext,
-  event: Event,
-  at: { readonly room: Room; readonly head: RoomHead; readonly gap: StateRef | undefined },
-): Promise<AuthState> {
-  const { room, head, gap } = at;
-  if (gap === undefined) return stateToCheck(event, (keys) => headState(ctx, head, keys));
-  const resolved = await resolveStates(ctx, room, [groupRef(head.stateGroup), gap]);
-  return stateToCheck(event, (keys) => stateOfRef(ctx, resolved, keys));
-}
-
-/** What the rules look at for this event, and what a redaction is judged by, of some state. */
-async function stateToCheck(
-  event: Event,
-  read: (keys: readonly StateKey[]) => Promise<ReadonlyMap<string, StoredEvent>>,
-): Promise<AuthState> {
-  const state = await read([...REDACTER_KEYS, ...authEventKeys(event, event.rules)]);
-  return { get: (type, stateKey) => state.get(stateMapKey(type, stateKey))?.event };
-}
-
 async function placementOf(
   ctx: RoomsContext,
   room: Room,
@@ -380,7 +324,10 @@ async function placementOf(
     outlier: of.stored,
     redactedBy: await pendingRedactionOf(ctx, event),
     redacts: accepted ? await effectOf(ctx, { event, create, powerLevels }) : undefined,
-    outgoing: others.some((server) => server !== ctx.serverName),
+    transaction: how.transaction,
+    outgoing:
+      others.some((server) => server !== ctx.serverName) ||
+      (how.relay === true && accepted && isOfRemoteMember(event, ctx.serverName)),
   };
 }
 

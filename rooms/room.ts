@@ -1,7 +1,8 @@
-import type { RoomId, ServerName } from '#keys/ids.ts';
+import { belongsTo, type RoomId, type ServerName } from '#keys/ids.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as rooms from '#storage/rooms.ts';
 import type { RoomsContext, RoomsReader } from './context.ts';
+import type { Event } from './event.ts';
 import { type RoomVersionRules, rulesOf } from './versions.ts';
 
 /** A room that the server knows; nothing of it changes once it has events. */
@@ -24,7 +25,7 @@ export async function getRoomByNid(ctx: RoomsReader, roomNid: number): Promise<R
 }
 
 /** The servers with a user joined to the room, our own among them, in alphabetical order. */
-export async function joinedServers(ctx: RoomsContext, roomNid: number): Promise<readonly ServerName[]> {
+export async function joinedServers(ctx: RoomsReader, roomNid: number): Promise<readonly ServerName[]> {
   const known = ctx.rooms.joinedServers(roomNid);
   if (known !== undefined) return known;
   const { changes } = ctx.rooms;
@@ -48,6 +49,14 @@ export async function makeKnown(
   ctx.rooms.forgetRoom(roomId);
   const room = await getRoom(ctx, roomId);
   return room?.rules.version === rules.version ? room : undefined;
+}
+
+/** The server of one who was only invited is not in the room, and must still hear that the invitation is gone. */
+export function isOfRemoteMember(
+  { type, stateKey }: Pick<Event, 'type' | 'stateKey'>,
+  serverName: ServerName,
+): boolean {
+  return type === 'm.room.member' && stateKey !== undefined && !belongsTo(stateKey, serverName);
 }
 
 /** True where the server takes part: one of its users is joined, so that it is sent what happens there. */

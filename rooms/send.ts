@@ -3,18 +3,19 @@
  * written together, so that a busy room is not held to one event for each flush to disk.
  */
 
-import { belongsTo, type EventId, type RoomId, type ServerName, type UserId } from '#keys/ids.ts';
+import type { EventId, RoomId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { TransactionKey } from '#storage/client-transactions.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { RoomsContext } from './context.ts';
 import { type Drafted, type Line, lineFrom, planOf, tryDraft } from './draft.ts';
-import type { Event } from './event.ts';
 import { loadEvent } from './load.ts';
 import type { RefusedRelation } from './own-relation.ts';
 import { type PersistPlan, persist } from './persist.ts';
-import { getRoom, joinedServers, type Room } from './room.ts';
+import { needsPolicy, policyOf, type Unsigned } from './policy.ts';
+import { getRoom, isOfRemoteMember, joinedServers, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
+import { placeSigned } from './send-signed.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** What one of our users wants to say in a room. */
@@ -38,6 +39,8 @@ export type Sent =
   | { readonly kind: 'forbidden'; readonly reason: string }
   /** The server is not in such a room. */
   | { readonly kind: 'unknown_room' }
+  /** The policy server of the room has not signed it. */
+  | { readonly kind: 'not_signed'; readonly unsigned: Unsigned }
   /** It may not relate to the event that it names. */
   | RefusedRelation
   /** It cannot be an event: too large, or content that canonical JSON cannot hold. */
@@ -82,8 +85,16 @@ export function sendEvent(ctx: RoomsContext, draft: Draft): Promise<Sent> {
  * Sends several events, each built upon the one before, in one transaction: all of them or none. Where one is
  * refused, the answer for each is that refusal.
  */
-export function sendEvents(ctx: RoomsContext, roomId: RoomId, drafts: readonly Draft[]): Promise<Sent[]> {
-  return ctx.roomLocks.run(roomId, () => sendTogether(ctx, roomId, drafts, 'all or none'));
+export async function sendEvents(
+  ctx: RoomsContext,
+  roomId: RoomId,
+  drafts: readonly Draft[],
+): Promise<Sent[]> {
+  const sent = await ctx.roomLocks.run(roomId, () => sendTogether(ctx, roomId, drafts, 'all or none'));
+  if (Array.isArray(sent)) return sent;
+  const finished = await finish(ctx, sent);
+  const refused = finished.find((each) => each !== undefined && each.kind !== 'sent');
+  return finished.map((each) => refused ?? each ?? { kind: 'unknown_room' });
 }
 
 function outboxOf(ctx: RoomsContext): Map<RoomId, Waiting[]> {
@@ -100,14 +111,21 @@ async function drain(ctx: RoomsContext, roomId: RoomId): Promise<void> {
   for (;;) {
     let batch: Waiting[] = [];
     try {
-      await ctx.roomLocks.run(roomId, async () => {
+      const sent = await ctx.roomLocks.run(roomId, () => {
         // Taken only now: all that came while the room was busy goes together.
         const waiting = outbox.get(roomId) ?? [];
         batch = waiting.splice(0, MOST_TOGETHER);
         const drafts = batch.map(({ draft }) => draft);
-        const sent = await sendTogether(ctx, roomId, drafts, 'each for itself');
-        for (const [index, { resolve }] of batch.entries()) resolve(sent[index] ?? { kind: 'unknown_room' });
+        return sendTogether(ctx, roomId, drafts, 'each for itself');
       });
+      const finished = Array.isArray(sent) ? sent : await finish(ctx, sent);
+      const again = batch.filter(({ resolve }, index) => {
+        const each = finished[index];
+        if (each !== undefined) resolve(each);
+        return each === undefined;
+      });
+      // Built upon what was refused: once more, before all that have come since.
+      outbox.get(roomId)?.unshift(...again);
     } catch (error) {
       if (batch.length === 0) batch = outbox.get(roomId)?.splice(0) ?? [];
       for (const { reject } of batch) reject(error);
@@ -124,7 +142,7 @@ async function sendTogether(
   roomId: RoomId,
   drafts: readonly Draft[],
   how: 'all or none' | 'each for itself',
-): Promise<Sent[]> {
+): Promise<Sent[] | Unfinished> {
   const room = await getRoom(ctx, roomId);
   if (room === undefined) return drafts.map(() => ({ kind: 'unknown_room' }));
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -140,7 +158,7 @@ async function attemptSend(
   room: Room,
   drafts: readonly Draft[],
   how: 'all or none' | 'each for itself',
-): Promise<Sent[] | undefined> {
+): Promise<Sent[] | Unfinished | undefined> {
   const head = await headOf(ctx, room.roomNid);
   if (head.forwardExtremities.length === 0) return drafts.map(() => ({ kind: 'unknown_room' }));
   const line = await lineFrom(ctx, room, head);
@@ -153,12 +171,36 @@ async function attemptSend(
     outcomes.push(outcome);
   }
   if (line.drafted.length === 0) return sentOf(ctx, outcomes, []);
+  const isToBeSigned = line.drafted.some(({ event }) => needsPolicy(event));
+  if (isToBeSigned && (await policyOf(ctx, room, head)) !== undefined) return { room, line, outcomes };
   const persisted = await persist(ctx, room, await planFor(ctx, room, line));
   return persisted.kind === 'conflict' ? undefined : sentOf(ctx, outcomes, persisted.events);
 }
 
 /** Refused, or which event it is: one seen before, or one of the line. */
 type Outcome = Exclude<Sent, { kind: 'sent' }> | { readonly eventId: EventId };
+
+/** What the policy server of the room is still to be asked for, once the room is free again. */
+interface Unfinished {
+  readonly room: Room;
+  readonly line: Line;
+  readonly outcomes: readonly Outcome[];
+}
+
+/** Not under the room's lock. Undefined for what is to be drafted anew. */
+async function finish(
+  ctx: RoomsContext,
+  { room, line, outcomes }: Unfinished,
+): Promise<(Sent | undefined)[]> {
+  const placed = await placeSigned(ctx, room, line);
+  const ours = new Set(line.drafted.map(({ event }) => event.eventId));
+  const finished: (Sent | undefined)[] = [];
+  for (const outcome of outcomes) {
+    if (!('kind' in outcome) && ours.has(outcome.eventId)) finished.push(placed.get(outcome.eventId));
+    else finished.push(...(await sentOf(ctx, [outcome], [])));
+  }
+  return finished;
+}
 
 async function draftOnce(
   ctx: RoomsContext,
@@ -183,11 +225,6 @@ export async function planFor(ctx: RoomsContext, room: Room, line: Line): Promis
     servers.some((server) => server !== ctx.serverName) ||
     line.drafted.some(({ event }) => isOfRemoteMember(event, ctx.serverName));
   return planOf(ctx, line, concernsOthers);
-}
-
-/** The server of one who was only invited is not in the room, and must still hear that the invitation is gone. */
-function isOfRemoteMember({ type, stateKey }: Event, serverName: ServerName): boolean {
-  return type === 'm.room.member' && stateKey !== undefined && !belongsTo(stateKey, serverName);
 }
 
 async function seenTransactions(ctx: RoomsContext, drafts: readonly Draft[]): Promise<Map<string, EventId>> {

@@ -12,6 +12,7 @@ import type { Network } from '#federation/network.ts';
 import { OutgoingPresence } from '#federation/outbound/presence.ts';
 import { FederationSender } from '#federation/outbound/sender.ts';
 import { PartnerRegistry } from '#federation/partners/registry.ts';
+import { PolicyAsker } from '#federation/policy/asker.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
 import { type Outreach, ServerResolver } from '#federation/resolve.ts';
 import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
@@ -72,8 +73,9 @@ export async function openFederation(
   const typing = closing.use(new TypingUsers(streams, clock));
   const { presence: mode } = config;
   const presence = closing.use(await Presences.open({ db, streams, clock, log, serverName, mode }));
+  const policySigner = new PolicyAsker({ client, clock, serverName, own: undefined });
   const context = {
-    ...{ serverName, signingKey, keyRing, db, streams, clock, log },
+    ...{ policySigner, serverName, signingKey, keyRing, db, streams, clock, log },
     ...{ roomLocks: new KeyedQueue(), rooms: createRoomCache() },
     ...{ client, resolver, backoff, typing, presence, network, partners, callers: new Callers(clock) },
     replayOf: (server: string) => partners.profileOf(server).replay,

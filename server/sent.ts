@@ -10,6 +10,7 @@ import {
   unknown,
 } from '#federation/errors.ts';
 import { refusalOfState } from '#federation/partners/preflight.ts';
+import { policyRefusal } from '#federation/policy/not-signed.ts';
 import { type EventId, isEventId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
@@ -54,6 +55,8 @@ export function sentAnswer(sent: Sent): { event_id: EventId } {
       throw forbidden(sent.reason);
     case 'unknown_room':
       throw notFound('Unknown room');
+    case 'not_signed':
+      throw policyRefusal(sent.unsigned);
     case 'duplicate_annotation':
       throw duplicateAnnotation();
     case 'bad_relation':

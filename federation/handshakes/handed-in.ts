@@ -6,12 +6,13 @@ import { isObject, type JsonObject } from '#keys/json.ts';
 import { membershipOf } from '#rooms/event.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvent } from '#rooms/load.ts';
+import { askedToSign, unsignedReason } from '#rooms/policy.ts';
 import { receive } from '#rooms/receive.ts';
 import type { Room } from '#rooms/room.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { FederationContext } from '../context.ts';
-import { badJson, forbidden, invalidParam } from '../errors.ts';
+import { badJson, forbidden, invalidParam, unreachable } from '../errors.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import { eventIdParam } from '../room-params.ts';
 
@@ -66,7 +67,10 @@ export async function takeIntoRoom(
   room: Room,
   event: VerifiedEvent,
 ): Promise<StoredEvent> {
-  const received = await receive(ctx, room, event, { as: 'live', relay: true });
+  const asked = await askedToSign(ctx, room, event);
+  if (asked.kind === 'refused') throw forbidden(unsignedReason(asked));
+  if (asked.kind === 'unanswered') throw unreachable(unsignedReason(asked));
+  const received = await receive(ctx, room, asked.event, { as: 'live', relay: true });
   if (received.kind === 'missing') throw invalidParam('The event refers to events that are not known');
   const stored = await loadEvent(ctx, event.eventId);
   // One that is handed in again is known, and may have been refused; or it has the id of another (v1, v2).

@@ -11,12 +11,14 @@ import { belongsTo, type RoomId, serverNameOf, type UserId } from '#keys/ids.ts'
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
 import { thirdPartyKeyOf } from '#rooms/auth/third-party-invite.ts';
 import { type Event, membershipOf } from '#rooms/event.ts';
+import { askedToSign } from '#rooms/policy.ts';
 import { receive } from '#rooms/receive.ts';
 import type { Room } from '#rooms/room.ts';
 import { currentStateEvent } from '#rooms/state.ts';
 import { roomWeAreIn } from '../access.ts';
 import type { FederationContext } from '../context.ts';
 import { blocksInvites } from '../invite-permission.ts';
+import { notSigned } from '../policy/not-signed.ts';
 import { isKeyValid } from '../remote/identity.ts';
 import { exchangeThirdPartyInvite } from '../remote/memberships.ts';
 import { buildInvite, type InviteResult, inviteRemotely } from './invite.ts';
@@ -118,7 +120,9 @@ async function inviteOurs(
   }
   const built = await buildInvite(ctx, wanted);
   if (built.kind !== 'ok') return built;
-  const received = await receive(ctx, wanted.room, built.event, { as: 'live', relay: true });
+  const asked = await askedToSign(ctx, wanted.room, built.event);
+  if (asked.kind !== 'event') return notSigned(asked);
+  const received = await receive(ctx, wanted.room, asked.event, { as: 'live', relay: true });
   if (received.kind === 'accepted') return { kind: 'invited' };
   const reason = 'reason' in received ? received.reason : undefined;
   return { kind: 'forbidden', reason: reason ?? 'The room has changed meanwhile' };

@@ -18,6 +18,7 @@ import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
+import { withSignatures } from '../policy/ask-each.ts';
 import { getMissingEvents } from '../remote/events.ts';
 import { fetchAuthEvents, fetchStateBefore, noted } from './outliers.ts';
 import { type PullContext, type Source, sourcesOf } from './source.ts';
@@ -44,9 +45,11 @@ export type Pulled =
 export async function pull(
   ctx: PullContext,
   room: Room,
-  event: VerifiedEvent,
+  unsigned: VerifiedEvent,
   source: Source,
 ): Promise<Pulled> {
+  // What happened before it in its batch may have changed whom the room asks.
+  const [event = unsigned] = await withSignatures(ctx, room, [unsigned]);
   const received = await receive(ctx, room, event, { as: 'live' });
   if (received.kind !== 'missing') return received;
   const unansweredBefore = source.budget.unanswered;
@@ -107,7 +110,8 @@ async function fetchRound(
   if (answer.kind === 'failed') return false;
   const events = await verifiedFrom(ctx, room.rules, answer.value, source);
   const fresh = events.filter((event) => event.roomId === room.roomId && !pending.has(event.eventId));
-  for (const event of fresh.slice(0, budget.events)) pending.set(event.eventId, event);
+  const signed = await withSignatures(ctx, room, fresh.slice(0, Math.max(0, budget.events)));
+  for (const event of signed) pending.set(event.eventId, event);
   budget.events -= fresh.length;
   return fresh.length > 0;
 }

@@ -17,6 +17,7 @@ import { Lru } from '#storage/lru.ts';
 import * as stagedEvents from '#storage/staged-events.ts';
 import { roomWeAreIn } from '../access.ts';
 import type { Inbound } from '../context.ts';
+import { withSignatures } from '../policy/ask-each.ts';
 import { QuietLog } from '../quiet-log.ts';
 import { Postponed } from './postponed.ts';
 import { pull } from './pull.ts';
@@ -176,6 +177,8 @@ export class Stage implements Inbound {
       // Those that were dropped have had their turn.
       done.push(...seqsWithout(batch, [...left, ...unanswered]));
       for (const row of unanswered) received += await this.#postpone(row);
+      const known = await roomWeAreIn(this.#ctx, roomId);
+      if (known !== undefined) await this.#sign(known, left);
       let reach = most;
       // The first of those that are left was not simple: no run begins with it.
       let isCut = false;
@@ -204,6 +207,13 @@ export class Stage implements Inbound {
     } catch (failure) {
       return { received, done, failure };
     }
+  }
+
+  /** Asks for all of a batch together, so that a policy server which does not answer holds it up once. */
+  async #sign(room: Room, rows: VerifiedRow[]): Promise<void> {
+    const events = rows.map(({ event }) => event);
+    const signed = await withSignatures(this.#ctx, room, events);
+    for (const [index, row] of rows.entries()) rows[index] = { ...row, event: signed[index] ?? row.event };
   }
 
   /** Receives as many as simply go on with the room, which are staged no longer, and says how many. */
