@@ -10,6 +10,7 @@ import type { FederationClient } from './client.ts';
 import type { Callers } from './doctor/callers.ts';
 import type { Network } from './network.ts';
 import type { PartnerRegistry } from './partners/registry.ts';
+import type { OwnPolicyServer } from './policy/own-policy.ts';
 import type { ServerResolver } from './resolve.ts';
 
 /** What the functions of `federation/` take first. */
@@ -28,6 +29,8 @@ export interface FederationContext extends RoomsContext {
   readonly sender: Outbound;
   /** Receives what other servers hand over. */
   readonly inbound: Inbound;
+  /** Undefined where this server is no policy server. */
+  readonly ownPolicy?: OwnPolicyServer | undefined;
   readonly federation: FederationSettings;
   /** What application services make when they are asked for it; undefined before a server runs. */
   readonly bridged?: Bridged;

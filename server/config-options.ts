@@ -27,6 +27,7 @@ import {
 import { type MediaConfig, mediaOptions } from './media-options.ts';
 import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
+import { type PolicyConfig, policyOptions } from './policy-options.ts';
 import { type PreviewConfig, previewOptions } from './preview-options.ts';
 import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
 import { type PushConfig, pushOptions } from './push-options.ts';
@@ -45,6 +46,7 @@ export interface Config
     AppservicesConfig,
     MediaConfig,
     PageConfig,
+    PolicyConfig,
     PreviewConfig,
     PushConfig,
     SignInConfig,
@@ -212,6 +214,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
   ...signInOptions,
   ...accountOptions,
   ...pageOptions,
+  ...policyOptions,
   ...scimOptions,
   registration: {
     key: 'registration',

@@ -10,6 +10,7 @@ import { withDelegatedLogin } from './mas/mas-option.ts';
 import { mediaConfig } from './media-options.ts';
 import { pageConfig } from './page-options.ts';
 import { partnerWarnings } from './partner-option.ts';
+import { policyConfig } from './policy-options.ts';
 import { previewConfig } from './preview-options.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
 import { pushConfig } from './push-options.ts';
@@ -132,6 +133,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     ...accountConfig(read, required),
     ...pageConfig(required),
     ...signInConfig(read, required),
+    ...policyConfig(read, required),
     ...scimConfig(read, required),
     registration: required(options.registration),
     registrationSecret: read(options.registrationSecret),

@@ -28,6 +28,7 @@ import type { Streams } from '#storage/streams.ts';
 import { TypingUsers } from '#storage/typing.ts';
 import type { Config } from './config-options.ts';
 import { partnerSettings } from './partner-option.ts';
+import { openPolicyServer } from './policy-server.ts';
 import { configuredRoots } from './tls-certificate.ts';
 
 const DEFAULT_PORT = 8448;
@@ -73,9 +74,10 @@ export async function openFederation(
   const typing = closing.use(new TypingUsers(streams, clock));
   const { presence: mode } = config;
   const presence = closing.use(await Presences.open({ db, streams, clock, log, serverName, mode }));
-  const policySigner = new PolicyAsker({ client, clock, serverName, own: undefined });
+  const ownPolicy = await openPolicyServer(config);
+  const policySigner = new PolicyAsker({ client, clock, serverName, own: ownPolicy });
   const context = {
-    ...{ policySigner, serverName, signingKey, keyRing, db, streams, clock, log },
+    ...{ policySigner, ownPolicy, serverName, signingKey, keyRing, db, streams, clock, log },
     ...{ roomLocks: new KeyedQueue(), rooms: createRoomCache() },
     ...{ client, resolver, backoff, typing, presence, network, partners, callers: new Callers(clock) },
     replayOf: (server: string) => partners.profileOf(server).replay,

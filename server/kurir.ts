@@ -27,6 +27,7 @@ import {
   setPartner,
   showPartner,
 } from './cli/partner-commands.ts';
+import { showPolicy, tryPolicy } from './cli/policy-commands.ts';
 import { changeLink, checkProviders, listProviders } from './cli/provider-commands.ts';
 import { listReports, resolveReport, showReport } from './cli/report-commands.ts';
 import { checkRoomsOf } from './cli/room-check-command.ts';
@@ -147,6 +148,11 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'config check':
       none(rest);
       return checkConfig(config);
+    case 'policy show':
+      none(rest);
+      return showPolicy(config);
+    case 'policy test':
+      return tryPolicy(config, one(rest, 'the file with the event'));
     case 'db check':
       none(rest);
       return checkDatabase(config);

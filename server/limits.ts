@@ -75,6 +75,8 @@ const RATES = {
   threepid_bind: { perSecond: 0.1, burst: 10 },
   /** Joins and leaves of a room that another server hands in: the key is the server and the room. */
   handshake: { perSecond: 1, burst: 30 },
+  /** Events that a server has signed by this one as a policy server: all that happens in rooms, in bursts. */
+  policy_sign: { perSecond: 100, burst: 2_000 },
   /** Changes of other people's membership, and of aliases, by a user. */
   moderation: { perSecond: 1, burst: 30 },
   /** Reads that cost much, by a user: directories, searches, remote lookups. */

@@ -68,6 +68,8 @@ export const usage = `The operator's command of Kurir:
                      take servers into a circle
   circle remove NAME SERVER...
                      take servers out of a circle
+  policy show        show what this server refuses as a policy server
+  policy test FILE   say whether it would sign an event
   group list         list the groups of the directory, and their rooms
   group bind GROUP ROOM
                      bring the members of a group into a room
@@ -274,6 +276,13 @@ Binds ROOM (a room id, or an alias of this server) to CIRCLE: from now on the se
 this server who may, now and whenever the circle changes.
 
   --none  lets the room go; its list stays as it is`,
+  'policy show': `policy show
+
+Shows what this server refuses as a policy server (policy_server), and the state by which a room has it for one.`,
+  'policy test': `policy test FILE
+
+Says whether the server would sign the event in FILE, as JSON (clients show it as the source of a message). Exits with 1
+where it would not.`,
   'partner list': `partner list
 
 Lists the partners: name, direction, profile, what is pinned, and the note. The first line says whether other servers

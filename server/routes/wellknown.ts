@@ -10,7 +10,10 @@ import { supportAnswer } from '../support.ts';
  * `GET /.well-known/matrix/client`, `support` and `policy_server`:
  * https://spec.matrix.org/v1.19/client-server-api/#well-known-uris
  */
-export function wellknownClientRoutes(app: FastifyInstance, ctx: Pick<ServerContext, 'config'>): void {
+export function wellknownClientRoutes(
+  app: FastifyInstance,
+  ctx: Pick<ServerContext, 'config' | 'ownPolicy'>,
+): void {
   const { publicBaseurl } = ctx.config;
   const transports = rtcTransports(ctx.config);
   const encryption = encryptionJson(ctx.config);
@@ -30,7 +33,8 @@ export function wellknownClientRoutes(app: FastifyInstance, ctx: Pick<ServerCont
   });
 
   app.get('/.well-known/matrix/policy_server', async () => {
-    throw notFound('This server is not a policy server');
+    if (ctx.ownPolicy === undefined) throw notFound('This server is not a policy server');
+    return ctx.ownPolicy.publicKeys;
   });
 }
 

@@ -3,7 +3,6 @@
 const NO_PHONES = 'there are no phone numbers: 400 M_THREEPID_MEDIUM_NOT_SUPPORTED';
 
 export const UNSEEN: ReadonlyMap<string, string> = new Map([
-  ['client-server GET /.well-known/matrix/policy_server', 'Kurir is no policy server: 404'],
   ['client-server POST /_matrix/client/v3/account/3pid/bind', 'no identity server is trusted: 403'],
   ['client-server POST /_matrix/client/v3/account/3pid/msisdn/requestToken', NO_PHONES],
   ['client-server POST /_matrix/client/v3/account/password/msisdn/requestToken', NO_PHONES],
@@ -12,5 +11,4 @@ export const UNSEEN: ReadonlyMap<string, string> = new Map([
     'server-server GET /_matrix/federation/v1/query/{queryType}',
     'what is asked has paths of its own; others: 400',
   ],
-  ['server-server POST /_matrix/policy/v1/sign', 'Kurir is no policy server: 404'],
 ]);
