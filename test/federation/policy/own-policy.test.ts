@@ -81,7 +81,7 @@ test('what is asked of the policy server that it does not judge', async () => {
   await using peer = await new RoomPeer(fleet.authority).start();
   const room = peer.makeRoom();
   const path = '/_matrix/policy/v1/sign';
-  const ask = async (body: string | JsonObject) => {
+  const ask = async (body: JsonObject) => {
     const answer = await peer.request(guard, { method: 'POST', path, body });
     return `${answer.status} ${answer.body.errcode}`;
   };
@@ -94,8 +94,6 @@ test('what is asked of the policy server that it does not judge', async () => {
   assert.equal(await ask(of({ room_id: '!unknown:x.test' })), '404 M_NOT_FOUND');
   assert.equal(await ask({ type: 'm.room.message' }), '400 M_BAD_JSON');
   assert.equal(await ask({ ...of({ room_id: roomId }), type: 7 }), '400 M_BAD_JSON');
-  assert.equal(await ask('{'), '400 M_NOT_JSON');
-  assert.equal(await ask('[]'), '400 M_BAD_JSON');
   // Content that was put in place of what the hash is of.
   assert.equal(
     await ask({ ...of({ room_id: roomId }), content: { msgtype: 'm.text', body: 'another' } }),
