@@ -27,6 +27,8 @@ export interface EventParts {
   readonly stateKey?: string | undefined;
   readonly content: JsonObject;
   readonly redacts?: EventId | undefined;
+  /** For how long it is sticky, in milliseconds. */
+  readonly stickyMs?: number | undefined;
   readonly originServerTs: number;
   readonly prevEvents: readonly EventId[];
   readonly authEvents: readonly EventId[];
@@ -41,6 +43,8 @@ export type Built =
   | { readonly kind: 'ok'; readonly event: VerifiedEvent }
   | { readonly kind: 'invalid'; readonly reason: string };
 
+/** MSC4354; see `sticky.ts`. */
+export const STICKY_MEMBER = 'msc4354_sticky';
 const URL_SAFE_IDS = 'urlSafeBase64';
 
 /**
@@ -51,7 +55,7 @@ export function buildEvent(ctx: RoomsContext, parts: EventParts): Built {
   const content = canonicalContent(parts.content);
   if (content === undefined)
     return invalid('The content is not canonical JSON: integers only, 100 levels at most');
-  const isPlain = parts.redacts === undefined && parts.origin === undefined;
+  const isPlain = parts.redacts === undefined && parts.origin === undefined && parts.stickyMs === undefined;
   if (parts.roomId === undefined || !isPlain || parts.rules.eventIds !== URL_SAFE_IDS) {
     return buildGenerically(ctx, { ...parts, content: content.value });
   }
@@ -67,6 +71,7 @@ export function bareEvent(ctx: Pick<RoomsContext, 'serverName'>, parts: EventPar
     auth_events: writeReferences(parts.authEvents, rules, referenceHashes),
     content,
     depth: parts.depth,
+    ...(parts.stickyMs !== undefined && { [STICKY_MEMBER]: { duration_ms: parts.stickyMs } }),
     ...(parts.origin !== undefined && { origin: parts.origin }),
     origin_server_ts: parts.originServerTs,
     ...(rules.eventIds === 'chosen' && { event_id: `$${opaqueId()}:${ctx.serverName}` }),

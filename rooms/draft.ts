@@ -173,6 +173,7 @@ export async function partsUpon(
     stateKey: draft.stateKey,
     content: draft.content,
     redacts: draft.redacts,
+    stickyMs: draft.stickyMs,
     originServerTs: draft.originServerTs ?? ctx.clock.now(),
     prevEvents,
     authEvents: authEvents.map(({ eventId }) => eventId),

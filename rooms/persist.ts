@@ -23,6 +23,7 @@ import * as rooms from '#storage/rooms.ts';
 import * as search from '#storage/search.ts';
 import { apply, type StateGroup } from '#storage/state-groups.ts';
 import { nidOf, nidsOf } from '#storage/state-keys.ts';
+import * as stickyEvents from '#storage/sticky-events.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, splitStateMapKey } from './event.ts';
 import { type CurrentStateChange, writeCurrentState } from './persist-state.ts';
@@ -32,6 +33,7 @@ import type { StateRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
 import type { ForwardExtremity, RoomHead } from './room-cache.ts';
 import { extremityOf } from './room-head.ts';
+import { writeSticky } from './sticky.ts';
 import type { StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 
@@ -195,6 +197,7 @@ async function writeEvent(
   }
   const stored: StoredEvent = { nid, roomNid: room.roomNid, event, ...fields, stateAfter };
   await writeConsequences(tx, placement, stored);
+  if (placement.order === 'live') await writeSticky(ctx, tx, stored);
   if (stored.position !== undefined && stored.position < 0) {
     await arrivals.addHistory(tx, { arrived: ctx.streams.allocate(tx, ['events']), nid });
   }
@@ -260,6 +263,7 @@ async function writeConsequences(tx: Tx, placement: Placement, stored: StoredEve
     await events.redact(tx, redacts.nid, { json: redacts.redacted.json, by: eventId });
     await relations.remove(tx, [redacts.nid]);
     await search.remove(tx, [redacts.nid]);
+    await stickyEvents.remove(tx, redacts.nid);
     if (redacts.member !== undefined) await memberships.redact(tx, roomNid, redacts.member, redacts.nid);
   }
 }

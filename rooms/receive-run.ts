@@ -34,6 +34,7 @@ import type { Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
 import { headOf, headState, stateOfGroup } from './room-head.ts';
 import { Slices } from './slices.ts';
+import { reviseSticky } from './sticky.ts';
 import { isAccepted, isPlaced, type StoredEvent } from './stored-event.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import { watchState } from './watch-state.ts';
@@ -126,6 +127,7 @@ async function receiveRunLocked(
       to: (await headOf(ctx, room.roomNid)).stateGroup,
     });
   }
+  if (run.changed.size > 0) await reviseSticky(ctx, room);
   await mergeExtremities(ctx, room);
   return run.taken.size;
 }

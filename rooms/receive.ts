@@ -28,6 +28,7 @@ import { isOfRemoteMember, joinedServers, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
 import { haveSameStates, headOf } from './room-head.ts';
 import { currentStateEvent } from './state.ts';
+import { reviseSticky } from './sticky.ts';
 import { isPlaced, type StoredEvent } from './stored-event.ts';
 import { stateToCheck, unlessCrowded, type Verdict, verdictOn } from './verdict.ts';
 import type { VerifiedEvent } from './verified-event.ts';
@@ -89,7 +90,10 @@ export async function receiveLocked(
 ): Promise<Received> {
   const received = await receiveOne(ctx, room, event, how);
   if (isSettled(received)) await judgeWaiting(ctx, room, event.eventId, how.as);
-  if (received.kind === 'accepted' && how.as === 'live') await mergeExtremities(ctx, room);
+  if (received.kind === 'accepted' && how.as === 'live') {
+    if (event.stateKey !== undefined) await reviseSticky(ctx, room);
+    await mergeExtremities(ctx, room);
+  }
   return received;
 }
 

@@ -16,6 +16,7 @@ import { needsPolicy, policyOf, type Unsigned } from './policy.ts';
 import { getRoom, isOfRemoteMember, joinedServers, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
 import { placeSigned } from './send-signed.ts';
+import { reviseSticky } from './sticky.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 /** What one of our users wants to say in a room. */
@@ -27,6 +28,8 @@ export interface Draft {
   readonly stateKey?: string;
   /** For `m.room.redaction`; where it goes in the event is the room version's matter. */
   readonly redacts?: EventId;
+  /** For how long it is sticky, in milliseconds (`sticky.ts`). */
+  readonly stickyMs?: number | undefined;
   /** Milliseconds since 1970; now unless given. */
   readonly originServerTs?: number;
   /** The client's transaction: sent again, it gives the same event. */
@@ -174,7 +177,9 @@ async function attemptSend(
   const isToBeSigned = line.drafted.some(({ event }) => needsPolicy(event));
   if (isToBeSigned && (await policyOf(ctx, room, head)) !== undefined) return { room, line, outcomes };
   const persisted = await persist(ctx, room, await planFor(ctx, room, line));
-  return persisted.kind === 'conflict' ? undefined : sentOf(ctx, outcomes, persisted.events);
+  if (persisted.kind === 'conflict') return undefined;
+  if (line.changed.size > 0) await reviseSticky(ctx, room);
+  return sentOf(ctx, outcomes, persisted.events);
 }
 
 /** Refused, or which event it is: one seen before, or one of the line. */

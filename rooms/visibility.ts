@@ -24,6 +24,7 @@ import type { RoomsContext } from './context.ts';
 import { membershipOf } from './event.ts';
 import { loadNid, loadNids } from './load.ts';
 import { currentStateEvent } from './state.ts';
+import { isSticky } from './sticky.ts';
 import type { StoredEvent } from './stored-event.ts';
 
 export type Viewer = { readonly userId: UserId } | { readonly server: ServerName };
@@ -65,20 +66,23 @@ async function visibleToUser(
   // "After this API is called, however, a user will no longer be able to retrieve history for this room."
   const hasForgotten = member?.forgotten === true;
   const joinedUpto = await lastJoined(ctx, member);
+  const isShownAnyway = stickyFor(ctx, member?.membership === 'join');
   return new Set(
-    events.filter((stored) =>
-      judgedGroups(stored, isOwn).some((group) => {
-        const visibility = visibilities.get(group) ?? 'shared';
-        const membership = membershipsThere.get(group)?.get(userId);
-        const position = stored.position ?? Number.POSITIVE_INFINITY;
-        if (visibility === 'world_readable') return true;
-        if (hasForgotten) return false;
-        // "After a user has left a room, they may see any events which they were allowed to see before they left
-        // the room, but no events received after they left": although one may stand where they had not left.
-        if (membership === 'join') return position <= joinedUpto;
-        if (visibility === 'shared') return position < joinedUpto;
-        return membership === 'invite' && visibility === 'invited';
-      }),
+    events.filter(
+      (stored) =>
+        isShownAnyway(stored) ||
+        judgedGroups(stored, isOwn).some((group) => {
+          const visibility = visibilities.get(group) ?? 'shared';
+          const membership = membershipsThere.get(group)?.get(userId);
+          const position = stored.position ?? Number.POSITIVE_INFINITY;
+          if (visibility === 'world_readable') return true;
+          if (hasForgotten) return false;
+          // "After a user has left a room, they may see any events which they were allowed to see before they left
+          // the room, but no events received after they left": although one may stand where they had not left.
+          if (membership === 'join') return position <= joinedUpto;
+          if (visibility === 'shared') return position < joinedUpto;
+          return membership === 'invite' && visibility === 'invited';
+        }),
     ),
   );
 }
@@ -104,7 +108,18 @@ async function visibleToServer(
   for (const group of await groupsWithServer(ctx, roomNid, server, { groups: restricted, visibilities })) {
     open.add(group);
   }
-  return new Set(events.filter((stored) => judgedGroups(stored, isOwn).some((group) => open.has(group))));
+  const isShownAnyway = stickyFor(ctx, isIn);
+  return new Set(
+    events.filter(
+      (stored) => isShownAnyway(stored) || judgedGroups(stored, isOwn).some((group) => open.has(group)),
+    ),
+  );
+}
+
+/** "Any joined user or server is authorised to see sticky events for the duration they remain sticky" (MSC4354). */
+function stickyFor({ clock }: RoomsContext, isJoined: boolean): (stored: StoredEvent) => boolean {
+  const now = clock.now();
+  return (stored) => isJoined && stored.status === 'accepted' && isSticky(stored, now);
 }
 
 /** Of some states, those in which a user of the server is joined, or invited where that suffices. */

@@ -5,6 +5,7 @@ import type { Clock } from '#rooms/context.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
 import type { Database } from '#storage/database.ts';
 import * as slidingConnections from '#storage/sliding-connections.ts';
+import * as stickyEvents from '#storage/sticky-events.ts';
 import * as urlPreviews from '#storage/url-previews.ts';
 import { removeDeletedBackups } from './key-backup.ts';
 import { forgetUnusedClients } from './oauth/clients.ts';
@@ -49,6 +50,8 @@ export class Housekeeping {
       .catch((error: unknown) => log.error({ err: error }, 'old rows could not be deleted'))
       .then(() => forgetOldConnections(db, clock, signal))
       .catch((error: unknown) => log.error({ err: error }, 'old connections could not be deleted'))
+      .then(() => forgetSticky(db, clock, signal))
+      .catch((error: unknown) => log.error({ err: error }, 'old sticky events could not be forgotten'))
       .then(() => removeDeletedBackups(db, signal))
       .catch((error: unknown) => log.error({ err: error }, 'deleted backups of keys could not be removed'))
       .then(() => forgetUnusedClients(this.#ctx))
@@ -65,6 +68,13 @@ export async function forgetOldTransactions(db: Database, clock: Clock, signal: 
   const before = clock.now() - TRANSACTIONS_KEPT_MS;
   await inPortions(signal, () =>
     db.write('housekeeping.transactions', (tx) => clientTransactions.deleteBefore(tx, before, ROWS_AT_ONCE)),
+  );
+}
+
+/** Forgets which events were sticky; the events stay. */
+async function forgetSticky(db: Database, clock: Clock, signal: AbortSignal): Promise<void> {
+  await inPortions(signal, () =>
+    db.write('housekeeping.sticky', (tx) => stickyEvents.deleteEnded(tx, clock.now(), ROWS_AT_ONCE)),
   );
 }
 

@@ -148,11 +148,6 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
     case 'config check':
       none(rest);
       return checkConfig(config);
-    case 'policy show':
-      none(rest);
-      return showPolicy(config);
-    case 'policy test':
-      return tryPolicy(config, one(rest, 'the file with the event'));
     case 'db check':
       none(rest);
       return checkDatabase(config);
@@ -312,7 +307,10 @@ async function runOnGroups(command: GroupCommand, { config, rest, values }: Give
   }
 }
 
-type PartnerCommand = Extract<Command, `partner ${string}` | `circle ${string}` | 'room circle'>;
+type PartnerCommand = Extract<
+  Command,
+  `partner ${string}` | `circle ${string}` | `policy ${string}` | 'room circle'
+>;
 
 async function runOnPartners(command: PartnerCommand, { config, rest, values }: Given): Promise<Outcome> {
   switch (command) {
@@ -336,6 +334,11 @@ async function runOnPartners(command: PartnerCommand, { config, rest, values }: 
       return changeCircle(config, 'add', circleOf(rest));
     case 'circle remove':
       return changeCircle(config, 'remove', circleOf(rest));
+    case 'policy show':
+      none(rest);
+      return showPolicy(config);
+    case 'policy test':
+      return tryPolicy(config, one(rest, 'the file with the event'));
     case 'room circle':
       return values.none === true
         ? bindRoom(config, one(rest, 'the room'), undefined)

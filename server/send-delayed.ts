@@ -12,6 +12,7 @@ import {
 import type { EventId } from '#keys/ids.ts';
 import { canonicalContent } from '#rooms/build-event.ts';
 import { MAX_KEY_BYTES, MAX_PDU_BYTES } from '#rooms/format.ts';
+import { MAX_STICKY_MS } from '#rooms/sticky.ts';
 import type { DelayedEvent, NewDelayedEvent } from '#storage/delayed-events.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from './context.ts';
@@ -22,6 +23,7 @@ import { contentToSend, sendForClient } from './sent.ts';
 import { NO_DEVICE } from './sync/format.ts';
 
 const MSC4140 = 'org.matrix.msc4140';
+const STICKY_PARAM = 'org.matrix.msc4354.sticky_duration_ms';
 const INTEGER = /^\d{1,15}$/;
 
 /** The delay in milliseconds that the query of a send asks for, as it is asked for today; undefined where none is. */
@@ -33,6 +35,16 @@ export function delayOf(query: Query): number | undefined {
   if (text === undefined) return undefined;
   if (!INTEGER.test(text)) throw invalidParam(`${MSC4140}.delay must be an integer`);
   return Number(text);
+}
+
+/** For how long the event is to be sticky (MSC4354), in milliseconds; undefined where it is not. */
+export function stickyOf(query: Query): number | undefined {
+  const text = queryString(query, STICKY_PARAM);
+  if (text === undefined) return undefined;
+  const ms = INTEGER.test(text) ? Number(text) : Number.NaN;
+  if (!(ms <= MAX_STICKY_MS))
+    throw invalidParam(`${STICKY_PARAM} must be an integer from 0 to ${MAX_STICKY_MS}`);
+  return ms;
 }
 
 /** Has an event sent later; throws the client's error where it cannot be kept. */
@@ -74,7 +86,7 @@ function checkContent({
 
 /** Sends an event whose time has come, as if its user asked for it now. */
 export async function sendDelayed(ctx: ServerContext, event: DelayedEvent): Promise<EventId> {
-  const { delayId, userId: sender, roomId, type, stateKey, content } = event;
+  const { delayId, userId: sender, roomId, type, stateKey, content, stickyMs } = event;
   const user = await users.of(ctx.db, sender);
   if (user === undefined || user.deactivatedTs !== undefined) throw forbidden('The account is deactivated');
   if (user.lockedTs !== undefined || user.suspendedTs !== undefined) throw userSuspended();
@@ -82,7 +94,7 @@ export async function sendDelayed(ctx: ServerContext, event: DelayedEvent): Prom
   const draft = { roomId, sender, type, txn: { deviceId: NO_DEVICE, txnId: delayId } };
   const sent =
     stateKey === undefined
-      ? await sendForClient(ctx, { ...draft, ...contentToSend(type, content) })
+      ? await sendForClient(ctx, { ...draft, stickyMs, ...contentToSend(type, content) })
       : await sendStateForClient(ctx, { ...draft, content, stateKey });
   return sent.event_id;
 }

@@ -25,6 +25,7 @@ const SERVED = [
   'org.matrix.msc4143',
   'org.matrix.msc4155',
   'org.matrix.msc4306',
+  'org.matrix.msc4354',
   'org.matrix.msc4380.stable',
   'org.matrix.simplified_msc3575',
   'uk.half-shot.msc2666.query_mutual_rooms',

@@ -16,6 +16,8 @@ export interface NewDelayedEvent {
   readonly stateKey: string | undefined;
   readonly content: JsonObject;
   readonly delayMs: number;
+  /** For how long it is sticky; undefined for one that is not. */
+  readonly stickyMs?: number | undefined;
   /** When it was asked for, or last restarted; in milliseconds since 1970, as are all times. */
   readonly sinceTs: number;
 }
@@ -47,18 +49,31 @@ interface Row {
   finalised_ts: number | null;
   event_id: EventId | null;
   error: string | null;
+  sticky_ms: number | null;
 }
 
 const COLUMNS =
-  'delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ts, due_ts, finalised_ts, event_id, error';
+  'delay_id, user_id, room_id, type, state_key, content, delay_ms, since_ts, due_ts, finalised_ts, event_id, error, sticky_ms';
 
 const INSERT = sql<
-  [string, string, string | null, string, string, string | null, string, number, number, number]
+  [
+    string,
+    string,
+    string | null,
+    string,
+    string,
+    string | null,
+    string,
+    number,
+    number,
+    number,
+    number | null,
+  ]
 >(
   'delayedEvents.insert',
   `INSERT INTO delayed_events
-     (delay_id, user_id, txn, room_id, type, state_key, content, delay_ms, since_ts, due_ts)
-   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+     (delay_id, user_id, txn, room_id, type, state_key, content, delay_ms, since_ts, due_ts, sticky_ms)
+   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 );
 const OF_TXN = sql<[string, string], { delay_id: string }>(
   'delayedEvents.ofTxn',
@@ -123,7 +138,7 @@ export async function insert(tx: Tx, event: NewDelayedEvent, most: number): Prom
   if (known !== undefined) return { kind: 'scheduled', delayId: known };
   const { waiting, next_ts: nextTs } = (await tx.get(COUNT, userId)) ?? { waiting: 0, next_ts: null };
   if (waiting >= most) return { kind: 'full', nextTs: nextTs ?? event.sinceTs };
-  const { delayId, roomId, type, stateKey, content, delayMs, sinceTs } = event;
+  const { delayId, roomId, type, stateKey, content, delayMs, sinceTs, stickyMs } = event;
   await tx.run(
     INSERT,
     delayId,
@@ -136,6 +151,7 @@ export async function insert(tx: Tx, event: NewDelayedEvent, most: number): Prom
     delayMs,
     sinceTs,
     sinceTs + delayMs,
+    stickyMs ?? null,
   );
   return { kind: 'scheduled', delayId };
 }
@@ -206,6 +222,7 @@ function eventFrom(row: Row): DelayedEvent {
     stateKey: row.state_key === null ? undefined : fromTextColumn(row.state_key),
     content: JSON.parse(fromTextColumn(row.content)) as JsonObject,
     delayMs: row.delay_ms,
+    stickyMs: row.sticky_ms ?? undefined,
     sinceTs: row.since_ts,
     dueTs: row.due_ts,
     finalised: finalisedFrom(row),

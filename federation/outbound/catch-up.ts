@@ -10,9 +10,11 @@
 
 import { belongsTo, type ServerName } from '#keys/ids.ts';
 import { loadNids } from '#rooms/load.ts';
+import { MOST_STICKY } from '#rooms/sticky.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as catchUp from '#storage/catch-up.ts';
 import * as destinations from '#storage/destinations.ts';
+import * as stickyEvents from '#storage/sticky-events.ts';
 import type { FederationContext } from '../context.ts';
 
 type CatchUpContext = Omit<FederationContext, 'sender' | 'inbound'>;
@@ -73,7 +75,15 @@ export async function sendLatest(
     // The last room of a full page may go on in the next one. No room has as many extremities as fill a page.
     const cutRoom = isLast ? undefined : page.at(-1)?.roomNid;
     const whole = page.filter(({ roomNid }) => roomNid !== cutRoom);
-    const nids = await meantFor(ctx, server, { nids: whole.map(({ eventNid }) => eventNid), serversAround });
+    const latest = await meantFor(ctx, server, {
+      nids: whole.map(({ eventNid }) => eventNid),
+      serversAround,
+    });
+    // "Large volumes of events to send MUST NOT cause the sticky event to be dropped" (MSC4354).
+    const sticky = await stickyEvents.own(db, new Set(whole.map(({ roomNid }) => roomNid)), {
+      ...{ after: position, now: ctx.clock.now(), limit: MOST_STICKY },
+    });
+    const nids = [...new Set([...sticky, ...latest])];
     await db.write('federation.sendLatest', async (tx) => {
       for (const nid of nids) await destinations.enqueueAlways(tx, nid, [server]);
       if (isLast) await destinations.setBehind(tx, server, undefined);

@@ -9,6 +9,7 @@ import { belongsTo, type ServerName, serverNameOf } from '#keys/ids.ts';
 import { signaturesOf } from '#keys/sign-json.ts';
 import { membershipOf } from '#rooms/event.ts';
 import { loadNids } from '#rooms/load.ts';
+import { LATE_STICKY } from '#rooms/sticky.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { Tx } from '#storage/database.ts';
 import * as destinations from '#storage/destinations.ts';
@@ -58,6 +59,7 @@ export class FederationSender implements Outbound {
   #unsubscribe: (() => void)[] = [];
   #draining: Promise<void> | undefined;
   #starting: Promise<void> | undefined;
+  #waking: Promise<void> = Promise.resolve();
   #isAwaited = false;
   #position = 0;
 
@@ -74,6 +76,7 @@ export class FederationSender implements Outbound {
   start(): void {
     this.#unsubscribe = [
       this.#ctx.streams.subscribe('outgoing', () => this.#drainSoon()),
+      this.#ctx.streams.subscribe(LATE_STICKY, () => this.#wakeSoon()),
       this.#ctx.backoff.onRecovery((server) => this.wake(server)),
       this.#ctx.partners.onChange((change) => this.#greetNewPartners(change)),
     ];
@@ -120,7 +123,7 @@ export class FederationSender implements Outbound {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#edus[Symbol.dispose]();
     this.#stop.abort();
-    await Promise.all([this.#starting, this.#draining]);
+    await Promise.all([this.#starting, this.#draining, this.#waking]);
     await Promise.all([...this.#destinations.values()].map((destination) => destination.stopped()));
   }
 
@@ -144,7 +147,23 @@ export class FederationSender implements Outbound {
     return destination;
   }
 
+  /** Something was queued for servers that is no news of a room. */
+  #wakeSoon(): void {
+    this.#waking = this.#waking
+      .then(() => this.#wakePending())
+      .catch((error: unknown) => {
+        this.#ctx.log.error({ err: error }, 'what is queued was not looked for');
+      });
+  }
+
   async #resume(): Promise<void> {
+    await this.#wakePending();
+    for (const server of await destinations.sharingRooms(this.#ctx.db, this.#ctx.serverName)) {
+      this.#destination(server).greet();
+    }
+  }
+
+  async #wakePending(): Promise<void> {
     for (const page of [destinations.withPending, eduOutbox.servers]) {
       let after: ServerName | undefined = '';
       while (after !== undefined) {
@@ -153,9 +172,6 @@ export class FederationSender implements Outbound {
         for (const server of servers) this.#destination(server).wake();
         after = servers.at(-1);
       }
-    }
-    for (const server of await destinations.sharingRooms(this.#ctx.db, this.#ctx.serverName)) {
-      this.#destination(server).greet();
     }
   }
 

@@ -8,8 +8,9 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalInteger, optionalObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { type DelayAction, delayActions } from '../delayed-events.ts';
+import type { Query } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
-import { scheduleForClient } from '../send-delayed.ts';
+import { scheduleForClient, stickyOf } from '../send-delayed.ts';
 
 const PREFIX = '/_matrix/client/unstable/org.matrix.msc4140';
 const LONGEST_ID = 255;
@@ -18,7 +19,7 @@ type ActionRequest = FastifyRequest<{ Params: { delayId: string } }>;
 
 /** Scheduling of events, a look at those that wait, and what may be done with one by who knows its id. */
 export function delayedEventsRoutes(app: FastifyInstance, ctx: ServerContext): void {
-  app.put<{ Params: { roomId: string; eventType: string; txnId: string } }>(
+  app.put<{ Params: { roomId: string; eventType: string; txnId: string }; Querystring: Query }>(
     `${PREFIX}/rooms/:roomId/delayed_event/:eventType/:txnId`,
     async (request) => {
       const { userId, deviceId } = await requireRequester(ctx, request);
@@ -32,7 +33,10 @@ export function delayedEventsRoutes(app: FastifyInstance, ctx: ServerContext): v
       if (content === undefined) throw missingParam('content');
       const txn = JSON.stringify([deviceId, 'delayed_event', roomId, type, txnId]);
       const stateKey = optionalString(body, 'state_key');
-      return scheduleForClient(ctx, { userId, txn, roomId, type, stateKey, content, delayMs });
+      const stickyMs = stickyOf(request.query);
+      if (stickyMs !== undefined && stateKey !== undefined)
+        throw invalidParam('State events are not sent as sticky');
+      return scheduleForClient(ctx, { userId, txn, roomId, type, stateKey, content, delayMs, stickyMs });
     },
   );
 

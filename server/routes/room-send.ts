@@ -9,7 +9,7 @@ import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import type { Query } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
-import { delayOf, scheduleForClient } from '../send-delayed.ts';
+import { delayOf, scheduleForClient, stickyOf } from '../send-delayed.ts';
 import { contentToSend, sendForClient } from '../sent.ts';
 
 interface SendParams {
@@ -30,16 +30,18 @@ export function roomSendRoutes(app: FastifyInstance, ctx: ServerContext): void {
       const { eventType: type, txnId } = request.params;
       const roomId = roomIdParam(request.params.roomId);
       const delayMs = delayOf(request.query);
+      const stickyMs = stickyOf(request.query);
       if (delayMs !== undefined) {
         const txn = JSON.stringify([deviceId, 'send', roomId, type, txnId]);
         const content = () => bodyObject(request);
-        return scheduleOnce(ctx, { userId, txn, roomId, type, delayMs }, content);
+        return scheduleOnce(ctx, { userId, txn, roomId, type, delayMs, stickyMs }, content);
       }
       const draft = {
         roomId,
         sender: userId,
         type,
         txn: { deviceId, txnId },
+        stickyMs,
         ...givenTime(requester, request.query),
       };
       return sendForClient(ctx, { ...draft, ...contentToSend(type, bodyObject(request)) });

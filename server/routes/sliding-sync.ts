@@ -16,7 +16,13 @@ import { type Query, queryString } from '../query.ts';
 import { type Answer, answerNow } from '../sliding-sync/answer.ts';
 import type { ConnectionPoint } from '../sliding-sync/connections.ts';
 import { createSlidingContext, type SlidingContext } from '../sliding-sync/context.ts';
-import { connIdOf, extensionOf, threadSubscriptionsOf, toDeviceOf } from '../sliding-sync/parse-parts.ts';
+import {
+  connIdOf,
+  extensionOf,
+  stickyEventsOf,
+  threadSubscriptionsOf,
+  toDeviceOf,
+} from '../sliding-sync/parse-parts.ts';
 import type { Face, SlidingRequest } from '../sliding-sync/request.ts';
 import { answerInTime } from '../sync/answer-in-time.ts';
 import { syncContextOf } from '../sync/context.ts';
@@ -62,6 +68,7 @@ async function parseRequest(
     rooms: requests.parse(face, requester.userId, body),
     toDevice: toDeviceOf(extensions),
     e2ee: extensionOf(extensions, 'e2ee') !== undefined,
+    stickyEvents: stickyEventsOf(extensions),
     threadSubscriptions: threadSubscriptionsOf(extensions),
   };
 }

@@ -20,6 +20,7 @@ import { type SlidingAnswer, type SlidingContext, timelineRequest } from './cont
 import {
   e2eeExtension,
   globalAccountData,
+  stickyEventsExtension,
   threadSubscriptionsExtension,
   toDeviceExtension,
 } from './extensions.ts';
@@ -66,6 +67,7 @@ export async function answerNow(
   const parts = [
     await toDeviceExtension(sliding, answer),
     await e2eeExtension(sliding, answer, news),
+    await stickyEventsExtension(sliding, answer, { news, timeline: extensions.inTimelines }),
     await threadSubscriptionsExtension(sliding, answer),
     accountExtension(answer, account, extensions),
     roomsExtension('receipts', extensions.receipts),

@@ -2,6 +2,7 @@
 
 import type { AccountPart } from '../sync/account.ts';
 import { changedLists, keyCounts } from '../sync/device.ts';
+import { stickyFor } from '../sync/sticky.ts';
 import type { JoinedRoom } from '../sync/sync-users.ts';
 import { formatToken } from '../sync/token.ts';
 import { threadSubscriptionsJson } from '../thread-subscription-changes.ts';
@@ -64,6 +65,33 @@ export async function threadSubscriptionsExtension(
   const members = [...changes.members];
   if (changes.next !== undefined) members.push(`"prev_batch":"${formatToken(changes.next)}"`);
   return { json: `"io.element.msc4308.thread_subscriptions":{${members.join(',')}}`, hasNews: true };
+}
+
+/** `sticky_events`: https://github.com/matrix-org/matrix-spec-proposals/pull/4480 */
+export async function stickyEventsExtension(
+  { sync }: SlidingContext,
+  { request, user, upto, since }: SlidingAnswer,
+  told: { readonly news: Iterable<JoinedRoom>; readonly timeline: ReadonlySet<number> },
+): Promise<ExtensionTold> {
+  const asked = request.stickyEvents;
+  if (asked === undefined) return NOTHING;
+  const { requester, rooms: wanted } = request;
+  // From a database that was put back to an earlier time, where it counts as nothing.
+  const after = asked.since > upto ? 0 : asked.since;
+  const isUpToDate = since !== undefined && after >= since;
+  // "The server MUST include sticky events across all rooms that would be matched by at least one" list.
+  const rooms = [...(isUpToDate ? told.news : user.joined)].filter(
+    ({ roomId }) => wanted.lists.size > 0 || wanted.subscriptions.has(roomId),
+  );
+  if (rooms.length === 0) return NOTHING;
+  const range = { rooms, after, upto, limit: asked.limit, told: told.timeline };
+  const found = await stickyFor(sync.server, { requester, user }, range);
+  if (found.byRoom.size === 0 && found.upto === upto) return NOTHING;
+  const sections = [...found.byRoom].map(
+    ([roomId, events]) => `${JSON.stringify(roomId)}:{"events":[${events.join(',')}]}`,
+  );
+  const json = `"org.matrix.msc4354.sticky_events":{"next_batch":"${formatToken(found.upto)}","rooms":{${sections.join(',')}}}`;
+  return { json, hasNews: true };
 }
 
 /** Account data of the whole account; that of rooms is told with the rooms. */

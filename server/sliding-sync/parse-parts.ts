@@ -146,6 +146,18 @@ export function toDeviceOf(extensions: JsonObject): SlidingRequest['toDevice'] {
   return { since, limit: Math.min(limit, MOST_MESSAGES) };
 }
 
+/** https://github.com/matrix-org/matrix-spec-proposals/pull/4480 */
+export function stickyEventsOf(extensions: JsonObject): SlidingRequest['stickyEvents'] {
+  const extension = extensionOf(extensions, 'org.matrix.msc4354.sticky_events');
+  if (extension === undefined) return undefined;
+  const limit = optionalInteger(extension, 'limit') ?? MOST_EVENTS;
+  if (limit < 1) throw invalidParam('limit must be at least 1');
+  const token = optionalString(extension, 'since');
+  const since = token === undefined || token === '' ? 0 : parseToken(token);
+  if (since === undefined || since < 0) throw invalidParam('since is not a token of this server');
+  return { since, limit: Math.min(limit, MOST_EVENTS) };
+}
+
 /** https://github.com/matrix-org/matrix-spec-proposals/pull/4308 */
 export function threadSubscriptionsOf(extensions: JsonObject): SlidingRequest['threadSubscriptions'] {
   const extension = extensionOf(extensions, 'io.element.msc4308.thread_subscriptions');

@@ -64,5 +64,6 @@ export interface SlidingRequest {
   /** Each undefined where it is not enabled. */
   readonly toDevice: { readonly since: number; readonly limit: number } | undefined;
   readonly e2ee: boolean;
+  readonly stickyEvents: { readonly since: number; readonly limit: number } | undefined;
   readonly threadSubscriptions: { readonly limit: number } | undefined;
 }

@@ -30,6 +30,8 @@ export class RoomExtensions {
   readonly accountData = new Map<RoomId, string>();
   readonly receipts = new Map<RoomId, string>();
   readonly typing = new Map<RoomId, string>();
+  /** The events that this answer tells in timelines, by numeric id. */
+  readonly inTimelines = new Set<number>();
 
   /** `changed`: the user's account data of rooms that is new since the last answer. */
   constructor(sliding: SlidingContext, answer: SlidingAnswer, changed: AccountPart['roomAccountData']) {
@@ -42,6 +44,7 @@ export class RoomExtensions {
   async tell(room: ExtendedRoom): Promise<number> {
     const { rooms: request } = this.#answer.request;
     const { window } = room;
+    for (const { nid } of room.timeline) this.inTimelines.add(nid);
     let flags = 0;
     // What is not asked for is missing from now on.
     if (isInScope(request.accountData, window)) {

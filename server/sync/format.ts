@@ -7,12 +7,14 @@
 
 import type { EventId } from '#keys/ids.ts';
 import { own } from '#keys/json.ts';
+import { STICKY_MEMBER } from '#rooms/build-event.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { erasedFor } from '#rooms/erasure.ts';
 import { type Event, stateMapKey } from '#rooms/event.ts';
 import { loadEvents } from '#rooms/load.ts';
 import { redactedEvent } from '#rooms/redaction.ts';
 import { stateOfGroup } from '#rooms/room-head.ts';
+import { stickyMsOf, stickyUntil } from '#rooms/sticky.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { membershipsAt, visibleTo } from '#rooms/visibility.ts';
 import type { Requester } from '../auth/requester.ts';
@@ -47,6 +49,10 @@ export interface Shown {
 export function eventText({ stored, head, unsigned, replaced }: EventText, shown: Shown): string {
   const { event } = stored;
   let text = `${head}${shown.now - event.originServerTs}${unsigned}`;
+  const until = stickyUntil(stored);
+  if (until !== undefined && until > shown.now) {
+    text += `,"msc4354_sticky_duration_ttl_ms":${until - shown.now}`;
+  }
   if (shown.showsPrevContent === true && replaced !== undefined) text += replaced.unsigned;
   if (shown.membership !== undefined) text += `,"membership":${JSON.stringify(shown.membership)}`;
   if (shown.device !== undefined && isMadeBy(stored, shown.device)) {
@@ -183,7 +189,7 @@ function bareText(event: Event): string {
 function membersOf(event: Event): string {
   const { eventId, type, sender, stateKey, originServerTs } = event;
   const stateKeyText = stateKey === undefined ? '' : `,"state_key":${JSON.stringify(stateKey)}`;
-  return `{"content":${contentText(event)},"event_id":${JSON.stringify(eventId)},"origin_server_ts":${originServerTs}${redactsText(event)},"sender":${JSON.stringify(sender)}${stateKeyText},"type":${JSON.stringify(type)}`;
+  return `{"content":${contentText(event)},"event_id":${JSON.stringify(eventId)}${stickyText(event)},"origin_server_ts":${originServerTs}${redactsText(event)},"sender":${JSON.stringify(sender)}${stateKeyText},"type":${JSON.stringify(type)}`;
 }
 
 /**
@@ -193,6 +199,12 @@ function membersOf(event: Event): string {
 function contentText({ content, redacts }: Event): string {
   if (redacts === undefined || own(content, 'redacts') === redacts) return JSON.stringify(content);
   return JSON.stringify({ ...content, redacts });
+}
+
+/** Under its unstable name, as it is in the event: MSC4354. */
+function stickyText(event: Event): string {
+  const ms = stickyMsOf(event);
+  return ms === undefined ? '' : `,"${STICKY_MEMBER}":{"duration_ms":${ms}}`;
 }
 
 function redactsText({ redacts }: Event): string {

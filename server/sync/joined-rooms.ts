@@ -12,8 +12,9 @@ import { ephemeralEvents } from './ephemeral.ts';
 import { includesRoom } from './filter.ts';
 import { BEGINNING, timelineJson } from './recent-timelines.ts';
 import { SUMMARY_TYPES, statePart } from './state-part.ts';
+import { stickyFor } from './sticky.ts';
 import type { JoinedRoom } from './sync-users.ts';
-import { timelinePart } from './timeline-part.ts';
+import { type TimelinePart, timelinePart } from './timeline-part.ts';
 
 /** What is told of a room: all that there is, or what is new since a position. */
 interface Telling {
@@ -116,8 +117,9 @@ async function roomSection(
   const unread =
     server.unread.ofNow(user.userId, room, upto) ?? (await server.unread.of(user.userId, room, upto));
 
+  const sticky = await stickyEvents(sync, answer, room, { since, timeline });
   const isEmpty = timeline.events.length === 0 && !timeline.limited && state.json.length === 0;
-  const isQuiet = isEmpty && ephemeral.length === 0 && account.length === 0;
+  const isQuiet = isEmpty && [ephemeral, account, sticky].every(({ length }) => length === 0);
   if (since !== undefined && !isWhole && isQuiet && unread.changedAt <= since) return undefined;
   const parts = [
     `"timeline":${timelineJson(timeline)}`,
@@ -126,9 +128,29 @@ async function roomSection(
     `"account_data":${eventsJson(account)}`,
     unreadJson(unread, request.filter.timeline.unreadThreadNotifications),
   ];
+  if (sticky.length > 0) parts.push(`"msc4354_sticky":${eventsJson(sticky)}`);
   if (summary !== undefined && (isWhole || state.changesSummary))
     parts.push(`"summary":${summaryJson(summary)}`);
   return `{${parts.join(',')}}`;
+}
+
+/** The sticky events that are not in the timeline: there are none where nothing is left out of it. */
+async function stickyEvents(
+  { server }: SyncContext,
+  { request, user, upto }: SyncAnswer,
+  room: JoinedRoom,
+  told: { readonly since: number | undefined; readonly timeline: TimelinePart },
+): Promise<readonly string[]> {
+  const { since, timeline } = told;
+  if (since !== undefined && !timeline.limited && request.filter.timeline.passesAll) return [];
+  const range = {
+    rooms: [room],
+    after: since ?? 0,
+    upto,
+    told: new Set(timeline.events.map(({ nid }) => nid)),
+  };
+  const found = await stickyFor(server, { requester: request.requester, user }, range);
+  return found.byRoom.get(room.roomId) ?? [];
 }
 
 /** After a restart it is not known whose state has changed: to look is cheaper than to count the members of each room. */

@@ -91,6 +91,8 @@ const USES: Readonly<Record<string, Try>> = {
     assert.equal(answer.status, 201);
     return { ...answer, status: 200 };
   },
+  'org.matrix.msc4354': (alice, roomId) =>
+    alice.try('PUT', `${inRoom(roomId)}/send/t/sticky?org.matrix.msc4354.sticky_duration_ms=1000`, {}),
   'org.matrix.msc4140': (alice) =>
     alice.try('GET', '/_matrix/client/unstable/org.matrix.msc4140/delayed_events'),
   'org.matrix.msc4143': (alice) =>
