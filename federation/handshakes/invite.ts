@@ -55,7 +55,10 @@ async function inviteBy(
   const { room } = invite;
   const built = await buildInvite(ctx, invite);
   if (built.kind !== 'ok') return built;
-  const { event } = built;
+  // Before anybody is told of it.
+  const asked = await askedToSign(ctx, room, built.event);
+  if (asked.kind !== 'event') return notSigned(asked);
+  const { event } = asked;
   const signal = AbortSignal.timeout(DEADLINE_MS);
   const answer = await sendInvite(
     ctx,
@@ -72,9 +75,10 @@ async function inviteBy(
   if (answer.kind === 'failed') return notInvited(ctx, { room, server, answer });
   const signed = await countersigned(ctx, event, { server, copy: answer.value, signal });
   if (signed === undefined) return { kind: 'unreachable', reason: 'The server did not sign the invitation' };
-  const asked = await askedToSign(ctx, room, signed);
-  if (asked.kind !== 'event') return notSigned(asked);
-  const received = await receive(ctx, room, asked.event, { as: 'live', relay: true });
+  // The other server may have sent back its own signature alone.
+  const whole = await askedToSign(ctx, room, signed);
+  if (whole.kind !== 'event') return notSigned(whole);
+  const received = await receive(ctx, room, whole.event, { as: 'live', relay: true });
   if (received.kind === 'accepted' || received.kind === 'known') return { kind: 'invited' };
   const reason = 'reason' in received ? received.reason : undefined;
   return { kind: 'forbidden', reason: reason ?? 'The room has changed meanwhile' };

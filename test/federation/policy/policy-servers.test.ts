@@ -247,6 +247,20 @@ test('a join that is handed in is signed first, and fails where that is refused'
   assert.equal((await bob.try('POST', path)).status, 200);
 });
 
+test('nobody is invited by an event that the policy server refuses', async () => {
+  await using room = await setting();
+  const { peer, alice, roomId } = room;
+  const invite = () =>
+    alice.try('POST', `/rooms/${encodeURIComponent(roomId)}/invite`, { user_id: peer.user('guest') });
+  peer.judge = () => ({ status: 400, json: REFUSAL });
+  const refused = await invite();
+  assert.deepEqual([refused.status, refused.body.error], [403, REFUSAL.error]);
+  assert.deepEqual(peer.asked('/invite/'), []);
+  peer.judge = () => undefined;
+  assert.equal((await invite()).status, 200);
+  assert.equal(peer.asked('/invite/').length, 1);
+});
+
 test('one event is asked for once, however often it comes', async () => {
   await using room = await setting();
   const { peer } = room;
