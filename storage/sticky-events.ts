@@ -39,8 +39,10 @@ const SOFT_FAILED = sql<[number, number, number], Row>(
 );
 const OWN = sql<[string, number, number, number], Row>(
   'stickyEvents.own',
-  `SELECT event_nid FROM sticky_events
-   WHERE room_nid {anyInt} AND position > ? AND is_own = 1 AND until_ts > ? ORDER BY position LIMIT ?`,
+  `SELECT s.event_nid FROM sticky_events s LEFT JOIN events e ON e.event_nid = s.event_nid
+   WHERE s.room_nid {anyInt} AND s.position > ? AND s.is_own = 1 AND s.until_ts > ?
+     AND NOT EXISTS (SELECT x.user_id FROM erased_users x WHERE x.user_id = e.sender)
+   ORDER BY s.position LIMIT ?`,
 );
 const DELETE_ENDED = sql<[number, number]>(
   'stickyEvents.deleteEnded',
@@ -84,7 +86,7 @@ export async function softFailed(
   return (await reader.all(SOFT_FAILED, roomNid, now, limit)).map((row) => row.event_nid);
 }
 
-/** Those of our users in some rooms after a position that are sticky still, the oldest first. */
+/** Those of our users in some rooms after a position that are sticky still, the oldest first; of nobody who was erased. */
 export async function own(
   reader: Reader,
   roomNids: Iterable<number>,
