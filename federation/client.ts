@@ -33,6 +33,8 @@ export interface FederationRequest {
   readonly lone?: boolean;
   /** Without the `Authorization` header. */
   readonly unsigned?: boolean;
+  /** The `Authorization` header in place of our signature. */
+  readonly authorization?: string;
   /** Our own name is meant, too: the request goes out to our public address, to see whether it comes back. */
   readonly ourselves?: boolean;
   /** What is asked for; JSON unless given. */
@@ -212,7 +214,9 @@ export class FederationClient {
         'user-agent': this.#options.userAgent ?? 'Kurir',
         accept: request.accept ?? 'application/json',
         ...(content !== undefined && { 'content-type': 'application/json' }),
-        ...(request.unsigned !== true && { authorization: this.#authorization(request, path, content) }),
+        ...(request.unsigned !== true && {
+          authorization: request.authorization ?? this.#authorization(request, path, content),
+        }),
       },
       body: content ?? null,
       reset: request.lone === true,

@@ -324,6 +324,23 @@ export function serverNotTrusted(message: string): MatrixError {
   return new MatrixError(400, 'M_SERVER_NOT_TRUSTED', message);
 }
 
+/** What an identity server said of a request that we made for a client. */
+export function identityRefused(status: 400 | 403 | 404, errcode: string, message: string): MatrixError {
+  return new MatrixError(status, errcode, message);
+}
+
+/** 403 `M_CONSENT_NOT_GIVEN`, which Synapse began and clients know: policies are to be accepted at `consentUri` first. */
+export function consentNotGiven(consentUri: string): MatrixError {
+  return new MatrixError(
+    403,
+    'M_CONSENT_NOT_GIVEN',
+    `Accept the policies of this server first: ${consentUri}`,
+    {
+      extras: { consent_uri: consentUri },
+    },
+  );
+}
+
 /** 400 `M_RESOURCE_LIMIT_EXCEEDED` as 403: a limit of the whole server was reached. */
 export function resourceLimitExceeded(message: string, adminContact: string): MatrixError {
   return new MatrixError(403, 'M_RESOURCE_LIMIT_EXCEEDED', message, {

@@ -24,6 +24,7 @@ import {
   textKind,
   versionKind,
 } from './config-types.ts';
+import { type IdentityConfig, identityOptions } from './identity-options.ts';
 import { type MediaConfig, mediaOptions } from './media-options.ts';
 import { type PageConfig, pageOptions } from './page-options.ts';
 import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
@@ -44,6 +45,7 @@ const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export interface Config
   extends AccountConfig,
     AppservicesConfig,
+    IdentityConfig,
     MediaConfig,
     PageConfig,
     PolicyConfig,
@@ -213,6 +215,7 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
   },
   ...signInOptions,
   ...accountOptions,
+  ...identityOptions,
   ...pageOptions,
   ...policyOptions,
   ...scimOptions,

@@ -6,6 +6,7 @@ import { appserviceConfig } from './appservice-options.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
+import { identityConfig, refuseHalfTerms } from './identity-options.ts';
 import { withDelegatedLogin } from './mas/mas-option.ts';
 import { mediaConfig } from './media-options.ts';
 import { pageConfig } from './page-options.ts';
@@ -50,6 +51,7 @@ export async function loadConfig(
   const config = configFrom((option) => readOption(option, { env, fromFile, file }));
   refuseHalves(config);
   refuseHalfMail(config);
+  refuseHalfTerms(config);
   if (config.mas === undefined) refuseNoLogin(config);
   refuseHalfSignIn(config);
   return withDelegatedLogin(config);
@@ -131,6 +133,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     unstableRoomVersions: required(options.unstableRoomVersions),
     trustedKeyServers: required(options.trustedKeyServers),
     ...accountConfig(read, required),
+    ...identityConfig(required),
     ...pageConfig(required),
     ...signInConfig(read, required),
     ...policyConfig(read, required),

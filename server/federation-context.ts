@@ -13,6 +13,7 @@ import { OutgoingPresence } from '#federation/outbound/presence.ts';
 import { FederationSender } from '#federation/outbound/sender.ts';
 import { PartnerRegistry } from '#federation/partners/registry.ts';
 import { PolicyAsker } from '#federation/policy/asker.ts';
+import { identityAddress } from '#federation/remote/identity.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
 import { type Outreach, ServerResolver } from '#federation/resolve.ts';
 import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
@@ -106,9 +107,11 @@ export async function openFederation(
 export async function openNetwork(config: Config, registry: PartnerRegistry): Promise<Network> {
   const guard = new AddressGuard({ allowPrivate: config.federationAllowPrivate });
   const dialer = new Dialer({ guard, extraCa: await configuredRoots(config.federationCa) });
+  const identityServers = new Set(config.identityServers.map(identityAddress));
   const partners: Outreach = {
-    // Whether we can be reached is looked at as others do.
-    mayCall: (server) => server === config.serverName || registry.mayCall(server),
+    // Whether we can be reached is looked at as others do; identity servers are no servers of the federation.
+    mayCall: (server) =>
+      server === config.serverName || identityServers.has(server) || registry.mayCall(server),
     caOf: (server) => registry.caOf(server),
   };
   return {

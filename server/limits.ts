@@ -73,6 +73,8 @@ const RATES = {
   invite_user: { perSecond: 0.05, burst: 20, isGuard: true },
   /** Third-party identifiers that an address says are bound to users of ours. */
   threepid_bind: { perSecond: 0.1, burst: 10 },
+  /** Identity servers asked by a user: to invite an address, to bind one, or to unbind it. */
+  identity: { perSecond: 0.05, burst: 20 },
   /** Joins and leaves of a room that another server hands in: the key is the server and the room. */
   handshake: { perSecond: 1, burst: 30 },
   /** Events that a server has signed by this one as a policy server: all that happens in rooms, in bursts. */

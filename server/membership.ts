@@ -1,8 +1,16 @@
 /** Joins, knocks, leaves and invitations of our users, wherever the room is; what is refused is thrown as the client's error. */
 
-import { badJson, handshakeRefused, invalidParam, unsupportedRoomVersion } from '#federation/errors.ts';
-import { invite, type Join, join, knock, leave, type MembershipResult } from '#federation/membership.ts';
 import {
+  badJson,
+  handshakeRefused,
+  invalidParam,
+  notFound,
+  unsupportedRoomVersion,
+} from '#federation/errors.ts';
+import { invite, type Join, join, knock, leave, type MembershipResult } from '#federation/membership.ts';
+import { ownUser } from '#federation/own-user.ts';
+import {
+  belongsTo,
   isRoomAlias,
   isRoomId,
   type RoomAlias,
@@ -59,6 +67,20 @@ export async function inviteUser(
   // room version. The `errcode` will be `M_UNSUPPORTED_ROOM_VERSION` in these cases."
   if (result.kind === 'incompatible') throw unsupportedRoomVersion(result.roomVersion, result.reason);
   roomIdOf(result);
+}
+
+/** Invites somebody by a user id that is perhaps nobody's. */
+export async function inviteOther(
+  ctx: ServerContext,
+  sender: UserId,
+  wanted: { readonly roomId: RoomId; readonly target: UserId; readonly content: JsonObject },
+): Promise<void> {
+  const { target } = wanted;
+  ctx.limits.take('invite_user', target, sender);
+  if (belongsTo(target, ctx.serverName) && (await ownUser(ctx, target)) === undefined) {
+    throw notFound('There is no such user');
+  }
+  await inviteUser(ctx, sender, wanted);
 }
 
 /** The profile of one of our users, for a member event. */

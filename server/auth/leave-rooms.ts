@@ -3,10 +3,14 @@ import type { UserId } from '#keys/ids.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
+import { unbindAll } from '../identity/bindings.ts';
 
-/** Makes a deactivated user leave all rooms. What cannot be left now is tried again at the next start. */
+/**
+ * Makes a deactivated user leave all rooms, and identity servers forget them. What cannot be done now is tried again at
+ * the next start.
+ */
 export async function leaveRooms(ctx: ServerContext, userId: UserId): Promise<void> {
-  let left = true;
+  let left = (await unbindAll(ctx, userId)) === 'success';
   for (const { roomId, membership } of await memberships.ofUser(ctx.db, userId)) {
     if (membership === 'leave' || membership === 'ban') continue;
     if (ctx.shutdown.aborted) return;

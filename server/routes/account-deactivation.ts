@@ -5,6 +5,7 @@ import { leaveRooms } from '../auth/leave-rooms.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalBoolean } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { unbindAll } from '../identity/bindings.ts';
 
 /** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate */
 export function accountDeactivationRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -16,8 +17,8 @@ export function accountDeactivationRoutes(app: FastifyInstance, ctx: ServerConte
     const session = await confirmByPassword(ctx, body, { requester, action, address: request.ip });
     await deactivate(ctx, requester.userId, { erase });
     ctx.interactiveAuth.finish(session);
+    const result = await unbindAll(ctx, requester.userId);
     ctx.background.run(leaveRooms(ctx, requester.userId), 'a deactivated user could not leave all rooms');
-    // "This must be success if the homeserver has no identifiers to unbind for the user": none are ever bound.
-    return { id_server_unbind_result: 'success' };
+    return { id_server_unbind_result: result };
   });
 }

@@ -1,7 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information */
 
 import type { FastifyInstance } from 'fastify';
-import { invalidParam, serverNotTrusted } from '#federation/errors.ts';
+import { MatrixError } from '#federation/errors.ts';
 import { type JsonObject, objectAt } from '#keys/json.ts';
 import * as threepids from '#storage/threepids.ts';
 import { confirmByPassword } from '../auth/confirm-password.ts';
@@ -9,12 +9,13 @@ import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bodyObject, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { addProved } from '../email/add-proved.ts';
-import { canonicalEmail } from '../email/address.ts';
 import { secretAt } from '../email/proof.ts';
+import { addressIn } from '../identity/access.ts';
+import { bindAddress, unbindAddress } from '../identity/bindings.ts';
 
 const PATH = '/_matrix/client/v3/account/3pid';
 
-/** The addresses of a user. Identity servers have no part in it: nothing is bound there, and nothing unbound. */
+/** The addresses of a user; and which of them identity servers know, where the operator allows one. */
 export function administrativeContactRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get(PATH, async (request) => {
     const { userId } = await requireRequester(ctx, request);
@@ -46,26 +47,33 @@ export function administrativeContactRoutes(app: FastifyInstance, ctx: ServerCon
   app.post(`${PATH}/delete`, async (request) => {
     const { userId } = await requireRequester(ctx, request);
     ctx.limits.take('account_data', userId);
-    const address = emailAt(bodyObject(request));
-    if (address !== undefined) {
-      const threepid = { medium: 'email', address };
-      await ctx.db.write('threepids.remove', (tx) => threepids.remove(tx, userId, threepid));
-    }
-    return { id_server_unbind_result: 'no-support' };
+    const body = bodyObject(request);
+    const address = addressIn(body);
+    await ctx.db.write('threepids.remove', (tx) => threepids.remove(tx, userId, address));
+    // It is gone from the account, whatever an identity server says.
+    const result = await unbindAddress(ctx, userId, address, body).catch((error: unknown) => {
+      if (!(error instanceof MatrixError)) throw error;
+      ctx.log.info({ err: error }, 'an identity server did not forget an address');
+      return 'no-support' as const;
+    });
+    return { id_server_unbind_result: result };
   });
 
   app.post(`${PATH}/bind`, async (request) => {
-    await requireRequester(ctx, request);
+    const { userId } = await requireRequester(ctx, request);
     const body = bodyObject(request);
     for (const key of ['client_secret', 'id_server', 'id_access_token', 'sid']) requiredString(body, key);
-    throw serverNotTrusted('This server binds nothing at identity servers');
+    ctx.limits.take('identity', userId);
+    await bindAddress(ctx, userId, body);
+    return {};
   });
 
-  // "If the homeserver does not know the original `id_server`, it MUST return [...] `no-support`."
   app.post(`${PATH}/unbind`, async (request) => {
-    await requireRequester(ctx, request);
-    emailAt(bodyObject(request));
-    return { id_server_unbind_result: 'no-support' };
+    const { userId } = await requireRequester(ctx, request);
+    const body = bodyObject(request);
+    const address = addressIn(body);
+    ctx.limits.take('identity', userId);
+    return { id_server_unbind_result: await unbindAddress(ctx, userId, address, body) };
   });
 }
 
@@ -83,12 +91,4 @@ async function confirmAndAdd(
   await addProved(ctx, requester.userId, credentials);
   ctx.interactiveAuth.finish(session);
   return {};
-}
-
-/** The e-mail address that a body names; undefined for any other identifier, which no account here has. */
-function emailAt(body: JsonObject): string | undefined {
-  const medium = requiredString(body, 'medium');
-  const address = requiredString(body, 'address');
-  if (medium !== 'email' && medium !== 'msisdn') throw invalidParam('medium is neither "email" nor "msisdn"');
-  return medium === 'email' ? canonicalEmail(address) : undefined;
 }

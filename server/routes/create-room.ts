@@ -9,7 +9,6 @@ import {
   inviteBlocked,
   type MatrixError,
   roomInUse,
-  threepidDenied,
   unsupportedRoomVersion,
 } from '#federation/errors.ts';
 import { blocksInvites } from '#federation/invite-permission.ts';
@@ -23,8 +22,10 @@ import { refuseAlias, restrainedRoom } from '../appservices/restraint.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalBoolean, optionalObject, optionalString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { inviteAddress, invitedAddresses } from '../identity/invite-address.ts';
 import { inviteUser, memberProfile } from '../membership.ts';
 import { encryptsRoom, refusalOfRoom } from '../room-encryption.ts';
+import { joinedRoom } from '../room-params.ts';
 import { refuseUnstable } from '../unstable-versions.ts';
 
 const MOST_INVITES = 100;
@@ -35,25 +36,35 @@ export function createRoomRoutes(app: FastifyInstance, ctx: ServerContext): void
     const requester = await requireRequester(ctx, request);
     const { userId } = requester;
     ctx.limits.take('room_creation', userId);
-    const parsed = restrainedRoom(ctx, parseRoom(userId, bodyObject(request)));
+    const body = bodyObject(request);
+    const parsed = restrainedRoom(ctx, parseRoom(userId, body));
+    const byAddress = invitedAddresses(ctx, own(body, 'invite_3pid'));
+    if (byAddress.length > MOST_INVITES) throw invalidParam(`invite_3pid names more than ${MOST_INVITES}`);
     const alias: RoomAlias = `#${parsed.roomAliasName ?? ''}:${ctx.serverName}`;
     if (parsed.roomAliasName !== undefined) refuseAlias(ctx, requester, alias);
     const asked = { ...parsed, isEncrypted: encryptsRoom(ctx.config, parsed) };
     const unencrypted = refusalOfRoom(ctx.config, parsed);
     if (unencrypted !== undefined) throw forbidden(unencrypted);
     for (const target of asked.invite ?? []) ctx.limits.take('invite_user', target, userId);
+    for (const _ of byAddress) ctx.limits.take('identity', userId);
     await refuseBlocked(ctx, userId, asked.invite ?? []);
     const wanted = await plannedRoom(ctx, asked);
     const created = await createRoom(ctx, { ...wanted, profiles: await profilesFor(ctx, wanted) });
     if (created.kind === 'refused') throw refusal(created, wanted);
+    const { roomId } = created;
+    const content = wanted.isDirect === true ? { is_direct: true } : {};
+    const refused = (target?: UserId) => (error: unknown) => {
+      ctx.log.info({ err: error, roomId, target }, 'an invitation to a new room failed');
+    };
     for (const target of created.invites) {
       // One after the other: each is an event upon the one before. The room stands even if one of them fails.
-      const content = wanted.isDirect === true ? { is_direct: true } : {};
-      await inviteUser(ctx, userId, { roomId: created.roomId, target, content }).catch((error: unknown) => {
-        ctx.log.info({ err: error, roomId: created.roomId, target }, 'an invitation to a new room failed');
-      });
+      await inviteUser(ctx, userId, { roomId, target, content }).catch(refused(target));
     }
-    return { room_id: created.roomId };
+    for (const invited of byAddress) {
+      const room = await joinedRoom(ctx, userId, roomId);
+      await inviteAddress(ctx, userId, { room, invited, content }).catch(refused());
+    }
+    return { room_id: roomId };
   });
 }
 
@@ -70,10 +81,6 @@ function parseRoom(creator: UserId, body: JsonObject): NewRoom {
   const invite = stringList(body, 'invite');
   if (!invite.every(isUserId)) throw invalidParam('invite is not a list of user IDs');
   if (invite.length > MOST_INVITES) throw invalidParam(`invite names more than ${MOST_INVITES} users`);
-  const byThirdParty = own(body, 'invite_3pid');
-  if (Array.isArray(byThirdParty) && byThirdParty.length > 0) {
-    throw threepidDenied('This server invites by user ID only');
-  }
   const visibility = optionalString(body, 'visibility');
   if (visibility !== undefined && visibility !== 'public' && visibility !== 'private') {
     throw invalidParam('visibility is neither public nor private');
