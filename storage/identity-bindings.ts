@@ -34,8 +34,6 @@ const REMOVE = sql<[string, string, string, string]>(
   'DELETE FROM identity_bindings WHERE user_id = ? AND medium = ? AND address = ? AND id_server = ?',
 );
 
-const CLEAR = sql<[string]>('identityBindings.clear', 'DELETE FROM identity_bindings WHERE user_id = ?');
-
 /** The addresses of a user that identity servers know, in their order. */
 export async function ofUser(reader: Reader, userId: UserId): Promise<IdentityBinding[]> {
   const rows = await reader.all(OF_USER, userId);
@@ -48,9 +46,4 @@ export async function add(tx: Tx, userId: UserId, binding: IdentityBinding, boun
 
 export async function remove(tx: Tx, userId: UserId, binding: IdentityBinding): Promise<void> {
   await tx.run(REMOVE, userId, binding.medium, binding.address, binding.idServer);
-}
-
-/** Forgets all of a user. */
-export async function clear(tx: Tx, userId: UserId): Promise<void> {
-  await tx.run(CLEAR, userId);
 }

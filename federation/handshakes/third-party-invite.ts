@@ -76,6 +76,10 @@ export async function issueInvite(
   const named = await currentStateEvent(ctx, room.roomNid, 'm.room.third_party_invite', token);
   if (named === undefined)
     return { kind: 'forbidden', reason: 'There is no third-party invite with this token' };
+  // Nobody comes back by an invitation from before they were removed: the word of the identity server stays good.
+  if (member !== undefined && isRemoved(member.event) && member.nid > named.nid) {
+    return { kind: 'forbidden', reason: 'The user was removed from the room after this invitation' };
+  }
   const refused = await keyRefused(ctx, signed, named.event);
   if (refused !== undefined) return refused;
   const displayName = stringAt(named.event.content, 'display_name') ?? invite.displayName ?? '';
@@ -89,6 +93,11 @@ function isDone(member: Event, token: string): boolean {
   const membership = membershipOf(member);
   const by = objectAt(objectAt(member.content, 'third_party_invite') ?? {}, 'signed');
   return membership === 'join' || (membership === 'invite' && stringAt(by ?? {}, 'token') === token);
+}
+
+/** True where somebody else made them leave. */
+function isRemoved(member: Event): boolean {
+  return membershipOf(member) === 'leave' && member.sender !== member.stateKey;
 }
 
 /** "H1 MUST verify the request [...] to ensure the `signed` property is correct as well as the `key_validity_url`". */

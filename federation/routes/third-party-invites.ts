@@ -37,15 +37,20 @@ export function thirdPartyInvitesRoutes(app: FastifyInstance, ctx: ThirdPartyInv
     },
   );
 
-  // By identity servers, who sign nothing but what they say of the user.
-  app.put('/_matrix/federation/v1/3pid/onbind', async ({ body, ip }) => {
-    ctx.limits.take('threepid_bind', ip);
-    if (!isObject(body)) throw badJson('The body is not an object');
-    const target = await boundUser(ctx, body);
-    const list = own(body, 'invites');
-    if (!Array.isArray(list)) throw badJson('invites is not a list');
-    await exchangeAll(ctx, pendingInvites(list, target));
-    return {};
+  // By identity servers, who sign nothing but what they say of the user. Sydent says POST where the specification says PUT.
+  app.route({
+    method: ['PUT', 'POST'],
+    url: '/_matrix/federation/v1/3pid/onbind',
+    handler: async ({ body, ip }) => {
+      ctx.limits.take('threepid_bind', ip);
+      if (!isObject(body)) throw badJson('The body is not an object');
+      const target = await boundUser(ctx, body);
+      // Sydent leaves it out where nobody waits for the address.
+      const list = own(body, 'invites') ?? [];
+      if (!Array.isArray(list)) throw badJson('invites is not a list');
+      await exchangeAll(ctx, pendingInvites(list, target));
+      return {};
+    },
   });
 }
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import * as acceptedPolicies from '#storage/accepted-policies.ts';
 import type { Tx } from '#storage/database.ts';
 import * as emailValidations from '#storage/email-validations.ts';
+import * as identityBindings from '#storage/identity-bindings.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
 import * as threepids from '#storage/threepids.ts';
 import { drivers } from '#test/harness/databases.ts';
@@ -110,5 +111,19 @@ for (const { name, open } of drivers) {
       { policyId: 'privacy', version: '1', acceptedTs: 5 },
       { policyId: 'privacy', version: '2', acceptedTs: 7 },
     ]);
+  });
+
+  test(`${name}: what identity servers know is kept by user, address and server`, async () => {
+    await using database = await open();
+    const { db } = database;
+    const write = (body: (tx: Tx) => Promise<void>) => db.write('test', body);
+    const one = { medium: 'email', address: MAIL.address, idServer: 'id.test' as const };
+    const other = { ...one, idServer: 'other.test' as const };
+    for (const binding of [other, one, one]) await write((tx) => identityBindings.add(tx, ALICE, binding, 5));
+    await write((tx) => identityBindings.add(tx, BOB, one, 6));
+    assert.deepEqual(await identityBindings.ofUser(db, ALICE), [one, other]);
+    await write((tx) => identityBindings.remove(tx, ALICE, one));
+    assert.deepEqual(await identityBindings.ofUser(db, ALICE), [other]);
+    assert.deepEqual(await identityBindings.ofUser(db, BOB), [one]);
   });
 }

@@ -19,7 +19,7 @@ export interface Parameter {
 }
 
 export interface Operation {
-  readonly api: 'application-service' | 'client-server' | 'push-gateway' | 'server-server';
+  readonly api: 'application-service' | 'client-server' | 'identity' | 'push-gateway' | 'server-server';
   readonly method: string;
   /** With its parameters in braces. */
   readonly path: string;

@@ -23,6 +23,7 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
     'MSC3391: account data is deleted by DELETE',
   ],
   [/^\/_matrix\/client\/v3\/pushers\/ack$/, 'MSC4174, which names no unstable path'],
+  [/^\/_matrix\/federation\/v1\/3pid\/onbind$/, 'Sydent: by POST, where the specification says PUT'],
   [
     /^\/_matrix\/key\/v2\/(server\/[^/]*|query\/[^/]*\/[^/]*)$/,
     'the specification until 1.6: a key id after the path, which servers still ask with and which is passed over',
