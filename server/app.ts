@@ -114,6 +114,7 @@ import { spaceHierarchyRoutes } from './routes/space-hierarchy.ts';
 import { ssoRoutes } from './routes/sso.ts';
 import { syncRoutes } from './routes/sync.ts';
 import { tagsRoutes } from './routes/tags.ts';
+import { termsPageRoutes } from './routes/terms-page.ts';
 import { thirdPartyLookupRoutes } from './routes/third-party-lookup.ts';
 import { threadSubscriptionsRoutes } from './routes/thread-subscriptions.ts';
 import { threadsListRoutes } from './routes/threads-list.ts';
@@ -168,6 +169,7 @@ const clientRoutes: readonly Routes[] = [
   spaceHierarchyRoutes,
   syncRoutes,
   tagsRoutes,
+  termsPageRoutes,
   thirdPartyLookupRoutes,
   threadSubscriptionsRoutes,
   threadsListRoutes,

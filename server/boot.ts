@@ -4,6 +4,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { ed25519Backend } from '#keys/ed25519.ts';
+import type { UserId } from '#keys/ids.ts';
+import { Lanes } from '#keys/lanes.ts';
 import { LiveSigningKey, loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import type { Clock, Log } from '#rooms/context.ts';
@@ -18,6 +20,7 @@ import { leaveRoomsOfDeactivated } from './auth/leave-rooms.ts';
 import { ConfigError } from './config-file.ts';
 import type { Config } from './config-options.ts';
 import type { ListenAddress } from './config-types.ts';
+import { remindOfTerms } from './consent/remind.ts';
 import type { ServerContext } from './context.ts';
 import { ControlSocket } from './control-socket.ts';
 import { openFederation } from './federation-context.ts';
@@ -110,6 +113,12 @@ function goOn(ctx: ServerContext): void {
   ctx.delayedEvents.start((event) => sendDelayed(ctx, event));
   ctx.search?.start();
   ctx.userDirectory.start();
+  // One after the other: after a new version there are as many reminders as users, and nobody waits for them.
+  const reminders = new Lanes(1, Number.POSITIVE_INFINITY);
+  const remind = (userId: UserId) => reminders.run(() => remindOfTerms(ctx, userId));
+  ctx.consents.start((userId) =>
+    background.run(remind(userId), 'a user could not be reminded of the policies'),
+  );
   background.run(ctx.pushes.start(), 'the pushers of users could not be read');
   background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
   background.run(ctx.groupRooms.start(), 'the rooms of groups could not be read');

@@ -10,6 +10,7 @@ import type { InteractiveAuth } from './auth/interactive-auth.ts';
 import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
 import type { Config } from './config-options.ts';
+import type { Consents } from './consent/consents.ts';
 import type { DelayedEvents } from './delayed-events.ts';
 import type { Mailer } from './email/mailer.ts';
 import type { GroupRoomKeeper } from './group-rooms/keeper.ts';
@@ -33,6 +34,7 @@ export interface ServerContext extends FederationContext, MediaContext {
   readonly sessions: Sessions;
   readonly guestRooms: GuestRooms;
   readonly interactiveAuth: InteractiveAuth;
+  readonly consents: Consents;
   /** The identity providers by which people sign in. */
   readonly providers: Providers;
   /** Undefined where there is no directory that knows people's passwords. */

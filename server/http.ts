@@ -86,7 +86,8 @@ const FORMER_PATHS = [
   [/^\/_matrix\/client\/unstable\/(?=rooms\/[^/?]+\/relations\/)/, '/_matrix/client/v1/'],
 ] as const;
 /** Pages of people who are signed in: "CORS MUST NOT be supported at the authorization endpoint" (RFC 9700, 2.6). */
-const FOR_PEOPLE = /^\/(oauth2\/(authorize|device)|sign-in|sign-out|account|_kurir\/register)(?=[/?]|$)/;
+const FOR_PEOPLE =
+  /^\/(oauth2\/(authorize|device)|sign-in|sign-out|account|_kurir\/(register|terms))(?=[/?]|$)/;
 /** Headers of which a second one would make two readers of the same request see different things. */
 const SINGLE_HEADERS: ReadonlySet<string> = new Set(['host', 'authorization', 'content-type']);
 

@@ -11,6 +11,7 @@ import { InteractiveAuth } from './auth/interactive-auth.ts';
 import { Sessions } from './auth/sessions.ts';
 import { Background } from './background.ts';
 import type { Config } from './config-options.ts';
+import { Consents } from './consent/consents.ts';
 import type { ServerContext } from './context.ts';
 import { DelayedEvents } from './delayed-events.ts';
 import { Mailer } from './email/mailer.ts';
@@ -46,6 +47,7 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   const { config, db, clock, log, dialer, shutdown } = given;
   const { dataDir, maxRemoteMediaSize: remoteBytes, remoteMediaCacheSize: cacheBytes } = config;
   const mediaOptions = { dataDir, dialer, limits: { remoteBytes, cacheBytes }, stopping: shutdown };
+  const seal = await Seal.open(dataDir);
   const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const appservices = opening.use(await Appservices.open(given, config));
   limits.spareAlso((userId) => appservices.isSpared(userId));
@@ -65,6 +67,7 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     interactiveAuth: new InteractiveAuth(clock),
     providers: opening.use(await Providers.open(config, clock)),
     seal,
+    consents: new Consents({ db, seal, config }),
     mailer,
     background: opening.use(new Background(log)),
     purges: opening.use(new RoomPurges(given)),

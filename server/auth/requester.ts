@@ -10,20 +10,23 @@ import type { Found, Requester } from './sessions.ts';
 
 export type { Requester } from './sessions.ts';
 
-export type RequesterContext = MasqueradeContext & Pick<ServerContext, 'appservices'>;
+export type RequesterContext = MasqueradeContext & Pick<ServerContext, 'appservices' | 'consents'>;
 
 const MAX_USER_AGENT = 200;
 
 /**
  * Who makes the request, by its access token, where they may use the route. Throws `M_MISSING_TOKEN`,
- * `M_UNKNOWN_TOKEN`, `M_USER_LOCKED`, `M_USER_SUSPENDED` or `M_GUEST_ACCESS_FORBIDDEN`.
+ * `M_UNKNOWN_TOKEN`, `M_USER_LOCKED`, `M_USER_SUSPENDED`, `M_GUEST_ACCESS_FORBIDDEN` or `M_CONSENT_NOT_GIVEN`.
  */
 export async function requireRequester(ctx: RequesterContext, request: FastifyRequest): Promise<Requester> {
   const token = accessTokenOf(request);
   if (token === undefined) throw missingToken();
   const { requester, isLocked } = await known(ctx, request, token);
   const { url = '' } = request.routeOptions;
-  const refusal = refusalOf({ ...requester, isLocked }, request.method, url);
+  const { method } = request;
+  const refusal =
+    refusalOf({ ...requester, isLocked }, method, url) ??
+    (await ctx.consents.refusalOf(requester, { method, url, room: roomOf(request) }));
   if (refusal !== undefined) throw refusal;
   return requester;
 }
@@ -48,6 +51,13 @@ export async function requireAdmin(ctx: RequesterContext, request: FastifyReques
   const requester = await requireRequester(ctx, request);
   if (!requester.isAdmin) throw forbidden('Only for administrators of this server');
   return requester;
+}
+
+/** What a path names as a room, perhaps by its alias. */
+function roomOf({ params }: FastifyRequest): string | undefined {
+  if (typeof params !== 'object' || params === null) return undefined;
+  const named = 'roomId' in params ? params.roomId : 'roomIdOrAlias' in params && params.roomIdOrAlias;
+  return typeof named === 'string' ? named : undefined;
 }
 
 async function known(

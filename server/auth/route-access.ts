@@ -163,6 +163,33 @@ const SUSPENDED = routes(
   ],
 );
 
+/**
+ * What those may do who have yet to accept the policies: as who is suspended, but that they take back nothing. What their
+ * client does by itself while it starts goes on.
+ */
+const BEFORE_CONSENT = new Set([
+  ...[...SUSPENDED].filter((route) => !route.includes('/redact/')),
+  ...routes([
+    `GET ${V3}/voip/turnServer`,
+    `GET ${V3}/thirdparty/protocols`,
+    `PUT ${V3}/presence/{userId}/status`,
+    `GET ${V1}/rtc/transports`,
+    `GET ${V3}/profile/{userId}`,
+    `GET ${V3}/profile/{userId}/{keyName}`,
+  ]),
+]);
+
+const JOINS = routes([`POST ${ROOM}/join`, `POST ${V3}/join/{roomIdOrAlias}`]);
+
+/** True for a route that is open to those who have yet to accept the policies. */
+export function isOpenWithoutConsent(method: string, url: string): boolean {
+  return BEFORE_CONSENT.has(`${method} ${shapeOf(url)}`);
+}
+
+export function isRouteOfJoins(method: string, url: string): boolean {
+  return JOINS.has(`${method} ${shapeOf(url)}`);
+}
+
 /** Why somebody may not use a route, or nothing. `url` is the pattern of the route. */
 export function refusalOf(who: Restrictions, method: string, url: string): MatrixError | undefined {
   if (!who.isLocked && !who.isSuspended && !who.isGuest) return undefined;
@@ -175,7 +202,7 @@ export function refusalOf(who: Restrictions, method: string, url: string): Matri
 
 /** All that stands in the tables, for the test that each is a route: `GET /_matrix/client/v3/devices/{}`. */
 export function listedRoutes(): ReadonlySet<string> {
-  return new Set([...LOCKED, ...GUEST, ...SUSPENDED]);
+  return new Set([...LOCKED, ...GUEST, ...SUSPENDED, ...BEFORE_CONSENT]);
 }
 
 function anyMethod(path: string): string[] {

@@ -63,6 +63,14 @@ export const de: Texts = {
   },
   terms: {
     accept: 'Ich habe diese Richtlinien gelesen und stimme ihnen zu',
+    title: 'Richtlinien von {serverName}',
+    asks: 'Bitte lesen Sie diese Richtlinien. Ohne Ihre Zustimmung kann {userId} auf diesem Server lesen, aber nicht schreiben.',
+    accepted: 'Richtlinien angenommen',
+    changed: 'Die Richtlinien haben sich inzwischen geändert. Bitte lesen Sie sie noch einmal.',
+    none: 'Nichts anzunehmen',
+    invalid: 'Dieser Link ist nicht gültig. Öffnen Sie den, den Ihr Matrix-Programm zeigt.',
+    notice:
+      'Bitte lesen Sie die Richtlinien von {serverName} und stimmen Sie ihnen auf dieser Seite zu: {url}',
   },
   stages: {
     title: 'Bestätigen für {serverName}',

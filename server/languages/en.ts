@@ -61,6 +61,13 @@ export const en = {
   },
   terms: {
     accept: 'I have read these policies and accept them',
+    title: 'Policies of {serverName}',
+    asks: 'Please read these policies. Without accepting them, {userId} can read on this server, but not write.',
+    accepted: 'Policies accepted',
+    changed: 'The policies have changed meanwhile. Please read them again.',
+    none: 'Nothing to accept',
+    invalid: 'This link is not valid. Open the one that your Matrix client shows.',
+    notice: 'Please read the policies of {serverName} and accept them on this page: {url}',
   },
   stages: {
     title: 'Confirm for {serverName}',

@@ -63,6 +63,13 @@ export const fr: Texts = {
   },
   terms: {
     accept: 'J’ai lu ces conditions et je les accepte',
+    title: 'Conditions de {serverName}',
+    asks: 'Veuillez lire ces conditions. Sans les accepter, {userId} peut lire sur ce serveur, mais pas écrire.',
+    accepted: 'Conditions acceptées',
+    changed: 'Les conditions ont changé entre-temps. Veuillez les relire.',
+    none: 'Rien à accepter',
+    invalid: 'Ce lien n’est pas valable. Ouvrez celui que votre client Matrix affiche.',
+    notice: 'Veuillez lire les conditions de {serverName} et les accepter sur cette page : {url}',
   },
   stages: {
     title: 'Confirmer pour {serverName}',

@@ -62,6 +62,13 @@ export const sv: Texts = {
   },
   terms: {
     accept: 'Jag har läst villkoren och godkänner dem',
+    title: 'Villkor för {serverName}',
+    asks: 'Läs de här villkoren. Utan att godkänna dem kan {userId} läsa på den här servern, men inte skriva.',
+    accepted: 'Villkoren är godkända',
+    changed: 'Villkoren har ändrats under tiden. Läs dem igen.',
+    none: 'Inget att godkänna',
+    invalid: 'Länken är inte giltig. Öppna den som din Matrix-klient visar.',
+    notice: 'Läs villkoren för {serverName} och godkänn dem på den här sidan: {url}',
   },
   stages: {
     title: 'Bekräfta för {serverName}',

@@ -5,6 +5,7 @@ import type { Tx } from '#storage/database.ts';
 import * as emailValidations from '#storage/email-validations.ts';
 import * as identityBindings from '#storage/identity-bindings.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
+import * as termsReminders from '#storage/terms-reminders.ts';
 import * as threepids from '#storage/threepids.ts';
 import { drivers } from '#test/harness/databases.ts';
 
@@ -125,5 +126,16 @@ for (const { name, open } of drivers) {
     await write((tx) => identityBindings.remove(tx, ALICE, one));
     assert.deepEqual(await identityBindings.ofUser(db, ALICE), [other]);
     assert.deepEqual(await identityBindings.ofUser(db, BOB), [one]);
+  });
+
+  test(`${name}: of a reminder of terms the last one is kept`, async () => {
+    await using database = await open();
+    const { db } = database;
+    assert.equal(await termsReminders.of(db, ALICE), undefined);
+    for (const versions of ['1', '2']) {
+      await db.write('test', (tx) => termsReminders.set(tx, ALICE, versions, 5));
+      assert.equal(await termsReminders.of(db, ALICE), versions);
+    }
+    assert.equal(await termsReminders.of(db, BOB), undefined);
   });
 }
