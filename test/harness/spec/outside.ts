@@ -1,4 +1,4 @@
-/** What Kurir serves under `/_matrix/` that the specification 1.19 does not have, each with where it is from. */
+/** What Kurir serves, or asks, under `/_matrix/` that the specification 1.19 does not have, each with where it is from. */
 
 const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
   [
@@ -23,6 +23,10 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
     'MSC3391: account data is deleted by DELETE',
   ],
   [/^\/_matrix\/client\/v3\/pushers\/ack$/, 'MSC4174, which names no unstable path'],
+  [
+    /^\/_matrix\/identity\/api\/v1\/pubkey\/(ephemeral\/)?isvalid$/,
+    'Sydent: where it says that its keys are looked up',
+  ],
   [/^\/_matrix\/federation\/v1\/3pid\/onbind$/, 'Sydent: by POST, where the specification says PUT'],
   [
     /^\/_matrix\/key\/v2\/(server\/[^/]*|query\/[^/]*\/[^/]*)$/,
