@@ -18,6 +18,7 @@ import {
   type PresenceEntry,
   type PresentDevice,
 } from './presence-entry.ts';
+import { PresencePace } from './presence-pace.ts';
 import type { Streams } from './streams.ts';
 
 export type { PresenceState } from './presence.ts';
@@ -61,6 +62,7 @@ export class Presences {
   readonly #present = new Set<UserId>();
   readonly #changed = new Set<UserId>();
   readonly #unwritten = new Set<UserId>();
+  readonly #pace = new PresencePace();
   readonly #announced: AnnouncedPresence;
   readonly #listeners = new Set<(users: readonly UserId[]) => void>();
   #announceTimer: NodeJS.Timeout | undefined;
@@ -333,10 +335,16 @@ export class Presences {
   /** Written down together with its position: who syncs from a later one on after a restart need not be told again. */
   async #announce(): Promise<void> {
     this.#announceTimer = undefined;
-    this.#announcedAt = performance.now();
-    const users = [...this.#changed.values().take(MOST_ANNOUNCED_AT_ONCE)];
+    const now = performance.now();
+    this.#announcedAt = now;
+    const due = this.#changed.values().filter((userId) => this.#pace.takes(userId, now));
+    const users = [...due.take(MOST_ANNOUNCED_AT_ONCE)];
     for (const userId of users) this.#changed.delete(userId);
-    if (users.length === 0 || this.#closed) return;
+    if (this.#closed) return;
+    if (users.length === 0) {
+      if (this.#changed.size > 0) this.#announceSoon();
+      return;
+    }
     const { db, streams } = this.#options;
     const rooms = await presence.roomsOf(db, users);
     if (this.#closed) return;

@@ -346,6 +346,31 @@ test('many changes in a moment are told together', async () => {
   assert.ok(announced < 10, `${announced} times`);
 });
 
+test('who changes without end is told of now and then only, and at last as they are', async () => {
+  const { alice, bob } = await pair();
+  const { next_batch: since } = await bob.sync();
+  const aliceId = deviceOf(alice).userId;
+  let announced = 0;
+  const stop = server.ctx.presence.onChange((users) => {
+    if (users.includes(aliceId)) announced += 1;
+  });
+  let count = 0;
+  while (announced < 10) {
+    count += 1;
+    await set(alice, 'online', `status ${count}`);
+    await until(() => announced > count - 1 || count > 100, 'that it is told', { longestMs: 5_000 });
+  }
+  for (let more = 0; more < 20; more++) await set(alice, 'online', `more ${more}`);
+  // The eleventh waits; another user's does not.
+  const carol = await register(server);
+  await carol.join(await bob.createRoom({ preset: 'public_chat' }));
+  await set(carol, 'online', 'at once');
+  await bob.syncUntil((body) => told(body, carol)?.status_msg === 'at once', { since });
+  assert.equal(announced, 10);
+  await bob.syncUntil((body) => told(body, alice)?.status_msg === 'more 19', { since });
+  stop();
+});
+
 function deviceOf({ userId, deviceId }: TestClient): { userId: `@${string}`; deviceId: string } {
   return { userId: userId as `@${string}`, deviceId };
 }
