@@ -39,7 +39,7 @@ import {
   revokeRegistrationToken,
 } from './cli/token-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
-import { addUser, changeUser, deactivateUser, limitUser, listUsers } from './cli/user-commands.ts';
+import { addUser, changeUser, deactivateUser, limitUser, listTerms, listUsers } from './cli/user-commands.ts';
 import { loadConfig } from './config.ts';
 import type { Config } from './config-options.ts';
 import { explain } from './start-errors.ts';
@@ -204,6 +204,8 @@ async function runOnUsers(command: UserCommand, { config, rest, values }: Given)
     case 'user list':
       none(rest);
       return listUsers(config);
+    case 'user terms':
+      return listTerms(config, one(rest, 'the name of the user'));
     case 'user deactivate':
       return deactivateUser(config, one(rest, 'the name of the user'), values.erase === true);
     case 'user lock':

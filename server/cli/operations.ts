@@ -2,6 +2,7 @@
 
 import type { UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, own, stringAt } from '#keys/json.ts';
+import * as acceptedPolicies from '#storage/accepted-policies.ts';
 import * as users from '#storage/users.ts';
 import {
   type AccountsContext,
@@ -35,6 +36,8 @@ export async function perform(ctx: OperationContext, operation: JsonObject): Pro
       return addUser(ctx, operation);
     case 'user.list':
       return listUsers(ctx);
+    case 'user.terms':
+      return listTerms(ctx, operation);
     case 'user.deactivate':
       return deactivateUser(ctx, operation);
     case 'user.lock':
@@ -131,6 +134,20 @@ async function change(
   if (userId === undefined) return refused(notAName(ctx, name));
   const isDone = await wanted.set(ctx, userId, wanted.to);
   return isDone ? done(`${userId} ${wanted.outcome}.`) : refused(notInUse(userId));
+}
+
+/** What a user has accepted, for whoever has to prove it: also of an account that has ended. */
+async function listTerms(ctx: OperationContext, operation: JsonObject): Promise<Outcome> {
+  const name = stringAt(operation, 'user') ?? '';
+  const userId = localUserId(name, ctx.serverName);
+  if (userId === undefined) return refused(notAName(ctx, name));
+  if ((await users.of(ctx.db, userId)) === undefined)
+    return refused(`there is no account ${userId}: see "user list"`);
+  const accepted = await acceptedPolicies.ofUser(ctx.db, userId);
+  const lines = accepted.map(
+    ({ policyId, version, acceptedTs }) => `${policyId}  ${version}  ${new Date(acceptedTs).toISOString()}`,
+  );
+  return { kind: 'done', lines: lines.length > 0 ? lines : [`${userId} has accepted no policy.`] };
 }
 
 function notInUse(userId: UserId): string {

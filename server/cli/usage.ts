@@ -9,6 +9,7 @@ export const usage = `The operator's command of Kurir:
 
   user add NAME      make an account
   user list          list all accounts
+  user terms NAME    list the policies that a user has accepted
   user deactivate NAME
                      end an account for good
   user lock NAME     let nobody do anything with an account
@@ -107,6 +108,9 @@ Without either a password is made up and printed.`,
   'user list': `user list
 
 Lists all accounts: user id, day of creation, and whether it is an administrator or deactivated.`,
+  'user terms': `user terms NAME
+
+Lists the policies that NAME has accepted: id, version, and when.`,
   'user deactivate': `user deactivate NAME [--erase]
 
 Ends the account NAME for good: it is signed out everywhere, leaves all rooms, and its name stays taken.

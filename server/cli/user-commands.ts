@@ -28,6 +28,11 @@ export function listUsers(config: Config): Promise<Outcome> {
   return operate(config, { operation: 'user.list' });
 }
 
+/** Lists the policies that a user has accepted. */
+export function listTerms(config: Config, user: string): Promise<Outcome> {
+  return operate(config, { operation: 'user.terms', user });
+}
+
 export function deactivateUser(config: Config, user: string, erase: boolean): Promise<Outcome> {
   return operate(config, { operation: 'user.deactivate', user, erase });
 }

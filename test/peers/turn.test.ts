@@ -75,7 +75,9 @@ async function allocates(port: number, { username, password }: Body): Promise<bo
   }
 }
 
-test(`coturn takes the credentials of a user until they expire, and no others${what}`, { skip }, async () => {
+test(`row 116: coturn takes the credentials of a user until they expire, and no others${what}`, {
+  skip,
+}, async () => {
   const port = await startTurn();
   let now = Date.now();
   const server = resources.use(

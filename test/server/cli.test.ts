@@ -19,6 +19,9 @@ test('user add, list, lock, suspend and deactivate work while the server runs, a
   const alice = await login(server, 'alice', password);
   assert.equal((await kurir(folder.path, 'user add bob --password-stdin', 'secret of bob\n')).code, 0);
   await login(server, 'bob', 'secret of bob');
+  const terms = await kurir(folder.path, 'user terms alice');
+  assert.match(terms.out, /^@alice:\S+ has accepted no policy\.\n$/);
+  assert.equal((await kurir(folder.path, 'user terms nobody')).code, 1);
   const list = await kurir(folder.path, 'user list');
   assert.match(
     list.out,

@@ -51,6 +51,7 @@ const STRANGERS: readonly Shown[] = [
   { name: 'sign-in', path: '/sign-in', pictured: 'both' },
   { name: 'forgotten', path: '/sign-in/forgotten' },
   { name: 'registration', path: '/_kurir/register?next=/account' },
+  { name: 'terms-invalid', path: '/_kurir/terms?for=nobody' },
   { name: 'email-invalid', path: '/_kurir/email/confirm?sid=1&token=2' },
   { name: 'login-fallback', path: '/_matrix/static/client/login/' },
   { name: 'auth-fallback', path: '/_matrix/client/v3/auth/m.login.dummy/fallback/web?session=none' },

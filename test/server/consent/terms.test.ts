@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { UserId } from '#keys/ids.ts';
+import { perform } from '#server/cli/operations.ts';
 import { loadConfig } from '#server/config.ts';
 import { ConfigError } from '#server/config-file.ts';
 import type { Config } from '#server/config-options.ts';
@@ -105,6 +106,11 @@ test('who has not accepted reads and keeps their keys, but writes only once they
     ],
   );
   assert.ok(kept.every(({ acceptedTs }) => acceptedTs > 0));
+  const shown = await perform(server.ctx, { operation: 'user.terms', user: alice.userId });
+  assert.match(
+    shown.kind === 'done' ? shown.lines.join(';') : '',
+    /^privacy {2}1 {2}\d{4}-.*;privacy {2}2 {2}\d/,
+  );
   await alice.post('/logout', {});
 });
 
@@ -129,7 +135,7 @@ test('who registers with the policies is not asked again; nor are guests, admini
   assert.equal((await create(guest.body.access_token)).body.errcode, 'M_GUEST_ACCESS_FORBIDDEN');
 });
 
-test('the page is in each language, and takes nothing that was not shown, not accepted, or sent from elsewhere', async () => {
+test('row 27: the page is in each language, and takes nothing that was not shown, not accepted, or sent from elsewhere', async () => {
   const { server, alice } = await withUsers();
   await using _ = server;
   const path = assertAsked(await alice.try('POST', '/createRoom', {}));
@@ -142,6 +148,7 @@ test('the page is in each language, and takes nothing that was not shown, not ac
     assert.ok(!body.includes('<script'));
     assert.ok(!body.includes(path.split('=')[1] ?? ''), 'what stands in the address stands not in the page');
     assert.equal(headers.get('referrer-policy'), 'no-referrer');
+    assert.equal(headers.get('x-frame-options'), 'DENY');
   }
   const post = (fields: Record<string, string>, headers: Record<string, string> = {}) =>
     request(server, 'POST', path, {

@@ -88,7 +88,7 @@ test('an address is deleted also where the identity server refuses, and can be u
   assert.deepEqual(await user.post('/account/3pid/unbind', address), { id_server_unbind_result: 'success' });
 });
 
-test('who deactivates their account is forgotten by identity servers, at the latest after the next start', async () => {
+test('row 20: who deactivates their account is forgotten by identity servers, at the latest after the next start', async () => {
   const { user, address } = await bound();
   const { user: other, address: otherAddress } = await bound();
   const auth = (client: TestClient) => ({

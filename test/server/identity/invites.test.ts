@@ -129,7 +129,7 @@ test('a withdrawn invitation invites nobody', async () => {
   assert.equal(await membershipOf(alice, roomId, bob.userId), undefined);
 });
 
-test('the keys of an identity server that are good no longer invite nobody', async () => {
+test('row 145: the keys of an identity server that are good no longer invite nobody', async () => {
   const bob = await register(fleet.at(1));
   const address = newAddress();
   const roomId = await alice.createRoom({ preset: 'private_chat' });
