@@ -24,10 +24,11 @@ export async function requireRequester(ctx: RequesterContext, request: FastifyRe
   const { requester, isLocked } = await known(ctx, request, token);
   const { url = '' } = request.routeOptions;
   const { method } = request;
-  const refusal =
-    refusalOf({ ...requester, isLocked }, method, url) ??
-    (await ctx.consents.refusalOf(requester, { method, url, room: roomOf(request) }));
+  const refusal = refusalOf({ ...requester, isLocked }, method, url);
   if (refusal !== undefined) throw refusal;
+  if (!ctx.consents.areAsked) return requester;
+  const due = await ctx.consents.refusalOf(requester, { method, url, room: roomOf(request) });
+  if (due !== undefined) throw due;
   return requester;
 }
 

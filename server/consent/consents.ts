@@ -43,6 +43,11 @@ export class Consents {
     this.#options = options;
   }
 
+  /** False where nobody is asked, nor reminded. */
+  get areAsked(): boolean {
+    return this.#options.config.termsEnforced || this.#remind !== undefined;
+  }
+
   /** The policies and their versions, as one text: another one when there is something new to accept. */
   get versions(): string {
     return JSON.stringify(
@@ -61,7 +66,6 @@ export class Consents {
    */
   async refusalOf(requester: Requester, asked: AskedRoute): Promise<MatrixError | undefined> {
     const { termsEnforced } = this.#options.config;
-    if (!termsEnforced && this.#remind === undefined) return undefined;
     const { userId, isGuest, isAdmin, appservice } = requester;
     if (isGuest || appservice !== undefined) return undefined;
     this.#noteSeen(userId);

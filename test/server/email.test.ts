@@ -127,6 +127,10 @@ test('the deprecated form adds an address too, with the password; identity serve
   assert.deepEqual(await addresses(alice), [MAIL]);
   assertError(await alice.try('POST', '/account/3pid', {}), 400, 'M_MISSING_PARAM');
 
+  // "This parameter is ignored when the homeserver handles 3PID verification."
+  const by = { id_server: 'id.test', id_access_token: 'x', client_secret: 'other' };
+  assert.equal((await requestToken(server, 'account/3pid', by)).status, 200);
+
   const bind = { ...credentials, id_server: 'id.test', id_access_token: 'x' };
   assertError(await alice.try('POST', '/account/3pid/bind', bind), 400, 'M_SERVER_NOT_TRUSTED');
   assertError(await alice.try('POST', '/account/3pid/bind', {}), 400, 'M_MISSING_PARAM');

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import type { BrowserContextOptions, Page } from 'playwright-core';
 import sharp from 'sharp';
+import type { UserId } from '#keys/ids.ts';
 import { languages } from '#server/languages/choose.ts';
 import { register, request, type TestClient } from '#test/harness/client.ts';
 import { authorizePath, newDevice, registerClient } from '#test/harness/oauth.ts';
@@ -34,6 +35,13 @@ before(async () => {
   if (skip) return;
   stage = await startStage({ serverName: 'example.org', registration: 'open' });
   agnes = await register(stage.server, 'agnes');
+  const policy = {
+    policyId: 'privacy',
+    version: '1',
+    url: 'https://example.org/privacy',
+    name: 'Privacy policy',
+  };
+  await stage.server.restart({ terms: [{ ...policy, language: 'en' }] });
   clientId = await registerClient(stage.server, {
     ...{
       client_name: 'Element',
@@ -63,6 +71,7 @@ async function ours(): Promise<readonly Shown[]> {
   const { deviceId } = agnes;
   const scope = `urn:matrix:client:api:* urn:matrix:client:device:${newDevice()}`;
   const consent = authorizePath(clientId, { redirect_uri: 'https://element.io/done', scope });
+  const termsPage = new URL(stage.server.ctx.consents.pageFor(agnes.userId as UserId), SERVER);
   const form = new URLSearchParams({ client_id: clientId, scope });
   const grant = await request(stage.server, 'POST', '/oauth2/device_authorization', {
     body: form.toString(),
@@ -70,6 +79,7 @@ async function ours(): Promise<readonly Shown[]> {
   });
   return [
     { name: 'consent', path: consent, pictured: 'both' },
+    { name: 'terms', path: termsPage.pathname + termsPage.search },
     { name: 'device-code', path: '/oauth2/device' },
     ...(grant.status === 200
       ? [{ name: 'device-confirm', path: `/oauth2/device?user_code=${grant.body.user_code}` }]
