@@ -16,7 +16,7 @@ import {
 import { PasswordQueueFull } from '#keys/password.ts';
 import type { Log } from '#rooms/context.ts';
 import { RoomBusy } from '#rooms/send.ts';
-import { NoSpace } from '#storage/blobs.ts';
+import { NoSpace, PlaceUnavailable } from '#storage/blob-place.ts';
 import { DatabaseUnavailable, WriteQueueFull } from '#storage/database.ts';
 import { QueueFull } from '#storage/locks.ts';
 
@@ -53,6 +53,8 @@ export function matrixErrorOf(error: unknown): MatrixError | undefined {
   if (OVERLOADS.some((overload) => error instanceof overload)) return limitExceeded(OVERLOAD_RETRY_MS);
   if (error instanceof DatabaseUnavailable) return unknown(503, 'The server is shutting down', error);
   if (error instanceof NoSpace) return unknown(507, 'The server has no space left for files', error);
+  if (error instanceof PlaceUnavailable)
+    return unknown(503, 'The files cannot be reached at the moment', error);
   return isFastifyError(error) ? frameworkErrorOf(error) : undefined;
 }
 

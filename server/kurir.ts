@@ -16,7 +16,7 @@ import { resendTo } from './cli/federation-resend-command.ts';
 import { federationStatus } from './cli/federation-status-command.ts';
 import { bindGroup, groupStatus, listGroups, unbindGroup } from './cli/group-commands.ts';
 import { listKeys, rotateKeys } from './cli/keys-commands.ts';
-import { purgeRemoteMedia, quarantineMedia, releaseMedia } from './cli/media-commands.ts';
+import { isMediaCommand, runOnMedia } from './cli/media-commands.ts';
 import { noticeCommand } from './cli/notice-operations.ts';
 import type { Outcome } from './cli/operations.ts';
 import {
@@ -40,6 +40,7 @@ import {
 } from './cli/token-commands.ts';
 import { type Command, commandOf, helpOf, notACommand, UsageError, usage } from './cli/usage.ts';
 import { addUser, changeUser, deactivateUser, limitUser, listTerms, listUsers } from './cli/user-commands.ts';
+import { none, one } from './cli/words.ts';
 import { loadConfig } from './config.ts';
 import type { Config } from './config-options.ts';
 import { explain } from './start-errors.ts';
@@ -109,6 +110,7 @@ interface Given {
 async function run(command: Exclude<Command, 'config docs'>, given: Given): Promise<Outcome> {
   const { config, rest, values } = given;
   if (isAppserviceCommand(command)) return runOnAppservices(command, given);
+  if (isMediaCommand(command)) return runOnMedia(command, given);
   if (isTokenCommand(command)) return runOnTokens(command, given);
   if (isGroupCommand(command)) return runOnGroups(command, given);
   switch (command) {
@@ -129,13 +131,6 @@ async function run(command: Exclude<Command, 'config docs'>, given: Given): Prom
       });
     case 'room unblock':
       return unblockRoom(config, one(rest, 'the room'));
-    case 'media quarantine':
-      return quarantineMedia(config, one(rest, 'the media'));
-    case 'media release':
-      return releaseMedia(config, one(rest, 'the media'));
-    case 'media purge-remote':
-      none(rest);
-      return purgeRemoteMedia(config, values.before);
     case 'notice send': {
       const isAll = values.all === true;
       const [user, ...words] = isAll ? [undefined, ...rest] : rest;
@@ -363,17 +358,6 @@ function readArguments(argv: readonly string[]) {
     const [line = ''] = error instanceof Error ? error.message.split('. ', 1) : [];
     throw new UsageError(`${line}: see --help`, { cause: error });
   }
-}
-
-function one(rest: readonly string[], what: string): string {
-  const [word, extra] = rest;
-  if (word === undefined) throw new UsageError(`${what} is missing: see --help`);
-  if (extra !== undefined) throw new UsageError(`"${extra}" is too much: see --help`);
-  return word;
-}
-
-function none(rest: readonly string[]): void {
-  if (rest[0] !== undefined) throw new UsageError(`"${rest[0]}" is too much: see --help`);
 }
 
 function show(outcome: Outcome): number {

@@ -1,6 +1,7 @@
 /** The options about files that users upload and read. Part of the table of `config-options.ts`. */
 
 import { flagKind, type Option, sizeKind } from './config-types.ts';
+import { type MediaBucketOption, mediaBucketKind } from './media-bucket.ts';
 
 const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
@@ -12,6 +13,7 @@ export interface MediaConfig {
   readonly mediaQuota: number | undefined;
   readonly maxRemoteMediaSize: number;
   readonly remoteMediaCacheSize: number;
+  readonly mediaBucket: MediaBucketOption | undefined;
   readonly legacyMedia: boolean;
 }
 
@@ -50,6 +52,17 @@ export const mediaOptions: { readonly [Name in keyof MediaConfig]: Option<NonNul
         'How much is kept of the files of other servers. What was unread for longest goes first, and is fetched ' +
         'again when it is asked for.',
     },
+    mediaBucket: {
+      key: 'media_bucket',
+      kind: mediaBucketKind,
+      default: undefined,
+      describes:
+        'A bucket of object storage (S3) for files, in place of the disk: a mapping with `url` (of the bucket: ' +
+        '`https://s3.example.org/bucket`), `access_key_id`, `secret_access_key` (or `secret_access_key_file`), and if ' +
+        'need be `region` (`us-east-1` unless given), `prefix` (what the names of all files begin with, such as ' +
+        '`media/`), `ca` (the path of a PEM file with certificates to trust) and `new_files` (`disk` where new files ' +
+        'go to the disk again). See [Files](media.md). In the environment as JSON.',
+    },
     legacyMedia: {
       key: 'legacy_media',
       kind: flagKind,
@@ -71,6 +84,7 @@ export function mediaConfig(
     mediaQuota: read(mediaOptions.mediaQuota),
     maxRemoteMediaSize: required(mediaOptions.maxRemoteMediaSize),
     remoteMediaCacheSize: required(mediaOptions.remoteMediaCacheSize),
+    mediaBucket: read(mediaOptions.mediaBucket),
     legacyMedia: required(mediaOptions.legacyMedia),
   };
 }

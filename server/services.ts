@@ -18,6 +18,7 @@ import { Mailer } from './email/mailer.ts';
 import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { RateLimits } from './limits.ts';
 import { AuthenticationService } from './mas/authentication-service.ts';
+import { openBucket } from './media-bucket.ts';
 import { openPreviews } from './previews/open.ts';
 import { Providers } from './providers/providers.ts';
 import { Pushes, type PushesOptions } from './push/pushes.ts';
@@ -46,7 +47,10 @@ export type Services = Omit<
 export async function openServices(given: Foundation, opening: AsyncDisposableStack): Promise<Services> {
   const { config, db, clock, log, dialer, shutdown } = given;
   const { dataDir, maxRemoteMediaSize: remoteBytes, remoteMediaCacheSize: cacheBytes } = config;
-  const mediaOptions = { dataDir, dialer, limits: { remoteBytes, cacheBytes }, stopping: shutdown };
+  const background = opening.use(new Background(log));
+  const bucket = await openBucket(config, opening);
+  if (bucket !== undefined) background.run(bucket.place.check(), 'the bucket of files cannot be used');
+  const mediaOptions = { dataDir, bucket, dialer, limits: { remoteBytes, cacheBytes }, stopping: shutdown };
   const seal = await Seal.open(dataDir);
   const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const appservices = opening.use(await Appservices.open(given, config));
@@ -66,10 +70,10 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     ),
     interactiveAuth: new InteractiveAuth(clock),
     providers: opening.use(await Providers.open(config, clock)),
+    background,
     seal,
     consents: new Consents({ db, seal, config }),
     mailer,
-    background: opening.use(new Background(log)),
     purges: opening.use(new RoomPurges(given)),
     circles: opening.use(new CircleKeeper(given)),
     delayedEvents: opening.use(new DelayedEvents(given)),

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { Lanes } from '#keys/lanes.ts';
-import { Blobs } from '#storage/blobs.ts';
+import { Blobs, type Bucket } from '#storage/blobs.ts';
 import type { Reader } from '#storage/database.ts';
+import { DiskPlace } from '#storage/disk-place.ts';
 import * as media from '#storage/media.ts';
 import * as thumbnails from '#storage/thumbnails.ts';
 import { Arrivals } from './arrivals.ts';
@@ -11,6 +12,7 @@ import { ThumbnailMaker } from './thumbnail-maker.ts';
 
 export interface MediaOptions extends Pick<MediaParts, 'dialer' | 'limits' | 'stopping'> {
   readonly dataDir: string;
+  readonly bucket: Bucket | undefined;
 }
 
 /** Media that are fetched at once, and how many may wait for that. */
@@ -24,12 +26,12 @@ const UNSUPPORTED_REMEMBERED_MS = 60 * 60_000;
 /** Opens the content repository; `closing` ends what has a life of its own. */
 export async function openMedia(
   { db, clock }: Pick<MediaContext, 'db' | 'clock'>,
-  { dataDir, ...given }: MediaOptions,
+  { dataDir, bucket, ...given }: MediaOptions,
   closing: AsyncDisposableStack,
 ): Promise<MediaParts> {
   return {
     ...given,
-    blobs: await openBlobs(db, dataDir),
+    blobs: await openBlobs(db, dataDir, bucket),
     arrivals: new Arrivals(),
     fetches: new Flights({
       clock,
@@ -46,14 +48,19 @@ export async function openMedia(
   };
 }
 
-/** The files of the content repository in a data folder. */
-export function openBlobs(db: Reader, dataDir: string): Promise<Blobs> {
-  return Blobs.open(mediaFolder(dataDir), async (files) =>
-    (await media.held(db, files)).union(await thumbnails.held(db, files)),
-  );
+/** The files of the content repository, in a data folder and, where there is one, in a bucket. */
+export function openBlobs(db: Reader, dataDir: string, bucket: Bucket | undefined): Promise<Blobs> {
+  const referenced = async (files: readonly string[]) =>
+    (await media.held(db, files)).union(await thumbnails.held(db, files));
+  return Blobs.open(folderIn(dataDir), referenced, bucket);
 }
 
-/** Where the content repository is in a data folder. */
-export function mediaFolder(dataDir: string): string {
+/** How large the files are, for who only looks. */
+export function storedSizes(dataDir: string, bucket: Bucket | undefined): Pick<Blobs, 'sizeOf'> {
+  const disk = new DiskPlace(folderIn(dataDir));
+  return { sizeOf: async (sha256) => (await disk.sizeOf(sha256)) ?? (await bucket?.place.sizeOf(sha256)) };
+}
+
+function folderIn(dataDir: string): string {
   return join(dataDir, 'media');
 }

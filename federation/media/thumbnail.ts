@@ -14,17 +14,28 @@ export async function thumbnailOf(
   media: StoredMedia,
   wanted: WantedThumbnail,
 ): Promise<ThumbnailResult> {
+  // What was made once is found without a look at the image, which may be on another machine.
+  const known = await knownOf(ctx, media, variantFor(wanted));
+  if (known !== undefined) return known;
   const type = await typeOf(ctx, media);
   if (type === undefined) return { kind: 'unsupported' };
   // "When `true` and the media cannot be animated, the server SHOULD behave as though `animated` is `false`."
   const animated = wanted.animated && (type === 'image/gif' || type === 'image/webp');
   const variant = variantFor({ ...wanted, animated });
-  const name = variantName(variant);
-  const known = await thumbnails.of(ctx.db, media.sha256, name);
-  if (known !== undefined) return { kind: 'found', thumbnail: known };
-  return await ctx.media.thumbnailFlights.run(`${media.sha256} ${name}`, () =>
+  const still = animated === wanted.animated ? undefined : await knownOf(ctx, media, variant);
+  if (still !== undefined) return still;
+  return await ctx.media.thumbnailFlights.run(`${media.sha256} ${variantName(variant)}`, () =>
     make(ctx, media, { type, variant }),
   );
+}
+
+async function knownOf(
+  { db }: MediaContext,
+  { sha256 }: StoredMedia,
+  variant: WantedThumbnail,
+): Promise<ThumbnailResult | undefined> {
+  const thumbnail = await thumbnails.of(db, sha256, variantName(variant));
+  return thumbnail && { kind: 'found', thumbnail };
 }
 
 async function make(
@@ -33,9 +44,10 @@ async function make(
   { type, variant }: { readonly type: ImageType; readonly variant: WantedThumbnail },
 ): Promise<ThumbnailResult> {
   try {
-    const path = ctx.media.blobs.pathOf(sha256);
-    const outcome = await ctx.media.thumbnails.make({ path, type, variant });
-    switch (outcome.kind) {
+    const outcome = await ctx.media.blobs.withPath(sha256, (path) =>
+      ctx.media.thumbnails.make({ path, type, variant }),
+    );
+    switch (outcome?.kind) {
       case 'made':
         return await keep(ctx, sha256, { name: variantName(variant), ...outcome });
       case 'original':
@@ -44,8 +56,10 @@ async function make(
         ctx.log.warn({ sha256 }, 'an image could not be decoded in time or in memory');
         return { kind: 'unsupported' };
       case 'too_large':
+        return { kind: 'too_large' };
       case 'unsupported':
-        return { kind: outcome.kind };
+      case undefined:
+        return { kind: 'unsupported' };
     }
   } catch (error) {
     if (error instanceof LanesFull) return { kind: 'busy' };
@@ -104,11 +118,9 @@ async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 /** By its first bytes; undefined where it is no such image, or its file is missing. */
 async function typeOf(
   { media: { blobs } }: MediaContext,
-  { sha256 }: StoredMedia,
+  { sha256, size }: StoredMedia,
 ): Promise<ImageType | undefined> {
-  await using file = await blobs.open(sha256);
-  if (file === undefined) return undefined;
-  const start = Buffer.alloc(SIGNATURE_BYTES);
-  await file.read(start, 0, SIGNATURE_BYTES, 0);
-  return imageTypeOf(start);
+  if (size < SIGNATURE_BYTES) return undefined;
+  const start = await blobs.start(sha256, SIGNATURE_BYTES);
+  return start && imageTypeOf(start);
 }

@@ -1,6 +1,5 @@
 /** Media of ours, for other servers: https://spec.matrix.org/v1.19/server-server-api/#content-repository */
 
-import type { FileHandle } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { isMediaId } from '#keys/mxc.ts';
@@ -33,7 +32,7 @@ export function mediaRoutes(app: FastifyInstance, ctx: FederationContext & Media
       const media = await ownMedia(ctx, params.mediaId, query);
       const { sha256, size, contentType, uploadName } = media;
       const disposition = dispositionOf(contentType, uploadName);
-      return answer(reply, await openContent(ctx, media, sha256), { contentType, disposition, size });
+      return answer(reply, await openContent(ctx, media, { sha256 }), { contentType, disposition, size });
     },
   );
 
@@ -47,7 +46,7 @@ export function mediaRoutes(app: FastifyInstance, ctx: FederationContext & Media
       if (result.kind !== 'found') throw thumbnailError(result.kind, { isOurs: true });
       const { sha256, size, contentType } = result.thumbnail;
       const disposition = thumbnailDisposition(contentType);
-      return answer(reply, await openContent(ctx, media, sha256), { contentType, disposition, size });
+      return answer(reply, await openContent(ctx, media, { sha256 }), { contentType, disposition, size });
     },
   );
 }
@@ -62,15 +61,15 @@ async function ownMedia(ctx: MediaContext, mediaId: string, query: MediaQuery): 
 
 function answer(
   reply: FastifyReply,
-  content: FileHandle | undefined,
+  bytes: Readable | undefined,
   file: { readonly contentType: string; readonly disposition: string; readonly size: number },
 ): FastifyReply {
-  if (content === undefined) throw notFound();
+  if (bytes === undefined) throw notFound();
   const { contentType, head, tail } = multipartFrame(file);
-  const bytes = content.createReadStream();
+  const contentOf: AsyncIterable<Buffer> = bytes;
   async function* framed(): AsyncGenerator<Buffer> {
     yield head;
-    yield* bytes;
+    yield* contentOf;
     yield tail;
   }
   const body = Readable.from(framed(), { objectMode: false });

@@ -1,4 +1,4 @@
-import { mediaFolder } from '#federation/media/open.ts';
+import { storedSizes } from '#federation/media/open.ts';
 import { checkRooms } from '#rooms/db-check.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import { CONTENT_RULES, contentFindings, type Finding, fileFindings } from '#storage/check.ts';
@@ -7,6 +7,7 @@ import type { Database } from '#storage/database.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
 import type { Config } from '../config-options.ts';
+import { openBucket } from '../media-bucket.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
 
@@ -33,12 +34,10 @@ export async function checkDatabase(config: Config): Promise<Outcome> {
   };
 }
 
-async function findingsIn(db: Database, { dataDir }: Config): Promise<Finding[]> {
-  return [
-    ...(await contentFindings(db)),
-    ...(await mediaFindings(db, mediaFolder(dataDir))),
-    ...(await roomFindings(db)),
-  ];
+async function findingsIn(db: Database, config: Config): Promise<Finding[]> {
+  await using closing = new AsyncDisposableStack();
+  const sizes = storedSizes(config.dataDir, await openBucket(config, closing));
+  return [...(await contentFindings(db)), ...(await mediaFindings(db, sizes)), ...(await roomFindings(db))];
 }
 
 /** What the rows of the rooms say of each other: states, ids, memberships, extremities. */

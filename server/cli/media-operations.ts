@@ -1,15 +1,18 @@
 /** What the operator's command does to media: by the running server, or on its database and files. */
 
 import { type CacheContext, purgeRemote } from '#federation/media/cache.ts';
-import type { MediaContext } from '#federation/media/context.ts';
+import type { MediaContext, MediaParts } from '#federation/media/context.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import { type Mxc, mxcOf, parseMxc } from '#keys/mxc.ts';
+import { NoSpace, PlaceUnavailable } from '#storage/blob-place.ts';
+import type { Moved } from '#storage/blobs.ts';
 import * as media from '#storage/media.ts';
 import type { Outcome } from './operations.ts';
 import { timeOf } from './when.ts';
 
 export type MediaOperationContext = CacheContext &
-  Pick<MediaContext, 'clock' | 'serverName'> & {
+  Pick<MediaContext, 'clock' | 'serverName' | 'log'> & {
+    readonly media: Pick<MediaParts, 'blobs' | 'stopping'>;
     /** `running` for what goes on for long. */
     readonly inTime: <T>(work: Promise<T>) => Promise<T | 'running'>;
   };
@@ -23,6 +26,7 @@ export async function performOnMedia(
 ): Promise<Outcome | undefined> {
   const name = own(operation, 'operation');
   if (name === 'media.purge-remote') return purge(ctx, stringAt(operation, 'before') ?? '');
+  if (name === 'media.move') return move(ctx, stringAt(operation, 'to') ?? '');
   if (name !== 'media.quarantine' && name !== 'media.release') return undefined;
   const word = stringAt(operation, 'media') ?? '';
   const mxc = parseMxc(word);
@@ -56,6 +60,34 @@ async function purge(ctx: MediaOperationContext, before: string): Promise<Outcom
   if (purged === 'running') return done('The files are being deleted.');
   const { count, bytes } = purged;
   return done(`Files of other servers deleted: ${count} (${(bytes / MIB).toFixed(1)} MiB).`);
+}
+
+async function move(ctx: MediaOperationContext, to: string): Promise<Outcome> {
+  const { blobs, stopping } = ctx.media;
+  if (to !== 'disk' && to !== 'bucket') return refused(`"${to}" is neither disk nor bucket`);
+  if (!blobs.hasBucket) return refused('there is no bucket: set media_bucket first');
+  const report = (moved: Moved): void => ctx.log.info({ to, ...moved }, 'files are being moved');
+  const work = blobs.move(to, stopping, report).then(
+    (moved): Outcome => {
+      ctx.log.info({ to, ...moved }, 'files were moved');
+      return movedTo(to, moved);
+    },
+    (error: unknown): Outcome => {
+      ctx.log.error({ to, err: error }, 'files could not be moved');
+      if (!(error instanceof PlaceUnavailable || error instanceof NoSpace)) throw error;
+      return refused(`not all files were moved: ${error.message}. What was moved stays so: run it again`);
+    },
+  );
+  const outcome = await ctx.inTime(work);
+  return outcome === 'running'
+    ? done('The files are being moved; the log of the server says how far.')
+    : outcome;
+}
+
+function movedTo(to: string, { count, bytes, damaged }: Moved): Outcome {
+  const lines = [`Files moved to the ${to}: ${count} (${(bytes / MIB).toFixed(1)} MiB).`];
+  if (damaged > 0) lines.push(`Damaged, and left where they are: ${damaged}.`);
+  return { kind: 'done', lines };
 }
 
 function done(line: string): Outcome {

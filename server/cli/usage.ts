@@ -1,5 +1,7 @@
 /** The operator's commands and what `--help` says of each. */
 
+import { mediaUsage } from './media-usage.ts';
+
 /** The command line cannot be carried out as it stands. The message is for the operator. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -45,6 +47,12 @@ export const usage = `The operator's command of Kurir:
   media quarantine MXC
                      withhold a media from everybody
   media release MXC  serve a media again that was withheld
+  media protect MXC  keep a media for good
+  media unprotect MXC
+                     end that
+  media delete MXC   delete a media
+  media move disk|bucket
+                     move all files to the disk, or to the bucket
   media purge-remote delete what is kept of other servers
   notice send USER TEXT
                      tell a user something, or --all
@@ -210,18 +218,7 @@ Lists the application services: id, address, own user, where the registration is
 
 Says for each application service whether it takes what it is told, or since when it does not, and why. Exits with 1
 where one does not.`,
-  'media quarantine': `media quarantine MXC
-
-Withholds a media, given by its address (mxc://example.org/abc), from users of this server and from other servers. The
-same file is withheld under any other address too, also one that it gets later. It stays on the disk. One of another
-server may be withheld before anybody has seen it.`,
-  'media release': `media release MXC
-
-Serves a media again after "media quarantine".`,
-  'media purge-remote': `media purge-remote --before WHEN
-
-Deletes the files of other servers that nobody here has read since WHEN, which is a day (2026-01-31) or a time
-(2026-01-31T12:00Z). They are fetched again when somebody asks for them, where their server still has them.`,
+  ...mediaUsage,
   'notice send': `notice send USER TEXT
 notice send --all TEXT
 

@@ -1,8 +1,4 @@
-/** A part of a file, its first and last byte. */
-export interface ByteRange {
-  readonly start: number;
-  readonly end: number;
-}
+import type { ByteRange } from '#storage/blob-place.ts';
 
 const RANGE = /^bytes=(\d{0,15})-(\d{0,15})$/;
 

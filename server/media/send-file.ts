@@ -1,14 +1,15 @@
 /** Files in answers to clients: https://spec.matrix.org/v1.19/client-server-api/#content-repository */
 
-import type { FileHandle } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { MatrixError, notFound } from '#federation/errors.ts';
+import type { ByteRange } from '#storage/blob-place.ts';
 import { byteRangeOf } from './byte-range.ts';
 
 /** A file, and what is said of it. */
 export interface SentFile {
-  /** Undefined where it is missing. */
-  readonly content: FileHandle | undefined;
+  /** The bytes, or some of them; undefined where they are missing. */
+  readonly content: (range?: ByteRange) => Promise<Readable | undefined>;
   readonly sha256: string;
   readonly size: number;
   readonly contentType: string;
@@ -31,14 +32,13 @@ export async function sendFile(
   file: SentFile,
 ): Promise<FastifyReply> {
   const { content, size, contentType, disposition } = file;
-  if (content === undefined) throw notFound('There is no such media');
   const etag = `"${file.sha256}"`;
   const { 'if-none-match': known, 'if-range': rangeOf, range: asked } = request.headers;
   const range = byteRangeOf(rangeOf === undefined || rangeOf === etag ? asked : undefined, size);
-  const isKnown = isAmong(known, etag);
-  if (isKnown || range === 'unsatisfiable') await content.close();
-  if (isKnown) return reply.code(304).headers({ etag, 'cache-control': CACHE_CONTROL }).send();
+  if (isAmong(known, etag)) return reply.code(304).headers({ etag, 'cache-control': CACHE_CONTROL }).send();
   if (range === 'unsatisfiable') throw unsatisfiable(size);
+  const bytes = await content(range === 'whole' ? undefined : range);
+  if (bytes === undefined) throw notFound('There is no such media');
   reply.headers({
     etag,
     'cache-control': CACHE_CONTROL,
@@ -50,12 +50,12 @@ export async function sendFile(
     'content-disposition': disposition,
   });
   reply.raw.setTimeout(STALL_MS, () => reply.raw.destroy());
-  if (range === 'whole') return reply.header('content-length', size).send(content.createReadStream());
+  if (range === 'whole') return reply.header('content-length', size).send(bytes);
   const { start, end } = range;
   return reply
     .code(206)
     .headers({ 'content-length': end - start + 1, 'content-range': `bytes ${start}-${end}/${size}` })
-    .send(content.createReadStream({ start, end }));
+    .send(bytes);
 }
 
 function isAmong(header: string | undefined, etag: string): boolean {

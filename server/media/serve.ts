@@ -11,6 +11,7 @@ import { type MediaQuery, thumbnailQuery, timeoutQuery } from '#federation/media
 import { thumbnailOf } from '#federation/media/thumbnail.ts';
 import { isServerName, type UserId } from '#keys/ids.ts';
 import { isMediaId } from '#keys/mxc.ts';
+import type { ByteRange } from '#storage/blob-place.ts';
 import type { ServerContext } from '../context.ts';
 import { sendFile } from './send-file.ts';
 
@@ -34,7 +35,7 @@ export async function serveDownload(ctx: ServerContext, asked: Asked): Promise<F
   const { fileName } = request.params;
   const name = fileName === undefined ? media.uploadName : cleanFileName(fileName);
   const disposition = dispositionOf(contentType, name);
-  const content = await openContent(ctx, media, sha256);
+  const content = (range?: ByteRange) => openContent(ctx, media, { sha256, range });
   return sendFile(request, reply, { content, sha256, size, contentType, disposition });
 }
 
@@ -48,7 +49,7 @@ export async function serveThumbnail(ctx: ServerContext, asked: Asked): Promise<
     throw thumbnailError(result.kind, { isOurs: media.server === ctx.serverName });
   }
   const { sha256, size, contentType } = result.thumbnail;
-  const content = await openContent(ctx, media, sha256);
+  const content = (range?: ByteRange) => openContent(ctx, media, { sha256, range });
   const disposition = thumbnailDisposition(contentType);
   return sendFile(request, reply, { content, sha256, size, contentType, disposition });
 }

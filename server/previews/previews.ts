@@ -5,7 +5,7 @@ import { sha256 } from '#keys/hash.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import { Lanes, LanesFull } from '#keys/lanes.ts';
 import { mxcOf } from '#keys/mxc.ts';
-import { NoSpace } from '#storage/blobs.ts';
+import { NoSpace } from '#storage/blob-place.ts';
 import * as urlPreviews from '#storage/url-previews.ts';
 import type { PreviewsContext } from './context.ts';
 import { type OpenGraph, openGraphOf, withOEmbed } from './open-graph.ts';

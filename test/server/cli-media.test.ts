@@ -5,7 +5,7 @@ import { rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { performOnMedia } from '#server/cli/media-operations.ts';
-import { blobPath } from '#storage/blobs.ts';
+import { blobPath } from '#storage/disk-place.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { startFleet } from '#test/harness/fleet.ts';

@@ -72,7 +72,7 @@ test('what is not kept goes: given up, too large, broken off, or not noted', asy
   assert.ok(unnoted.kind === 'received');
   const failing = at.blobs.keep(unnoted.file, () => Promise.reject(new Error('no row')));
   await assert.rejects(failing, /no row/);
-  assert.equal(await at.blobs.open(unnoted.file.sha256), undefined);
+  assert.equal(await at.blobs.read(unnoted.file.sha256), undefined);
   assert.deepEqual(await filesIn(at.path), []);
 });
 
