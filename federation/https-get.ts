@@ -1,6 +1,7 @@
-import { type IncomingMessage, request as requestHttp } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import type { Dialer } from './dial.ts';
+import { nodeHttp } from './node-http.ts';
 
 export interface GetOptions {
   /** The types that are asked for, as in the header. */
@@ -49,7 +50,7 @@ function getBy(
   { accept, signal, idleMs, headers }: GetOptions & { readonly headers: Readonly<Record<string, string>> },
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const request = requestHttp({
+    const request = nodeHttp.request({
       createConnection: () => socket,
       path: `${url.pathname}${url.search}`,
       headers: { ...headers, accept },

@@ -1,6 +1,5 @@
 /** From errors to answers. Whatever is not a `MatrixError` is a fault of ours: logged whole, told to nobody. */
 
-import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import {
@@ -13,6 +12,7 @@ import {
   unknown,
   unrecognized,
 } from '#federation/errors.ts';
+import { nodeHttp } from '#federation/node-http.ts';
 import { PasswordQueueFull } from '#keys/password.ts';
 import type { Log } from '#rooms/context.ts';
 import { RoomBusy } from '#rooms/send.ts';
@@ -111,7 +111,7 @@ export function answerClientError(error: Error & { code?: string }, socket: Dupl
   const answer = clientErrorOf(error.code);
   const body = JSON.stringify(answer.body);
   socket.end(
-    `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\n` +
+    `HTTP/1.1 ${answer.status} ${nodeHttp.STATUS_CODES[answer.status]}\r\n` +
       'Content-Type: application/json\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\n' +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );

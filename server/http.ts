@@ -6,11 +6,12 @@
  * https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients
  */
 
-import http from 'node:http';
+import type http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { badJson, invalidParam, notJson, unknown } from '#federation/errors.ts';
+import { nodeHttp } from '#federation/node-http.ts';
 import { parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
 import type { Log } from '#rooms/context.ts';
@@ -175,7 +176,7 @@ function serverFor(options: AppOptions, handler: http.RequestListener): http.Ser
   };
   const server =
     options.tls === undefined
-      ? http.createServer(limits, handler)
+      ? nodeHttp.createServer(limits, handler)
       : https.createServer({ ...limits, ...options.tls, minVersion: 'TLSv1.2' }, handler);
   server.maxHeadersCount = 100;
   server.maxConnections = MOST_CONNECTIONS;

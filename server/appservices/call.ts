@@ -5,7 +5,7 @@
  * bound, for as long as a deadline allows.
  */
 
-import { Agent, request } from 'undici';
+import { LazyAgent } from '#federation/lazy-agent.ts';
 import { parseLoose } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
 import type { Registration } from './registration.ts';
@@ -44,7 +44,7 @@ const FORMER_MS = 60 * 60_000;
 export class Caller {
   readonly #registration: Pick<Registration, 'url' | 'hsToken'>;
   readonly #tokenInQuery: boolean;
-  readonly #agent: Agent;
+  readonly #agent: LazyAgent;
   /** Until when, by the process's own clock, the service is asked by the older paths. */
   #formerUntil = 0;
 
@@ -54,7 +54,7 @@ export class Caller {
   ) {
     this.#registration = registration;
     this.#tokenInQuery = options.tokenInQuery;
-    this.#agent = new Agent({ connections: CONNECTIONS, pipelining: 1, connect: { timeout: 10_000 } });
+    this.#agent = new LazyAgent({ connections: CONNECTIONS, pipelining: 1, connect: { timeout: 10_000 } });
   }
 
   /** Asks; by the older path too, where the service does not know the newer one. */
@@ -71,7 +71,7 @@ export class Caller {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
+    await this.#agent[Symbol.asyncDispose]();
   }
 
   async #ask({ method, query, body, timeoutMs, signal }: Call, path: string): Promise<Answered> {
@@ -85,8 +85,9 @@ export class Caller {
       ...(body !== undefined && { 'content-type': 'application/json' }),
     };
     try {
+      const { agent, request } = await this.#agent.open();
       const answer = await request(`${url}${path}${search}`, {
-        ...{ method, headers, dispatcher: this.#agent },
+        ...{ method, headers, dispatcher: agent },
         ...(body !== undefined && { body }),
         signal: signal === undefined ? deadline : AbortSignal.any([deadline, signal]),
       });

@@ -1,8 +1,8 @@
 /** How identity providers are asked: over TLS, in bounded time and size, and no other hosts than are meant. */
 
 import { getCACertificates } from 'node:tls';
-import { Agent, fetch as fetchWith } from 'undici';
 import { AddressGuard } from '#federation/address-guard.ts';
+import { LazyAgent } from '#federation/lazy-agent.ts';
 
 export type Fetch = (url: string, options: FetchOptions) => Promise<Response>;
 
@@ -23,8 +23,8 @@ const MOST_CONNECTIONS = 8;
  * the provider's answers name must have public addresses.
  */
 export class ProviderFetch {
-  readonly #trusted: Agent;
-  readonly #guarded: Agent;
+  readonly #trusted: LazyAgent;
+  readonly #guarded: LazyAgent;
   readonly #hosts: ReadonlySet<string>;
   readonly #isPlain: boolean;
 
@@ -59,14 +59,15 @@ export class ProviderFetch {
     }
     const signals = [AbortSignal.timeout(TIMEOUT_MS)];
     if (options.signal !== undefined) signals.push(options.signal);
-    const response = await fetchWith(url, {
+    const { agent, fetch } = await (isNamed ? this.#trusted : this.#guarded).open();
+    const response = await fetch(url, {
       method: options.method ?? 'GET',
       headers: headersOf(options.headers),
       body: bodyOf(options.body),
       // Where an answer leads elsewhere, that is not followed: nobody meant that host.
       redirect: 'manual',
       signal: AbortSignal.any(signals),
-      dispatcher: isNamed ? this.#trusted : this.#guarded,
+      dispatcher: agent,
     });
     // Read here, so that the limits hold for the whole of it.
     const bytes = await response.arrayBuffer();
@@ -79,12 +80,12 @@ export class ProviderFetch {
   };
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#trusted.destroy(), this.#guarded.destroy()]);
+    await Promise.all([this.#trusted, this.#guarded].map((agent) => agent[Symbol.asyncDispose]()));
   }
 }
 
-function agentWith(connect: object): Agent {
-  return new Agent({
+function agentWith(connect: object): LazyAgent {
+  return new LazyAgent({
     connect: { timeout: TIMEOUT_MS, ...connect },
     connections: MOST_CONNECTIONS,
     pipelining: 1,

@@ -7,9 +7,9 @@
 
 import { isIP } from 'node:net';
 import { getCACertificates } from 'node:tls';
-import { Agent, request } from 'undici';
 import { AddressGuard } from '#federation/address-guard.ts';
 import { collect, consumeUpTo } from '#federation/answer-body.ts';
+import { LazyAgent } from '#federation/lazy-agent.ts';
 import { parseLoose } from '#keys/canonical-json.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { isObject, own } from '#keys/json.ts';
@@ -64,8 +64,8 @@ const MOST_HEADER_BYTES = 16 * 1024;
 export class Gateways {
   readonly #guard = new AddressGuard({ allowPrivate: false });
   readonly #privateHosts: ReadonlySet<string>;
-  readonly #guarded: Agent;
-  readonly #trusted: Agent;
+  readonly #guarded: LazyAgent;
+  readonly #trusted: LazyAgent;
   /** So that one that hangs holds up nobody but its own users. */
   readonly #lanes = new Lru<string, Lanes>({ maxEntries: MOST_ORIGINS });
   readonly #stopping: AbortSignal;
@@ -106,7 +106,7 @@ export class Gateways {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#guarded.destroy(), this.#trusted.destroy()]);
+    await Promise.all([this.#guarded, this.#trusted].map((agent) => agent[Symbol.asyncDispose]()));
   }
 
   async #post(url: URL, { headers, body }: Omit<Post, 'isStillWanted'>): Promise<Posted> {
@@ -117,11 +117,12 @@ export class Gateways {
       return { kind: 'failed', reason: 'its address is not allowed', isAway: true };
     const deadline = AbortSignal.timeout(TIMEOUT_MS);
     try {
+      const { agent, request } = await (isNamed ? this.#trusted : this.#guarded).open();
       const answer = await request(url, {
         method: 'POST',
+        dispatcher: agent,
         headers,
         body,
-        dispatcher: isNamed ? this.#trusted : this.#guarded,
         signal: AbortSignal.any([deadline, this.#stopping]),
       });
       const retryAfter = answer.headers['retry-after'];
@@ -137,8 +138,8 @@ export class Gateways {
   }
 }
 
-function agentWith(connect: object): Agent {
-  return new Agent({
+function agentWith(connect: object): LazyAgent {
+  return new LazyAgent({
     connect: { timeout: TIMEOUT_MS, ...connect },
     connections: CONNECTIONS,
     pipelining: 1,
