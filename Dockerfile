@@ -1,3 +1,16 @@
+# The server as a few large files: see bundle.js.
+FROM node:24-bookworm-slim AS bundle
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts
+COPY bundle.js ./
+COPY keys keys
+COPY storage storage
+COPY rooms rooms
+COPY federation federation
+COPY server server
+RUN node bundle.js bundle
+
 FROM node:24-bookworm-slim
 WORKDIR /app
 
@@ -12,6 +25,7 @@ COPY storage storage
 COPY rooms rooms
 COPY federation federation
 COPY server server
+COPY --from=bundle /app/bundle bundle
 RUN mkdir /data && chown node:node /data
 
 USER node
@@ -23,11 +37,11 @@ ENV NODE_ENV=production \
   KURIR_FEDERATION_LISTEN=0.0.0.0:8448
 # Starts once, so that the first start finds compiled what it needs: functions are kept that have run.
 RUN KURIR_SERVER_NAME=localhost KURIR_DATA_DIR=/tmp/kurir-first-start \
-  node --eval "import('/app/server/main.ts').then(() => process.kill(process.pid, 'SIGTERM'))" \
+  node --eval "import('/app/bundle/main.js').then(() => process.kill(process.pid, 'SIGTERM'))" \
   && rm -r /tmp/kurir-first-start
 
 VOLUME /data
 EXPOSE 8008 8448
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["node", "--eval", "const port = process.env.KURIR_CLIENT_LISTEN.split(':').pop(); fetch(`http://127.0.0.1:${port}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--disable-warning=ExperimentalWarning", "--max-semi-space-size=16", "server/main.ts"]
+CMD ["node", "--disable-warning=ExperimentalWarning", "--max-semi-space-size=16", "bundle/main.js"]

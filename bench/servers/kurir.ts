@@ -16,12 +16,14 @@ export interface KurirOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A module that is loaded before it. */
   readonly preload?: string;
+  /** What is started, from the root of the tree; `server/main.ts` unless given. */
+  readonly program?: string;
 }
 
 /** Starts Kurir on a folder. */
 export async function startKurir(
   folder: string,
-  { env = {}, preload }: KurirOptions = {},
+  { env = {}, preload, program = 'server/main.ts' }: KurirOptions = {},
 ): Promise<RunningServer> {
   const [clientPort, federationPort] = [await freePort(), await freePort()];
   return launch({
@@ -30,7 +32,7 @@ export async function startKurir(
     args: [
       ...process.execArgv,
       ...(preload === undefined ? [] : ['--import', preload]),
-      path.resolve(import.meta.dirname, '../../server/main.ts'),
+      path.resolve(import.meta.dirname, '../..', program),
     ],
     env: {
       ...process.env,

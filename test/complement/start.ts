@@ -7,6 +7,9 @@ import { once } from 'node:events';
 import { mkdir, readdir } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 
+type ConfigModule = typeof import('#server/config.ts');
+type RunModule = typeof import('#server/run.ts');
+
 const { SERVER_NAME: serverName = 'localhost', KURIR_DATA_DIR: dataDir = '/kurir' } = process.env;
 
 const certificate = once(
@@ -14,7 +17,7 @@ const certificate = once(
   'message',
 );
 // The server is loaded meanwhile.
-const loaded = Promise.all([import('#server/config.ts'), import('#server/run.ts')]);
+const loaded = Promise.all([bundled<ConfigModule>('config'), bundled<RunModule>('run')]);
 await mkdir(dataDir, { recursive: true, mode: 0o700 });
 const [{ cert, key }] = await certificate;
 const registrations = await registrationFiles();
@@ -29,6 +32,11 @@ await run({
   registrationSecret: 'complement',
   unstableRoomVersions: true,
 });
+
+/** The server as Kurir's image starts it. */
+async function bundled<Module>(name: string): Promise<Module> {
+  return await import(new URL(`../../bundle/${name}.js`, import.meta.url).href);
+}
 
 /** Of the application services that a test brings; there may be none. */
 async function registrationFiles(): Promise<string[]> {

@@ -45,9 +45,9 @@ export function serverEnvironment(dataDir: string): Environment {
   };
 }
 
-/** Starts `server/main.ts`, and waits until it says where it listens. */
-export async function startProcess(env: Environment): Promise<ServerProcess> {
-  const { child, output } = start('server/main.ts', [], env);
+/** Starts a server, by `server/main.ts` unless another is named, and waits until it says where it listens. */
+export async function startProcess(env: Environment, program = 'server/main.ts'): Promise<ServerProcess> {
+  const { child, output } = start(program, [], env);
   child.stdin?.end();
   const ended = once(child, 'close');
   while (!output.out.includes('Ctrl-C')) {
