@@ -58,7 +58,6 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   const mas = await openMas(given, opening);
   const media = await openMedia(given, mediaOptions, opening);
   const unread = new UnreadCounts(given, config);
-  const seal = await Seal.open(dataDir);
   const mailer = opening.use(await Mailer.open(config, log));
   return {
     limits,
