@@ -28,7 +28,7 @@ import { groupRef } from './resolve-state.ts';
 import { isInRoom, makeKnown, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
 import { headOf } from './room-head.ts';
-import { type StateNumbers, type StoredTold, storeTold } from './store-told.ts';
+import { type StateNumbers, storeTold } from './store-told.ts';
 import { isPlaced } from './stored-event.ts';
 import type { ToldState } from './told-state.ts';
 import type { VerifiedEvent } from './verified-event.ts';
@@ -136,7 +136,8 @@ async function arrive(ctx: RoomsContext, room: Room, from: Told): Promise<Adopte
   try {
     const stored = await storeTold(ctx, room, { ...from, withCurrentState: true });
     const stateBefore = await storeState(ctx, 0, stored.state);
-    const position = await placed(ctx, room, { join: from.join, stateBefore, arrives: stored });
+    const { ourMembers } = stored;
+    const position = await placed(ctx, room, { join: from.join, stateBefore, ourMembers, isNew: true });
     return { kind: 'joined', position };
   } catch (error) {
     await forgetBegun(ctx, room.roomNid);
@@ -146,15 +147,30 @@ async function arrive(ctx: RoomsContext, room: Room, from: Told): Promise<Adopte
 
 /** We were in the room before: its current state is one that others may see, until it is another. */
 async function comeBack(ctx: RoomsContext, room: Room, from: Told): Promise<Adopted> {
-  const { state } = await storeTold(ctx, room, { ...from, withCurrentState: false });
+  const { state, ourMembers: stated } = await storeTold(ctx, room, { ...from, withCurrentState: false });
   const { stateGroup } = await headOf(ctx, room.roomNid);
   const before = await load(ctx.db, stateGroup);
   const changes = new Map<number, number | undefined>();
   for (const [key, nid] of state) if (before.get(key) !== nid) changes.set(key, nid);
   for (const key of before.keys()) if (!state.has(key)) changes.set(key, undefined);
   const stateBefore = await storeState(ctx, stateGroup, changes);
-  const position = await placed(ctx, room, { join: from.join, stateBefore, arrives: undefined });
+  const ourMembers = await otherwiseTold(ctx, stated);
+  const position = await placed(ctx, room, { join: from.join, stateBefore, ourMembers, isNew: false });
   return { kind: 'joined', position };
+}
+
+/**
+ * Our users whose last word did not reach the room: who declined an invitation, or took back a knock, while none of its
+ * servers could be asked. From now on what the room says counts.
+ */
+async function otherwiseTold(
+  ctx: RoomsContext,
+  stated: readonly memberships.NewMembership[],
+): Promise<memberships.NewMembership[]> {
+  const known = await Promise.all(
+    stated.map(({ roomNid, userId }) => memberships.of(ctx.db, roomNid, userId)),
+  );
+  return stated.filter(({ eventNid }, index) => known[index]?.eventNid !== eventNid);
 }
 
 async function storeState(
@@ -174,8 +190,10 @@ async function storeState(
 interface Placing {
   readonly join: VerifiedEvent;
   readonly stateBefore: StateGroup;
-  /** For a room whose state is in the tables already. */
-  readonly arrives: StoredTold | undefined;
+  /** Memberships of our users that the tables do not hold yet. */
+  readonly ourMembers: readonly memberships.NewMembership[];
+  /** The rest of its state is in the tables already. */
+  readonly isNew: boolean;
 }
 
 /** The position of the join. */
@@ -191,12 +209,12 @@ async function placed(ctx: RoomsContext, room: Room, placing: Placing): Promise<
 async function placeJoin(
   ctx: RoomsContext,
   room: Room,
-  { join, stateBefore, arrives }: Placing,
+  { join, stateBefore, ourMembers, isNew }: Placing,
 ): Promise<number | undefined> {
   const known = await headOf(ctx, room.roomNid);
   const cited = await loadEvents(ctx, [join.eventId, ...join.prevEvents]);
   // What the tables hold already is what the room's row will say.
-  const head: RoomHead = arrives === undefined ? known : { ...known, stateGroup: stateBefore };
+  const head: RoomHead = isNew ? { ...known, stateGroup: stateBefore } : known;
   const persisted = await persist(ctx, room, {
     head,
     placements: [
@@ -218,7 +236,7 @@ async function placeJoin(
       removed: [],
     },
     currentState: 'last',
-    arrives: { ourMembers: arrives?.ourMembers ?? [] },
+    arrives: { ourMembers },
   });
   return persisted.kind === 'conflict' ? undefined : persisted.events[0]?.position;
 }

@@ -42,6 +42,7 @@ export async function writeCurrentState(
   if (moved.group === head.stateGroup && arrives === undefined)
     return { after: head.state, membersChanged: false };
   await rooms.setStateGroup(tx, room.roomNid, moved.group);
+  if (arrives !== undefined) await writeOurMembers(ctx, tx, room, arrives.ourMembers);
   const follows = wanted === 'last' && followsCurrentState(moved.plan);
   if (!follows) {
     const membersChanged = await writeDifference(ctx, tx, room, {
@@ -49,7 +50,6 @@ export async function writeCurrentState(
     });
     return { after: new Map(), membersChanged };
   }
-  if (arrives !== undefined) await writeOurMembers(ctx, tx, room, arrives.ourMembers);
   const changes = await changesOf(tx, room, moved.stored);
   // Also what comes upon a state that is not recorded: a client is told that state, and these events after it.
   await writeChanges(ctx, tx, room, { changes, recorded: true });

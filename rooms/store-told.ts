@@ -52,11 +52,12 @@ export async function storeTold(
     const written = await ctx.db.write('rooms.storeTold', async (tx) => {
       const nids = await storeOutliers(ctx, tx, room, told);
       const entries = await stateEntries(tx, stateEvents, nids.stored);
-      const ours = of.withCurrentState ? await writeEntries(ctx, tx, room, entries) : [];
-      return { entries, ours, restored: nids.restored };
+      if (of.withCurrentState) await writeEntries(ctx, tx, room, entries);
+      return { entries, restored: nids.restored };
     });
     for (const { keyNid, nid } of written.entries) state.set(keyNid, nid);
-    ourMembers.push(...written.ours);
+    const members = membersOf(room, written.entries);
+    ourMembers.push(...members.filter(({ serverName }) => serverName === ctx.serverName));
     for (const nid of written.restored) ctx.rooms.dropEvent(nid);
   }
   return { state, ourMembers };
@@ -107,22 +108,26 @@ async function stateEntries(
   });
 }
 
-/** The current state and the memberships that follow from it; answers those of our users, which are not written. */
+/** The current state, and the memberships of the users of other servers that follow from it. */
 async function writeEntries(
   ctx: RoomsContext,
   tx: Tx,
   room: Room,
   entries: readonly Entry[],
-): Promise<memberships.NewMembership[]> {
+): Promise<void> {
   const position = ctx.streams.allocate(tx, []);
-  const ours: memberships.NewMembership[] = [];
   // One statement for each: rows of several columns do not fit a list that both databases take.
   for (const { event, stateKey, nid } of entries) {
     await currentState.set(tx, room.roomNid, { type: event.type, stateKey }, nid);
-    if (event.type !== 'm.room.member') continue;
-    const row = membershipRowOf(room.roomNid, { event, eventNid: nid, position });
-    if (row?.serverName === ctx.serverName) ours.push(row);
-    else if (row !== undefined) await memberships.set(tx, row);
   }
-  return ours;
+  for (const row of membersOf(room, entries, position)) {
+    if (row.serverName !== ctx.serverName) await memberships.set(tx, row);
+  }
+}
+
+function membersOf(room: Room, entries: readonly Entry[], position = 0): memberships.NewMembership[] {
+  return entries
+    .filter(({ event }) => event.type === 'm.room.member')
+    .map(({ event, nid }) => membershipRowOf(room.roomNid, { event, eventNid: nid, position }))
+    .filter((row) => row !== undefined);
 }

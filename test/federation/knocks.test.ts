@@ -339,3 +339,28 @@ test('send_knock takes a knock and nothing else, and shows the room by whole eve
   assert.ok(body.knock_room_state.some((pdu: JsonObject) => pdu.type === 'm.room.name'));
   assert.equal(await membershipOf(alice, roomId, userId), 'knock');
 });
+
+test('a knock that was taken back while no server of the room answered stands again once another user comes back', async () => {
+  const roomId = await knockRoom();
+  const bella = await register(fleet.at(1));
+  const letIn = async (): Promise<void> => {
+    await alice.post(`${inRoom(roomId)}/invite`, { user_id: bella.userId });
+    await untilInvited(bella, roomId);
+    await bella.join(roomId);
+  };
+  await letIn();
+  await knock(bob, roomId);
+  await untilMember(alice, roomId, bob.userId, 'knock');
+  await bella.post(`${inRoom(roomId)}/leave`);
+  await untilMember(alice, roomId, bella.userId, 'leave');
+  await fleet.at(0).stop();
+  await bob.post(`${inRoom(roomId)}/leave`);
+  await fleet.at(0).start();
+
+  await letIn();
+  // What the room says counts from now on, and can be ended by it.
+  await untilMember(bella, roomId, bob.userId, 'knock');
+  await untilKnocking(bob, roomId);
+  await bob.post(`${inRoom(roomId)}/leave`);
+  await untilMember(alice, roomId, bob.userId, 'leave');
+});

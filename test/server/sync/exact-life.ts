@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import { type Body, register, type TestClient } from '#test/harness/client.ts';
 import { diceOf } from '#test/harness/dice.ts';
 import { type Fleet, startFleet } from '#test/harness/fleet.ts';
@@ -170,11 +171,23 @@ export function checkMessages(
   }
 }
 
+/**
+ * A request is answered alike twice. News of the other server may come just between the two, such as who types: two
+ * later ones are alike then.
+ */
+export async function assertAlike(asked: () => Promise<Body>, what: string): Promise<void> {
+  for (let turn = 1; ; turn++) {
+    const [first, again] = [steady(await asked()), steady(await asked())];
+    if (isDeepStrictEqual(first, again)) return;
+    if (turn === 3) assert.deepEqual(first, again, what);
+  }
+}
+
 /** What says how long ago something was. */
 const PASSING = new Set(['age', 'last_active_ago']);
 
 /** Without what goes on while nothing happens. */
-export function steady(answer: Body): Body {
+function steady(answer: Body): Body {
   return JSON.parse(JSON.stringify(answer), (key, value) => (PASSING.has(key) ? undefined : value));
 }
 
