@@ -9,7 +9,7 @@
  * 5. The join gets its place, and with it the room appears whole, in one transaction.
  */
 
-import type { EventId } from '#keys/ids.ts';
+import { type EventId, isUserId } from '#keys/ids.ts';
 import * as currentState from '#storage/current-state.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as rooms from '#storage/rooms.ts';
@@ -54,7 +54,7 @@ const ATTEMPTS = 5;
  * Takes a room over from `send_join`. Refused is only a join that the rest does not allow. Until the room appears there
  * are only events that nothing refers to, and rows that nobody sees.
  *
- * Where our server is in the room already, the join is received as any other event.
+ * Where our server is in the room already, or has all that the join stands upon, it is received as any other event.
  */
 export function adoptRoom(ctx: RoomsContext, adoption: Adoption): Promise<Adopted> {
   return ctx.roomLocks.run(adoption.join.roomId, () => adopt(ctx, adoption));
@@ -78,7 +78,7 @@ async function adopt(ctx: RoomsContext, { rules, join, told }: Adoption): Promis
   const room = await makeKnown(ctx, join.roomId, rules);
   if (room === undefined) return { kind: 'refused', reason: 'The room is known by another room version' };
   const from = { join, told, accepted: judged.accepted, state };
-  if (await isInRoom(ctx, room)) return joinFromInside(ctx, room, from);
+  if ((await isInRoom(ctx, room)) || (await leadsOn(ctx, room, join))) return joinAsAnyEvent(ctx, room, from);
   const head = await headOf(ctx, room.roomNid);
   return head.stateGroup === 0 ? arrive(ctx, room, from) : comeBack(ctx, room, from);
 }
@@ -249,8 +249,22 @@ async function forgetBegun(ctx: RoomsContext, roomNid: number): Promise<void> {
   ctx.rooms.dropJoinedServers(roomNid);
 }
 
-/** Another of our users was faster: the room is ours to follow already. */
-async function joinFromInside(ctx: RoomsContext, room: Room, from: Told): Promise<Adopted> {
+/**
+ * True where the join stands upon events that we have. What the other server has not heard of yet, such as that others
+ * of our users have just left, then stays a part of the room.
+ */
+async function leadsOn(ctx: RoomsContext, room: Room, join: VerifiedEvent): Promise<boolean> {
+  const { stateGroup } = await headOf(ctx, room.roomNid);
+  if (stateGroup === 0 || join.prevEvents.length === 0) return false;
+  const cited = await loadEvents(ctx, join.prevEvents);
+  return join.prevEvents.every((eventId) => {
+    const stored = cited.get(eventId);
+    return stored?.roomNid === room.roomNid && isPlaced(stored);
+  });
+}
+
+/** The room is ours to follow already: another of our users was faster, or nothing is missing between. */
+async function joinAsAnyEvent(ctx: RoomsContext, room: Room, from: Told): Promise<Adopted> {
   const { join, told } = from;
   await storeTold(ctx, room, { ...from, withCurrentState: false });
   const stateBefore: EventId[] = [];
@@ -259,8 +273,14 @@ async function joinFromInside(ctx: RoomsContext, room: Room, from: Told): Promis
   if (received.kind === 'missing')
     return { kind: 'refused', reason: 'The join cites events that are not known' };
   const stored = (await loadEvents(ctx, [join.eventId])).get(join.eventId);
-  if (stored?.position !== undefined) return { kind: 'joined', position: stored.position };
+  const isJoined = await isJoinedBy(ctx, room, join);
+  if (isJoined && stored?.position !== undefined) return { kind: 'joined', position: stored.position };
   return { kind: 'refused', reason: received.reason ?? 'The room does not allow the join' };
+}
+
+async function isJoinedBy(ctx: RoomsContext, room: Room, { stateKey }: VerifiedEvent): Promise<boolean> {
+  const member = isUserId(stateKey) ? await memberships.of(ctx.db, room.roomNid, stateKey) : undefined;
+  return member?.membership === 'join';
 }
 
 /** One line for a join, whatever its size. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { UserId } from '#keys/ids.ts';
 import { adoptRoom, forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import { checkRooms } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
@@ -158,6 +159,29 @@ test('back in a room that we had left: the state is the new one, and the old lin
   assert.equal((await memberships.of(ctx.db, room.roomNid, mallory))?.membership, 'join');
 });
 
+test('back in a room by a server that has not heard yet who of our users left: they stay out of it', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  await adoptRoom(ctx, await adoptionOf(ctx, built, alice));
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const membershipOf = async (userId: UserId) =>
+    (await memberships.of(ctx.db, room.roomNid, userId))?.membership;
+  assert.equal((await receiveFrom(ctx, room, built.join(bob))).kind, 'accepted');
+  const behind = built.fork();
+  for (const userId of [bob, alice] as const) {
+    assert.equal((await receiveFrom(ctx, room, built.leave(userId))).kind, 'accepted');
+  }
+  assert.equal(await isInRoom(ctx, room), false);
+  // A later one than the leaves.
+  const { join, ...adoption } = await adoptionOf(ctx, behind, alice);
+  assert.equal((await adoptRoom(ctx, { join, ...adoption })).kind, 'joined');
+  assert.deepEqual([await membershipOf(alice), await membershipOf(bob)], ['join', 'leave']);
+  assert.equal((await headOf(ctx, room.roomNid)).forwardExtremities.length, 2);
+  assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
+});
+
 test('back in a room: what we had rejected and the state now holds is part of it, and authorises other events', async () => {
   await using server = await openRooms();
   const { ctx } = server;
@@ -184,6 +208,7 @@ test('back in a room: what we had rejected and the state now holds is part of it
     stateKey: alice,
     content: { membership: 'leave' },
   });
+  built.message(eve, 'while we were away');
   assert.equal((await adoptRoom(ctx, await adoptionOf(ctx, built, alice))).kind, 'joined');
   assert.equal((await loadEvent(ctx, topic.eventId))?.status, 'soft_failed');
   assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
