@@ -142,7 +142,7 @@ test('what an identity server says against a binding is told, and nothing is not
   assert.deepEqual(await bindingsOf(user), []);
 });
 
-test('identity servers are asked where only partners are called, and not at private addresses unless these are allowed', async () => {
+test('row 32: identity servers are asked where only partners are called, and not at private addresses unless these are allowed', async () => {
   const user = await register(server);
   const roomId = await user.createRoom();
   const invite = async () => {
@@ -154,6 +154,9 @@ test('identity servers are asked where only partners are called, and not at priv
   const asked = identity.peer.requests.length;
   await server.restart({ federationOutbound: 'everyone', federationAllowPrivate: false });
   assert.equal(await invite(), 504);
+  // Nor where the room says that keys are looked up.
+  const guest = await register(server);
+  assert.equal(await identity.tell(MAIL.address, guest.userId), 504);
   assert.equal(identity.peer.requests.length, asked);
   await server.restart({ federationAllowPrivate: true });
 });
