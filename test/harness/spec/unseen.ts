@@ -3,7 +3,6 @@
 const NO_PHONES = 'there are no phone numbers: 400 M_THREEPID_MEDIUM_NOT_SUPPORTED';
 
 export const UNSEEN: ReadonlyMap<string, string> = new Map([
-  ['client-server POST /_matrix/client/v3/account/3pid/bind', 'no identity server is trusted: 403'],
   ['client-server POST /_matrix/client/v3/account/3pid/msisdn/requestToken', NO_PHONES],
   ['client-server POST /_matrix/client/v3/account/password/msisdn/requestToken', NO_PHONES],
   ['client-server POST /_matrix/client/v3/register/msisdn/requestToken', NO_PHONES],
