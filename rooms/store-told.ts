@@ -109,12 +109,7 @@ async function stateEntries(
 }
 
 /** The current state, and the memberships of the users of other servers that follow from it. */
-async function writeEntries(
-  ctx: RoomsContext,
-  tx: Tx,
-  room: Room,
-  entries: readonly Entry[],
-): Promise<void> {
+async function writeEntries(ctx: RoomsContext, tx: Tx, room: Room, entries: readonly Entry[]): Promise<void> {
   const position = ctx.streams.allocate(tx, []);
   // One statement for each: rows of several columns do not fit a list that both databases take.
   for (const { event, stateKey, nid } of entries) {
