@@ -64,6 +64,7 @@ import { logoutRoutes } from './routes/logout.ts';
 import { masRoutes } from './routes/mas.ts';
 import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
+import { mediaScannerRoutes } from './routes/media-scanner.ts';
 import { mediaUploadRoutes } from './routes/media-upload.ts';
 import { messagePaginationRoutes } from './routes/message-pagination.ts';
 import { mutualRoomsRoutes } from './routes/mutual-rooms.ts';
@@ -200,6 +201,7 @@ const clientRoutes: readonly Routes[] = [
   masRoutes,
   mediaDownloadRoutes,
   mediaLegacyRoutes,
+  mediaScannerRoutes,
   mediaUploadRoutes,
   mutualRoomsRoutes,
   oauthAuthorizationRoutes,

@@ -122,6 +122,7 @@ function goOn(ctx: ServerContext): void {
   background.run(ctx.pushes.start(), 'the pushers of users could not be read');
   background.run(fillDirectory(ctx, shutdown), 'earlier accounts could not be read into the directory');
   background.run(ctx.groupRooms.start(), 'the rooms of groups could not be read');
+  if (ctx.scanning) background.run(ctx.scanning.backlog.keepOn(), 'files could not be scanned');
   background.run(ctx.circles.start(), 'the circles of rooms could not be read');
   background.run(ctx.guestRooms.start(), 'the rooms of guests could not be read');
   background.run(readRelations(db, log, shutdown), 'relations of earlier events could not be read');

@@ -32,6 +32,7 @@ import { type PolicyConfig, policyOptions } from './policy-options.ts';
 import { type PreviewConfig, previewOptions } from './preview-options.ts';
 import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
 import { type PushConfig, pushOptions } from './push-options.ts';
+import { type ScanConfig, scanOptions } from './scan-options.ts';
 import { type ScimConfig, scimOptions } from './scim-options.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 
@@ -51,6 +52,7 @@ export interface Config
     PolicyConfig,
     PreviewConfig,
     PushConfig,
+    ScanConfig,
     SignInConfig,
     ScimConfig {
   readonly serverName: ServerName;
@@ -367,5 +369,6 @@ export const options: { readonly [Name in keyof Config]: Option<NonNullable<Conf
       'the environment several are divided by commas.',
   },
   ...mediaOptions,
+  ...scanOptions,
   ...previewOptions,
 };

@@ -15,6 +15,7 @@ import { policyConfig } from './policy-options.ts';
 import { previewConfig } from './preview-options.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
 import { pushConfig } from './push-options.ts';
+import { scanConfig } from './scan-options.ts';
 import { scimConfig } from './scim-options.ts';
 
 const ENV_PREFIX = 'KURIR_';
@@ -159,6 +160,7 @@ function configFrom(read: <T>(option: Option<T>) => T | undefined): Config {
     supportPage: read(options.supportPage),
     trustedProxies: required(options.trustedProxies),
     ...mediaConfig(read, required),
+    ...scanConfig(read, required),
     ...previewConfig(required),
   };
 }

@@ -21,6 +21,8 @@ import type { Providers } from './providers/providers.ts';
 import type { Pushes } from './push/pushes.ts';
 import type { UnreadCounts } from './push/unread.ts';
 import type { RoomPurges } from './room-purges.ts';
+import type { ScanBacklog } from './scanning/backlog.ts';
+import type { Scanning } from './scanning/open.ts';
 import type { Seal } from './seal.ts';
 import type { SearchIndexer } from './search/indexer.ts';
 import type { DirectoryKeeper } from './user-directory/keeper.ts';
@@ -44,6 +46,8 @@ export interface ServerContext extends FederationContext, MediaContext {
   /** For secrets of others that must be kept. */
   /** Undefined where the server sends no letters. */
   readonly mailer: Mailer | undefined;
+  /** Undefined where nothing looks for malware. */
+  readonly scanning: (Scanning & { readonly backlog: ScanBacklog }) | undefined;
   /** Undefined where the operator has not switched previews of links on. */
   readonly previews: Previews | undefined;
   readonly background: Background;

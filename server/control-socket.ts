@@ -18,6 +18,7 @@ import { type Outcome, perform } from './cli/operations.ts';
 import { performOnPartners } from './cli/partner-operations.ts';
 import { performOnReports } from './cli/report-operations.ts';
 import { performOnRooms, type RoomOperationContext } from './cli/room-operations.ts';
+import { performOnScans } from './cli/scan-operations.ts';
 import { performOnSearch } from './cli/search-commands.ts';
 import { performOnTokens } from './cli/token-operations.ts';
 import type { ServerContext } from './context.ts';
@@ -86,6 +87,7 @@ async function outcomeOf(ctx: ServerContext, operation: JsonObject): Promise<Out
   return (
     (await performOnRooms(roomOperations(ctx), operation)) ??
     (await performOnMedia({ ...ctx, inTime }, operation)) ??
+    (await performOnScans({ ...ctx, inTime }, operation)) ??
     (await performOnNotices({ ...ctx, inTime }, operation)) ??
     (await performOnReports(ctx, operation)) ??
     (await performOnSearch(ctx, operation)) ??

@@ -117,6 +117,8 @@ const RATES = {
   media_upload: { perSecond: 10, burst: 50 },
   /** Media fetched from other servers for a user. */
   media_fetch: { perSecond: 10, burst: 300 },
+  /** Encrypted files that a user has scanned for malware. */
+  media_scan: { perSecond: 10, burst: 300 },
   /** Pages of the web fetched for a user, to show what is behind a link. */
   url_preview: { perSecond: 0.5, burst: 50 },
 } as const satisfies Record<string, Rate>;

@@ -2,6 +2,7 @@
 
 import type { FederationContext } from '#federation/context.ts';
 import type { Dialer } from '#federation/dial.ts';
+import type { MediaParts } from '#federation/media/context.ts';
 import { openMedia } from '#federation/media/open.ts';
 import { CircleKeeper } from '#federation/partners/circles.ts';
 import { Appservices } from './appservices/appservices.ts';
@@ -25,6 +26,8 @@ import { Pushes, type PushesOptions } from './push/pushes.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { Vapid, vapidContact } from './push/vapid.ts';
 import { RoomPurges } from './room-purges.ts';
+import { ScanBacklog } from './scanning/backlog.ts';
+import { openScanning, type Scanning } from './scanning/open.ts';
 import { Seal } from './seal.ts';
 import { openSearch } from './search/indexer.ts';
 import { configuredRoots } from './tls-certificate.ts';
@@ -50,7 +53,16 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
   const background = opening.use(new Background(log));
   const bucket = await openBucket(config, opening);
   if (bucket !== undefined) background.run(bucket.place.check(), 'the bucket of files cannot be used');
-  const mediaOptions = { dataDir, bucket, dialer, limits: { remoteBytes, cacheBytes }, stopping: shutdown };
+  const scanning = await openScanning(given, config, shutdown);
+  const scanner = scanning?.files;
+  const mediaOptions = {
+    dataDir,
+    bucket,
+    scanner,
+    dialer,
+    limits: { remoteBytes, cacheBytes },
+    stopping: shutdown,
+  };
   const seal = await Seal.open(dataDir);
   const limits = await RateLimits.open(db, { enabled: config.rateLimits, clock });
   const appservices = opening.use(await Appservices.open(given, config));
@@ -79,12 +91,17 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     groupRooms: opening.use(new GroupRoomKeeper(given)),
     guestRooms: opening.use(new GuestRooms(given)),
     media,
+    scanning: scanning && { ...scanning, backlog: backlogOf(given, media, scanning) },
     previews: await openPreviews({ ...given, media }),
     search: opening.use(await openSearch(given, config.search)),
     userDirectory: opening.use(directoryKeeper(given)),
     unread,
     pushes: opening.use(new Pushes(given, unread, await pushesOptions({ ...given, unread, seal, mailer }))),
   };
+}
+
+function backlogOf(given: Foundation, { blobs }: MediaParts, { files, queue }: Scanning): ScanBacklog {
+  return new ScanBacklog({ ...given, blobs, stopping: given.shutdown }, files, queue);
 }
 
 /** @throws ConfigError for certificates that cannot be read */

@@ -201,6 +201,11 @@ export async function quarantine(
   return true;
 }
 
+/** Withholds all that has these bytes, now and later. */
+export async function quarantineFile(tx: Tx, sha256: string, now: number): Promise<void> {
+  await tx.run(QUARANTINE_BYTES, now, sha256);
+}
+
 /** The reverse of `quarantine`; false where the media is not in quarantine. */
 export async function release(tx: Tx, mxc: Mxc): Promise<boolean> {
   const known = await of(tx, mxc);

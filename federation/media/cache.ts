@@ -1,6 +1,7 @@
 /** What is kept of other servers, and how it goes. */
 
 import { held, leastUsed, type Media, remove } from '#storage/media.ts';
+import * as mediaScans from '#storage/media-scans.ts';
 import * as mediaUsage from '#storage/media-usage.ts';
 import * as thumbnails from '#storage/thumbnails.ts';
 import type { MediaContext, MediaParts } from './context.ts';
@@ -56,6 +57,7 @@ export async function forgetMedia(ctx: CacheContext, going: readonly Media[]): P
     const unnamed = [...sources.difference(await held(tx, sources))];
     const made: string[] = [];
     for (const source of unnamed) made.push(...(await thumbnails.removeOf(tx, source)));
+    await mediaScans.remove(tx, unnamed);
     return [...unnamed, ...made];
   });
   await ctx.media.blobs.release(files);

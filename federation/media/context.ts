@@ -4,7 +4,8 @@ import type { FederationContext } from '../context.ts';
 import type { Dialer } from '../dial.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { Flights } from './flights.ts';
-import type { Found, ThumbnailResult } from './found.ts';
+import type { Looked, ThumbnailResult } from './found.ts';
+import type { MediaScanner } from './scanner.ts';
 import type { ThumbnailMaker } from './thumbnail-maker.ts';
 
 /** What the functions of `federation/media/` take first. */
@@ -16,10 +17,12 @@ export interface MediaContext
 /** The content repository: made by `open.ts`. */
 export interface MediaParts {
   readonly blobs: Blobs;
+  /** Undefined where nothing looks for malware. */
+  readonly scanner: MediaScanner | undefined;
   /** Media of ours that somebody waits for until they are uploaded. */
   readonly arrivals: Arrivals;
   /** Media of other servers that are on their way. */
-  readonly fetches: Flights<Found>;
+  readonly fetches: Flights<Looked>;
   readonly fetchLanes: Lanes;
   readonly thumbnails: ThumbnailMaker;
   readonly thumbnailFlights: Flights<ThumbnailResult>;

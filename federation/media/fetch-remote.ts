@@ -9,7 +9,7 @@ import { downloadMedia, type FileHeaders, type TakeFile } from '../remote/media.
 import { shrinkCache } from './cache.ts';
 import type { MediaContext } from './context.ts';
 import { fetchElsewhere } from './elsewhere.ts';
-import { type Absence, type Found, hasBytes } from './found.ts';
+import { type Absence, type Found, foundOrNot, type Looked } from './found.ts';
 
 /** A file that was received whole, or undefined where it was too large. */
 interface Taken {
@@ -18,7 +18,7 @@ interface Taken {
 }
 
 /** Asks the media's server for it, waiting `timeoutMs` for one that is not uploaded yet, and keeps it. */
-export async function fetchRemote(ctx: MediaContext, mxc: Mxc, timeoutMs: number): Promise<Found> {
+export async function fetchRemote(ctx: MediaContext, mxc: Mxc, timeoutMs: number): Promise<Looked> {
   const { blobs, limits } = ctx.media;
   // What is not kept in the end goes, at whatever point that turns out.
   await using received = new AsyncDisposableStack();
@@ -34,7 +34,7 @@ export async function fetchRemote(ctx: MediaContext, mxc: Mxc, timeoutMs: number
   return fetched.kind === 'failed' ? absent(ctx, mxc, fetched) : await keep(ctx, mxc, fetched.value);
 }
 
-async function keep(ctx: MediaContext, mxc: Mxc, { headers, file }: Taken): Promise<Found> {
+async function keep(ctx: MediaContext, mxc: Mxc, { headers, file }: Taken): Promise<Looked> {
   if (file === undefined) return { kind: 'too_large' };
   const { contentType, fileName } = headers;
   const { sha256, size } = file;
@@ -47,9 +47,7 @@ async function keep(ctx: MediaContext, mxc: Mxc, { headers, file }: Taken): Prom
   );
   await shrinkCache(ctx);
   // It may have been withheld meanwhile.
-  const media = await of(ctx.db, mxc);
-  const isThere = media !== undefined && hasBytes(media) && !media.isQuarantined;
-  return isThere ? { kind: 'found', media } : { kind: 'not_found' };
+  return foundOrNot(await of(ctx.db, mxc));
 }
 
 function absent(ctx: MediaContext, mxc: Mxc, failure: FederationFailure): Found {

@@ -5,7 +5,7 @@ import { type Mxc, mxcOf } from '#keys/mxc.ts';
 import { type Media, of, touch } from '#storage/media.ts';
 import type { MediaContext } from './context.ts';
 import { fetchRemote } from './fetch-remote.ts';
-import { type Found, hasBytes, type StoredMedia } from './found.ts';
+import { type Found, foundOrNot, type Looked, type StoredMedia } from './found.ts';
 
 export interface FindOptions {
   /** How long to wait for one that is reserved and not uploaded yet, in milliseconds. */
@@ -25,13 +25,36 @@ const ACCESS_PRECISION_MS = 60 * 60_000;
 
 /** Finds a media that anybody may have who knows its URI. */
 export async function findMedia(ctx: MediaContext, mxc: Mxc, options: FindOptions): Promise<Found> {
-  const found =
-    mxc.server === ctx.serverName ? await findOwn(ctx, mxc, options) : await findRemote(ctx, mxc, options);
+  const found = await clearedOf(
+    ctx,
+    mxc.server === ctx.serverName ? await findOwn(ctx, mxc, options) : await findRemote(ctx, mxc, options),
+  );
   if (found.kind === 'found') await noteAccess(ctx, found.media);
   return found;
 }
 
-async function findOwn(ctx: MediaContext, mxc: Mxc, { timeoutMs }: FindOptions): Promise<Found> {
+/** Nobody gets what is not clear of malware. */
+async function clearedOf({ media: { scanner, blobs } }: MediaContext, looked: Looked): Promise<Found> {
+  if (looked.kind === 'quarantined') {
+    const isInfected = (await scanner?.isInfected(looked.sha256)) === true;
+    return { kind: isInfected ? 'infected' : 'not_found' };
+  }
+  if (looked.kind !== 'found' || scanner === undefined) return looked;
+  const { sha256 } = looked.media;
+  const clearance = await scanner.stored(looked.media, () => blobs.read(sha256));
+  switch (clearance) {
+    case 'clear':
+      return looked;
+    case 'unavailable':
+      return { kind: 'unscanned' };
+    case 'infected':
+    case 'too_large':
+    case 'busy':
+      return { kind: clearance };
+  }
+}
+
+async function findOwn(ctx: MediaContext, mxc: Mxc, { timeoutMs }: FindOptions): Promise<Looked> {
   using expected = ctx.media.arrivals.expect(mxc.mediaId);
   const known = await of(ctx.db, mxc);
   if (known === undefined || !isReserved(known, ctx.clock.now())) return foundOrNot(known);
@@ -40,7 +63,7 @@ async function findOwn(ctx: MediaContext, mxc: Mxc, { timeoutMs }: FindOptions):
   return later?.sha256 === undefined ? { kind: 'not_yet_uploaded' } : foundOrNot(later);
 }
 
-async function findRemote(ctx: MediaContext, mxc: Mxc, options: FindOptions): Promise<Found> {
+async function findRemote(ctx: MediaContext, mxc: Mxc, options: FindOptions): Promise<Looked> {
   const known = await of(ctx.db, mxc);
   if (known !== undefined) return foundOrNot(known);
   const { beforeFetch, timeoutMs } = options;
@@ -58,12 +81,6 @@ async function findRemote(ctx: MediaContext, mxc: Mxc, options: FindOptions): Pr
 
 function isReserved({ sha256, expiresTs }: Media, now: number): boolean {
   return sha256 === undefined && expiresTs !== undefined && expiresTs > now;
-}
-
-function foundOrNot(media: Media | undefined): Found {
-  return media !== undefined && hasBytes(media) && !media.isQuarantined
-    ? { kind: 'found', media }
-    : { kind: 'not_found' };
 }
 
 async function noteAccess(ctx: MediaContext, { nid, accessedTs }: StoredMedia): Promise<void> {

@@ -10,7 +10,7 @@ import type { MediaContext, MediaParts } from './context.ts';
 import { Flights } from './flights.ts';
 import { ThumbnailMaker } from './thumbnail-maker.ts';
 
-export interface MediaOptions extends Pick<MediaParts, 'dialer' | 'limits' | 'stopping'> {
+export interface MediaOptions extends Pick<MediaParts, 'dialer' | 'limits' | 'scanner' | 'stopping'> {
   readonly dataDir: string;
   readonly bucket: Bucket | undefined;
 }
@@ -35,7 +35,7 @@ export async function openMedia(
     arrivals: new Arrivals(),
     fetches: new Flights({
       clock,
-      isLasting: ({ kind }) => kind !== 'found' && kind !== 'not_yet_uploaded',
+      isLasting: ({ kind }) => kind !== 'found' && kind !== 'quarantined' && kind !== 'not_yet_uploaded',
       rememberedMs: ABSENCE_REMEMBERED_MS,
     }),
     fetchLanes: new Lanes(FETCHES_AT_ONCE, MOST_WAITING),

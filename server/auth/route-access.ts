@@ -20,10 +20,17 @@ const ROOM = `${V3}/rooms/{roomId}`;
 const DEVICES = [`GET ${V3}/devices`, `GET ${V3}/devices/{deviceId}`, `PUT ${V3}/devices/{deviceId}`];
 const LOGOUT = [`POST ${V3}/logout`, `POST ${V3}/logout/all`];
 
+const SCANNER = '/_matrix/media_proxy/unstable';
+
 const DOWNLOADS = [
   `GET ${V1}/media/download/{serverName}/{mediaId}`,
   `GET ${V1}/media/download/{serverName}/{mediaId}/{fileName}`,
   `GET ${V1}/media/thumbnail/{serverName}/{mediaId}`,
+  `GET ${SCANNER}/download/{serverName}/{mediaId}`,
+  `GET ${SCANNER}/thumbnail/{serverName}/{mediaId}`,
+  `GET ${SCANNER}/scan/{serverName}/{mediaId}`,
+  `POST ${SCANNER}/download_encrypted`,
+  `POST ${SCANNER}/scan_encrypted`,
 ];
 
 const SLIDING_SYNC = [

@@ -3,12 +3,18 @@ import type { JsonObject } from '#keys/json.ts';
 import type { Config } from '../config-options.ts';
 import { createLog } from '../log.ts';
 import { openBucket } from '../media-bucket.ts';
+import { ScanBacklog } from '../scanning/backlog.ts';
+import { openScanning } from '../scanning/open.ts';
 import { askServer } from './control-line.ts';
 import { withDatabase } from './database.ts';
 import { performOnMedia } from './media-operations.ts';
 import type { Outcome } from './operations.ts';
+import { performOnScans } from './scan-operations.ts';
 import { type Command, UsageError } from './usage.ts';
 import { none, one } from './words.ts';
+
+/** The scan of one file may take as long as `scanner_timeout` says. */
+const LONGEST_MS = 110_000;
 
 type MediaCommand = Extract<Command, `media ${string}`>;
 
@@ -35,6 +41,11 @@ export function runOnMedia(
       none(rest);
       if (before === undefined) throw new UsageError('--before is missing: see --help');
       return operate(config, { operation, before });
+    case 'media scanning':
+      none(rest);
+      return operate(config, { operation });
+    case 'media rescan':
+      return operate(config, { operation, ...(rest.length > 0 && { media: one(rest, 'the media') }) });
     case 'media move':
       return operate(config, { operation, to: one(rest, 'disk or bucket') });
     default:
@@ -44,16 +55,24 @@ export function runOnMedia(
 
 /** By the running server where there is one, else on its database and files. */
 async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
+  const answer = await askServer(config.dataDir, operation, LONGEST_MS);
   if (answer !== undefined) return answer;
   return withDatabase(config, async ({ db, clock, serverName }) => {
     await using closing = new AsyncDisposableStack();
     const blobs = await openBlobs(db, config.dataDir, await openBucket(config, closing));
-    const media = { blobs, stopping: new AbortController().signal };
+    const { signal: stopping } = new AbortController();
     const log = createLog('silent');
-    const ctx = { db, clock, serverName, log, media, inTime: <T>(work: Promise<T>) => work };
+    const given = { db, clock, log, blobs, stopping };
+    const opened = await openScanning(given, config, stopping);
+    const scanning = opened && { ...opened, backlog: new ScanBacklog(given, opened.files, opened.queue) };
+    const inTime = <T>(work: Promise<T>) => work;
+    const ctx = { db, clock, serverName, log, media: { blobs, stopping }, inTime };
     return (
-      (await performOnMedia(ctx, operation)) ?? { kind: 'refused', problem: 'the command is not understood' }
+      (await performOnMedia(ctx, operation)) ??
+      (await performOnScans({ ...ctx, scanning }, operation)) ?? {
+        kind: 'refused',
+        problem: 'the command is not understood',
+      }
     );
   });
 }

@@ -7,6 +7,7 @@ import { type Mxc, mxcOf, parseMxc } from '#keys/mxc.ts';
 import { NoSpace, PlaceUnavailable } from '#storage/blob-place.ts';
 import type { Moved } from '#storage/blobs.ts';
 import * as media from '#storage/media.ts';
+import * as mediaScans from '#storage/media-scans.ts';
 import type { Outcome } from './operations.ts';
 import { timeOf } from './when.ts';
 
@@ -46,7 +47,12 @@ async function quarantine(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome
 }
 
 async function release(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome> {
-  const isReleased = await ctx.db.write('media.release', (tx) => media.release(tx, mxc));
+  const isReleased = await ctx.db.write('media.release', async (tx) => {
+    const sha256 = (await media.of(tx, mxc))?.sha256;
+    // Whatever the scanner says of it: the operator knows better.
+    if (sha256 !== undefined) await mediaScans.allow(tx, sha256);
+    return media.release(tx, mxc);
+  });
   if (!isReleased) return refused(`${mxcOf(mxc)} is not in quarantine`);
   return done(`${mxcOf(mxc)} is served again, and so is the same file under another address.`);
 }

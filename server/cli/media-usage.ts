@@ -5,10 +5,19 @@ export const mediaUsage = {
 
 Withholds a media, given by its address (mxc://example.org/abc), from users of this server and from other servers. The
 same file is withheld under any other address too, also one that it gets later. It stays where it is stored. One of
-another server may be withheld before anybody has seen it..`,
+another server may be withheld before anybody has seen it.`,
   'media release': `media release MXC
 
-Serves a media again after "media quarantine".`,
+Serves a media again after "media quarantine", or after the scanner for malware has found something in it. Then the same
+file is served whatever the scanner says of it later.`,
+  'media scanning': `media scanning
+
+Says whether the scanner for malware answers, which signatures it knows, and how many files are clean, infected, or allowed
+by "media release". Exits with 1 where it does not answer.`,
+  'media rescan': `media rescan [MXC]
+
+Has one media scanned now; or all files that were not scanned with the signatures of today, the infected ones among them.
+What is infected goes into quarantine. What was infected and is clean now stays there until "media release".`,
   'media protect': `media protect MXC
 
 Keeps a media for good: neither the options that delete old files nor "media purge-remote" delete it, and it cannot be

@@ -54,6 +54,8 @@ export const usage = `The operator's command of Kurir:
   media move disk|bucket
                      move all files to the disk, or to the bucket
   media purge-remote delete what is kept of other servers
+  media scanning     whether the scanner for malware answers, and what it found
+  media rescan [MXC] have files scanned again
   notice send USER TEXT
                      tell a user something, or --all
   search rebuild     build the index of the search anew

@@ -18,12 +18,12 @@ export interface SentFile {
 }
 
 /** "The recommended policy" of the specification: nothing in a file runs, or loads anything. */
-const POLICY =
+export const POLICY =
   "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; object-src 'self';";
 /** What stands under an id never changes, but it may be withheld one day. */
 const CACHE_CONTROL = 'private, max-age=86400';
 /** A client that takes nothing for so long is gone. */
-const STALL_MS = 60_000;
+export const STALL_MS = 60_000;
 
 /** Sends a file, or the part that the request asks for, or word that the client has it already. */
 export async function sendFile(

@@ -5,7 +5,7 @@ import { invalidParam } from '#federation/errors.ts';
 import { cleanFileName, dispositionOf, thumbnailDisposition } from '#federation/media/content-disposition.ts';
 import { absenceError, thumbnailError } from '#federation/media/errors.ts';
 import { findMedia } from '#federation/media/find.ts';
-import type { StoredMedia } from '#federation/media/found.ts';
+import type { Found, StoredMedia } from '#federation/media/found.ts';
 import { openContent } from '#federation/media/open-content.ts';
 import { type MediaQuery, thumbnailQuery, timeoutQuery } from '#federation/media/query.ts';
 import { thumbnailOf } from '#federation/media/thumbnail.ts';
@@ -29,8 +29,15 @@ export interface Asked {
 
 /** Answers with a media, under the name that the path gives it or that it was uploaded with. */
 export async function serveDownload(ctx: ServerContext, asked: Asked): Promise<FastifyReply> {
-  const { request, reply } = asked;
-  const media = await mediaOf(ctx, asked);
+  return sendDownload(ctx, asked, foundOrThrow(await findAsked(ctx, asked)));
+}
+
+/** Sends a media, under the name that the path gives it or that it was uploaded with. */
+export async function sendDownload(
+  ctx: ServerContext,
+  { request, reply }: Asked,
+  media: StoredMedia,
+): Promise<FastifyReply> {
   const { sha256, size, contentType } = media;
   const { fileName } = request.params;
   const name = fileName === undefined ? media.uploadName : cleanFileName(fileName);
@@ -41,9 +48,18 @@ export async function serveDownload(ctx: ServerContext, asked: Asked): Promise<F
 
 /** Answers with a thumbnail of a media; "MUST be `inline`". */
 export async function serveThumbnail(ctx: ServerContext, asked: Asked): Promise<FastifyReply> {
-  const { request, reply } = asked;
+  // Before anybody is asked for the media.
+  thumbnailQuery(asked.request.query);
+  return sendThumbnail(ctx, asked, foundOrThrow(await findAsked(ctx, asked)));
+}
+
+/** Sends a thumbnail of a media. */
+export async function sendThumbnail(
+  ctx: ServerContext,
+  { request, reply }: Asked,
+  media: StoredMedia,
+): Promise<FastifyReply> {
   const wanted = thumbnailQuery(request.query);
-  const media = await mediaOf(ctx, asked);
   const result = await thumbnailOf(ctx, media, wanted);
   if (result.kind !== 'found') {
     throw thumbnailError(result.kind, { isOurs: media.server === ctx.serverName });
@@ -54,12 +70,13 @@ export async function serveThumbnail(ctx: ServerContext, asked: Asked): Promise<
   return sendFile(request, reply, { content, sha256, size, contentType, disposition });
 }
 
-async function mediaOf(ctx: ServerContext, { request, userId }: Asked): Promise<StoredMedia> {
+/** Looks for the media that the path names. */
+export async function findAsked(ctx: ServerContext, { request, userId }: Asked): Promise<Found> {
   const { serverName: server, mediaId } = request.params;
   if (!isServerName(server)) throw invalidParam('Not a server name');
   if (!isMediaId(mediaId)) throw invalidParam('Not a media ID');
   const timeoutMs = timeoutQuery(request.query);
-  const found = await findMedia(
+  return findMedia(
     ctx,
     { server, mediaId },
     {
@@ -67,6 +84,9 @@ async function mediaOf(ctx: ServerContext, { request, userId }: Asked): Promise<
       ...(userId !== undefined && { beforeFetch: () => ctx.limits.take('media_fetch', userId) }),
     },
   );
+}
+
+function foundOrThrow(found: Found): StoredMedia {
   if (found.kind !== 'found') throw absenceError(found.kind);
   return found.media;
 }

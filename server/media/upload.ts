@@ -6,6 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { forbidden, tooLarge, unknown } from '#federation/errors.ts';
 import { cleanFileName } from '#federation/media/content-disposition.ts';
 import { cleanContentType } from '#federation/media/content-type.ts';
+import { clearanceError } from '#federation/media/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import type { ReceivedFile } from '#storage/blobs.ts';
 import type { Reader, Tx } from '#storage/database.ts';
@@ -34,7 +35,8 @@ export function newMediaId(): string {
  * Takes the body of an upload. Once the bytes are on disk `note` names them in the database, within the write that
  * counts them; where it answers false nothing is kept.
  *
- * @throws MatrixError `M_TOO_LARGE`, and `M_FORBIDDEN` where the quota of the user, or of all of them, is used up
+ * @throws MatrixError `M_TOO_LARGE`, and `M_FORBIDDEN` where the quota of the user, or of all of them, is used up, or
+ *   where malware was found
  */
 export async function receiveUpload(
   ctx: ServerContext,
@@ -50,12 +52,15 @@ export async function receiveUpload(
   const { sha256, size } = file;
   const contentType = cleanContentType(request.headers['content-type']);
   const uploadName = cleanFileName(queryString(request.query, 'filename') ?? '');
+  const scanned = await ctx.media.scanner?.received(file, { userId });
+  if (scanned !== undefined && scanned.clearance !== 'clear') throw clearanceError(scanned.clearance);
   return await ctx.media.blobs.keep(file, () =>
     ctx.db.write('media.upload', async (tx) => {
       // Asked for again: other uploads of the user may have ended meanwhile.
       await refuseOverQuota(ctx, tx, { userId, more: size });
       const isNoted = await note(tx, { sha256, size, contentType, uploadName });
       if (isNoted) await mediaUsage.add(tx, userId, size);
+      if (isNoted) await scanned?.note(tx);
       return isNoted;
     }),
   );
@@ -68,6 +73,8 @@ async function receiveBody(ctx: ServerContext, userId: UserId, body: IncomingMes
   await refuseOverQuota(ctx, ctx.db, { userId, more: announced });
   body.setTimeout(STALL_MS, () => body.destroy());
   const received = await ctx.media.blobs.receive(piecesOf(body), maxUploadSize);
+  // Nothing more comes: what is done with it may take longer.
+  body.setTimeout(0);
   if (received.kind === 'received') return received.file;
   await discard(body);
   throw tooLarge(tooLargeMessage(maxUploadSize));

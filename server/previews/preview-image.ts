@@ -41,12 +41,15 @@ export async function fetchPicture(
     : undefined;
 }
 
-/** Keeps a picture that was received; undefined where its bytes are none, or are in quarantine. */
+/** Keeps a picture that was received; undefined where its bytes are none, or not clear of malware, or in quarantine. */
 export async function keepPicture(
   ctx: PreviewsContext,
   file: ReceivedFile,
 ): Promise<KeptPicture | undefined> {
-  const { blobs, thumbnails } = ctx.media;
+  const { blobs, scanner, thumbnails } = ctx.media;
+  // Before anything decodes it.
+  const scanned = await scanner?.received(file, { of: 'a preview' });
+  if (scanned !== undefined && scanned.clearance !== 'clear') return undefined;
   const type = await typeOf(file.path);
   const measured = type && (await thumbnails.measure({ path: file.path, type }));
   if (type === undefined || measured === undefined) return undefined;
@@ -58,6 +61,7 @@ export async function keepPicture(
     ctx.db.write('media.addPreview', async (tx) => {
       if (await media.add(tx, { ...mxc, userId: undefined }, content, ctx.clock.now()))
         await mediaUsage.add(tx, 'remote', size);
+      await scanned?.note(tx);
     }),
   );
   await shrinkCache(ctx);

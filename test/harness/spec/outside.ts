@@ -15,6 +15,10 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
   ],
   [/^\/_matrix\/client\/v1\/rtc\/transports$/, 'MSC4143, by its stable path'],
   [
+    /^\/_matrix\/media_proxy\/unstable\//,
+    'the API of scanners for malware, as matrix-content-scanner has it',
+  ],
+  [
     /^\/_matrix\/client\/(v4|unstable\/org\.matrix\.simplified_msc3575)\/sync$/,
     'MSC4186, sliding sync: merged after 1.19, and as it was tried out before',
   ],
