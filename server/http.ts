@@ -186,7 +186,8 @@ function serverFor(options: AppOptions, handler: http.RequestListener): http.Ser
 
 /** Ends connections whose other side takes nothing of an answer for so long: the answer waits in memory. */
 function endStalled(server: http.Server): void {
-  const answering = new WeakSet<Socket>();
+  // Each leaves when its answer is closed, which a response always says: a weak set costs each collection of garbage.
+  const answering = new Set<Socket>();
   server.on('request', ({ socket }, response) => {
     answering.add(socket);
     response.once('close', () => answering.delete(socket));

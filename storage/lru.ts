@@ -16,7 +16,8 @@ interface Entry<V> {
 
 /**
  * A bounded cache that drops what was used least recently. What is among the most recently used quarter stays where
- * it is when it is used again: to move it each time would cost more than what the cache spares.
+ * it is when it is used again, and so does everything while the cache is less than half full: to move it each time
+ * would cost more than what the cache spares. What is in use has long been moved before it could be its turn to go.
  */
 export class Lru<K, V> {
   readonly #options: LruOptions<K, V>;
@@ -47,7 +48,7 @@ export class Lru<K, V> {
       return undefined;
     }
     this.hits += 1;
-    if (this.#moves - entry.movedAt > this.#entries.size >> 2) {
+    if (this.#moves - entry.movedAt > this.#entries.size >> 2 && this.#isHalfFull()) {
       this.#entries.delete(key);
       this.#entries.set(key, entry);
       this.#moves += 1;
@@ -86,6 +87,11 @@ export class Lru<K, V> {
   clear(): void {
     this.#entries.clear();
     this.#weight = 0;
+  }
+
+  #isHalfFull(): boolean {
+    const { maxEntries, maxWeight = Number.POSITIVE_INFINITY } = this.#options;
+    return 2 * this.#entries.size >= maxEntries || 2 * this.#weight >= maxWeight;
   }
 
   #shrink(): void {

@@ -66,9 +66,12 @@ function judgeByDevices(entry: PresenceEntry, now: number): Pick<Presence, 'stat
   for (const [deviceId, { seenTs, syncs }] of entry.devices) {
     if (syncs === 0 && now - seenTs >= GONE_MS) entry.devices.delete(deviceId);
   }
-  const states = new Set([...entry.devices.values()].map(({ state }) => state));
+  let [isOnline, isThere] = [false, false];
+  for (const { state } of entry.devices.values()) {
+    isOnline ||= state === 'online';
+    isThere ||= state !== 'offline';
+  }
   const idleMs = now - (entry.lastActiveTs ?? now);
-  if (states.has('online') && idleMs < IDLE_MS) return { state: 'online', isActive: idleMs < ACTIVE_MS };
-  const isThere = states.has('online') || states.has('unavailable');
+  if (isOnline && idleMs < IDLE_MS) return { state: 'online', isActive: idleMs < ACTIVE_MS };
   return { state: isThere ? 'unavailable' : 'offline', isActive: false };
 }

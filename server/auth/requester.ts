@@ -6,11 +6,13 @@ import { type MasqueradeContext, masquerade } from '../appservices/masquerade.ts
 import type { ServerContext } from '../context.ts';
 import { accessTokenOf } from './access-token.ts';
 import { refusalOf } from './route-access.ts';
-import type { Found, Requester } from './sessions.ts';
+import type { Found, Requester, UsedFrom } from './sessions.ts';
 
 export type { Requester } from './sessions.ts';
 
 export type RequesterContext = MasqueradeContext & Pick<ServerContext, 'appservices' | 'consents'>;
+
+type Known = Found & { readonly kind: 'known' };
 
 const MAX_USER_AGENT = 200;
 
@@ -21,7 +23,7 @@ const MAX_USER_AGENT = 200;
 export async function requireRequester(ctx: RequesterContext, request: FastifyRequest): Promise<Requester> {
   const token = accessTokenOf(request);
   if (token === undefined) throw missingToken();
-  const { requester, isLocked } = await known(ctx, request, token);
+  const { requester, isLocked } = knownNow(ctx, request, token) ?? (await known(ctx, request, token));
   const { url = '' } = request.routeOptions;
   const { method } = request;
   const refusal = refusalOf({ ...requester, isLocked }, method, url);
@@ -61,19 +63,23 @@ function roomOf({ params }: FastifyRequest): string | undefined {
   return typeof named === 'string' ? named : undefined;
 }
 
-async function known(
-  ctx: RequesterContext,
-  request: FastifyRequest,
-  token: string,
-): Promise<Found & { readonly kind: 'known' }> {
-  const usedFrom = () => ({
-    ip: request.ip,
-    userAgent: request.headers['user-agent']?.slice(0, MAX_USER_AGENT),
-  });
+/** As mostly: a user's token that is in memory. */
+function knownNow(ctx: RequesterContext, request: FastifyRequest, token: string): Known | undefined {
+  if (ctx.appservices.ofToken(token) !== undefined) return undefined;
+  const found = ctx.sessions.findNow(token, () => usedFromOf(request));
+  return found?.kind === 'known' ? found : undefined;
+}
+
+async function known(ctx: RequesterContext, request: FastifyRequest, token: string): Promise<Known> {
+  const usedFrom = () => usedFromOf(request);
   const service = ctx.appservices.ofToken(token);
   if (service !== undefined)
     return { kind: 'known', ...(await masquerade(ctx, service, { request, usedFrom })) };
   const found = await ctx.sessions.find(token, usedFrom);
   if (found.kind === 'known') return found;
   throw unknownToken({ softLogout: found.kind === 'expired' });
+}
+
+function usedFromOf(request: FastifyRequest): UsedFrom {
+  return { ip: request.ip, userAgent: request.headers['user-agent']?.slice(0, MAX_USER_AGENT) };
 }

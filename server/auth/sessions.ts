@@ -92,11 +92,21 @@ export class Sessions {
   /** Who has this token; notes the use of the device every few minutes. */
   async find(token: string, usedFrom: () => UsedFrom): Promise<Found> {
     const hash = hashToken(token);
-    const now = this.#clock.now();
     const known = this.#known.get(hash);
-    const session =
-      known !== undefined && known.freshUntilTs > now ? known : await this.#load(hash, token, known);
-    if (session === undefined) return UNKNOWN;
+    const isFresh = known !== undefined && known.freshUntilTs > this.#clock.now();
+    const session = isFresh ? known : await this.#load(hash, token, known);
+    return session === undefined ? UNKNOWN : this.#use(session, usedFrom);
+  }
+
+  /** The same, where it is in memory. */
+  findNow(token: string, usedFrom: () => UsedFrom): Found | undefined {
+    const known = this.#known.get(hashToken(token));
+    if (known === undefined || known.freshUntilTs <= this.#clock.now()) return undefined;
+    return this.#use(known, usedFrom);
+  }
+
+  #use(session: Session, usedFrom: () => UsedFrom): Found {
+    const now = this.#clock.now();
     if (session.expiresTs !== undefined && session.expiresTs <= now) return EXPIRED;
     if (now - session.notedTs > NOTE_EVERY_MS) {
       session.notedTs = now;

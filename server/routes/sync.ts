@@ -59,8 +59,14 @@ async function waitForAnswer(
     poller: `${userId} ${deviceId}`,
     timeoutMs: mayWait ? http.timeoutMs : 0,
     answerNow: () => answerNow(sync, wanted),
-    waitFrom: isUpToDate ? await lastAnswered(sync, wanted) : undefined,
+    waitFrom: isUpToDate ? (knownPoint(sync, wanted) ?? (await lastAnswered(sync, wanted))) : undefined,
   });
+}
+
+/** The same as `lastAnswered`, where nothing is to be read. */
+function knownPoint({ users }: SyncContext, { requester, since = 0 }: SyncRequest): WaitingPoint | undefined {
+  const found = users.known(requester.userId);
+  return found && { upto: since, follower: found.user.follower };
 }
 
 /** From where on to wait: mostly nothing has happened since the last answer, and no other one needs to be made. */
@@ -81,14 +87,14 @@ async function parseRequest(sync: SyncContext, request: SyncHttpRequest): Promis
   }
   // From a database that was put back to an earlier time: there is no other way than to begin again.
   const isAhead = point !== undefined && point.position > sync.server.streams.upto();
-  if (point !== undefined && !isAhead) {
+  if (point !== undefined && !isAhead && !sync.inboxes.isAcknowledged(requester, point.inbox)) {
     await sync.inboxes.acknowledge(sync.server.db, requester, point.inbox);
   }
   return {
     requester,
     since: isAhead ? undefined : point?.position,
     inbox: isAhead ? 0 : (point?.inbox ?? 0),
-    filter: await filterOf(sync, requester.userId, filter),
+    filter: knownFilter(sync, requester, filter) ?? (await filterOf(sync, requester.userId, filter)),
     fullState: flagOf(fullState, 'full_state'),
     stateMember: stateMemberOf(request.query),
   };
@@ -104,6 +110,15 @@ function flagOf(value: unknown, name: string): boolean {
   if (value === undefined || value === '' || value === 'false') return false;
   if (value === 'true') return true;
   throw invalidParam(`${name} is neither true nor false`);
+}
+
+/** The filter, where nothing is to be read or to be refused. */
+function knownFilter(
+  sync: SyncContext,
+  { userId }: SyncRequest['requester'],
+  filter: unknown,
+): SyncRequest['filter'] | undefined {
+  return typeof filter === 'string' && filter !== '' ? sync.filters.known(userId, filter) : undefined;
 }
 
 async function filterOf(

@@ -84,9 +84,9 @@ export class Filters {
    * The filter of a /sync: an id, or JSON "by whether the first character is a `{`". A text says why there is none.
    */
   async find(reader: Reader, userId: UserId, text: string): Promise<SyncFilter | string> {
-    const key = text.startsWith('{') ? text : `${userId} ${text}`;
-    const known = this.#known.get(key);
+    const known = this.known(userId, text);
     if (known !== undefined) return known;
+    const key = keyOf(userId, text);
     const isInline = text.startsWith('{');
     const json = isInline ? parseObject(text) : await filters.get(reader, userId, text);
     if (json === undefined) return 'filter is neither JSON nor the id of a filter';
@@ -96,6 +96,15 @@ export class Filters {
     if (text.length <= LONGEST_KEPT) this.#known.set(key, filter);
     return filter;
   }
+
+  /** The same, where it is in memory. */
+  known(userId: UserId, text: string): SyncFilter | undefined {
+    return this.#known.get(keyOf(userId, text));
+  }
+}
+
+function keyOf(userId: UserId, text: string): string {
+  return text.startsWith('{') ? text : `${userId} ${text}`;
 }
 
 /** The filter of a query of other pages than /sync: a JSON `RoomEventFilter`. Undefined for what is none. */

@@ -20,14 +20,18 @@ export class Inboxes {
 
   /** Deletes what the device has, now that it came back with the token of an answer up to `position`. */
   async acknowledge(db: Database, device: DeviceRef, position: number): Promise<void> {
+    if (this.isAcknowledged(device, position)) return;
     const key = keyOf(device);
-    const given = this.#given.get(key) ?? UNKNOWN;
-    if (given > position) return;
     const { messages } = await toDevice.since(db, device, { after: 0, upto: position, limit: 1 });
     if (messages.length > 0) {
       await db.write('toDevice.acknowledge', (tx) => toDevice.deleteUpto(tx, device, position));
     }
     this.#given.set(key, EMPTY);
+  }
+
+  /** True where nothing that the device was given up to a position is stored still. */
+  isAcknowledged(device: DeviceRef, position: number): boolean {
+    return (this.#given.get(keyOf(device)) ?? UNKNOWN) > position;
   }
 
   /**

@@ -2,7 +2,6 @@
 
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Lru } from '#storage/lru.ts';
 import type { Follower, Streams, Waiter } from '#storage/streams.ts';
 
 /** Whatever a client asks for. */
@@ -32,7 +31,7 @@ export class LongPolls {
   /** By device, oldest first; most devices have one. */
   readonly #waiting = new Map<string, WaitingPoll | WaitingPoll[]>();
   /** When news was last told to a device, by `performance.now()`. */
-  readonly #told = new Lru<string, number>({ maxEntries: MOST_DEVICES });
+  readonly #told = new Map<string, number>();
   #isStopping = false;
 
   constructor({ streams, shutdown }: { readonly streams: Streams; readonly shutdown: AbortSignal }) {
@@ -43,13 +42,15 @@ export class LongPolls {
 
   /** Lets news gather where the device was told some only just now. */
   gather(device: string): Promise<void> | undefined {
-    const since = performance.now() - (this.#told.peek(device) ?? Number.NEGATIVE_INFINITY);
+    const since = performance.now() - (this.#told.get(device) ?? Number.NEGATIVE_INFINITY);
     return since < GATHER_MS && !this.#isStopping ? sleep(GATHER_MS - since) : undefined;
   }
 
   /** Notes that the device is told news now. */
   tell(device: string): void {
-    this.#told.set(device, performance.now());
+    const now = performance.now();
+    if (this.#told.size >= MOST_DEVICES) this.#forgetTold(now);
+    this.#told.set(device, now);
   }
 
   /** A request of the device begins to wait, `timeoutMs` at most. */
@@ -57,21 +58,36 @@ export class LongPolls {
     device: string,
     { timeoutMs, response }: { readonly timeoutMs: number; readonly response: ServerResponse },
   ): Poll {
-    const poll = new WaitingPoll(this.#streams, response, () => this.#leave(device, poll));
+    const poll = new WaitingPoll({ streams: this.#streams, polls: this, device, response });
     if (this.#isStopping) poll.end('aborted');
     else poll.start(timeoutMs);
     this.#enter(device, poll);
     return poll;
   }
 
-  #enter(device: string, poll: WaitingPoll): void {
-    const waiting = [this.#waiting.get(device) ?? []].flat();
-    if (waiting.length >= MOST_OF_DEVICE) waiting.shift()?.end('aborted');
-    this.#waiting.set(device, waiting.length === 0 ? poll : [...waiting, poll]);
+  /** Forgets those that need not let news gather any more; all, if these are too few. */
+  #forgetTold(now: number): void {
+    for (const [device, at] of this.#told) if (now - at >= GATHER_MS) this.#told.delete(device);
+    if (2 * this.#told.size > MOST_DEVICES) this.#told.clear();
   }
 
-  #leave(device: string, poll: WaitingPoll): void {
-    const waiting = [this.#waiting.get(device) ?? []].flat().filter((one) => one !== poll);
+  #enter(device: string, poll: WaitingPoll): void {
+    const before = this.#waiting.get(device);
+    if (before === undefined) {
+      this.#waiting.set(device, poll);
+      return;
+    }
+    const waiting = [before].flat();
+    if (waiting.length >= MOST_OF_DEVICE) waiting.shift()?.end('aborted');
+    this.#waiting.set(device, [...waiting, poll]);
+  }
+
+  /** A request of the device waits no longer. */
+  leave(device: string, poll: Poll): void {
+    const before = this.#waiting.get(device);
+    if (before === poll) this.#waiting.delete(device);
+    if (before === poll || before === undefined) return;
+    const waiting = [before].flat().filter((one) => one !== poll);
     if (waiting.length === 0) this.#waiting.delete(device);
     else this.#waiting.set(device, waiting);
   }
@@ -82,30 +98,33 @@ export class LongPolls {
   }
 }
 
+interface WaitingPlace {
+  readonly streams: Streams;
+  readonly polls: LongPolls;
+  readonly device: string;
+  readonly response: ServerResponse;
+}
+
 class WaitingPoll implements Poll, Waiter {
-  readonly #streams: Streams;
-  readonly #response: ServerResponse;
-  readonly #left: () => void;
+  readonly #at: WaitingPlace;
   readonly #over = () => this.end('aborted');
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
   #follower: Follower | undefined;
   #resolve: ((how: 'woken' | 'over') => void) | undefined;
 
-  constructor(streams: Streams, response: ServerResponse, left: () => void) {
-    this.#streams = streams;
-    this.#response = response;
-    this.#left = left;
+  constructor(at: WaitingPlace) {
+    this.#at = at;
   }
 
   start(timeoutMs: number): void {
     this.#timer = setTimeout(this.#over, timeoutMs);
-    this.#response.once('close', this.#over);
+    this.#at.response.once('close', this.#over);
   }
 
   wait({ upto, follower }: WaitingPoint): Promise<'woken' | 'over'> {
     if (this.#isOver) return Promise.resolve('over');
-    if (!this.#streams.await(upto, follower, this)) return Promise.resolve('woken');
+    if (!this.#at.streams.await(upto, follower, this)) return Promise.resolve('woken');
     // The streams are closed.
     if (this.#isOver) return Promise.resolve('over');
     this.#follower = follower;
@@ -117,7 +136,7 @@ class WaitingPoll implements Poll, Waiter {
   /** By the streams, or because it is time to answer. */
   end(how: 'woken' | 'aborted'): void {
     if (how === 'aborted') this.#isOver = true;
-    if (this.#follower !== undefined) this.#streams.leave(this.#follower, this);
+    if (this.#follower !== undefined) this.#at.streams.leave(this.#follower, this);
     this.#follower = undefined;
     this.#resolve?.(this.#isOver ? 'over' : 'woken');
     this.#resolve = undefined;
@@ -125,8 +144,8 @@ class WaitingPoll implements Poll, Waiter {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    this.#response.off('close', this.#over);
+    this.#at.response.off('close', this.#over);
     this.end('aborted');
-    this.#left();
+    this.#at.polls.leave(this.#at.device, this);
   }
 }

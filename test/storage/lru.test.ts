@@ -47,3 +47,27 @@ test('hits and misses are counted', () => {
   lru.get('b');
   assert.deepEqual([lru.hits, lru.misses], [2, 1]);
 });
+
+test('what is read again and again stays while a cache fills up and then overflows', () => {
+  const evicted: number[] = [];
+  const lru = new Lru<number, number>({ maxEntries: 100, onEvict: (key) => evicted.push(key) });
+  for (let key = 0; key < 500; key++) {
+    lru.set(key, key);
+    for (const used of [0, 1, 2]) assert.equal(lru.get(used), key < used ? undefined : used, `${key}`);
+  }
+  assert.equal(lru.size, 100);
+  assert.equal(evicted.length, 400);
+  assert.deepEqual(evicted.toSorted((a, b) => a - b).slice(0, 3), [3, 4, 5]);
+});
+
+test('of entries that were used alike the newest stay, also where a weight is the bound', () => {
+  const lru = new Lru<number, number>({ maxEntries: 1_000, maxWeight: 100, weigh: () => 10 });
+  for (let key = 0; key < 50; key++) {
+    lru.set(key, key);
+    lru.get(0);
+  }
+  assert.deepEqual(
+    Array.from({ length: 50 }, (_, key) => key).filter((key) => lru.peek(key) !== undefined),
+    [0, ...Array.from({ length: 9 }, (_, index) => 41 + index)],
+  );
+});
