@@ -153,6 +153,6 @@ async function lastAnswered(
   const isNew = (isAsked: boolean, isTold: boolean) => isAsked && !isTold;
   if (isNew(threadSubscriptions !== undefined, state.whole.threadSubscriptions)) return undefined;
   if (isNew(rooms.accountData !== undefined, state.whole.accountData)) return undefined;
-  const { user } = await sync.users.find(requester.userId);
+  const { user } = sync.users.known(requester.userId) ?? (await sync.users.find(requester.userId));
   return { upto: since, follower: user.follower };
 }

@@ -44,7 +44,8 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   });
 }
 
-async function waitForAnswer(
+/** No `async` function, of which one more would wait with each poll. */
+function waitForAnswer(
   sync: SyncContext,
   wanted: SyncRequest,
   http: { polls: LongPolls; timeoutMs: number; request: FastifyRequest; reply: FastifyReply },
@@ -54,13 +55,18 @@ async function waitForAnswer(
   const mayWait = wanted.since !== undefined && !wanted.fullState;
   // What did not fit into the last answer is there already.
   const isUpToDate = mayWait && wanted.inbox === wanted.since;
-  return answerInTime(sync.server, http, {
+  const waiting = {
     polls: http.polls,
     poller: `${userId} ${deviceId}`,
     timeoutMs: mayWait ? http.timeoutMs : 0,
     answerNow: () => answerNow(sync, wanted),
-    waitFrom: isUpToDate ? (knownPoint(sync, wanted) ?? (await lastAnswered(sync, wanted))) : undefined,
-  });
+  };
+  const known = isUpToDate ? knownPoint(sync, wanted) : undefined;
+  if (known !== undefined || !isUpToDate)
+    return answerInTime(sync.server, http, { ...waiting, waitFrom: known });
+  return lastAnswered(sync, wanted).then((waitFrom) =>
+    answerInTime(sync.server, http, { ...waiting, waitFrom }),
+  );
 }
 
 /** The same as `lastAnswered`, where nothing is to be read. */
