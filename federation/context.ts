@@ -1,6 +1,7 @@
 import type { RoomAlias, RoomId, ServerName, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import type { Event } from '#rooms/event.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import type { Tx } from '#storage/database.ts';
 import type { Presences } from '#storage/presences.ts';
@@ -83,6 +84,8 @@ export interface Inbound {
     readonly txnId: string;
     readonly answer: string;
     readonly events: readonly VerifiedEvent[];
+    /** What nobody could be asked the keys of: it is postponed. */
+    readonly unverified: readonly Event[];
   }): Promise<void>;
 }
 

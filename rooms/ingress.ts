@@ -31,8 +31,13 @@ export type Ingress =
   | { readonly kind: 'verified'; readonly event: VerifiedEvent; readonly redacted: boolean }
   /** The event id is undefined where the event has none, since its format is wrong. */
   | { readonly kind: 'dropped'; readonly eventId: EventId | undefined; readonly reason: string }
-  /** Bring these keys into the key ring, and ask again; if they cannot be had, the event is dropped. */
-  | { readonly kind: 'missing_keys'; readonly eventId: EventId; readonly keys: KeyRequest[] };
+  /** Bring these keys into the key ring, and ask again; if they cannot be had, the event is dropped. It is not verified. */
+  | {
+      readonly kind: 'missing_keys';
+      readonly eventId: EventId;
+      readonly event: Event;
+      readonly keys: KeyRequest[];
+    };
 
 /** A PDU of valid format. */
 interface Read {
@@ -59,7 +64,8 @@ export async function checkIngress(
   if ('reason' in read) return { kind: 'dropped', eventId: undefined, reason: read.reason };
   const { eventId } = read;
   const signatures = await checkSignatures(ctx, read, rules);
-  if (signatures.kind === 'missing_keys') return { ...signatures, eventId };
+  if (signatures.kind === 'missing_keys')
+    return { ...signatures, eventId, event: checkHash(read, rules).event };
   if (signatures.kind === 'invalid') return { kind: 'dropped', eventId, reason: signatures.reason };
   const { event, redacted } = checkHash(read, rules);
   markVerified(event);

@@ -3,7 +3,7 @@
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import type { Reader, Tx } from './database.ts';
 import { anyOf, sql } from './sql.ts';
-import type { StagedRow } from './staged-events.ts';
+import type { StagedEvent, StagedRow } from './staged-events.ts';
 
 /** When an event has its next turn, and its how manieth that is. */
 export interface Turn {
@@ -32,6 +32,11 @@ interface Row {
   is_called: number;
 }
 
+const INSERT = sql<[string, string, string, string, number, number]>(
+  'postponedEvents.insert',
+  `INSERT INTO staged_events (room_id, event_id, origin, json, turns, turn_ts) VALUES (?, ?, ?, ?, ?, ?)
+   ON CONFLICT (event_id) DO NOTHING`,
+);
 const POSTPONE = sql<[number, number, number]>(
   'postponedEvents.postpone',
   'UPDATE staged_events SET turns = ?, turn_ts = ? WHERE seq = ?',
@@ -69,27 +74,55 @@ const CALL = sql<[string]>(
   'postponedEvents.call',
   'UPDATE staged_events SET is_called = 1 WHERE origin = ? AND turns > 0',
 );
+const CALL_EVENTS = sql<[string]>(
+  'postponedEvents.callEvents',
+  'UPDATE staged_events SET is_called = 1 WHERE event_id {anyOf} AND turns > 0',
+);
+const SET_JSON = sql<[string, string, string]>(
+  'postponedEvents.setJson',
+  'UPDATE staged_events SET json = ? WHERE event_id = ? AND room_id = ? AND turns > 0',
+);
 const ANSWERED = sql<[string]>(
   'postponedEvents.answered',
   'UPDATE staged_events SET is_called = 0 WHERE seq {anyInt}',
 );
 
 /**
- * Takes an event out of its room's line and gives it a turn later on. Where as many of the room or the server wait as
- * may, the oldest of the server makes room: the newer ones lead to it. Answers which one is given up for that.
+ * Takes an event out of its room's line and gives it a turn later on. Where more of the room or the server wait then
+ * than may, the oldest of the server makes room: the newer ones lead to it. Answers which one is given up for that.
  */
 export async function postpone(
   tx: Tx,
-  { seq, roomId, eventId, origin }: Omit<StagedRow, 'json'>,
+  { seq, roomId, origin }: Omit<StagedRow, 'json'>,
   { turns, turnTs }: Turn,
   most: Bounds,
 ): Promise<EventId | undefined> {
-  const count = await tx.get(COUNT, origin, roomId);
-  const isFull = (count?.in_room ?? 0) >= most.inRoom || (count?.of_origin ?? 0) >= most.ofOrigin;
-  const oldest = isFull ? await tx.get(OLDEST, roomId, origin) : undefined;
-  if (isFull) await tx.run(REMOVE, oldest?.seq ?? seq);
   await tx.run(POSTPONE, turns, turnTs, seq);
-  return isFull ? (oldest?.event_id ?? eventId) : undefined;
+  return giveUpOldest(tx, roomId, origin, most);
+}
+
+/** Adds an event that has not been in its room's line, within the same bounds; one that waits already stays as it is. */
+export async function insert(
+  tx: Tx,
+  { roomId, eventId, origin, json }: StagedEvent,
+  { turns, turnTs }: Turn,
+  most: Bounds,
+): Promise<EventId | undefined> {
+  const inserted = await tx.run(INSERT, roomId, eventId, origin, json, turns, turnTs);
+  return inserted === 0 ? undefined : giveUpOldest(tx, roomId, origin, most);
+}
+
+async function giveUpOldest(
+  tx: Tx,
+  roomId: RoomId,
+  origin: ServerName,
+  most: Bounds,
+): Promise<EventId | undefined> {
+  const count = await tx.get(COUNT, origin, roomId);
+  if ((count?.in_room ?? 0) <= most.inRoom && (count?.of_origin ?? 0) <= most.ofOrigin) return undefined;
+  const oldest = await tx.get(OLDEST, roomId, origin);
+  if (oldest !== undefined) await tx.run(REMOVE, oldest.seq);
+  return oldest?.event_id;
 }
 
 /** Gives an event that has been postponed another turn. */
@@ -138,6 +171,19 @@ export async function hasOf(reader: Reader, origin: ServerName): Promise<boolean
 /** Lets the turns of all events of a server come at once. */
 export async function call(tx: Tx, origin: ServerName): Promise<void> {
   await tx.run(CALL, origin);
+}
+
+/** Lets the turns of some events come at once; answers how many of them are postponed. */
+export async function callEvents(tx: Tx, eventIds: readonly EventId[]): Promise<number> {
+  return tx.run(CALL_EVENTS, anyOf(eventIds));
+}
+
+/** Takes a better copy of an event that is postponed. */
+export async function setJson(
+  tx: Tx,
+  { json, eventId, roomId }: Pick<StagedEvent, 'json' | 'eventId' | 'roomId'>,
+): Promise<void> {
+  await tx.run(SET_JSON, json, eventId, roomId);
 }
 
 /** Notes that events have heard that they were called. */

@@ -29,10 +29,6 @@ const INSERT = sql<[string, string, string, string]>(
   `INSERT INTO staged_events (room_id, event_id, origin, json) VALUES (?, ?, ?, ?)
    ON CONFLICT (event_id) DO NOTHING`,
 );
-const CALL_AGAIN = sql<[string]>(
-  'stagedEvents.callAgain',
-  'UPDATE staged_events SET is_called = 1 WHERE event_id {anyOf} AND turns > 0',
-);
 const NEXT = sql<[string, number], Row>(
   'stagedEvents.next',
   `SELECT seq, room_id, event_id, origin, json FROM staged_events WHERE room_id = ? AND turns = 0
@@ -45,17 +41,15 @@ const ROOMS = sql<[string, number], { room_id: RoomId; events: number }>(
 );
 const REMOVE = sql<[string]>('stagedEvents.remove', 'DELETE FROM staged_events WHERE seq {anyInt}');
 
-/**
- * Adds events at the end of their rooms' lines; one that waits already keeps its place, and one that was postponed is
- * called. Answers how many of those there are.
- */
-export async function insert(tx: Tx, events: readonly StagedEvent[]): Promise<number> {
-  const again: EventId[] = [];
+/** Adds events at the end of their rooms' lines. Answers those that wait already, which keep their places. */
+export async function insert<T extends StagedEvent>(tx: Tx, events: readonly T[]): Promise<T[]> {
+  const again: T[] = [];
   // At most 50: the events of one transaction.
-  for (const { roomId, eventId, origin, json } of events) {
-    if ((await tx.run(INSERT, roomId, eventId, origin, json)) === 0) again.push(eventId);
+  for (const event of events) {
+    const { roomId, eventId, origin, json } = event;
+    if ((await tx.run(INSERT, roomId, eventId, origin, json)) === 0) again.push(event);
   }
-  return again.length === 0 ? 0 : tx.run(CALL_AGAIN, anyOf(again));
+  return again;
 }
 
 /** The events in a room's line that have waited longest, in order. */

@@ -29,13 +29,19 @@ export async function fetchAuthEvents(
   event: VerifiedEvent,
   { missing, source }: { readonly missing: readonly EventId[]; readonly source: Source },
 ): Promise<void> {
-  const { origin, signal } = source;
+  const { signal, budget } = source;
   const at = { roomId: room.roomId, eventId: event.eventId };
   const options = { signal, timeoutMs: EVENT_TIMEOUT_MS };
-  const chain = noted(await getEventAuth(ctx, origin, at, options), source.budget);
-  const texts = chain.kind === 'ok' ? chain.value : [];
-  const told = await verifiedFrom(ctx, room.rules, texts, source);
-  await fetchOutliers(ctx, room, { wanted: missing, told, source });
+  let wanted = missing;
+  for (const origin of await sourcesOf(ctx, room, source)) {
+    // One server after the other: mostly the first one has them.
+    const chain = noted(await getEventAuth(ctx, origin, at, options), budget);
+    const texts = chain.kind === 'ok' ? chain.value : [];
+    const told = await verifiedFrom(ctx, room.rules, texts, source);
+    await fetchOutliers(ctx, room, { wanted, told, source: { ...source, origin } });
+    wanted = await missingOf(ctx, new Set(wanted));
+    if (wanted.length === 0 || signal.aborted) return;
+  }
 }
 
 /**
@@ -166,7 +172,7 @@ async function fetchByIds(
   };
 }
 
-/** The text; undefined where the server says that it has no such event; false where it says nothing. */
+/** The text; undefined where the server says that it has no such event; false where it says nothing of it. */
 async function fetchOne(
   ctx: PullContext,
   eventId: EventId,
@@ -175,7 +181,8 @@ async function fetchOne(
   const options = { signal, timeoutMs: EVENT_TIMEOUT_MS };
   const answer = noted(await getEvent(ctx, origin, eventId, options), budget);
   if (answer.kind === 'ok') return answer.value;
-  return answer.reason === 'refused' ? undefined : false;
+  // Who is overloaded, or has a fault, may have it all the same.
+  return answer.reason === 'refused' && isForGood(answer) ? undefined : false;
 }
 
 /** The answer; that it is none for lack of one is noted in the budget. */

@@ -1,6 +1,6 @@
 /**
- * Events that were answered for, and of which something could not be asked for: a server was away or being left alone,
- * or time or budget were spent. Nobody sends them again, so they have further turns, beside the line of their room,
+ * Events that were answered for, and of which something could not be asked for, be it the keys that they are signed
+ * with: a server was away or being left alone, or time or budget were spent. Nobody sends them again, so they have further turns, beside the line of their room,
  * which goes on meanwhile.
  *
  * 1. A turn comes after each of `WAITS_MS`. What an event lacks is fetched as for those that have just come. Where
@@ -11,6 +11,7 @@
  */
 
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
+import type { Tx } from '#storage/database.ts';
 import * as postponedEvents from '#storage/postponed-events.ts';
 import * as stagedEvents from '#storage/staged-events.ts';
 import { roomWeAreIn } from '../access.ts';
@@ -78,11 +79,29 @@ export class Postponed {
 
   /** Takes an event out of its room's line, until its turn comes. */
   async add(row: Row): Promise<void> {
-    const turn = { turns: 1, turnTs: this.#ctx.clock.now() + WAITS_MS[0] };
-    const givenUp = await this.#ctx.db.write('federation.postpone', (tx) =>
-      postponedEvents.postpone(tx, row, turn, MOST),
-    );
-    const { roomId, eventId, origin } = row;
+    await this.#ctx.db.write('federation.postpone', async (tx) => {
+      const turn = this.#firstTurn();
+      const givenUp = await postponedEvents.postpone(tx, row, turn, MOST);
+      tx.afterCommit(() => this.#added(row, turn, givenUp));
+    });
+  }
+
+  /** Adds an event that cannot be verified yet: it has not been in its room's line. */
+  async addUnverified(tx: Tx, event: stagedEvents.StagedEvent): Promise<void> {
+    const turn = this.#firstTurn();
+    const givenUp = await postponedEvents.insert(tx, event, turn, MOST);
+    tx.afterCommit(() => this.#added(event, turn, givenUp));
+  }
+
+  #firstTurn(): postponedEvents.Turn {
+    return { turns: 1, turnTs: this.#ctx.clock.now() + WAITS_MS[0] };
+  }
+
+  #added(
+    { roomId, eventId, origin }: Omit<stagedEvents.StagedEvent, 'json'>,
+    { turnTs }: postponedEvents.Turn,
+    givenUp: EventId | undefined,
+  ): void {
     this.#ctx.log.debug(
       { roomId, eventId, origin },
       'event postponed: what it refers to could not be asked for',
@@ -90,7 +109,7 @@ export class Postponed {
     if (givenUp !== undefined) {
       this.#log.warn({ roomId, eventId: givenUp, origin }, 'event given up: too many wait for their past');
     }
-    this.#wakeAt(turn.turnTs);
+    this.#wakeAt(turnTs);
   }
 
   /** Looks for events whose turn has come. */
@@ -211,7 +230,7 @@ export class Postponed {
     const limits = newLimits(this.#stop.signal);
     const verdict = await verifyPdu(this.#ctx, room.rules, json, limits.signal);
     if (verdict.kind === 'dropped') {
-      if (verdict.isUnanswered === true) return { kind: 'unanswered', missing: [] };
+      if (verdict.unanswered !== undefined) return { kind: 'unanswered', missing: [] };
       this.#log.warn({ roomId, eventId, reason: verdict.reason }, 'postponed event dropped');
       return { kind: 'over' };
     }

@@ -8,12 +8,16 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
-import type { EventId, RoomId } from '#keys/ids.ts';
+import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
+import type { Event } from '#rooms/event.ts';
+import { hasContentHash } from '#rooms/hashes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
+import type { Tx } from '#storage/database.ts';
 import * as inboundTransactions from '#storage/inbound-transactions.ts';
 import { Lru } from '#storage/lru.ts';
+import * as postponedEvents from '#storage/postponed-events.ts';
 import * as stagedEvents from '#storage/staged-events.ts';
 import { roomWeAreIn } from '../access.ts';
 import type { Inbound } from '../context.ts';
@@ -71,13 +75,16 @@ export class Stage implements Inbound {
     return (this.#waiting.get(roomId) ?? 0) >= MOST_WAITING;
   }
 
-  async stage({ origin, txnId, answer, events }: Parameters<Inbound['stage']>[0]): Promise<void> {
+  async stage(transaction: Parameters<Inbound['stage']>[0]): Promise<void> {
+    const { origin, txnId, answer, events, unverified } = transaction;
     const left = await this.#receiveAtOnce(events);
-    const staged = left.map(({ roomId, eventId, json }) => ({ roomId, eventId, origin, json }));
+    const staged = left.map((event) => stagedFrom(event, origin));
     const now = this.#ctx.clock.now();
     const called = await this.#ctx.db.write('federation.stage', async (tx) => {
       await inboundTransactions.remember(tx, { origin, txnId, answer }, now);
-      return stagedEvents.insert(tx, staged);
+      for (const event of unverified) await this.#postponed.addUnverified(tx, stagedFrom(event, origin));
+      const again = await stagedEvents.insert(tx, staged);
+      return again.length === 0 ? 0 : callAgain(tx, again);
     });
     if (called > 0) this.#postponed.look();
     for (const event of left) {
@@ -275,7 +282,7 @@ export class Stage implements Inbound {
         const { seq, eventId } = row;
         const verdict = verdicts[index];
         if (verdict?.kind === 'verified') events.set(seq, verdict.event);
-        else if (verdict?.isUnanswered === true) unanswered.push(row);
+        else if (verdict?.unanswered !== undefined) unanswered.push(row);
         else this.#log.warn({ roomId, eventId, reason: verdict?.reason }, 'staged event dropped');
       }
     }
@@ -294,6 +301,24 @@ export class Stage implements Inbound {
   #noLongerWait(roomId: RoomId, count: number): void {
     this.#waiting.set(roomId, Math.max(0, (this.#waiting.get(roomId) ?? 0) - count));
   }
+}
+
+type Staged = stagedEvents.StagedEvent & Pick<VerifiedEvent, 'pdu'>;
+
+function stagedFrom({ roomId, eventId, json, pdu }: Event, origin: ServerName): Staged {
+  return { roomId, eventId, origin, json, pdu };
+}
+
+/**
+ * Has events that wait already, where they are postponed, take their turns at once; answers how many these are. The copy
+ * that waits may never have been verified: one that is now, and that is whole, takes its place.
+ */
+async function callAgain(tx: Tx, again: readonly Staged[]): Promise<number> {
+  for (const event of again) if (hasContentHash(event.pdu)) await postponedEvents.setJson(tx, event);
+  return postponedEvents.callEvents(
+    tx,
+    again.map(({ eventId }) => eventId),
+  );
 }
 
 /** A staged event that may be received. */

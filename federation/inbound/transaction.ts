@@ -3,7 +3,8 @@
  *
  * 1. Seen before: the same answer again.
  * 2. Each PDU is admitted by itself: it must be of a room that we are in, whose access control list allows the
- *    sending server, and pass the ingress check (format, signatures, hash). What does not has its error in the answer.
+ *    sending server, and pass the ingress check (format, signatures, hash). What does not has its error in the answer;
+ *    what cannot be verified, as its server's keys cannot be asked for, is answered for and tried later (`postponed.ts`).
  * 3. The EDUs are taken in; taken twice, should we end here, they do no harm.
  * 4. What was admitted is put on disk together with the answer; only then is the transaction answered.
  * 5. It is received into its rooms afterwards (`stage.ts`). What the authorisation rules say of it is not in the
@@ -24,6 +25,7 @@ import {
   type ServerName,
 } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
+import type { Event } from '#rooms/event.ts';
 import { eventIdOf } from '#rooms/hashes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvents, loadNid } from '#rooms/load.ts';
@@ -62,6 +64,13 @@ type Admission =
       readonly event: VerifiedEvent;
       readonly roomNid: number;
     }
+  /** Nobody can be asked for the keys it is signed with. */
+  | {
+      readonly kind: 'unverified';
+      readonly eventId: EventId;
+      readonly event: Event;
+      readonly roomNid: number;
+    }
   | { readonly kind: 'done'; readonly eventId: EventId }
   | { readonly kind: 'refused'; readonly eventId: EventId | undefined; readonly reason: string };
 
@@ -81,12 +90,15 @@ export async function receiveTransaction(
   const checked = await Promise.all(pdus.map((pdu) => admit(ctx, rooms, { ...pdu, signal })));
   const admissions = await withoutPlaced(ctx, checked);
   const events = admissions.flatMap((admission) => (admission.kind === 'admitted' ? [admission.event] : []));
+  const unverified = admissions.flatMap((admission) =>
+    admission.kind === 'unverified' ? [admission.event] : [],
+  );
   if (events.some(({ roomId }) => ctx.inbound.isFull(roomId))) return { kind: 'busy' };
   const answer = answerOf(admissions);
   // Before the answer is remembered: a transaction that is cut short here comes again with all that it brings.
   await receiveEdus(ctx, origin, edus);
   if (pdus.length > 0 || !edus.every(isMomentary)) {
-    await ctx.inbound.stage({ origin, txnId, answer, events });
+    await ctx.inbound.stage({ origin, txnId, answer, events, unverified });
   }
   return { kind: 'ok', answer };
 }
@@ -113,13 +125,18 @@ async function admit(ctx: FederationContext, rooms: AdmittingRooms, pdu: Pdu): P
     return admitOutOfBand(ctx, room.room, pdu);
   }
   if (room.kind !== 'ok') return refused(claimedId(value, room.room?.rules), room.reason);
-  const { rules } = room.room;
+  const { rules, roomNid } = room.room;
   const verdict = await verifyPdu(ctx, rules, pdu.text, pdu.signal);
-  if (verdict.kind === 'dropped') {
-    return refused(verdict.eventId ?? claimedId(value, rules), verdict.reason);
+  if (verdict.kind === 'verified') {
+    const { event } = verdict;
+    return { kind: 'admitted', eventId: event.eventId, event, roomNid };
   }
-  const { event } = verdict;
-  return { kind: 'admitted', eventId: event.eventId, event, roomNid: room.room.roomNid };
+  const { unanswered: event } = verdict;
+  // v1, v2: whoever forges an event chooses its id, and would take the place of the true one.
+  if (event !== undefined && rules.eventIds !== 'chosen') {
+    return { kind: 'unverified', eventId: event.eventId, event, roomNid };
+  }
+  return refused(verdict.eventId ?? claimedId(value, rules), verdict.reason);
 }
 
 /** Of those that are admitted some are resent, or were sent by several servers: they have their place. */
@@ -127,10 +144,10 @@ async function withoutPlaced(
   ctx: FederationContext,
   admissions: readonly Admission[],
 ): Promise<readonly Admission[]> {
-  const ids = admissions.flatMap((admission) => (admission.kind === 'admitted' ? [admission.eventId] : []));
+  const ids = admissions.flatMap((admission) => ('event' in admission ? [admission.eventId] : []));
   const known = await loadEvents(ctx, ids);
   return admissions.map((admission): Admission => {
-    if (admission.kind !== 'admitted') return admission;
+    if (!('event' in admission)) return admission;
     const { eventId, roomNid } = admission;
     const stored = known.get(eventId);
     if (stored !== undefined && stored.roomNid !== roomNid) return refused(eventId, ID_TAKEN);

@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { EventId } from '#keys/ids.ts';
 import type { KeyRequest } from '#keys/key-ring.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import type { Event } from '#rooms/event.ts';
 import { checkIngress, type Ingress, type VerifiedEvent } from '#rooms/ingress.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { Source } from './source.ts';
@@ -14,8 +15,8 @@ export type Verdict =
       readonly kind: 'dropped';
       readonly eventId: EventId | undefined;
       readonly reason: string;
-      /** Nobody answered who has the keys, or there was no time to ask: it may be verified later. */
-      readonly isUnanswered?: boolean;
+      /** What may be verified later: nobody answered who has the keys, or there was no time to ask. */
+      readonly unanswered?: Event;
     };
 
 /** How many are in work at once: the signatures of each are verified on the thread pool. */
@@ -76,7 +77,7 @@ export async function verifiedFrom(
   const verdicts = await verifyEach(ctx, rules, texts, signal);
   return verdicts.flatMap((verdict) => {
     if (verdict.kind === 'verified') return [verdict.event];
-    if (verdict.isUnanswered === true) budget.unanswered += 1;
+    if (verdict.unanswered !== undefined) budget.unanswered += 1;
     return [];
   });
 }
@@ -123,5 +124,6 @@ function verdictOf(ctx: RoomsContext, ingress: Ingress, signal: AbortSignal): Ve
   const servers = new Set(ingress.keys.map(({ server }) => server));
   const reason = `The signing keys of ${[...servers].join(', ')} cannot be had`;
   const isUnanswered = signal.aborted || [...servers].some((server) => ctx.keyRing.isUnanswered(server));
-  return { kind: 'dropped', eventId: ingress.eventId, reason, isUnanswered };
+  const dropped = { kind: 'dropped', eventId: ingress.eventId, reason } as const;
+  return isUnanswered ? { ...dropped, unanswered: ingress.event } : dropped;
 }

@@ -60,10 +60,9 @@ for (const { name, open } of drivers) {
     await db.write('test', (tx) => postponedEvents.call(tx, 'other.test'));
     assert.deepEqual([await dueRooms(0), await due('!b:x', 0)], [['!b:x'], ['$2']]);
     // By being handed over again: those in the line keep their place.
-    const again = await db.write('test', (tx) =>
-      stagedEvents.insert(tx, [staged('!a:x', '$3'), staged('!a:x', '$1', 'other.test')]),
-    );
-    assert.equal(again, 1);
+    const copies = [staged('!a:x', '$3'), staged('!a:x', '$1', 'other.test')];
+    assert.deepEqual(await db.write('test', (tx) => stagedEvents.insert(tx, copies)), copies);
+    assert.equal(await db.write('test', (tx) => postponedEvents.callEvents(tx, ['$3', '$1'])), 1);
     const [called] = await postponedEvents.due(db, '!a:x', { now: 0, limit: 10 });
     const { seq = 0 } = called ?? {};
     assert.deepEqual(called, { ...staged('!a:x', '$1'), seq, turns: 1, turnTs: 100, isCalled: true });
@@ -71,6 +70,41 @@ for (const { name, open } of drivers) {
     assert.deepEqual(await due('!a:x', 0), []);
     await db.write('test', (tx) => postponedEvents.postponeAgain(tx, seq, { turns: 2, turnTs: 500 }));
     assert.deepEqual([await due('!a:x', 499), await due('!a:x', 500)], [[], ['$1']]);
+  });
+
+  test(`${name}: an event that was in no line is postponed once, and a better copy takes its place`, async () => {
+    await using database = await open();
+    const { db } = database;
+    const [first, second, third] = [staged('!a:x', '$1'), staged('!a:x', '$2'), staged('!a:x', '$3')];
+    const insert = (event: stagedEvents.StagedEvent) =>
+      db.write('test', (tx) => postponedEvents.insert(tx, event, { turns: 1, turnTs: 100 }, MOST));
+    const due = async () =>
+      (await postponedEvents.due(db, '!a:x', { now: 100, limit: 10 })).map(({ json }) => json);
+    await db.write('test', (tx) => stagedEvents.insert(tx, [third]));
+    assert.deepEqual([await insert(first), await insert({ ...first, json: '{}' })], [undefined, undefined]);
+    // What is in the line stays there.
+    assert.equal(await insert(third), undefined);
+    assert.deepEqual(await due(), [first.json]);
+    const better = { ...first, json: '{"better":1}' };
+    await db.write('test', async (tx) => {
+      await postponedEvents.setJson(tx, better);
+      await postponedEvents.setJson(tx, { ...third, json: '{"better":3}' });
+      await postponedEvents.setJson(tx, { ...first, roomId: '!b:x', json: '{"better":2}' });
+    });
+    assert.deepEqual(await due(), [better.json]);
+    assert.deepEqual(
+      (await stagedEvents.next(db, '!a:x', 10)).map(({ json }) => json),
+      [third.json],
+    );
+    assert.equal(await insert(second), undefined);
+    assert.equal(await insert(staged('!a:x', '$4')), '$1');
+    // A room that is full of others' events takes none.
+    for (const [origin, eventId] of [
+      ['a.test', '$5'],
+      ['b.test', '$6'],
+    ] as const)
+      await insert(staged('!a:x', eventId, origin));
+    assert.equal(await insert(staged('!a:x', '$7', 'c.test')), '$7');
   });
 
   test(`${name}: of a server no more than so many events are postponed in a room, and no more in all; the oldest of the server makes room`, async () => {

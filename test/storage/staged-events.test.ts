@@ -20,7 +20,8 @@ for (const { name, open } of drivers) {
     await write((tx) =>
       stagedEvents.insert(tx, [staged('!a:x', '$1'), staged('!b:x', '$2'), staged('!a:x', '$3')]),
     );
-    await write((tx) => stagedEvents.insert(tx, [staged('!a:x', '$1'), staged('!a:x', '$0')]));
+    const again = await write((tx) => stagedEvents.insert(tx, [staged('!a:x', '$1'), staged('!a:x', '$0')]));
+    assert.deepEqual(again, [staged('!a:x', '$1')]);
     const ids = async (limit: number) =>
       (await stagedEvents.next(db, '!a:x', limit)).map(({ eventId }) => eventId);
     assert.deepEqual(await ids(10), ['$1', '$3', '$0']);
