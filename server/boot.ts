@@ -78,7 +78,7 @@ export async function boot(config: Config, given: BootOptions = {}): Promise<Run
   const sessionChecks = opening.use(new SessionChecks({ ...ending, seal, providers }));
   const ldap = config.ldap && (await LdapDirectory.open(config.ldap));
   const directoryChecks = ldap && opening.use(new DirectoryChecks(ending, ldap));
-  const housekeeping = opening.use(new Housekeeping({ db, clock, log, media }));
+  const housekeeping = opening.use(new Housekeeping({ ...federation, media }));
   const ctx: ServerContext = {
     ...federation,
     ...services,

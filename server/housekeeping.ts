@@ -18,7 +18,7 @@ const CONNECTIONS_KEPT_MS = 30 * DAY_MS;
 const ROWS_AT_ONCE = 500;
 const CONNECTIONS_AT_ONCE = 50;
 
-type HousekeepingContext = Pick<MediaContext, 'db' | 'clock' | 'log' | 'media'>;
+type HousekeepingContext = Pick<MediaContext, 'db' | 'clock' | 'log' | 'media' | 'serverName'>;
 
 /** Deletes what need not be kept, when it is started and once a day, a little at a time. */
 export class Housekeeping {

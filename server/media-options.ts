@@ -1,6 +1,7 @@
 /** The options about files that users upload and read. Part of the table of `config-options.ts`. */
 
-import { flagKind, type Option, sizeKind } from './config-types.ts';
+import type { MediaLimits } from '#federation/media/context.ts';
+import { durationKind, flagKind, type Option, sizeKind } from './config-types.ts';
 import { type MediaBucketOption, mediaBucketKind } from './media-bucket.ts';
 
 const MIB = 1_024 ** 2;
@@ -13,6 +14,10 @@ export interface MediaConfig {
   readonly mediaQuota: number | undefined;
   readonly maxRemoteMediaSize: number;
   readonly remoteMediaCacheSize: number;
+  /** In milliseconds, as are all times. */
+  readonly remoteMediaMaxUnused: number | undefined;
+  readonly localMediaMaxUnused: number | undefined;
+  readonly localMediaMaxAge: number | undefined;
   readonly mediaBucket: MediaBucketOption | undefined;
   readonly legacyMedia: boolean;
 }
@@ -52,6 +57,29 @@ export const mediaOptions: { readonly [Name in keyof MediaConfig]: Option<NonNul
         'How much is kept of the files of other servers. What was unread for longest goes first, and is fetched ' +
         'again when it is asked for.',
     },
+    remoteMediaMaxUnused: {
+      key: 'remote_media_max_unused',
+      kind: durationKind,
+      default: undefined,
+      describes:
+        'How long files of other servers are kept that nobody reads, such as `90d`. They are fetched again when they ' +
+        'are asked for.',
+    },
+    localMediaMaxUnused: {
+      key: 'local_media_max_unused',
+      kind: durationKind,
+      default: undefined,
+      describes:
+        'How long files that users have uploaded are kept and nobody reads, such as `730d`. Then they are deleted for ' +
+        'good, except for avatars and what `media protect` keeps. Without it they are kept.',
+    },
+    localMediaMaxAge: {
+      key: 'local_media_max_age',
+      kind: durationKind,
+      default: undefined,
+      describes:
+        'How long files that users have uploaded are kept, read or not, with the same exceptions. Without it they are kept.',
+    },
     mediaBucket: {
       key: 'media_bucket',
       kind: mediaBucketKind,
@@ -84,7 +112,21 @@ export function mediaConfig(
     mediaQuota: read(mediaOptions.mediaQuota),
     maxRemoteMediaSize: required(mediaOptions.maxRemoteMediaSize),
     remoteMediaCacheSize: required(mediaOptions.remoteMediaCacheSize),
+    remoteMediaMaxUnused: read(mediaOptions.remoteMediaMaxUnused),
+    localMediaMaxUnused: read(mediaOptions.localMediaMaxUnused),
+    localMediaMaxAge: read(mediaOptions.localMediaMaxAge),
     mediaBucket: read(mediaOptions.mediaBucket),
     legacyMedia: required(mediaOptions.legacyMedia),
+  };
+}
+
+/** What these options are to the content repository. */
+export function mediaLimits(config: MediaConfig): MediaLimits {
+  return {
+    remoteBytes: config.maxRemoteMediaSize,
+    cacheBytes: config.remoteMediaCacheSize,
+    remoteUnusedMs: config.remoteMediaMaxUnused,
+    ownUnusedMs: config.localMediaMaxUnused,
+    ownAgeMs: config.localMediaMaxAge,
   };
 }

@@ -20,6 +20,7 @@ import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { RateLimits } from './limits.ts';
 import { AuthenticationService } from './mas/authentication-service.ts';
 import { openBucket } from './media-bucket.ts';
+import { mediaLimits } from './media-options.ts';
 import { openPreviews } from './previews/open.ts';
 import { Providers } from './providers/providers.ts';
 import { Pushes, type PushesOptions } from './push/pushes.ts';
@@ -49,7 +50,7 @@ export type Services = Omit<
 /** Opens the services; each is closed with `opening`, the last one first. */
 export async function openServices(given: Foundation, opening: AsyncDisposableStack): Promise<Services> {
   const { config, db, clock, log, dialer, shutdown } = given;
-  const { dataDir, maxRemoteMediaSize: remoteBytes, remoteMediaCacheSize: cacheBytes } = config;
+  const { dataDir } = config;
   const background = opening.use(new Background(log));
   const bucket = await openBucket(config, opening);
   if (bucket !== undefined) background.run(bucket.place.check(), 'the bucket of files cannot be used');
@@ -60,7 +61,7 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     bucket,
     scanner,
     dialer,
-    limits: { remoteBytes, cacheBytes },
+    limits: mediaLimits(config),
     stopping: shutdown,
   };
   const seal = await Seal.open(dataDir);

@@ -18,8 +18,11 @@ export interface Media extends Mxc {
   readonly uploadName: string | undefined;
   /** Until when a reserved one may be uploaded; undefined for others. */
   readonly expiresTs: number | undefined;
+  readonly createdTs: number;
   readonly accessedTs: number;
   readonly isQuarantined: boolean;
+  /** Kept until the operator says otherwise. */
+  readonly isProtected: boolean;
 }
 
 /** The bytes of a media, and what is said of them. */
@@ -40,12 +43,14 @@ interface Row {
   content_type: string;
   upload_name: string | null;
   expires_ts: number | null;
+  created_ts: number;
   accessed_ts: number;
   quarantined_ts: number | null;
+  protected_ts: number | null;
 }
 
 const COLUMNS = `media_nid, server_name, media_id, user_id, sha256, size, content_type, upload_name, expires_ts,
-  accessed_ts, quarantined_ts`;
+  created_ts, accessed_ts, quarantined_ts, protected_ts`;
 
 const OF = sql<[string, string], Row>(
   'media.of',
@@ -86,7 +91,36 @@ const LEAST_USED = sql<[number, number], Row>(
   'media.leastUsed',
   `SELECT ${COLUMNS} FROM media
    WHERE user_id IS NULL AND sha256 IS NOT NULL AND accessed_ts < ? AND quarantined_ts IS NULL
+     AND protected_ts IS NULL
    ORDER BY accessed_ts, media_nid LIMIT ?`,
+);
+const OWN_UNUSED = sql<[number, number, number, number], Row>(
+  'media.ownUnused',
+  `SELECT ${COLUMNS} FROM media
+   WHERE user_id IS NOT NULL AND sha256 IS NOT NULL AND (accessed_ts, media_nid) > (?, ?) AND accessed_ts < ?
+     AND quarantined_ts IS NULL AND protected_ts IS NULL
+   ORDER BY accessed_ts, media_nid LIMIT ?`,
+);
+const OWN_OLD = sql<[number, number, number], Row>(
+  'media.ownOld',
+  `SELECT ${COLUMNS} FROM media
+   WHERE user_id IS NOT NULL AND sha256 IS NOT NULL AND media_nid > ? AND created_ts < ?
+     AND quarantined_ts IS NULL AND protected_ts IS NULL
+   ORDER BY media_nid LIMIT ?`,
+);
+const OF_USER = sql<[string, number, number], Row>(
+  'media.ofUser',
+  `SELECT ${COLUMNS} FROM media
+   WHERE user_id = ? AND sha256 IS NOT NULL AND media_nid > ? AND user_id IS NOT NULL
+   ORDER BY media_nid LIMIT ?`,
+);
+const COUNT_OF_USER = sql<[string], { media: number }>(
+  'media.countOfUser',
+  `SELECT count(*) AS media FROM media WHERE user_id = ? AND sha256 IS NOT NULL AND user_id IS NOT NULL`,
+);
+const PROTECT = sql<[number | null, number]>(
+  'media.protect',
+  'UPDATE media SET protected_ts = ? WHERE media_nid = ?',
 );
 const REMOVE = sql<[number]>('media.remove', 'DELETE FROM media WHERE media_nid = ?');
 const HELD = sql<[string], { sha256: string }>(
@@ -173,6 +207,55 @@ export async function leastUsed(reader: Reader, before: number, limit: number): 
   return (await reader.all(LEAST_USED, before, limit)).map(fromRow);
 }
 
+/** A place among media in the order in which they were last read. */
+export interface UseCursor {
+  readonly accessedTs: number;
+  readonly nid: number;
+}
+
+/**
+ * What users of ours uploaded and nobody has read since `before`, the longest unread first, after the cursor; without
+ * what is protected or in quarantine.
+ */
+export async function ownUnused(
+  reader: Reader,
+  { accessedTs, nid }: UseCursor,
+  before: number,
+  limit: number,
+): Promise<Media[]> {
+  return (await reader.all(OWN_UNUSED, accessedTs, nid, before, limit)).map(fromRow);
+}
+
+/** As `ownUnused`: what was uploaded before a time, in the order in which it came. */
+export async function ownOld(
+  reader: Reader,
+  { nid }: Pick<UseCursor, 'nid'>,
+  before: number,
+  limit: number,
+): Promise<Media[]> {
+  return (await reader.all(OWN_OLD, nid, before, limit)).map(fromRow);
+}
+
+/** What a user has uploaded, in the order in which it came. */
+export async function ofUser(
+  reader: Reader,
+  userId: UserId,
+  afterNid: number,
+  limit: number,
+): Promise<Media[]> {
+  return (await reader.all(OF_USER, userId, afterNid, limit)).map(fromRow);
+}
+
+/** How many files a user has uploaded that are there. */
+export async function countOfUser(reader: Reader, userId: UserId): Promise<number> {
+  return (await reader.get(COUNT_OF_USER, userId))?.media ?? 0;
+}
+
+/** Protects a media, since `now`, or, by undefined, ends that. */
+export async function protect(tx: Tx, nid: number, now: number | undefined): Promise<void> {
+  await tx.run(PROTECT, now ?? null, nid);
+}
+
 /** Forgets a media; false where it is gone already. */
 export async function remove(tx: Tx, nid: number): Promise<boolean> {
   return (await tx.run(REMOVE, nid)) === 1;
@@ -232,7 +315,9 @@ function fromRow(row: Row): Media {
     contentType: row.content_type,
     uploadName: row.upload_name === null ? undefined : fromTextColumn(row.upload_name),
     expiresTs: row.expires_ts ?? undefined,
+    createdTs: row.created_ts,
     accessedTs: row.accessed_ts,
     isQuarantined: row.quarantined_ts !== null,
+    isProtected: row.protected_ts !== null,
   };
 }

@@ -161,6 +161,21 @@ const FORGET_ALL = sql<[number, string]>(
    WHERE room_nid = ? AND membership IN ('leave', 'ban') AND server_name = ?`,
 );
 
+const AVATARS_AMONG = sql<[string, string], { avatar_url: string }>(
+  'memberships.avatarsAmong',
+  `SELECT DISTINCT avatar_url FROM memberships WHERE user_id {anyOf} AND avatar_url {anyOf} ORDER BY avatar_url`,
+);
+
+/** Those of the addresses that some of the users show as their avatar in a room. */
+export async function avatarsAmong(
+  reader: Reader,
+  userIds: Iterable<string>,
+  urls: Iterable<string>,
+): Promise<ReadonlySet<string>> {
+  const rows = await reader.all(AVATARS_AMONG, anyOf(userIds), anyOf(urls));
+  return new Set(rows.map((row) => row.avatar_url));
+}
+
 /** A user's membership of a room, if they ever had one. */
 export async function of(
   reader: Reader,

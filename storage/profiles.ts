@@ -2,7 +2,7 @@ import type { UserId } from '#keys/ids.ts';
 import type { Json, JsonObject } from '#keys/json.ts';
 import type { Reader, Tx } from './database.ts';
 import * as directoryWords from './directory-words.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 
 /** A profile: the display name, the avatar and any further fields. */
 export type Profile = JsonObject & { readonly displayname?: string; readonly avatar_url?: string };
@@ -23,6 +23,11 @@ const REMOVE = sql<[string, string]>(
   'DELETE FROM profile_fields WHERE user_id = ? AND field = ?',
 );
 
+const AVATARS_AMONG = sql<[string], { value_json: string }>(
+  'profiles.avatarsAmong',
+  `SELECT value_json FROM profile_fields WHERE field = 'avatar_url' AND value_json {anyOf} ORDER BY value_json`,
+);
+
 const CLEAR = sql<[string]>('profiles.clear', 'DELETE FROM profile_fields WHERE user_id = ?');
 
 /** A user's profile, without the fields that are not set. */
@@ -41,6 +46,12 @@ export async function set(tx: Tx, userId: UserId, field: string, value: Json): P
 export async function remove(tx: Tx, userId: UserId, field: string): Promise<void> {
   await tx.run(REMOVE, userId, field);
   if (field === 'displayname') await directoryWords.refreshAccount(tx, userId);
+}
+
+/** Those of the addresses that are somebody's avatar. */
+export async function avatarsAmong(reader: Reader, urls: Iterable<string>): Promise<ReadonlySet<string>> {
+  const rows = await reader.all(AVATARS_AMONG, anyOf([...urls].map((url) => JSON.stringify(url))));
+  return new Set(rows.map((row) => String(JSON.parse(row.value_json))));
 }
 
 /** Removes the whole profile. */

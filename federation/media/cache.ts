@@ -1,5 +1,6 @@
 /** What is kept of other servers, and how it goes. */
 
+import { isUserId } from '#keys/ids.ts';
 import { held, leastUsed, type Media, remove } from '#storage/media.ts';
 import * as mediaScans from '#storage/media-scans.ts';
 import * as mediaUsage from '#storage/media-usage.ts';
@@ -36,22 +37,23 @@ export async function shrinkCache(ctx: Pick<MediaContext, 'db' | 'clock' | 'medi
 export async function purgeRemote(
   ctx: CacheContext,
   before: number,
+  signal?: AbortSignal,
 ): Promise<{ readonly count: number; readonly bytes: number }> {
   let [count, bytes] = [0, 0];
   for (;;) {
     const going = await leastUsed(ctx.db, before, AT_ONCE);
-    if (going.length === 0) return { count, bytes };
+    if (going.length === 0 || signal?.aborted) return { count, bytes };
     await forgetMedia(ctx, going);
     count += going.length;
     bytes += going.reduce((sum, { size }) => sum + size, 0);
   }
 }
 
-/** Forgets media of other servers; the files that nothing else names go, and so do their thumbnails. */
+/** Forgets media, of other servers or of ours; the files that nothing else names go, and so do their thumbnails. */
 export async function forgetMedia(ctx: CacheContext, going: readonly Media[]): Promise<void> {
   const files = await ctx.db.write('media.forget', async (tx) => {
-    for (const { nid, size } of going) {
-      if (await remove(tx, nid)) await mediaUsage.add(tx, 'remote', -size);
+    for (const media of going) {
+      if (await remove(tx, media.nid)) await mediaUsage.add(tx, ownerOf(media), -media.size);
     }
     const sources = new Set(going.map(({ sha256 }) => sha256).filter((sha256) => sha256 !== undefined));
     const unnamed = [...sources.difference(await held(tx, sources))];
@@ -61,4 +63,8 @@ export async function forgetMedia(ctx: CacheContext, going: readonly Media[]): P
     return [...unnamed, ...made];
   });
   await ctx.media.blobs.release(files);
+}
+
+function ownerOf({ userId }: Media): mediaUsage.MediaOwner {
+  return userId !== undefined && isUserId(userId) ? userId : 'remote';
 }

@@ -32,10 +32,15 @@ export interface MediaParts {
   readonly stopping: AbortSignal;
 }
 
-/** In bytes. */
+/** Sizes in bytes, times in milliseconds. */
 export interface MediaLimits {
   /** Of one media of another server. */
   readonly remoteBytes: number;
   /** Of all that is kept of other servers. */
   readonly cacheBytes: number;
+  /** How long what nobody reads is kept of other servers, and of our users; undefined for no end. */
+  readonly remoteUnusedMs?: number | undefined;
+  readonly ownUnusedMs?: number | undefined;
+  /** How long what our users upload is kept, read or not. */
+  readonly ownAgeMs?: number | undefined;
 }

@@ -1,6 +1,6 @@
 /** What the operator's command does to media: by the running server, or on its database and files. */
 
-import { type CacheContext, purgeRemote } from '#federation/media/cache.ts';
+import { type CacheContext, forgetMedia, purgeRemote } from '#federation/media/cache.ts';
 import type { MediaContext, MediaParts } from '#federation/media/context.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import { type Mxc, mxcOf, parseMxc } from '#keys/mxc.ts';
@@ -28,12 +28,21 @@ export async function performOnMedia(
   const name = own(operation, 'operation');
   if (name === 'media.purge-remote') return purge(ctx, stringAt(operation, 'before') ?? '');
   if (name === 'media.move') return move(ctx, stringAt(operation, 'to') ?? '');
-  if (name !== 'media.quarantine' && name !== 'media.release') return undefined;
+  const onOne = typeof name === 'string' ? ON_ONE.get(name) : undefined;
+  if (onOne === undefined) return undefined;
   const word = stringAt(operation, 'media') ?? '';
   const mxc = parseMxc(word);
   if (mxc === undefined) return refused(`"${word}" is not the address of a media (mxc://server/id)`);
-  return name === 'media.quarantine' ? quarantine(ctx, mxc) : release(ctx, mxc);
+  return onOne(ctx, mxc);
 }
+
+const ON_ONE: ReadonlyMap<string, (ctx: MediaOperationContext, mxc: Mxc) => Promise<Outcome>> = new Map([
+  ['media.quarantine', quarantine],
+  ['media.release', release],
+  ['media.protect', (ctx, mxc) => protect(ctx, mxc, true)],
+  ['media.unprotect', (ctx, mxc) => protect(ctx, mxc, false)],
+  ['media.delete', deleteOne],
+]);
 
 async function quarantine(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome> {
   const { serverName, clock } = ctx;
@@ -55,6 +64,21 @@ async function release(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome> {
   });
   if (!isReleased) return refused(`${mxcOf(mxc)} is not in quarantine`);
   return done(`${mxcOf(mxc)} is served again, and so is the same file under another address.`);
+}
+
+async function protect(ctx: MediaOperationContext, mxc: Mxc, isProtected: boolean): Promise<Outcome> {
+  const known = await media.of(ctx.db, mxc);
+  if (known === undefined) return refused(`there is no media ${mxcOf(mxc)} on this server`);
+  const now = isProtected ? ctx.clock.now() : undefined;
+  await ctx.db.write('media.protect', (tx) => media.protect(tx, known.nid, now));
+  return done(isProtected ? `${mxcOf(mxc)} is kept for good.` : `${mxcOf(mxc)} is protected no more.`);
+}
+
+async function deleteOne(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome> {
+  const known = await media.of(ctx.db, mxc);
+  if (known === undefined) return refused(`there is no media ${mxcOf(mxc)} on this server`);
+  await forgetMedia(ctx, [known]);
+  return done(`${mxcOf(mxc)} is deleted.`);
 }
 
 async function purge(ctx: MediaOperationContext, before: string): Promise<Outcome> {

@@ -20,8 +20,7 @@ Has one media scanned now; or all files that were not scanned with the signature
 What is infected goes into quarantine. What was infected and is clean now stays there until "media release".`,
   'media protect': `media protect MXC
 
-Keeps a media for good: neither the options that delete old files nor "media purge-remote" delete it, and it cannot be
-put in quarantine.`,
+Keeps a media for good: neither the options that delete old files nor "media purge-remote" delete it.`,
   'media unprotect': `media unprotect MXC
 
 Ends what "media protect" has made.`,
