@@ -1,6 +1,6 @@
 /** The option `media_bucket`: object storage for files, in place of the disk. */
 
-import { BucketPlace } from '#federation/media/bucket.ts';
+import type { BucketPlace } from '#federation/media/bucket.ts';
 import type { Bucket } from '#storage/blobs.ts';
 import type { Config } from './config-options.ts';
 import { baseUrlKind, choiceKind, textKind, type ValueKind } from './config-types.ts';
@@ -69,6 +69,8 @@ export async function openBucket(
   const { url, region, accessKeyId, prefix } = option;
   const secretAccessKey = await readSecret(OPTION, option.secretAccessKey);
   const ca = option.ca === undefined ? undefined : await readOptionFile(OPTION, option.ca);
+  // Loaded where there is a bucket: what asks it is a good part of a start.
+  const { BucketPlace } = await import('#federation/media/bucket.ts');
   const place = closing.use(
     new BucketPlace({ url, region, accessKeyId, secretAccessKey, ca, prefix, serverName }),
   );

@@ -1,7 +1,6 @@
 /** How push services know this server: https://www.rfc-editor.org/rfc/rfc8292 */
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { SignJWT } from 'jose';
 import type { Clock } from '#rooms/context.ts';
 import type { Database } from '#storage/database.ts';
 import { Lru } from '#storage/lru.ts';
@@ -51,7 +50,8 @@ export class Vapid {
     return `vapid t=${known.token}, k=${this.publicKey}`;
   }
 
-  #sign(origin: string, until: number): Promise<string> {
+  async #sign(origin: string, until: number): Promise<string> {
+    const { SignJWT } = await import('jose');
     return new SignJWT()
       .setProtectedHeader({ typ: 'JWT', alg: 'ES256' })
       .setAudience(origin)
