@@ -108,16 +108,6 @@ const OWN_OLD = sql<[number, number, number], Row>(
      AND quarantined_ts IS NULL AND protected_ts IS NULL
    ORDER BY media_nid LIMIT ?`,
 );
-const OF_USER = sql<[string, number, number], Row>(
-  'media.ofUser',
-  `SELECT ${COLUMNS} FROM media
-   WHERE user_id = ? AND sha256 IS NOT NULL AND media_nid > ? AND user_id IS NOT NULL
-   ORDER BY media_nid LIMIT ?`,
-);
-const COUNT_OF_USER = sql<[string], { media: number }>(
-  'media.countOfUser',
-  `SELECT count(*) AS media FROM media WHERE user_id = ? AND sha256 IS NOT NULL AND user_id IS NOT NULL`,
-);
 const PROTECT = sql<[number | null, number]>(
   'media.protect',
   'UPDATE media SET protected_ts = ? WHERE media_nid = ?',
@@ -234,21 +224,6 @@ export async function ownOld(
   limit: number,
 ): Promise<Media[]> {
   return (await reader.all(OWN_OLD, nid, before, limit)).map(fromRow);
-}
-
-/** What a user has uploaded, in the order in which it came. */
-export async function ofUser(
-  reader: Reader,
-  userId: UserId,
-  afterNid: number,
-  limit: number,
-): Promise<Media[]> {
-  return (await reader.all(OF_USER, userId, afterNid, limit)).map(fromRow);
-}
-
-/** How many files a user has uploaded that are there. */
-export async function countOfUser(reader: Reader, userId: UserId): Promise<number> {
-  return (await reader.get(COUNT_OF_USER, userId))?.media ?? 0;
 }
 
 /** Protects a media, since `now`, or, by undefined, ends that. */

@@ -18,6 +18,7 @@ const RARE: ReadonlySet<string> = new Set([
   'contradictedKeys.list',
   'deliveryLedger.clockSkews',
   'sharedRooms.list',
+  'mediaScans.count',
   'purge.pending',
   'purge.unsent',
   // Asked for by the operator, or by a directory that keeps the accounts.
