@@ -4,7 +4,7 @@ import type { Contents, Operation } from './bundle.ts';
 import { EventChecks } from './events.ts';
 import { withoutExcepted } from './exceptions.ts';
 import { nameOf, Operations } from './operations.ts';
-import { isErrorPage, isOutsideStatus, isPage, outsideOf } from './outside.ts';
+import { isErrorPage, isOutsideStatus, isPage, isScannerRefusal, outsideOf } from './outside.ts';
 import { PduChecks } from './pdus.ts';
 import { queryMisfits } from './query.ts';
 import { type Misfit, type SpecSchemas, specSchemas } from './schemas.ts';
@@ -70,6 +70,7 @@ export class SpecChecker {
     const body = text === undefined ? undefined : this.#parsed(what, text);
     if (text !== undefined && body === undefined) return;
     if (status >= 400) {
+      if (isScannerRefusal(path, body)) return;
       this.#refusal(what, { name, operation, contentType, status, body });
       return;
     }

@@ -48,6 +48,14 @@ export function isPage(path: string): boolean {
   return /^\/_matrix\/(client\/(v3|r0)\/auth\/[^/]+\/fallback\/web|static\/client\/login\/)$/.test(path);
 }
 
+/** What scanners for malware have to say is said as clients of matrix-content-scanner read it: by `reason` and `info`. */
+export function isScannerRefusal(path: string, body: unknown): boolean {
+  if (!path.startsWith('/_matrix/media_proxy/unstable/') || typeof body !== 'object' || body === null)
+    return false;
+  const keys = Object.keys(body).sort().join();
+  return keys === 'info,reason' && 'reason' in body && /^MCS_[A-Z_]+$/.test(String(body.reason));
+}
+
 /** "The server is encouraged to provide a user-friendly page explaining the error", where JSON is declared elsewhere. */
 export function isErrorPage(path: string, status: number): boolean {
   return status === 404 && /^\/_matrix\/client\/v3\/login\/sso\/redirect\/[^/]+$/.test(path);
