@@ -118,6 +118,7 @@ function isLongTest(file) {
     path.join('test', 'rooms', 'poison'),
     path.join('test', 'federation', 'device-lists-random'),
     path.join('test', 'federation', 'hostile', 'poison'),
+    path.join('test', 'server', 'scanning', 'real'),
     path.join('test', 'server', 'sliding-sync', 'exact'),
     path.join('test', 'server', 'sync', 'exact'),
     path.join('test', 'peers', 'network-split'),

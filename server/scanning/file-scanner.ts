@@ -53,8 +53,11 @@ export class FileScanner implements MediaScanner {
 
   async stored({ sha256, size, ...mxc }: mediaScans.StoredFile & Mxc, openFile: Open): Promise<Clearance> {
     if (await this.#isKnownClear(sha256)) return 'clear';
+    const wasInfected = await this.isInfected(sha256);
     const outcome = await this.look({ sha256, size }, openFile);
     if (outcome.kind === 'infected') this.#log({ mxc: mxcOf(mxc), sha256, size, ...outcome });
+    // Until the scanner says otherwise, where it is not in quarantine since the operator protects it.
+    if (wasInfected && outcome.kind !== 'clean') return 'infected';
     return clearanceOf(outcome, this.#failsOpen);
   }
 

@@ -7,8 +7,10 @@ import { performOnMedia } from '#server/cli/media-operations.ts';
 import { performOnScans } from '#server/cli/scan-operations.ts';
 import * as mediaScans from '#storage/media-scans.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
+import { temporaryFolder } from '#test/harness/databases.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { download, partsOf, picture, thumbnail, upload } from '#test/harness/media.ts';
+import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
 import { clamdOptions, MALWARE, SIGNATURE, startClamd, startIcap } from '#test/harness/scanner.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 
@@ -189,4 +191,58 @@ test('the operator sees whether the scanner answers and what it found, and has f
   assert.ok(one?.kind === 'done' && one.lines[0]?.includes(`is infected (${SIGNATURE})`));
   for (const media of ['hello', `mxc://${server.serverName}/unknown`])
     assert.equal((await operate(server, { operation: 'media.rescan', media }))?.kind, 'refused');
+});
+
+test('the commands work while the server runs and while it does not', async () => {
+  await using folder = await temporaryFolder();
+  await using scanner = await startClamd();
+  const env = {
+    ...serverEnvironment(folder.path),
+    KURIR_REGISTRATION: 'open',
+    KURIR_SCANNER: `clamd://127.0.0.1:${scanner.port}`,
+  };
+  const kurir = (words: string, more = {}) =>
+    run('server/kurir.ts', words.split(' '), { env: { ...env, ...more } });
+  let uri = '';
+  const commands = async (): Promise<void> => {
+    const status = await kurir('media scanning');
+    assert.deepEqual([status.code, status.err], [0, '']);
+    assert.ok(status.out.includes(scanner.version), status.out);
+    assert.match((await kurir('media rescan')).out, /^Files scanned: /);
+    assert.match((await kurir(`media rescan ${uri}`)).out, /is clean/);
+    assert.match((await kurir('media rescan hello')).err, /"hello" is not the address of a media/);
+  };
+  {
+    await using server = await startProcess(env);
+    uri = await upload(await register(server, 'alice'), 'x');
+    await commands();
+    await server.stop();
+  }
+  await commands();
+  const without = await kurir('media scanning', { KURIR_SCANNER: '' });
+  assert.deepEqual([without.code, /no scanner is configured/.test(without.err)], [1, true]);
+  for (const wrong of ['clamav', 'clamd://', 'icap://x:99999/y', 'clamd://x/service', 'http://x']) {
+    const refused = await kurir('media scanning', { KURIR_SCANNER: wrong });
+    assert.match(refused.err, /KURIR_SCANNER is/, wrong);
+  }
+  scanner.behaviour = 'gone';
+  const down = await kurir('media scanning');
+  assert.deepEqual([down.code, /answers: {3}no: /.test(down.out)], [1, true]);
+});
+
+test('what is protected from quarantine is withheld nevertheless where malware was found in it', async () => {
+  const clock = { time: Date.now(), now: () => clock.time };
+  await using scanner = await startClamd();
+  await using server = await startServer({ ...clamdOptions(scanner), scannerFailure: 'open', clock });
+  const alice = await register(server);
+  const uri = await upload(alice, 'a file');
+  const ctx = { ...server.ctx, inTime: <T>(work: Promise<T>) => work };
+  assert.equal((await performOnMedia(ctx, { operation: 'media.protect', media: uri }))?.kind, 'done');
+  scanner.alsoMalware = 'a file';
+  await server.ctx.scanning?.backlog.run(() => true);
+  for (const behaviour of ['right', 'gone'] as const) {
+    scanner.behaviour = behaviour;
+    clock.time += 120_000;
+    assert.equal(await statusOf(alice, uri), '404 M_NOT_FOUND');
+  }
 });
