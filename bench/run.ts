@@ -17,6 +17,7 @@ import { loginStorm } from '#bench/login-storm.ts';
 import { longRoom } from '#bench/long-room.ts';
 import { oauthStorm } from '#bench/oauth-storm.ts';
 import { persistScenario } from '#bench/persist.ts';
+import { push } from '#bench/push.ts';
 import { sendLocal } from '#bench/send-local.ts';
 import { kurir } from '#bench/servers/kurir.ts';
 import type { ServerKind } from '#bench/servers/server.ts';
@@ -52,6 +53,7 @@ const scenarios: readonly Scenario[] = [
   fedOut,
   catchUp,
   appservice,
+  push,
   e2eeKeys,
 ];
 const servers = new Map<string, readonly ServerKind[]>([
