@@ -6,8 +6,17 @@
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { type PresenceMode, presenceModes } from '#storage/presences.ts';
-import { type AccountConfig, accountOptions } from './account-options.ts';
-import { type AppservicesConfig, appserviceOptions } from './appservice-options.ts';
+import { type AccountConfig, accountOptions } from './config/account-options.ts';
+import { type AppservicesConfig, appserviceOptions } from './config/appservice-options.ts';
+import { type IdentityConfig, identityOptions } from './config/identity-options.ts';
+import { type MediaConfig, mediaOptions } from './config/media-options.ts';
+import { type PageConfig, pageOptions } from './config/page-options.ts';
+import { type ConfiguredPartner, partnersKind } from './config/partner-option.ts';
+import { type PolicyConfig, policyOptions } from './config/policy-options.ts';
+import { type PreviewConfig, previewOptions } from './config/preview-options.ts';
+import { type PushConfig, pushOptions } from './config/push-options.ts';
+import { type ScanConfig, scanOptions } from './config/scan-options.ts';
+import { type ScimConfig, scimOptions } from './config/scim-options.ts';
 import {
   baseUrlKind,
   choiceKind,
@@ -24,16 +33,7 @@ import {
   textKind,
   versionKind,
 } from './config-types.ts';
-import { type IdentityConfig, identityOptions } from './identity-options.ts';
-import { type MediaConfig, mediaOptions } from './media-options.ts';
-import { type PageConfig, pageOptions } from './page-options.ts';
-import { type ConfiguredPartner, partnersKind } from './partner-option.ts';
-import { type PolicyConfig, policyOptions } from './policy-options.ts';
-import { type PreviewConfig, previewOptions } from './preview-options.ts';
 import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
-import { type PushConfig, pushOptions } from './push-options.ts';
-import { type ScanConfig, scanOptions } from './scan-options.ts';
-import { type ScimConfig, scimOptions } from './scim-options.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 
 const registrationPolicies = ['closed', 'token', 'open'] as const;

@@ -1,22 +1,22 @@
 /** The options of this installation, read from the YAML file and the environment. */
 
 import { parseServerName } from '#keys/ids.ts';
-import { accountConfig, refuseHalfMail, refuseNoLogin } from './account-options.ts';
-import { appserviceConfig } from './appservice-options.ts';
+import { accountConfig, refuseHalfMail, refuseNoLogin } from './config/account-options.ts';
+import { appserviceConfig } from './config/appservice-options.ts';
+import { identityConfig, refuseHalfTerms } from './config/identity-options.ts';
+import { mediaConfig } from './config/media-options.ts';
+import { pageConfig } from './config/page-options.ts';
+import { partnerWarnings } from './config/partner-option.ts';
+import { policyConfig } from './config/policy-options.ts';
+import { previewConfig } from './config/preview-options.ts';
+import { pushConfig } from './config/push-options.ts';
+import { scanConfig } from './config/scan-options.ts';
+import { scimConfig } from './config/scim-options.ts';
 import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
 import type { Option } from './config-types.ts';
-import { identityConfig, refuseHalfTerms } from './identity-options.ts';
 import { withDelegatedLogin } from './mas/mas-option.ts';
-import { mediaConfig } from './media-options.ts';
-import { pageConfig } from './page-options.ts';
-import { partnerWarnings } from './partner-option.ts';
-import { policyConfig } from './policy-options.ts';
-import { previewConfig } from './preview-options.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
-import { pushConfig } from './push-options.ts';
-import { scanConfig } from './scan-options.ts';
-import { scimConfig } from './scim-options.ts';
 
 const ENV_PREFIX = 'KURIR_';
 /** Names that are not ours to judge: the file's own, those of tests, and what Kubernetes adds for a service. */

@@ -27,8 +27,8 @@ import { KeyedQueue } from '#storage/locks.ts';
 import { Presences } from '#storage/presences.ts';
 import type { Streams } from '#storage/streams.ts';
 import { TypingUsers } from '#storage/typing.ts';
+import { partnerSettings } from './config/partner-option.ts';
 import type { Config } from './config-options.ts';
-import { partnerSettings } from './partner-option.ts';
 import { openPolicyServer } from './policy-server.ts';
 import { configuredRoots } from './tls-certificate.ts';
 

@@ -7,7 +7,7 @@ import * as accessTokens from '#storage/access-tokens.ts';
 import * as appservices from '#storage/appservices.ts';
 import type { Database } from '#storage/database.ts';
 import * as users from '#storage/users.ts';
-import type { AppservicesConfig } from '../appservice-options.ts';
+import type { AppservicesConfig } from '../config/appservice-options.ts';
 import { ConfigError } from '../config-file.ts';
 import { Appservice, clashOf } from './appservice.ts';
 import type { NewsContext } from './context.ts';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { PartnerRegistry } from '#federation/partners/registry.ts';
 import type { JsonObject } from '#keys/json.ts';
+import { partnerSettings } from '../config/partner-option.ts';
 import type { Config } from '../config-options.ts';
-import { partnerSettings } from '../partner-option.ts';
 import { askServer } from './control-line.ts';
 import { withDatabase } from './database.ts';
 import type { Outcome } from './operations.ts';

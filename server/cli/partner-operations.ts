@@ -13,8 +13,8 @@ import { isProfileName, PROFILE_NAMES, QUIRKS } from '#federation/partners/profi
 import { MOST_PARTNERS, type PartnerRegistry, type Partners } from '#federation/partners/registry.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { integerAt, isStringArray, type JsonObject, own, stringAt } from '#keys/json.ts';
+import { portWarning } from '../config/partner-option.ts';
 import { certificatesIn, faultOfCertificates } from '../partner-certificates.ts';
-import { portWarning } from '../partner-option.ts';
 import type { Outcome } from './operations.ts';
 
 /** What operations need: of a running server, or of a database that was opened for one command. */

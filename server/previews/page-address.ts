@@ -1,4 +1,4 @@
-import type { PreviewConfig } from '../preview-options.ts';
+import type { PreviewConfig } from '../config/preview-options.ts';
 
 const LONGEST = 2_048;
 

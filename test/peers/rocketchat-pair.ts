@@ -2,7 +2,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { ConfiguredPartner } from '#server/partner-option.ts';
+import type { ConfiguredPartner } from '#server/config/partner-option.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { startServer, type TestServer, type TestServerOptions } from '#test/harness/server.ts';

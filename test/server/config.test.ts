@@ -3,9 +3,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { configPage } from '#server/cli/config-commands.ts';
+import { partnerSettings } from '#server/config/partner-option.ts';
 import { defaultConfig, loadConfig, shownOptions, warningsFor } from '#server/config.ts';
 import type { Config } from '#server/config-options.ts';
-import { partnerSettings } from '#server/partner-option.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 
 async function withFile<T>(text: string, body: (path: string) => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 /** The options about accounts: guests, tokens, passwords, terms, e-mail and TURN. Part of the table of `config-options.ts`. */
 
-import { ConfigError } from './config-file.ts';
+import { ConfigError } from '../config-file.ts';
 import {
   choiceKind,
   durationKind,
@@ -12,9 +12,9 @@ import {
   type Option,
   textKind,
   type ValueKind,
-} from './config-types.ts';
-import { canonicalEmail } from './email/address.ts';
-import { type PolicyText, termsKind } from './terms.ts';
+} from '../config-types.ts';
+import { canonicalEmail } from '../email/address.ts';
+import { type PolicyText, termsKind } from '../terms.ts';
 
 const emailPolicies = ['off', 'optional', 'required'] as const;
 const securities = ['starttls', 'tls', 'none'] as const;
