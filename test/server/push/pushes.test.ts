@@ -193,7 +193,7 @@ test('of an event that was redacted while the gateway was away nothing is told',
   assert.equal(JSON.stringify(gateway.told).includes('secret'), false);
 });
 
-test('a gateway that hangs, or answers without an end, holds nobody else up', async () => {
+test('F36: a gateway that hangs, or answers without an end, holds nobody else up', async () => {
   const authority = await createAuthority();
   await using hanging = await startGateway(authority);
   await using endless = await startGateway(authority);

@@ -215,7 +215,7 @@ test('what activates a pusher is known to its user and app alone, for five minut
   assert.deepEqual(await pushersOf(second), []);
 });
 
-test('what is no subscription is refused; row 32: a push service at a private address is not reached', async () => {
+test('row 32: what is no subscription is refused, and a push service at a private address is not reached', async () => {
   await using service = await startPushService();
   const lines: string[] = [];
   const refusals = () => lines.filter((line) => line.includes('took no request to activate')).length;
