@@ -18,6 +18,7 @@ import { longRoom } from '#bench/long-room.ts';
 import { oauthStorm } from '#bench/oauth-storm.ts';
 import { persistScenario } from '#bench/persist.ts';
 import { push } from '#bench/push.ts';
+import { sendFanout } from '#bench/send-fanout.ts';
 import { sendLocal } from '#bench/send-local.ts';
 import { kurir } from '#bench/servers/kurir.ts';
 import type { ServerKind } from '#bench/servers/server.ts';
@@ -42,6 +43,7 @@ const scenarios: readonly Scenario[] = [
   syncInitial,
   syncHerd,
   syncWakeups,
+  sendFanout,
   slidingInitial,
   slidingWakeups,
   loginStorm,

@@ -11,13 +11,14 @@ import { megabytes, percentile, round } from '#bench/lib/statistics.ts';
 import { tokenOf, writeDevices, writeRoom } from '#bench/lib/written-rooms.ts';
 import { startKurir } from '#bench/servers/kurir.ts';
 import type { RunningServer } from '#bench/servers/server.ts';
-import type { RoomId } from '#keys/ids.ts';
+import type { RoomId, UserId } from '#keys/ids.ts';
+import type { RoomsContext } from '#rooms/context.ts';
 
 const CLIENTS = 1_000;
 const WARM_UP_S = 3;
 const ROOM: RoomId = `!room:${SERVER}`;
 /** As Element Web has it. */
-const FILTER = '{"room":{"timeline":{"limit":20},"state":{"lazy_load_members":true}}}';
+export const ELEMENT_FILTER = '{"room":{"timeline":{"limit":20},"state":{"lazy_load_members":true}}}';
 
 export const syncWakeups: Scenario = {
   name: 'sync-wakeups',
@@ -32,17 +33,24 @@ export const syncWakeups: Scenario = {
 };
 
 function run(_: unknown, options: ScenarioOptions): Promise<Figures> {
-  return measureWakeups({ filter: FILTER, sliding: false }, options);
+  return measureWakeups({ filter: ELEMENT_FILTER, sliding: false }, options);
+}
+
+/** What the clients ask for, and what is written before the server starts. */
+export interface Asked {
+  readonly filter: string;
+  readonly sliding: boolean;
+  readonly prepare?: (ctx: RoomsContext, members: readonly UserId[]) => Promise<void>;
 }
 
 /** The figures for one way to ask: the filter of /sync, or the body of sliding sync. */
 export async function measureWakeups(
-  asked: { readonly filter: string; readonly sliding: boolean },
+  asked: Asked,
   { seconds, size = CLIENTS }: ScenarioOptions,
 ): Promise<Figures> {
   using folder = temporaryFolder();
   const members = Array.from({ length: size + 1 }, (_, number) => userOf(number));
-  await write(folder.path, members);
+  await write(folder.path, members, asked.prepare);
   const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER } });
   const { usedMs, ...done } = await measure(server, asked, { tokens: members.map(tokenOf), seconds });
   const figures = {
@@ -66,19 +74,20 @@ export async function measureWakeups(
 
 async function measure(
   { url, pid }: RunningServer,
-  asked: { readonly filter: string; readonly sliding: boolean },
+  { filter, sliding }: Asked,
   { tokens, seconds }: { readonly tokens: readonly string[]; readonly seconds: number },
 ): Promise<Deliveries & { readonly usedMs: number }> {
   const [sender = '', ...waiting] = tokens;
-  await using clients = await LongPollers.start({ url, tokens: waiting, ...asked });
+  await using clients = await LongPollers.start({ url, tokens: waiting, filter, sliding });
   await clients.send({ roomId: ROOM, token: sender, seconds: WARM_UP_S });
   const before = cpuMs(pid) ?? Number.NaN;
   const done = await clients.send({ roomId: ROOM, token: sender, seconds });
   return { ...done, usedMs: (cpuMs(pid) ?? Number.NaN) - before };
 }
 
-async function write(folder: string, members: readonly ReturnType<typeof userOf>[]): Promise<void> {
+async function write(folder: string, members: readonly UserId[], prepare: Asked['prepare']): Promise<void> {
   await using opened = await openRooms(folder);
   await writeRoom(opened.ctx, ROOM, { members });
   await writeDevices(opened.ctx.db, members);
+  await prepare?.(opened.ctx, members);
 }
