@@ -13,6 +13,7 @@ import { download, partsOf, picture, thumbnail, upload } from '#test/harness/med
 import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
 import { clamdOptions, MALWARE, SIGNATURE, startClamd, startIcap } from '#test/harness/scanner.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
+import { file, startWebSite } from '#test/harness/web.ts';
 
 /** An upload, and the status and error code of its answer. */
 async function tryUpload(client: TestClient, body: string | Buffer): Promise<string> {
@@ -245,4 +246,29 @@ test('what is protected from quarantine is withheld nevertheless where malware w
     clock.time += 120_000;
     assert.equal(await statusOf(alice, uri), '404 M_NOT_FOUND');
   }
+});
+
+test('the picture of a preview is scanned before anything decodes it; without one the preview is shown', async () => {
+  await using scanner = await startClamd();
+  await using site = await startWebSite();
+  const previews = { urlPreviews: true, urlPreviewAllowPrivate: true };
+  await using server = await startServer({ ...clamdOptions(scanner), ...previews });
+  const alice = await register(server);
+  const clean = await picture(100, 100);
+  site.pages.set('/clean.png', file(clean, 'image/png'));
+  site.pages.set('/bad.png', file(Buffer.concat([clean, Buffer.from(MALWARE)]), 'image/png'));
+  for (const name of ['clean', 'bad']) {
+    const head = `<meta property="og:title" content="${name}"><meta property="og:image" content="/${name}.png">`;
+    site.pages.set(`/${name}`, `<html><head>${head}</head></html>`);
+  }
+  const shown = async (name: string) => {
+    const url = encodeURIComponent(`${site.url}/${name}`);
+    return (await alice.try('GET', `/_matrix/client/v1/media/preview_url?url=${url}`)).body;
+  };
+  const { 'og:image': uri } = await shown('clean');
+  assert.equal(await statusOf(alice, uri), '200 ok');
+  assert.equal(scanner.files.length, 1);
+  const { 'og:title': title, 'og:image': none } = await shown('bad');
+  assert.deepEqual([title, none], ['bad', undefined]);
+  assert.equal(await filesKept(server), 1);
 });
