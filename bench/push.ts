@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { call } from '#bench/lib/accounts.ts';
 import { Connection } from '#bench/lib/connection.ts';
 import { openRooms, SERVER, userOf } from '#bench/lib/open-rooms.ts';
+import { askOthers } from '#bench/lib/others.ts';
 import { cpuMs, peakResidentBytes } from '#bench/lib/process-tree.ts';
 import type { Told } from '#bench/lib/push-gateway-program.ts';
 import { type Figures, type Scenario, type ScenarioOptions, temporaryFolder } from '#bench/lib/scenario.ts';
@@ -24,7 +25,6 @@ import { createAuthority } from '#test/harness/certificates.ts';
 const PUSHERS = 10_000;
 const MEMBERS = 500;
 const MESSAGES = 3;
-const PAUSE_MS = 20;
 const POLL_MS = 50;
 const LONGEST_MS = 180_000;
 
@@ -48,7 +48,10 @@ async function run(_: unknown, { size = PUSHERS }: ScenarioOptions): Promise<Fig
   });
   const connection = await Connection.open(server.url);
   const asking = new AbortController();
-  const others = askOthers(await Connection.open(server.url), asking.signal);
+  const others = askOthers(
+    { connection: await Connection.open(server.url), token: tokenOf(userOf(0)) },
+    asking.signal,
+  );
   const expected = size * MESSAGES;
   const before = cpuMs(server.pid) ?? Number.NaN;
   const started = performance.now();
@@ -83,19 +86,6 @@ async function run(_: unknown, { size = PUSHERS }: ScenarioOptions): Promise<Fig
   connection.close();
   await server.stop();
   return figures;
-}
-
-/** How long somebody waits who asks something small, again and again. */
-async function askOthers(connection: Connection, signal: AbortSignal): Promise<number[]> {
-  const latencies: number[] = [];
-  while (!signal.aborted) {
-    const from = performance.now();
-    await call(connection, 'GET', '/_matrix/client/v3/account/whoami', { token: tokenOf(userOf(0)) });
-    latencies.push(performance.now() - from);
-    await sleep(PAUSE_MS);
-  }
-  connection.close();
-  return latencies;
 }
 
 interface Gateway extends AsyncDisposable {

@@ -15,6 +15,7 @@ import type { Figures, Limit, Scenario, ScenarioOptions } from '#bench/lib/scena
 import { round } from '#bench/lib/statistics.ts';
 import { loginStorm } from '#bench/login-storm.ts';
 import { longRoom } from '#bench/long-room.ts';
+import { media } from '#bench/media.ts';
 import { oauthStorm } from '#bench/oauth-storm.ts';
 import { persistScenario } from '#bench/persist.ts';
 import { push } from '#bench/push.ts';
@@ -56,6 +57,7 @@ const scenarios: readonly Scenario[] = [
   catchUp,
   appservice,
   push,
+  media,
   e2eeKeys,
 ];
 const servers = new Map<string, readonly ServerKind[]>([
