@@ -130,6 +130,33 @@ test('server names: steps 1 and 2 ask nobody', async () => {
   assert.deepEqual(asked, []);
 });
 
+test('F23: delegations and SRV records that lead in circles, or ever further, are followed by one step and no more', async () => {
+  const asked: string[] = [];
+  const delegations = { 'a.test': 'b.test', 'b.test': 'a.test', 'c.test': 'c.test', 'd.test': 'e.test' };
+  const srv = {
+    '_matrix-fed._tcp.b.test': [record('a.test', 1)],
+    '_matrix-fed._tcp.c.test': [record('_matrix-fed._tcp.c.test', 2)],
+    '_matrix-fed._tcp.e.test': [record('f.test', 3)],
+    '_matrix-fed._tcp.f.test': [record('g.test', 4)],
+  };
+  const resolver = resolverIn({ delegations, srv }, asked);
+  const found = [];
+  for (const server of ['a.test', 'c.test', 'd.test']) {
+    const { host, port, tlsName } = (await resolver.resolve(server)) ?? assert.fail(server);
+    found.push([host, port, tlsName]);
+  }
+  assert.deepEqual(found, [
+    ['a.test', 1, 'b.test'],
+    ['_matrix-fed._tcp.c.test', 2, 'c.test'],
+    ['f.test', 3, 'e.test'],
+  ]);
+  assert.deepEqual(asked, [
+    ...['https://a.test', '_matrix-fed._tcp.b.test'],
+    ...['https://c.test', '_matrix-fed._tcp.c.test'],
+    ...['https://d.test', '_matrix-fed._tcp.e.test'],
+  ]);
+});
+
 test('server names: SRV targets are tried by priority, within it at random by weight', async () => {
   const srv = {
     '_matrix-fed._tcp.a.test': [
