@@ -93,7 +93,14 @@ test('4: the client starts', async () => {
   const user = encodeURIComponent(browser.userId);
   assert.deepEqual(await browser.call('GET', '/voip/turnServer'), {});
   const { global } = await browser.call('GET', '/pushrules/');
-  assert.deepEqual(Object.keys(global).sort(), ['content', 'override', 'postcontent', 'room', 'sender', 'underride']);
+  assert.deepEqual(Object.keys(global).sort(), [
+    'content',
+    'override',
+    'postcontent',
+    'room',
+    'sender',
+    'underride',
+  ]);
   ({ filter_id: filterId } = await browser.call('POST', `/user/${user}/filter`, FILTER));
   assert.deepEqual(await browser.call('GET', `/user/${user}/filter/${filterId}`), FILTER);
   const { capabilities } = await browser.call('GET', '/capabilities');
