@@ -7,6 +7,8 @@ export interface FlightsOptions<T> {
   readonly isLasting: (result: T) => boolean;
   /** For how long, in milliseconds. */
   readonly rememberedMs: number;
+  /** How many results; those that were asked for last. */
+  readonly mostRemembered?: number;
 }
 
 const MOST_REMEMBERED = 1_000;
@@ -15,12 +17,11 @@ const MOST_REMEMBERED = 1_000;
 export class Flights<T> {
   readonly #options: FlightsOptions<T>;
   readonly #running = new Map<string, Promise<T>>();
-  readonly #remembered = new Lru<string, { readonly until: number; readonly result: T }>({
-    maxEntries: MOST_REMEMBERED,
-  });
+  readonly #remembered: Lru<string, { readonly until: number; readonly result: T }>;
 
   constructor(options: FlightsOptions<T>) {
     this.#options = options;
+    this.#remembered = new Lru({ maxEntries: options.mostRemembered ?? MOST_REMEMBERED });
   }
 
   /** True where `run` would begin something. */

@@ -17,6 +17,7 @@ import type { Event } from '#rooms/event.ts';
 import { POLICY_KEY_ID, type PolicyAnswer, type PolicySigner } from '#rooms/policy.ts';
 import { Lru } from '#storage/lru.ts';
 import type { FederationClient, FederationFailure } from '../client.ts';
+import { Flights } from '../media/flights.ts';
 import { readObject } from '../remote/answer.ts';
 
 const TIMEOUT_MS = 10_000;
@@ -34,11 +35,6 @@ export interface OwnPolicy {
   judge(event: Event): Promise<PolicyAnswer>;
 }
 
-interface Remembered {
-  readonly answer: PolicyAnswer;
-  readonly untilTs: number;
-}
-
 interface Asked {
   readonly lanes: Lanes;
   leftAloneUntilTs: number;
@@ -54,30 +50,24 @@ interface Given {
 
 export class PolicyAsker implements PolicySigner {
   readonly #given: Given;
-  readonly #remembered = new Lru<string, Remembered>({ maxEntries: MOST_REMEMBERED });
   readonly #servers = new Lru<ServerName, Asked>({ maxEntries: MOST_SERVERS });
-  /** Bounded by the lanes of the servers. */
-  readonly #underWay = new Map<string, Promise<PolicyAnswer>>();
+  /** What is under way is bounded by the lanes of the servers. */
+  readonly #flights: Flights<PolicyAnswer>;
 
   constructor(given: Given) {
     this.#given = given;
+    this.#flights = new Flights({
+      clock: given.clock,
+      isLasting: ({ kind }) => kind !== 'unanswered',
+      rememberedMs: REMEMBERED_MS,
+      mostRemembered: MOST_REMEMBERED,
+    });
   }
 
   async sign(server: ServerName, event: Event): Promise<PolicyAnswer> {
-    const { own, serverName, clock } = this.#given;
+    const { own, serverName } = this.#given;
     if (server === serverName) return own?.judge(event) ?? NOT_OURS;
-    const key = `${server} ${event.eventId}`;
-    const known = this.#remembered.get(key);
-    if (known !== undefined && known.untilTs > clock.now()) return known.answer;
-    const underWay = this.#underWay.get(key);
-    if (underWay !== undefined) return underWay;
-    const asking = this.#ask(server, event).finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, asking);
-    const answer = await asking;
-    if (answer.kind !== 'unanswered') {
-      this.#remembered.set(key, { answer, untilTs: clock.now() + REMEMBERED_MS });
-    }
-    return answer;
+    return this.#flights.run(`${server} ${event.eventId}`, () => this.#ask(server, event));
   }
 
   async #ask(server: ServerName, event: Event): Promise<PolicyAnswer> {
