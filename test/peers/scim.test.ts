@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { cacheFolder, madeOnce } from '#test/harness/made-once.ts';
+import { pythonWith } from '#test/harness/installed.ts';
 import { SCIM_TOKEN, startScimServer } from '#test/harness/scim.ts';
 
 const run = promisify(execFile);
@@ -40,20 +40,6 @@ test('RFC 7643 and 7644: every check of scim2-tester passes', async () => {
 });
 
 /** The Python that has scim2-tester, installed at first use. */
-async function testerPython(): Promise<string> {
-  const folder = cacheFolder(`scim2-tester-${TESTER}`);
-  const python = path.join(folder, 'bin/python');
-  try {
-    await madeOnce(folder, async () => {
-      process.stderr.write(`Installing scim2-tester ${TESTER} for the tests, once.\n`);
-      await run('python3', ['-m', 'venv', folder]);
-      await run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES]);
-    });
-  } catch (cause) {
-    throw new Error(
-      'scim2-tester could not be installed. The test needs python3 with venv and a way to the Python package index.',
-      { cause },
-    );
-  }
-  return python;
+function testerPython(): Promise<string> {
+  return pythonWith({ what: 'scim2-tester', version: TESTER, folder: 'scim2-tester', packages: PACKAGES });
 }

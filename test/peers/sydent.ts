@@ -1,21 +1,18 @@
 /** A real Sydent for tests: the identity server that the Matrix foundation wrote, behind TLS on loopback. */
 
-import { type ChildProcess, execFile } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import type { TestAuthority } from '#test/harness/certificates.ts';
 import type { Answer } from '#test/harness/client.ts';
 import { freePort } from '#test/harness/free-port.ts';
-import { cacheFolder, madeOnce } from '#test/harness/made-once.ts';
+import { pythonWith } from '#test/harness/installed.ts';
 import { startPython } from '#test/harness/python.ts';
 import { askedByTest } from '#test/harness/spec/watch.ts';
 import { until } from '#test/harness/until.ts';
-
-const run = promisify(execFile);
 
 const VERSION = '2.6.1';
 /** What Sydent asks for without saying so, and the last canonicaljson that takes bytes, with which it verifies us. */
@@ -161,21 +158,6 @@ async function configure(
 }
 
 /** The Python that has Sydent, installed at first use. */
-async function sydentPython(): Promise<string> {
-  const folder = cacheFolder(`sydent-${VERSION}`);
-  const python = path.join(folder, 'bin/python');
-  try {
-    await madeOnce(folder, async () => {
-      process.stderr.write(`Installing Sydent ${VERSION} for the tests, once.\n`);
-      await run('python3', ['-m', 'venv', folder]);
-      const quiet = ['--quiet', '--disable-pip-version-check'];
-      await run(python, ['-m', 'pip', 'install', ...quiet, ...PACKAGES]);
-    });
-  } catch (cause) {
-    throw new Error(
-      'Sydent could not be installed. The test needs python3 with venv and a way to the Python package index.',
-      { cause },
-    );
-  }
-  return python;
+function sydentPython(): Promise<string> {
+  return pythonWith({ what: 'Sydent', version: VERSION, folder: 'sydent', packages: PACKAGES });
 }

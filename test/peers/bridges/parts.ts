@@ -1,13 +1,9 @@
 /** The libraries that bridges are made of, each in a folder of its own: matrix-appservice-bridge and mautrix. */
 
-import { execFile } from 'node:child_process';
-import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { promisify } from 'node:util';
-import { cacheFolder, madeOnce } from '#test/harness/made-once.ts';
-
-const run = promisify(execFile);
+import { nodeModulesWith, pythonWith } from '#test/harness/installed.ts';
+import { OUR_CRYPTO, useOurCrypto } from '../bots/crypto-by-wasm.ts';
 
 const APPSERVICE_BRIDGE = '11.2.0';
 const MAUTRIX = '0.21.1';
@@ -22,8 +18,6 @@ const WITH_MAUTRIX = [
   'aiosqlite==0.22.1',
   'asyncpg==0.32.0',
 ];
-const ITS_CRYPTO = '@matrix-org/matrix-sdk-crypto-nodejs';
-const OUR_CRYPTO = '@matrix-org/matrix-sdk-crypto-wasm@18.9.0';
 
 export interface BridgeEvent {
   readonly type: string;
@@ -62,41 +56,19 @@ export interface AppserviceBridge {
 
 /** matrix-appservice-bridge, installed at first use. */
 export async function appserviceBridge(): Promise<AppserviceBridge> {
-  const folder = cacheFolder(`appservice-bridge-${APPSERVICE_BRIDGE}`);
-  await orSay('matrix-appservice-bridge', 'npm and a way to its registry', () =>
-    madeOnce(folder, async () => {
-      process.stderr.write(`Installing matrix-appservice-bridge ${APPSERVICE_BRIDGE} for the tests, once.\n`);
-      await writeFile(path.join(folder, 'package.json'), '{ "private": true }');
-      const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-      const packages = [`matrix-appservice-bridge@${APPSERVICE_BRIDGE}`, OUR_CRYPTO];
-      await run('npm', ['install', ...quiet, ...packages], { cwd: folder });
-    }),
-  );
-  const crypto = path.join(folder, 'node_modules', ITS_CRYPTO);
-  await rm(crypto, { recursive: true, force: true });
-  await mkdir(crypto, { recursive: true });
-  await copyFile(path.join(import.meta.dirname, '../bots/crypto-by-wasm.cjs'), path.join(crypto, 'index.js'));
+  const what = 'matrix-appservice-bridge';
+  const packages = [`${what}@${APPSERVICE_BRIDGE}`, OUR_CRYPTO];
+  const folder = await nodeModulesWith({
+    ...{ what, version: APPSERVICE_BRIDGE, folder: 'appservice-bridge' },
+    packages,
+  });
+  await useOurCrypto(folder);
   const require = createRequire(path.join(folder, 'package.json'));
-  return require('matrix-appservice-bridge');
+  return require(what);
 }
 
 /** The Python that has mautrix and its encryption, installed at first use. */
-export async function mautrixPython(): Promise<string> {
-  const folder = cacheFolder(`mautrix-${MAUTRIX}`);
-  const python = path.join(folder, 'bin/python');
-  await orSay('mautrix', 'python3 with venv and a way to the Python package index', () =>
-    madeOnce(folder, async () => {
-      process.stderr.write(`Installing mautrix ${MAUTRIX} for the tests, once.\n`);
-      await run('python3', ['-m', 'venv', folder]);
-      const quiet = ['--quiet', '--disable-pip-version-check'];
-      await run(python, ['-m', 'pip', 'install', ...quiet, `mautrix==${MAUTRIX}`, ...WITH_MAUTRIX]);
-    }),
-  );
-  return python;
-}
-
-async function orSay(what: string, needs: string, install: () => Promise<void>): Promise<void> {
-  await install().catch((cause: unknown) => {
-    throw new Error(`${what} could not be installed. The test needs ${needs}.`, { cause });
-  });
+export function mautrixPython(): Promise<string> {
+  const packages = [`mautrix==${MAUTRIX}`, ...WITH_MAUTRIX];
+  return pythonWith({ what: 'mautrix', version: MAUTRIX, folder: 'mautrix', packages });
 }
