@@ -7,7 +7,7 @@ import type { Database } from '#storage/database.ts';
 import * as slidingConnections from '#storage/sliding-connections.ts';
 import * as stickyEvents from '#storage/sticky-events.ts';
 import * as urlPreviews from '#storage/url-previews.ts';
-import { removeDeletedBackups } from './key-backup.ts';
+import { removeDeletedBackups } from './e2ee-keys/key-backup.ts';
 import { forgetUnusedClients } from './oauth/clients.ts';
 import { PREVIEWS_KEPT_MS } from './previews/previews.ts';
 

@@ -7,8 +7,8 @@ import { confirmReset } from '../auth/confirm-reset.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { uploadSignatures } from '../key-signatures.ts';
-import { parseSigningKeys, storeSigningKeys } from '../signing-keys.ts';
+import { uploadSignatures } from '../e2ee-keys/key-signatures.ts';
+import { parseSigningKeys, storeSigningKeys } from '../e2ee-keys/signing-keys.ts';
 
 const BODY_LIMIT = 1024 * 1024;
 

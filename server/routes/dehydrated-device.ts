@@ -25,8 +25,8 @@ import { deviceName, refuseTakenDeviceId, removeDevices } from '../auth/accounts
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { type KeyUpload, parseUpload, storeUpload } from '../e2ee-keys/key-upload.ts';
 import { sendJsonText } from '../json-text.ts';
-import { type KeyUpload, parseUpload, storeUpload } from '../key-upload.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { formatToken, parseToken } from '../sync/token.ts';
 

@@ -17,9 +17,9 @@ import * as backedUpKeys from '#storage/backed-up-keys.ts';
 import type { KeyBackup } from '#storage/key-backups.ts';
 import * as keyBackups from '#storage/key-backups.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { backedUpKeysText, keyText, parseBackedUpKeys } from '../backed-up-keys.ts';
 import { bodyObject, optionalObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { backedUpKeysText, keyText, parseBackedUpKeys } from '../e2ee-keys/backed-up-keys.ts';
 import {
   createBackup,
   deleteBackup,
@@ -27,7 +27,7 @@ import {
   removeDeletedBackups,
   type StoreOutcome,
   storeKeys,
-} from '../key-backup.ts';
+} from '../e2ee-keys/key-backup.ts';
 import { type Query, requiredQuery } from '../query.ts';
 
 type VersionRequest = FastifyRequest<{ Params: { version: string } }>;

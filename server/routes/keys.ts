@@ -24,7 +24,7 @@ import { requiredDevice } from '../appservices/masquerade.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalInteger } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { parseUpload, storeUpload } from '../key-upload.ts';
+import { parseUpload, storeUpload } from '../e2ee-keys/key-upload.ts';
 import { parseToken } from '../sync/token.ts';
 
 const BODY_LIMIT = 1024 * 1024;

@@ -12,8 +12,8 @@ import type { Tx } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
-import { optionalObject } from './body.ts';
-import type { ServerContext } from './context.ts';
+import { optionalObject } from '../body.ts';
+import type { ServerContext } from '../context.ts';
 
 export type SigningKeysOutcome = 'stored' | 'not_confirmed' | 'no_master_key' | 'bad_signature' | 'id_in_use';
 

@@ -9,8 +9,8 @@ import * as deviceLists from '#storage/device-lists.ts';
 import type { DeviceRef, UploadedKey } from '#storage/e2ee-keys.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
-import { optionalObject } from './body.ts';
-import type { ServerContext } from './context.ts';
+import { optionalObject } from '../body.ts';
+import type { ServerContext } from '../context.ts';
 
 /** What an upload holds. */
 export interface KeyUpload {

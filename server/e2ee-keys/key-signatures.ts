@@ -13,7 +13,7 @@ import * as deviceLists from '#storage/device-lists.ts';
 import type { KeySignature } from '#storage/key-signatures.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 
 /** A key with signatures that are to be added to it. */
 interface Upload {
