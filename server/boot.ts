@@ -30,7 +30,7 @@ import { createLog } from './log.ts';
 import { DirectoryAccounts, DirectoryChecks } from './providers/directory-accounts.ts';
 import { LdapDirectory } from './providers/ldap-directory.ts';
 import { SessionChecks } from './providers/session-checks.ts';
-import { sendDelayed } from './send-delayed.ts';
+import { sendDelayed } from './sending/send-delayed.ts';
 import { openServices } from './services.ts';
 import { loadOrCreateCertificate } from './tls-certificate.ts';
 import { fillDirectory } from './user-directory/keeper.ts';

@@ -11,7 +11,6 @@ import type { Sessions } from './auth/sessions.ts';
 import type { Background } from './background.ts';
 import type { Config } from './config-options.ts';
 import type { Consents } from './consent/consents.ts';
-import type { DelayedEvents } from './delayed-events.ts';
 import type { Mailer } from './email/mailer.ts';
 import type { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import type { RateLimits } from './limits.ts';
@@ -25,6 +24,7 @@ import type { ScanBacklog } from './scanning/backlog.ts';
 import type { Scanning } from './scanning/open.ts';
 import type { Seal } from './seal.ts';
 import type { SearchIndexer } from './search/indexer.ts';
+import type { DelayedEvents } from './sending/delayed-events.ts';
 import type { DirectoryKeeper } from './user-directory/keeper.ts';
 
 /** What the functions of `server/` take first; made by `boot.ts`. */

@@ -6,7 +6,7 @@ import * as memberships from '#storage/memberships.ts';
 import { bodyObject, optionalString, requiredString } from './body.ts';
 import type { ServerContext } from './context.ts';
 import { joinedRoom, userIdParam } from './room-params.ts';
-import { sentAnswer } from './sent.ts';
+import { sentAnswer } from './sending/sent.ts';
 
 /** Kicks, bans or unbans the user whom the request's body names, by the authorisation rules of the room. */
 export async function moderate(

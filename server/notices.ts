@@ -21,7 +21,7 @@ import * as users from '#storage/users.ts';
 import { createAccount } from './auth/accounts.ts';
 import type { ServerContext } from './context.ts';
 import { memberProfile } from './membership.ts';
-import { sentAnswer } from './sent.ts';
+import { sentAnswer } from './sending/sent.ts';
 
 export interface Notice {
   readonly content: JsonObject;

@@ -15,7 +15,6 @@ import { mediaLimits } from './config/media-options.ts';
 import type { Config } from './config-options.ts';
 import { Consents } from './consent/consents.ts';
 import type { ServerContext } from './context.ts';
-import { DelayedEvents } from './delayed-events.ts';
 import { Mailer } from './email/mailer.ts';
 import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { RateLimits } from './limits.ts';
@@ -31,6 +30,7 @@ import { ScanBacklog } from './scanning/backlog.ts';
 import { openScanning, type Scanning } from './scanning/open.ts';
 import { Seal } from './seal.ts';
 import { openSearch } from './search/indexer.ts';
+import { DelayedEvents } from './sending/delayed-events.ts';
 import { configuredRoots } from './tls-certificate.ts';
 import { directoryKeeper } from './user-directory/keeper.ts';
 

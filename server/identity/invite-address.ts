@@ -23,7 +23,7 @@ import type { Room } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';
 import type { ServerContext } from '../context.ts';
 import { inviteOther, memberProfile } from '../membership.ts';
-import { sendForClient } from '../sent.ts';
+import { sendForClient } from '../sending/sent.ts';
 import { addressIn, identityAccess, identityFailure } from './access.ts';
 
 /** An address, and the identity server by which it is invited. */

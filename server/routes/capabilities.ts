@@ -3,7 +3,7 @@ import { SUPPORTED_VERSIONS, UNSTABLE_VERSIONS } from '#rooms/versions.ts';
 import * as oauthSessions from '#storage/oauth-sessions.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
-import { MOST_SCHEDULED } from '../delayed-events.ts';
+import { MOST_SCHEDULED } from '../sending/delayed-events.ts';
 
 /** What needs user-interactive authentication, which is none of OAuth: there is the account page in its place. */
 const NOT_IN_OAUTH = {

@@ -7,10 +7,10 @@ import * as delayedEvents from '#storage/delayed-events.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalInteger, optionalObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { type DelayAction, delayActions } from '../delayed-events.ts';
 import type { Query } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
-import { scheduleForClient, stickyOf } from '../send-delayed.ts';
+import { type DelayAction, delayActions } from '../sending/delayed-events.ts';
+import { scheduleForClient, stickyOf } from '../sending/send-delayed.ts';
 
 const PREFIX = '/_matrix/client/unstable/org.matrix.msc4140';
 const LONGEST_ID = 255;

@@ -16,10 +16,10 @@ import * as roomDirectory from '#storage/room-directory.ts';
 import { refuseAlias, refusePublishing } from '../appservices/restraint.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString, requiredString } from '../body.ts';
-import { dropCanonicalAlias } from '../canonical-alias.ts';
 import type { ServerContext } from '../context.ts';
 import { isWorldReadable } from '../readable-room.ts';
 import { joinedRoom, roomIdParam } from '../room-params.ts';
+import { dropCanonicalAlias } from '../sending/canonical-alias.ts';
 
 type AliasParams = { Params: { roomAlias: string } };
 type RoomParams = { Params: { roomId: string } };

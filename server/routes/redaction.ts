@@ -7,7 +7,7 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { eventIdParam, roomIdParam } from '../room-params.ts';
-import { sendForClient } from '../sent.ts';
+import { sendForClient } from '../sending/sent.ts';
 import { visibleEvent } from '../visible-event.ts';
 
 interface RedactParams {

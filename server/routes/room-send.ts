@@ -9,8 +9,8 @@ import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import type { Query } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
-import { delayOf, scheduleForClient, stickyOf } from '../send-delayed.ts';
-import { contentToSend, sendForClient } from '../sent.ts';
+import { delayOf, scheduleForClient, stickyOf } from '../sending/send-delayed.ts';
+import { contentToSend, sendForClient } from '../sending/sent.ts';
 
 interface SendParams {
   roomId: string;

@@ -15,8 +15,8 @@ import { sendJsonText } from '../json-text.ts';
 import { type Query, queryString } from '../query.ts';
 import { readableRoom, readableState, readableStateEvents } from '../readable-room.ts';
 import { roomIdParam } from '../room-params.ts';
-import { delayOf, scheduleForClient } from '../send-delayed.ts';
-import { sendStateForClient } from '../send-state.ts';
+import { delayOf, scheduleForClient } from '../sending/send-delayed.ts';
+import { sendStateForClient } from '../sending/send-state.ts';
 import { stateTexts } from '../sync/format.ts';
 
 type StateRequest = FastifyRequest<{

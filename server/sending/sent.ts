@@ -14,9 +14,9 @@ import { policyRefusal } from '#federation/policy/not-signed.ts';
 import { type EventId, isEventId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
-import type { ServerContext } from './context.ts';
-import { refusalOfEnd } from './room-encryption.ts';
-import { joinedRoom } from './room-params.ts';
+import type { ServerContext } from '../context.ts';
+import { refusalOfEnd } from '../room-encryption.ts';
+import { joinedRoom } from '../room-params.ts';
 
 const BUSY_RETRY_MS = 1_000;
 

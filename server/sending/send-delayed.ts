@@ -15,12 +15,12 @@ import { MAX_KEY_BYTES, MAX_PDU_BYTES } from '#rooms/format.ts';
 import { MAX_STICKY_MS } from '#rooms/sticky.ts';
 import type { DelayedEvent, NewDelayedEvent } from '#storage/delayed-events.ts';
 import * as users from '#storage/users.ts';
-import type { ServerContext } from './context.ts';
-import { type Query, queryString } from './query.ts';
-import { joinedRoom } from './room-params.ts';
+import type { ServerContext } from '../context.ts';
+import { type Query, queryString } from '../query.ts';
+import { joinedRoom } from '../room-params.ts';
+import { NO_DEVICE } from '../sync/format.ts';
 import { sendStateForClient } from './send-state.ts';
 import { contentToSend, sendForClient } from './sent.ts';
-import { NO_DEVICE } from './sync/format.ts';
 
 const MSC4140 = 'org.matrix.msc4140';
 const STICKY_PARAM = 'org.matrix.msc4354.sticky_duration_ms';

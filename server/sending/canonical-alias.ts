@@ -7,7 +7,7 @@ import { isStringArray, type JsonObject, own } from '#keys/json.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { sendEvent } from '#rooms/send.ts';
 import { currentStateEvent } from '#rooms/state.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 
 /** Each may be asked of another server. */
 const MOST_ADDED = 20;

@@ -7,12 +7,12 @@ import { loadNid } from '#rooms/load.ts';
 import { getRoom, isInRoom } from '#rooms/room.ts';
 import type { Draft } from '#rooms/send.ts';
 import * as memberships from '#storage/memberships.ts';
-import { refusePublicState, refuseTooMany } from './appservices/restraint.ts';
+import { refusePublicState, refuseTooMany } from '../appservices/restraint.ts';
+import type { ServerContext } from '../context.ts';
+import { inviteUser, joinRoom, leaveRoom } from '../membership.ts';
+import { refuseToDecline } from '../notices.ts';
+import { joinedRoom } from '../room-params.ts';
 import { checkCanonicalAlias } from './canonical-alias.ts';
-import type { ServerContext } from './context.ts';
-import { inviteUser, joinRoom, leaveRoom } from './membership.ts';
-import { refuseToDecline } from './notices.ts';
-import { joinedRoom } from './room-params.ts';
 import { sendForClient } from './sent.ts';
 
 /** Sets one key of the state; throws the client's error where that is refused. */
