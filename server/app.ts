@@ -128,7 +128,7 @@ import { versionsRoutes } from './routes/versions.ts';
 import { voipRoutes } from './routes/voip.ts';
 import { wellknownClientRoutes } from './routes/wellknown.ts';
 import { whoamiRoutes } from './routes/whoami.ts';
-import type { Certificate } from './tls-certificate.ts';
+import type { Certificate } from './tls/certificate.ts';
 
 type Routes = (app: FastifyInstance, ctx: ServerContext) => void;
 

@@ -32,7 +32,7 @@ import { LdapDirectory } from './providers/ldap-directory.ts';
 import { SessionChecks } from './providers/session-checks.ts';
 import { sendDelayed } from './sending/send-delayed.ts';
 import { openServices } from './services.ts';
-import { loadOrCreateCertificate } from './tls-certificate.ts';
+import { loadOrCreateCertificate } from './tls/certificate.ts';
 import { fillDirectory } from './user-directory/keeper.ts';
 
 export interface RunningServer {

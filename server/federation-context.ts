@@ -30,7 +30,7 @@ import { TypingUsers } from '#storage/typing.ts';
 import { partnerSettings } from './config/partner-option.ts';
 import type { Config } from './config-options.ts';
 import { openPolicyServer } from './policy-server.ts';
-import { configuredRoots } from './tls-certificate.ts';
+import { configuredRoots } from './tls/certificate.ts';
 
 const DEFAULT_PORT = 8448;
 

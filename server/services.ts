@@ -31,7 +31,7 @@ import { openScanning, type Scanning } from './scanning/open.ts';
 import { Seal } from './seal.ts';
 import { openSearch } from './search/indexer.ts';
 import { DelayedEvents } from './sending/delayed-events.ts';
-import { configuredRoots } from './tls-certificate.ts';
+import { configuredRoots } from './tls/certificate.ts';
 import { directoryKeeper } from './user-directory/keeper.ts';
 
 type Foundation = FederationContext & {

@@ -1,6 +1,6 @@
 import { defaultConfig, type ShownOption, shownOptions, warningsFor } from '../config.ts';
 import type { Config } from '../config-options.ts';
-import { configuredCertificate, configuredRoots } from '../tls-certificate.ts';
+import { configuredCertificate, configuredRoots } from '../tls/certificate.ts';
 import type { Outcome } from './operations.ts';
 
 /** The options in force. Throws `ConfigError` where a file that they name is not what it should be. */

@@ -14,7 +14,7 @@ import { MOST_PARTNERS, type PartnerRegistry, type Partners } from '#federation/
 import type { ServerName } from '#keys/ids.ts';
 import { integerAt, isStringArray, type JsonObject, own, stringAt } from '#keys/json.ts';
 import { portWarning } from '../config/partner-option.ts';
-import { certificatesIn, faultOfCertificates } from '../partner-certificates.ts';
+import { certificatesIn, faultOfCertificates } from '../tls/partner-certificates.ts';
 import type { Outcome } from './operations.ts';
 
 /** What operations need: of a running server, or of a database that was opened for one command. */

@@ -14,7 +14,7 @@ import { MOST_PARTNERS, type PartnerSettings } from '#federation/partners/regist
 import { type KeyId, parseServerName, type ServerName } from '#keys/ids.ts';
 import { ConfigError } from '../config-file.ts';
 import type { ValueKind } from '../config-types.ts';
-import { faultOfCertificates } from '../partner-certificates.ts';
+import { faultOfCertificates } from '../tls/partner-certificates.ts';
 
 /** A partner of the configuration file. */
 export interface ConfiguredPartner extends Omit<Partner, 'ca' | 'source'> {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { ServerName, UserId } from '#keys/ids.ts';
-import { certificatePath, loadOrCreateCertificate } from '../tls-certificate.ts';
+import { certificatePath, loadOrCreateCertificate } from '../tls/certificate.ts';
 
 const START_MS = 30_000;
 const LOG_LINES = 10;

@@ -3,7 +3,7 @@ import type { Transporter } from 'nodemailer';
 import { Lanes, LanesFull } from '#keys/lanes.ts';
 import type { Log } from '#rooms/context.ts';
 import type { Config } from '../config-options.ts';
-import { configuredRoots } from '../tls-certificate.ts';
+import { configuredRoots } from '../tls/certificate.ts';
 
 export interface Letter {
   readonly to: string;

@@ -1,7 +1,7 @@
 import { AddressGuard } from '#federation/address-guard.ts';
 import { Dialer } from '#federation/dial.ts';
 import type { Config } from '../config-options.ts';
-import { configuredRoots } from '../tls-certificate.ts';
+import { configuredRoots } from '../tls/certificate.ts';
 import type { PreviewsContext } from './context.ts';
 import { isAllowed } from './page-address.ts';
 import { Previews } from './previews.ts';

@@ -1,5 +1,5 @@
 import type { Config } from '../config-options.ts';
-import { configuredRoots } from '../tls-certificate.ts';
+import { configuredRoots } from '../tls/certificate.ts';
 import { Clamd } from './clamd.ts';
 import { EncryptedScanner } from './encrypted-scanner.ts';
 import type { ScanEngine } from './engine.ts';

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { buildClientApp, buildFederationApp } from '#server/app.ts';
-import { loadOrCreateCertificate } from '#server/tls-certificate.ts';
+import { loadOrCreateCertificate } from '#server/tls/certificate.ts';
 import type { TestServer } from './server.ts';
 
 export interface Route {

@@ -7,7 +7,7 @@ import { get, Server as HttpsServer, request as httpsRequest } from 'node:https'
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { certificatePath } from '#server/tls-certificate.ts';
+import { certificatePath } from '#server/tls/certificate.ts';
 import { type Answer, register, request } from '#test/harness/client.ts';
 import { crossSigningOf } from '#test/harness/encryption.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';

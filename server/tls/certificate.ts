@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parseServerName, type ServerName } from '#keys/ids.ts';
-import { ConfigError } from './config-file.ts';
-import { type Config, options } from './config-options.ts';
-import type { CertificateRequest } from './tls-certificate-program.ts';
+import { ConfigError } from '../config-file.ts';
+import { type Config, options } from '../config-options.ts';
+import type { CertificateRequest } from './certificate-program.ts';
 
 /** PEM texts. */
 export interface Certificate {
@@ -98,7 +98,7 @@ export async function selfSigned(serverName: ServerName): Promise<Certificate> {
     notBefore: now - DAY_MS,
     notAfter: now + VALIDITY_MS,
   };
-  const program = fileURLToPath(new URL('./tls-certificate-program.ts', import.meta.url));
+  const program = fileURLToPath(new URL('./certificate-program.ts', import.meta.url));
   const { stdout } = await execFile(process.execPath, [program, JSON.stringify(request)]);
   const made: Certificate = JSON.parse(stdout);
   return made;
