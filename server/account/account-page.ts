@@ -1,9 +1,9 @@
 /** What all pages of an account have in common. */
 
 import type { FastifyReply } from 'fastify';
-import { doneBox, hiddenField, problemBox } from '../fields.ts';
-import { type Html, html, sendPage } from '../html.ts';
 import { fill, type Texts } from '../languages/texts.ts';
+import { doneBox, hiddenField, problemBox } from '../pages/fields.ts';
+import { type Html, html, sendPage } from '../pages/html.ts';
 import { queryString } from '../query.ts';
 import { SIGN_OUT_PATH } from '../sign-in/next.ts';
 import * as paths from './paths.ts';

@@ -3,8 +3,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as userLanguages from '#storage/user-languages.ts';
 import type { ServerContext } from '../context.ts';
-import { FORM_LIMIT, formFields } from '../forms.ts';
 import { languageOf, type Speech, speechFor } from '../languages/choose.ts';
+import { FORM_LIMIT, formFields } from '../pages/forms.ts';
 import type { Query } from '../query.ts';
 import { isFromOurPage, isTheirForm, type Person, personOf } from '../sign-in/browser-sessions.ts';
 import { signInUrl } from '../sign-in/next.ts';

@@ -3,9 +3,9 @@
  * one line, without characters that are not seen, and cut short.
  */
 
-import { type Html, html } from '../html.ts';
 import type { Speech } from '../languages/choose.ts';
 import { fill } from '../languages/texts.ts';
+import { type Html, html } from '../pages/html.ts';
 import type { Letter } from './mailer.ts';
 
 export interface UnreadMessage {

@@ -1,10 +1,10 @@
 /** What a person sees before a client is let in; nothing is kept until they have said yes. */
 
 import type { FastifyReply } from 'fastify';
-import { hiddenField, problemBox } from '../fields.ts';
-import { type Html, html, phrase, sendPage } from '../html.ts';
 import type { Speech } from '../languages/choose.ts';
 import { fill, type Texts } from '../languages/texts.ts';
+import { hiddenField, problemBox } from '../pages/fields.ts';
+import { type Html, html, phrase, sendPage } from '../pages/html.ts';
 import type { Person } from '../sign-in/browser-sessions.ts';
 import { signInUrl } from '../sign-in/next.ts';
 import type { AuthorizationRequest, CheckedRequest } from './authorization-request.ts';

@@ -1,9 +1,9 @@
 /** Where a person lets a device in that cannot show them a page: https://www.rfc-editor.org/rfc/rfc8628#section-3.3 */
 
 import type { FastifyReply } from 'fastify';
-import { hiddenField, inputField, problemBox } from '../fields.ts';
-import { html, sendPage } from '../html.ts';
 import type { Speech } from '../languages/choose.ts';
+import { hiddenField, inputField, problemBox } from '../pages/fields.ts';
+import { html, sendPage } from '../pages/html.ts';
 import type { Person } from '../sign-in/browser-sessions.ts';
 import { linksOf, sayer } from './consent-page.ts';
 import type { WaitingDevice } from './device-grants.ts';

@@ -2,10 +2,10 @@
 
 import type { FastifyReply } from 'fastify';
 import type { ServerContext } from '../context.ts';
-import { problemBox } from '../fields.ts';
-import { html, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import type { Texts } from '../languages/texts.ts';
+import { problemBox } from '../pages/fields.ts';
+import { html, sendPage } from '../pages/html.ts';
 
 type PageContext = Pick<ServerContext, 'config'>;
 

@@ -6,7 +6,7 @@ import { passwordPage } from '../account/password-page.ts';
 import { secondStepPage } from '../account/second-step-page.ts';
 import { settingsPages } from '../account/settings-pages.ts';
 import type { ServerContext } from '../context.ts';
-import { acceptForms } from '../forms.ts';
+import { acceptForms } from '../pages/forms.ts';
 
 /**
  * The pages on which people keep their account: "the URL where the user is able to access the account management

@@ -7,14 +7,14 @@ import { newToken } from '#keys/tokens.ts';
 import { type Challenge, type Stage, stages } from '../auth/interactive-auth.ts';
 import type { ServerContext } from '../context.ts';
 import { requestEmailToken } from '../email/validation.ts';
-import { hiddenField, inputField, problemBox } from '../fields.ts';
-import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
-import { type Html, html, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill, type Texts } from '../languages/texts.ts';
+import { hiddenField, inputField, problemBox } from '../pages/fields.ts';
+import { acceptForms, FORM_LIMIT, formFields } from '../pages/forms.ts';
+import { type Html, html, sendPage } from '../pages/html.ts';
+import { refusalText } from '../pages/refusal-text.ts';
 import { confirmedBy, providersOf, sendOwnSignIn, sendProviders } from '../providers/sso-stage.ts';
 import { type Query, queryString } from '../query.ts';
-import { refusalText } from '../refusal-text.ts';
 import { isFromOurPage } from '../sign-in/browser-sessions.ts';
 import { termsList } from '../terms-page.ts';
 

@@ -4,10 +4,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { EmailValidation } from '#storage/email-validations.ts';
 import type { ServerContext } from '../context.ts';
 import { CONFIRM_PATH, confirmEmail, validationOf } from '../email/validation.ts';
-import { acceptForms, FORM_LIMIT } from '../forms.ts';
-import { html, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill } from '../languages/texts.ts';
+import { acceptForms, FORM_LIMIT } from '../pages/forms.ts';
+import { html, sendPage } from '../pages/html.ts';
 import { type Query, queryString } from '../query.ts';
 
 /** `GET` asks, `POST` confirms. */

@@ -2,10 +2,10 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { ServerContext } from '../context.ts';
-import { inputField } from '../fields.ts';
-import { html, sendPage } from '../html.ts';
 import { speechFor } from '../languages/choose.ts';
 import { fill } from '../languages/texts.ts';
+import { inputField } from '../pages/fields.ts';
+import { html, sendPage } from '../pages/html.ts';
 
 /**
  * Signs in with what the form says and "Non-credential parameters valid for the `/login` endpoint" of the query, and

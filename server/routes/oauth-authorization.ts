@@ -4,7 +4,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { unrecognized } from '#federation/errors.ts';
 import * as devices from '#storage/devices.ts';
 import type { ServerContext } from '../context.ts';
-import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { speechFor } from '../languages/choose.ts';
 import {
   type AuthorizationRequest,
@@ -16,6 +15,7 @@ import { issueCode } from '../oauth/codes.ts';
 import { sendConsentPage, sendProblemPage, sendTooManyPage } from '../oauth/consent-page.ts';
 import { issuerOf, paths } from '../oauth/metadata.ts';
 import { queryOf } from '../oauth/parameters.ts';
+import { acceptForms, FORM_LIMIT, formFields } from '../pages/forms.ts';
 import { isFromOurPage, isTheirForm, type Person, personOf } from '../sign-in/browser-sessions.ts';
 import { signInUrl } from '../sign-in/next.ts';
 

@@ -3,7 +3,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { unrecognized } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
-import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
 import { speechFor } from '../languages/choose.ts';
 import { requireClient } from '../oauth/clients.ts';
 import { decide, startDeviceGrant, type WaitingDevice, waitingDevice } from '../oauth/device-grants.ts';
@@ -12,6 +11,7 @@ import { answerAsOAuth, OAuthError, refuseSecret } from '../oauth/errors.ts';
 import { DEVICE_GRANT, issuerOf, paths, urlOf } from '../oauth/metadata.ts';
 import { formParameters, queryOf } from '../oauth/parameters.ts';
 import { parseScope } from '../oauth/scope.ts';
+import { acceptForms, FORM_LIMIT, formFields } from '../pages/forms.ts';
 import { isFromOurPage, isTheirForm, type Person, personOf } from '../sign-in/browser-sessions.ts';
 import { sendToSignIn } from '../sign-in/next.ts';
 

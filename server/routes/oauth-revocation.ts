@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 import { unrecognized } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
-import { acceptForms, FORM_LIMIT } from '../forms.ts';
 import { answerAsOAuth, refuseSecret } from '../oauth/errors.ts';
 import { issuerOf, paths } from '../oauth/metadata.ts';
 import { formParameters } from '../oauth/parameters.ts';
 import { revoke } from '../oauth/revocation.ts';
+import { acceptForms, FORM_LIMIT } from '../pages/forms.ts';
 
 /** https://spec.matrix.org/v1.19/client-server-api/#token-revocation */
 export function oauthRevocationRoutes(app: FastifyInstance, ctx: ServerContext): void {

@@ -1,7 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { unrecognized } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
-import { acceptForms, FORM_LIMIT } from '../forms.ts';
 import { requireClient } from '../oauth/clients.ts';
 import { exchangeCode } from '../oauth/codes.ts';
 import { DevicePolls, exchangeDeviceCode } from '../oauth/device-grants.ts';
@@ -9,6 +8,7 @@ import { answerAsOAuth, OAuthError, refuseSecret } from '../oauth/errors.ts';
 import { DEVICE_GRANT, grantTypes, issuerOf, paths } from '../oauth/metadata.ts';
 import { formParameters, type Parameters } from '../oauth/parameters.ts';
 import { refreshSession, type TokenAnswer } from '../oauth/sessions.ts';
+import { acceptForms, FORM_LIMIT } from '../pages/forms.ts';
 
 /** The token endpoint: https://spec.matrix.org/v1.19/client-server-api/#grant-types */
 export function oauthTokenRoutes(app: FastifyInstance, ctx: ServerContext): void {

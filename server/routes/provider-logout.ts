@@ -2,7 +2,7 @@
 
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ServerContext } from '../context.ts';
-import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
+import { acceptForms, FORM_LIMIT, formFields } from '../pages/forms.ts';
 import { endAsToldBy } from '../providers/logout-token.ts';
 import { ProviderFault } from '../providers/provider-fault.ts';
 

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { MatrixError } from '#federation/errors.ts';
 import type { ServerContext } from '../context.ts';
-import { acceptForms, FORM_LIMIT, formFields } from '../forms.ts';
+import { acceptForms, FORM_LIMIT, formFields } from '../pages/forms.ts';
 import { makeNewcomer, NEWCOMER_PATH, sendNewcomerPage } from '../providers/newcomer.ts';
 import { sendTrouble } from '../providers/provider-pages.ts';
 import { isFromOurPage } from '../sign-in/browser-sessions.ts';

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import type { ServerContext } from '../context.ts';
-import { html, phrase, sendPage } from '../html.ts';
 import { speechFor } from '../languages/choose.ts';
 import { fill } from '../languages/texts.ts';
+import { html, phrase, sendPage } from '../pages/html.ts';
 
 /** `GET /`: says to a person what this is, and how to sign in. */
 export function rootPageRoutes(app: FastifyInstance, ctx: ServerContext): void {

@@ -7,10 +7,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as pushers from '#storage/pushers.ts';
 import type { ServerContext } from '../context.ts';
 import { pusherOfToken, UNSUBSCRIBE_PATH } from '../email/unsubscribe.ts';
-import { acceptForms, FORM_LIMIT } from '../forms.ts';
-import { html, sendPage } from '../html.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill } from '../languages/texts.ts';
+import { acceptForms, FORM_LIMIT } from '../pages/forms.ts';
+import { html, sendPage } from '../pages/html.ts';
 import { type Query, queryString } from '../query.ts';
 
 /** `GET` asks, `POST` ends them. */

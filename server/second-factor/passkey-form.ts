@@ -1,6 +1,6 @@
-import { hiddenField } from '../fields.ts';
-import { type Html, html } from '../html.ts';
 import type { Texts } from '../languages/texts.ts';
+import { hiddenField } from '../pages/fields.ts';
+import { type Html, html } from '../pages/html.ts';
 
 /** A form whose button asks the browser for a passkey; `PASSKEY_SCRIPT` shows it. */
 export function passkeyForm(

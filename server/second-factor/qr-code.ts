@@ -1,5 +1,5 @@
 import { encode } from 'uqr';
-import { type Html, html } from '../html.ts';
+import { type Html, html } from '../pages/html.ts';
 
 /** A QR code as a picture within the page, which loads nothing. */
 export function qrCode(text: string, label: string): Html {

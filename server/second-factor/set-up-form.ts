@@ -1,8 +1,8 @@
 /** What somebody sees who sets up a second factor. */
 
-import { hiddenField, inputField } from '../fields.ts';
-import { type Html, html } from '../html.ts';
 import type { Texts } from '../languages/texts.ts';
+import { hiddenField, inputField } from '../pages/fields.ts';
+import { type Html, html } from '../pages/html.ts';
 import { qrCode } from './qr-code.ts';
 import { appAddress } from './totp.ts';
 

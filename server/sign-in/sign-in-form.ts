@@ -2,9 +2,9 @@
 
 import type { FastifyReply } from 'fastify';
 import type { ServerContext } from '../context.ts';
-import { hiddenField, inputField, problemBox } from '../fields.ts';
-import { type Html, html, sendPage } from '../html.ts';
 import { fill } from '../languages/texts.ts';
+import { hiddenField, inputField, problemBox } from '../pages/fields.ts';
+import { type Html, html, sendPage } from '../pages/html.ts';
 import { passkeyForm } from '../second-factor/passkey-form.ts';
 import { PASSKEY_SCRIPT } from '../second-factor/passkey-script.ts';
 import { passkeySite } from '../second-factor/passkey-site.ts';

@@ -1,7 +1,7 @@
 /** The parts of forms that all pages share: fields with their labels and hints, and what is wrong with them. */
 
+import type { Texts } from '../languages/texts.ts';
 import { type Html, html } from './html.ts';
-import type { Texts } from './languages/texts.ts';
 
 export interface Field {
   readonly name: string;

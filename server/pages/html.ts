@@ -5,7 +5,13 @@
 
 import { createHash } from 'node:crypto';
 import type { FastifyReply } from 'fastify';
-import { askedLanguage, LANGUAGE_COOKIE, languageNames, languages, type Speech } from './languages/choose.ts';
+import {
+  askedLanguage,
+  LANGUAGE_COOKIE,
+  languageNames,
+  languages,
+  type Speech,
+} from '../languages/choose.ts';
 
 const STYLE = `
 :root { color-scheme: light dark; --text: #1b1b1b; --ground: #fff; --quiet: #595959; --line: #6b6b6b;

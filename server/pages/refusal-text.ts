@@ -1,5 +1,5 @@
 import type { MatrixError } from '#federation/errors.ts';
-import { fill, type Texts } from './languages/texts.ts';
+import { fill, type Texts } from '../languages/texts.ts';
 
 /** What a page says where a part that it shares with the client-server API refuses something. */
 export function refusalText(
