@@ -4,7 +4,7 @@ import type { Database } from '#storage/database.ts';
 import { Lru } from '#storage/lru.ts';
 import * as pushRules from '#storage/push-rules.ts';
 import type { Streams } from '#storage/streams.ts';
-import { ignoredBy } from '../ignored-users.ts';
+import { ignoredBy } from '../reading/ignored-users.ts';
 import { ANY_OWNER } from './conditions.ts';
 import type { DefaultRuleOptions } from './default-rules.ts';
 import { type CompiledRules, compileRules, following, ownedBy } from './evaluate.ts';

@@ -17,7 +17,7 @@ import { refuseAlias, refusePublishing } from '../appservices/restraint.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { isWorldReadable } from '../readable-room.ts';
+import { isWorldReadable } from '../reading/readable-room.ts';
 import { joinedRoom, roomIdParam } from '../room-params.ts';
 import { dropCanonicalAlias } from '../sending/canonical-alias.ts';
 

@@ -3,13 +3,13 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
-import { type HistoryFilter, readPage } from '../message-page.ts';
 import { type Query, queryLimit, queryPosition, queryString, requiredQuery } from '../query.ts';
-import { readableRoom } from '../readable-room.ts';
-import { relationFilterOf } from '../relation-filter.ts';
+import { bundledTextsFor } from '../reading/bundles.ts';
+import { type HistoryFilter, readPage } from '../reading/message-page.ts';
+import { readableRoom } from '../reading/readable-room.ts';
+import { relationFilterOf } from '../reading/relation-filter.ts';
 import { NO_FILTER, parseEventFilter } from '../sync/filter.ts';
 import { textsFor } from '../sync/format.ts';
 import { formatToken } from '../sync/token.ts';

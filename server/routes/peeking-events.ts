@@ -12,12 +12,12 @@ import { page } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as memberships from '#storage/memberships.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
-import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
-import { ignoredBy, isFromOthers } from '../ignored-users.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryPosition, queryString } from '../query.ts';
-import { readableRoom } from '../readable-room.ts';
+import { bundledTextsFor } from '../reading/bundles.ts';
+import { ignoredBy, isFromOthers } from '../reading/ignored-users.ts';
+import { readableRoom } from '../reading/readable-room.ts';
 import { formatToken } from '../sync/token.ts';
 import { LongPolls } from '../sync/wait.ts';
 

@@ -6,7 +6,7 @@ import type { JsonObject } from '#keys/json.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { requireInRoom, setFullyRead, setReceipt } from '../read-markers.ts';
+import { requireInRoom, setFullyRead, setReceipt } from '../reading/read-markers.ts';
 import { eventIdParam, joinedRoom } from '../room-params.ts';
 
 const MARKERS = ['m.fully_read', 'm.read', 'm.read.private'] as const;

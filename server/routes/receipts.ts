@@ -9,7 +9,7 @@ import { isRelatedToThread, threadOf } from '#rooms/thread.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { requireInRoom, setFullyRead, setReceipt } from '../read-markers.ts';
+import { requireInRoom, setFullyRead, setReceipt } from '../reading/read-markers.ts';
 import { eventIdParam, joinedRoom } from '../room-params.ts';
 
 interface ReceiptParams {

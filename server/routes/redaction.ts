@@ -6,9 +6,9 @@ import type { UserId } from '#keys/ids.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { visibleEvent } from '../reading/visible-event.ts';
 import { eventIdParam, roomIdParam } from '../room-params.ts';
 import { sendForClient } from '../sending/sent.ts';
-import { visibleEvent } from '../visible-event.ts';
 
 interface RedactParams {
   roomId: string;

@@ -5,13 +5,13 @@ import { invalidParam } from '#federation/errors.ts';
 import { RECURSION_DEPTH, relatedPage } from '#rooms/related-events.ts';
 import type { PageRange } from '#rooms/timeline.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
-import { ignoredBy } from '../ignored-users.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryLimit, queryPosition, queryString } from '../query.ts';
+import { bundledTextsFor } from '../reading/bundles.ts';
+import { ignoredBy } from '../reading/ignored-users.ts';
+import { visibleEvent } from '../reading/visible-event.ts';
 import { formatToken } from '../sync/token.ts';
-import { visibleEvent } from '../visible-event.ts';
 
 interface RelationsRequest {
   Params: { roomId: string; eventId: string; relType?: string; eventType?: string };

@@ -7,8 +7,8 @@ import * as reports from '#storage/reports.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { visibleEvent } from '../reading/visible-event.ts';
 import { joinedRoomOrNotFound, roomIdParam, userIdParam } from '../room-params.ts';
-import { visibleEvent } from '../visible-event.ts';
 
 const LONGEST_REASON = 2_000;
 /** Of one user, that nobody has dealt with. */

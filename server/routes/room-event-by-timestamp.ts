@@ -10,7 +10,7 @@ import type { StoredEvent } from '#rooms/stored-event.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { type Query, requiredQuery } from '../query.ts';
-import { type ReadableRoom, readableRoom } from '../readable-room.ts';
+import { type ReadableRoom, readableRoom } from '../reading/readable-room.ts';
 
 const INTEGER = /^\d{1,15}$/;
 

@@ -5,8 +5,8 @@ import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryLimit } from '../query.ts';
-import { readableRoom } from '../readable-room.ts';
-import { roomInfoText } from '../room-info.ts';
+import { readableRoom } from '../reading/readable-room.ts';
+import { roomInfoText } from '../reading/room-info.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;

@@ -13,7 +13,7 @@ import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryString } from '../query.ts';
-import { readableRoom, readableState, readableStateEvents } from '../readable-room.ts';
+import { readableRoom, readableState, readableStateEvents } from '../reading/readable-room.ts';
 import { roomIdParam } from '../room-params.ts';
 import { delayOf, scheduleForClient } from '../sending/send-delayed.ts';
 import { sendStateForClient } from '../sending/send-state.ts';

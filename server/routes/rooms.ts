@@ -12,14 +12,14 @@ import { visibleTo } from '#rooms/visibility.ts';
 import * as currentState from '#storage/current-state.ts';
 import * as memberships from '#storage/memberships.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bundledTextsFor } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryPosition, queryString } from '../query.ts';
-import { type ReadableRoom, readableMembers, readableRoom } from '../readable-room.ts';
+import { bundledTextsFor } from '../reading/bundles.ts';
+import { type ReadableRoom, readableMembers, readableRoom } from '../reading/readable-room.ts';
+import { visibleEvent } from '../reading/visible-event.ts';
 import { joinedRoom } from '../room-params.ts';
 import { stateTexts } from '../sync/format.ts';
-import { visibleEvent } from '../visible-event.ts';
 
 type RoomRequest = FastifyRequest<{ Params: { roomId: string }; Querystring: Query }>;
 

@@ -14,10 +14,10 @@ import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryLimit, queryPosition, queryString } from '../query.ts';
+import { threadSubscriptionsJson } from '../reading/thread-subscription-changes.ts';
+import { visibleEvent } from '../reading/visible-event.ts';
 import { roomIdParam } from '../room-params.ts';
 import { formatToken } from '../sync/token.ts';
-import { threadSubscriptionsJson } from '../thread-subscription-changes.ts';
-import { visibleEvent } from '../visible-event.ts';
 
 type Params = { roomId: string; threadRootId: string };
 

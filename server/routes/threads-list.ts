@@ -4,11 +4,11 @@ import type { FastifyInstance } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { threadPage } from '#rooms/thread.ts';
 import { requireRequester } from '../auth/requester.ts';
-import { bundleReader, bundleTexts } from '../bundles.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryLimit, queryPosition, queryString } from '../query.ts';
-import { readableRoom } from '../readable-room.ts';
+import { bundleReader, bundleTexts } from '../reading/bundles.ts';
+import { readableRoom } from '../reading/readable-room.ts';
 import { renderFor, textsOf } from '../sync/format.ts';
 import { formatToken } from '../sync/token.ts';
 

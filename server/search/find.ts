@@ -7,7 +7,7 @@ import type { StoredEvent } from '#rooms/stored-event.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as search from '#storage/search.ts';
 import type { ServerContext } from '../context.ts';
-import { ignoredBy } from '../ignored-users.ts';
+import { ignoredBy } from '../reading/ignored-users.ts';
 import { NO_FILTER, passes } from '../sync/filter.ts';
 import type { SearchRequest } from './request.ts';
 import { roomsToSearch } from './scope.ts';

@@ -1,11 +1,11 @@
 /** The extensions that are for the whole account: to-device messages, keys of devices, subscriptions of threads. */
 
+import { threadSubscriptionsJson } from '../reading/thread-subscription-changes.ts';
 import type { AccountPart } from '../sync/account.ts';
 import { changedLists, keyCounts } from '../sync/device.ts';
 import { stickyFor } from '../sync/sticky.ts';
 import type { JoinedRoom } from '../sync/sync-users.ts';
 import { formatToken } from '../sync/token.ts';
-import { threadSubscriptionsJson } from '../thread-subscription-changes.ts';
 import type { SlidingAnswer, SlidingContext } from './context.ts';
 
 /** Of an extension: its members of `extensions`, and whether the client should be told at once. */

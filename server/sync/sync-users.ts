@@ -8,7 +8,7 @@ import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
 import { type Presences, presenceKey } from '#storage/presences.ts';
 import type { Follower } from '#storage/streams.ts';
-import { ignoredBy } from '../ignored-users.ts';
+import { ignoredBy } from '../reading/ignored-users.ts';
 
 /** The keys of the streams that say what happens in a room. */
 interface RoomKeys {

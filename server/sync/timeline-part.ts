@@ -4,7 +4,7 @@ import { bundlesOf } from '#rooms/bundled-relations.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { afterGaps, page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
-import { bundledTextsFor, bundleReader, bundleTexts } from '../bundles.ts';
+import { bundledTextsFor, bundleReader, bundleTexts } from '../reading/bundles.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
 import { shapedTexts } from './event-shape.ts';
 import { type EventFilter, includesRoom, passes } from './filter.ts';

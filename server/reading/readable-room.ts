@@ -16,8 +16,8 @@ import {
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import * as memberships from '#storage/memberships.ts';
 import type { StateKey } from '#storage/state-keys.ts';
-import type { ServerContext } from './context.ts';
-import { roomIdParam } from './room-params.ts';
+import type { ServerContext } from '../context.ts';
+import { roomIdParam } from '../room-params.ts';
 
 /** How many changes of a membership are looked through for the last time that the user was in the room. */
 const MOST_CHANGES = 50;

@@ -7,7 +7,7 @@ import { loadEvent } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
 import * as accountData from '#storage/account-data.ts';
 import * as receipts from '#storage/receipts.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 
 /** A receipt as the client sets it. */
 export interface NewReceipt {

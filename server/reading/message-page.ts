@@ -9,10 +9,10 @@ import type { StoredEvent } from '#rooms/stored-event.ts';
 import { type PageRange, page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as eventEdges from '#storage/event-edges.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
+import { type EventFilter, includesRoom, passes } from '../sync/filter.ts';
 import { ignoredBy, isFromOthers } from './ignored-users.ts';
 import type { relationFilterOf } from './relation-filter.ts';
-import { type EventFilter, includesRoom, passes } from './sync/filter.ts';
 
 export interface MessagePage {
   /** In the direction of the page. */

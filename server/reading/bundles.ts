@@ -6,9 +6,9 @@
 import { type Bundle, type BundleReader, bundlesOf, type ThreadBundle } from '#rooms/bundled-relations.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
-import type { Requester } from './auth/requester.ts';
+import type { Requester } from '../auth/requester.ts';
+import { type RenderOptions, renderFor, textsOf } from '../sync/format.ts';
 import { ignoredBy } from './ignored-users.ts';
-import { type RenderOptions, renderFor, textsOf } from './sync/format.ts';
 
 type Reader = Pick<Requester, 'userId' | 'deviceId'>;
 

@@ -4,8 +4,8 @@ import { loadEvent } from '#rooms/load.ts';
 import { getRoom } from '#rooms/room.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { visibleTo } from '#rooms/visibility.ts';
-import type { ServerContext } from './context.ts';
-import { eventIdParam, roomIdParam } from './room-params.ts';
+import type { ServerContext } from '../context.ts';
+import { eventIdParam, roomIdParam } from '../room-params.ts';
 
 /** The event of a path, as far as a user may see it. Throws `M_NOT_FOUND` alike for one that does not exist. */
 export async function visibleEvent(

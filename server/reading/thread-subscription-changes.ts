@@ -2,7 +2,7 @@
 
 import type { UserId } from '#keys/ids.ts';
 import * as threadSubscriptions from '#storage/thread-subscriptions.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 
 export interface SubscriptionChanges {
   /** `subscribed` and `unsubscribed`, as far as there is something in them, as JSON. */

@@ -4,14 +4,14 @@ import type { JsonObject } from '#keys/json.ts';
 import * as accountData from '#storage/account-data.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
-import type { Requester } from './auth/requester.ts';
+import type { Requester } from '../auth/requester.ts';
+import type { ServerContext } from '../context.ts';
+import { NO_FILTER } from '../sync/filter.ts';
+import { stateTexts } from '../sync/format.ts';
+import { formatToken } from '../sync/token.ts';
 import { bundledTextsFor } from './bundles.ts';
-import type { ServerContext } from './context.ts';
 import { readPage } from './message-page.ts';
 import { type ReadableRoom, readableState } from './readable-room.ts';
-import { NO_FILTER } from './sync/filter.ts';
-import { stateTexts } from './sync/format.ts';
-import { formatToken } from './sync/token.ts';
 
 /** `RoomInfo`, as JSON, up to a position; with at most `limit` messages. */
 export async function roomInfoText(
