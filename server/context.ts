@@ -19,7 +19,7 @@ import type { Previews } from './previews/previews.ts';
 import type { Providers } from './providers/providers.ts';
 import type { Pushes } from './push/pushes.ts';
 import type { UnreadCounts } from './push/unread.ts';
-import type { RoomPurges } from './room-purges.ts';
+import type { RoomPurges } from './rooms/room-purges.ts';
 import type { ScanBacklog } from './scanning/backlog.ts';
 import type { Scanning } from './scanning/open.ts';
 import type { Seal } from './seal.ts';

@@ -22,7 +22,7 @@ import { performOnScans } from './cli/scan-operations.ts';
 import { performOnSearch } from './cli/search-commands.ts';
 import { performOnTokens } from './cli/token-operations.ts';
 import type { ServerContext } from './context.ts';
-import { shutDownRoom } from './room-shutdown.ts';
+import { shutDownRoom } from './rooms/room-shutdown.ts';
 
 const TIMEOUT_MS = 30_000;
 /** Longer than any operation takes that its caller waits for. */

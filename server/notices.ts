@@ -20,7 +20,7 @@ import * as profiles from '#storage/profiles.ts';
 import * as users from '#storage/users.ts';
 import { createAccount } from './auth/accounts.ts';
 import type { ServerContext } from './context.ts';
-import { memberProfile } from './membership.ts';
+import { memberProfile } from './rooms/membership.ts';
 import { sentAnswer } from './sending/sent.ts';
 
 export interface Notice {

@@ -25,7 +25,7 @@ import { Providers } from './providers/providers.ts';
 import { Pushes, type PushesOptions } from './push/pushes.ts';
 import { UnreadCounts } from './push/unread.ts';
 import { Vapid, vapidContact } from './push/vapid.ts';
-import { RoomPurges } from './room-purges.ts';
+import { RoomPurges } from './rooms/room-purges.ts';
 import { ScanBacklog } from './scanning/backlog.ts';
 import { openScanning, type Scanning } from './scanning/open.ts';
 import { Seal } from './seal.ts';

@@ -1,6 +1,6 @@
 import type { Config } from './config-options.ts';
 import { issuerOf } from './oauth/metadata.ts';
-import { encryptsPreset } from './room-encryption.ts';
+import { encryptsPreset } from './rooms/room-encryption.ts';
 
 /**
  * What clients look for besides the versions of the specification. Those that end in `.stable` stand for what has come

@@ -10,7 +10,7 @@ import * as aliases from '#storage/aliases.ts';
 import * as blockedRooms from '#storage/blocked-rooms.ts';
 import * as purges from '#storage/purges.ts';
 import * as roomList from '#storage/room-list.ts';
-import type { Shutdown, ShutdownResult } from '../room-shutdown.ts';
+import type { Shutdown, ShutdownResult } from '../rooms/room-shutdown.ts';
 import type { Outcome } from './operations.ts';
 import { timeOf } from './when.ts';
 

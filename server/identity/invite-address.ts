@@ -22,7 +22,7 @@ import { powerOf } from '#rooms/power.ts';
 import type { Room } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';
 import type { ServerContext } from '../context.ts';
-import { inviteOther, memberProfile } from '../membership.ts';
+import { inviteOther, memberProfile } from '../rooms/membership.ts';
 import { sendForClient } from '../sending/sent.ts';
 import { addressIn, identityAccess, identityFailure } from './access.ts';
 

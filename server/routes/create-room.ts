@@ -23,10 +23,10 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalBoolean, optionalObject, optionalString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { inviteAddress, invitedAddresses } from '../identity/invite-address.ts';
-import { inviteUser, memberProfile } from '../membership.ts';
-import { encryptsRoom, refusalOfRoom } from '../room-encryption.ts';
 import { joinedRoom } from '../room-params.ts';
-import { refuseUnstable } from '../unstable-versions.ts';
+import { inviteUser, memberProfile } from '../rooms/membership.ts';
+import { encryptsRoom, refusalOfRoom } from '../rooms/room-encryption.ts';
+import { refuseUnstable } from '../rooms/unstable-versions.ts';
 
 const MOST_INVITES = 100;
 

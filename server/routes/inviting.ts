@@ -9,8 +9,8 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { inviteAddress, invitedAddress } from '../identity/invite-address.ts';
-import { inviteOther } from '../membership.ts';
 import { joinedRoom, userIdParam } from '../room-params.ts';
+import { inviteOther } from '../rooms/membership.ts';
 
 /** Invitations by user id, and by address. */
 export function invitingRoutes(app: FastifyInstance, ctx: ServerContext): void {

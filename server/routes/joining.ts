@@ -8,9 +8,9 @@ import { refuseGuest } from '../auth/guests.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { joinRoom, type WantedRoom } from '../membership.ts';
 import type { Query } from '../query.ts';
 import { roomIdParam, viaOf } from '../room-params.ts';
+import { joinRoom, type WantedRoom } from '../rooms/membership.ts';
 
 /** Joins, by the id of a room or by an alias. */
 export function joiningRoutes(app: FastifyInstance, ctx: ServerContext): void {

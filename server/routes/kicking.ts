@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
-import { moderate } from '../moderation.ts';
+import { moderate } from '../rooms/moderation.ts';
 
 /** Removal of a user from a room. */
 export function kickingRoutes(app: FastifyInstance, ctx: ServerContext): void {

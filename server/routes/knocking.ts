@@ -4,9 +4,9 @@ import type { FastifyInstance } from 'fastify';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { knockOnRoom } from '../membership.ts';
 import type { Query } from '../query.ts';
 import { viaOf } from '../room-params.ts';
+import { knockOnRoom } from '../rooms/membership.ts';
 
 /** Asks to be let in, by the id of a room or by an alias. */
 export function knockingRoutes(app: FastifyInstance, ctx: ServerContext): void {

@@ -7,9 +7,9 @@ import * as memberships from '#storage/memberships.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { leaveRoom } from '../membership.ts';
 import { refuseToDecline } from '../notices.ts';
 import { roomIdParam } from '../room-params.ts';
+import { leaveRoom } from '../rooms/membership.ts';
 
 /** Leaving a room, or declining an invitation to it; and forgetting what was left. */
 export function leavingRoutes(app: FastifyInstance, ctx: ServerContext): void {

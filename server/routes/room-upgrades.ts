@@ -9,7 +9,7 @@ import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, requiredString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { joinedRoom } from '../room-params.ts';
-import { refuseUnstable } from '../unstable-versions.ts';
+import { refuseUnstable } from '../rooms/unstable-versions.ts';
 
 const MOST_CREATORS = 100;
 

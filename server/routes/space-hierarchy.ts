@@ -9,9 +9,9 @@ import { type HierarchyRoom, localRoom, nextRooms, type Step, walkFrom } from '#
 import { accessByWord } from '#rooms/room-access.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
-import { HierarchyWalks, type OwnedWalk } from '../hierarchy-walks.ts';
 import { type Query, queryLimit, queryList, queryString } from '../query.ts';
 import { roomIdParam } from '../room-params.ts';
+import { HierarchyWalks, type OwnedWalk } from '../rooms/hierarchy-walks.ts';
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 100;

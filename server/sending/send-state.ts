@@ -9,9 +9,9 @@ import type { Draft } from '#rooms/send.ts';
 import * as memberships from '#storage/memberships.ts';
 import { refusePublicState, refuseTooMany } from '../appservices/restraint.ts';
 import type { ServerContext } from '../context.ts';
-import { inviteUser, joinRoom, leaveRoom } from '../membership.ts';
 import { refuseToDecline } from '../notices.ts';
 import { joinedRoom } from '../room-params.ts';
+import { inviteUser, joinRoom, leaveRoom } from '../rooms/membership.ts';
 import { checkCanonicalAlias } from './canonical-alias.ts';
 import { sendForClient } from './sent.ts';
 

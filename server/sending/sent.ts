@@ -15,8 +15,8 @@ import { type EventId, isEventId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { type Draft, RoomBusy, type Sent, sendEvent } from '#rooms/send.ts';
 import type { ServerContext } from '../context.ts';
-import { refusalOfEnd } from '../room-encryption.ts';
 import { joinedRoom } from '../room-params.ts';
+import { refusalOfEnd } from '../rooms/room-encryption.ts';
 
 const BUSY_RETRY_MS = 1_000;
 

@@ -21,8 +21,8 @@ import {
 import type { JsonObject } from '#keys/json.ts';
 import type { MemberProfile } from '#rooms/membership-local.ts';
 import * as profiles from '#storage/profiles.ts';
-import { refuseTooMany } from './appservices/restraint.ts';
-import type { ServerContext } from './context.ts';
+import { refuseTooMany } from '../appservices/restraint.ts';
+import type { ServerContext } from '../context.ts';
 
 /** A room that a user wants to get into. */
 export interface WantedRoom {

@@ -8,8 +8,8 @@ import { type NewRoom, type Preset, presetOf } from '#rooms/initial-events.ts';
 import { getRoom } from '#rooms/room.ts';
 import type { Draft } from '#rooms/send.ts';
 import { currentStateEvent } from '#rooms/state.ts';
-import type { Config } from './config-options.ts';
-import type { ServerContext } from './context.ts';
+import type { Config } from '../config-options.ts';
+import type { ServerContext } from '../context.ts';
 
 const ENCRYPTION = 'm.room.encryption';
 

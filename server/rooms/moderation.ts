@@ -3,10 +3,10 @@ import { forbidden } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { changeMembership } from '#rooms/membership-local.ts';
 import * as memberships from '#storage/memberships.ts';
-import { bodyObject, optionalString, requiredString } from './body.ts';
-import type { ServerContext } from './context.ts';
-import { joinedRoom, userIdParam } from './room-params.ts';
-import { sentAnswer } from './sending/sent.ts';
+import { bodyObject, optionalString, requiredString } from '../body.ts';
+import type { ServerContext } from '../context.ts';
+import { joinedRoom, userIdParam } from '../room-params.ts';
+import { sentAnswer } from '../sending/sent.ts';
 
 /** Kicks, bans or unbans the user whom the request's body names, by the authorisation rules of the room. */
 export async function moderate(

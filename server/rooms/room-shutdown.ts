@@ -10,7 +10,7 @@ import * as aliases from '#storage/aliases.ts';
 import * as blockedRooms from '#storage/blocked-rooms.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 
 export interface Shutdown {
   readonly roomId: RoomId;
