@@ -15,10 +15,10 @@ import type { Tx } from '#storage/database.ts';
 import * as emailValidations from '#storage/email-validations.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
 import * as threepids from '#storage/threepids.ts';
+import { termsParams, versionsOf } from '../consent/terms.ts';
 import type { ServerContext } from '../context.ts';
 import { addAddress } from '../email/add-address.ts';
 import { credentialsAt, proofOf } from '../email/proof.ts';
-import { termsParams, versionsOf } from '../terms.ts';
 import type { Challenge, Stage } from './interactive-auth.ts';
 
 type Completed = ReadonlyMap<Stage, JsonObject>;

@@ -13,8 +13,8 @@ import {
   textKind,
   type ValueKind,
 } from '../config-types.ts';
+import { type PolicyText, termsKind } from '../consent/terms.ts';
 import { canonicalEmail } from '../email/address.ts';
-import { type PolicyText, termsKind } from '../terms.ts';
 
 const emailPolicies = ['off', 'optional', 'required'] as const;
 const securities = ['starttls', 'tls', 'none'] as const;

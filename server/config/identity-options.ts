@@ -3,7 +3,7 @@
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { ConfigError } from '../config-file.ts';
 import { flagKind, listKind, type Option, type ValueKind } from '../config-types.ts';
-import type { PolicyText } from '../terms.ts';
+import type { PolicyText } from '../consent/terms.ts';
 
 export interface IdentityConfig {
   /** Those that may be asked for the sake of a user. */

@@ -10,7 +10,7 @@ import { isOpenWithoutConsent, isRouteOfJoins } from '../auth/route-access.ts';
 import type { Requester } from '../auth/sessions.ts';
 import type { Config } from '../config-options.ts';
 import type { Seal } from '../seal.ts';
-import { versionsOf } from '../terms.ts';
+import { versionsOf } from './terms.ts';
 
 export interface ConsentsOptions {
   readonly db: Reader;

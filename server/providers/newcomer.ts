@@ -3,13 +3,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { UserId } from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
+import { termsList } from '../consent/terms-list.ts';
 import type { ServerContext } from '../context.ts';
 import { fill } from '../languages/texts.ts';
 import { type Field, inputField, problemBox } from '../pages/fields.ts';
 import { html, sendPage } from '../pages/html.ts';
 import { startSession } from '../sign-in/browser-sessions.ts';
 import { nextOf, signInUrl } from '../sign-in/next.ts';
-import { termsList } from '../terms-page.ts';
 import { type Attributes, attributesOf, createLinked } from './linked-accounts.ts';
 import type { Identity } from './oidc-identity.ts';
 import type { Mapping } from './oidc-option.ts';

@@ -5,6 +5,7 @@ import { MatrixError } from '#federation/errors.ts';
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
 import { newToken } from '#keys/tokens.ts';
 import { type Challenge, type Stage, stages } from '../auth/interactive-auth.ts';
+import { termsList } from '../consent/terms-list.ts';
 import type { ServerContext } from '../context.ts';
 import { requestEmailToken } from '../email/validation.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
@@ -16,7 +17,6 @@ import { refusalText } from '../pages/refusal-text.ts';
 import { confirmedBy, providersOf, sendOwnSignIn, sendProviders } from '../providers/sso-stage.ts';
 import { type Query, queryString } from '../query.ts';
 import { isFromOurPage } from '../sign-in/browser-sessions.ts';
-import { termsList } from '../terms-page.ts';
 
 const PATH = '/_matrix/client/v3/auth/:stage/fallback/web';
 /** "This page must use the following JavaScript when the authentication has been completed" */

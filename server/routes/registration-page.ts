@@ -3,6 +3,7 @@ import type { UserId } from '#keys/ids.ts';
 import { newPasswordProblem } from '../account/new-password.ts';
 import { createAccount } from '../auth/accounts.ts';
 import { acceptTerms, emailOfRegistration, isValidToken } from '../auth/registration-challenge.ts';
+import { termsList } from '../consent/terms-list.ts';
 import type { ServerContext } from '../context.ts';
 import { type Speech, speechFor } from '../languages/choose.ts';
 import { fill, type Texts } from '../languages/texts.ts';
@@ -12,7 +13,6 @@ import { html, phrase, sendPage } from '../pages/html.ts';
 import { type Query, queryString } from '../query.ts';
 import { isFromOurPage, startSession } from '../sign-in/browser-sessions.ts';
 import { nextOf, REGISTRATION_PATH } from '../sign-in/next.ts';
-import { termsList } from '../terms-page.ts';
 
 interface Form {
   readonly token: string;

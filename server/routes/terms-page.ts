@@ -6,6 +6,7 @@ import * as userLanguages from '#storage/user-languages.ts';
 import * as users from '#storage/users.ts';
 import { acceptTerms } from '../auth/registration-challenge.ts';
 import { TERMS_PATH } from '../consent/consents.ts';
+import { termsList } from '../consent/terms-list.ts';
 import type { ServerContext } from '../context.ts';
 import { languageOf, type Speech, speechFor } from '../languages/choose.ts';
 import { fill } from '../languages/texts.ts';
@@ -14,7 +15,6 @@ import { acceptForms, FORM_LIMIT, formFields } from '../pages/forms.ts';
 import { html, sendPage } from '../pages/html.ts';
 import { type Query, queryString } from '../query.ts';
 import { isFromOurPage } from '../sign-in/browser-sessions.ts';
-import { termsList } from '../terms-page.ts';
 
 interface Asked {
   readonly userId: UserId;

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { Secret, TOTP } from 'otpauth';
 import type { Page } from 'playwright-core';
 import { createAccount } from '#server/auth/accounts.ts';
-import type { PolicyText } from '#server/terms.ts';
+import type { PolicyText } from '#server/consent/terms.ts';
 import { login, request, TestClient } from '#test/harness/client.ts';
 import { authorizePath, newDevice, registerClient, scopeFor } from '#test/harness/oauth.ts';
 import { skip, why } from './chromium.ts';

@@ -1,6 +1,6 @@
-import type { Texts } from './languages/texts.ts';
-import { checkbox } from './pages/fields.ts';
-import { type Html, html } from './pages/html.ts';
+import type { Texts } from '../languages/texts.ts';
+import { checkbox } from '../pages/fields.ts';
+import { type Html, html } from '../pages/html.ts';
 import type { PolicyText } from './terms.ts';
 
 /** The policies with their languages, and the box by which they are accepted; nothing where there are none. */
