@@ -9,7 +9,7 @@ import { askedLanguage, languageNames, languageOf, languages } from '../language
 import { fill } from '../languages/texts.ts';
 import { inputField } from '../pages/fields.ts';
 import { html } from '../pages/html.ts';
-import { MAX_NAME_CHARACTERS, setProfileField } from '../profile-field.ts';
+import { MAX_NAME_CHARACTERS, setProfileField } from '../profiles/profile-field.ts';
 import { queryString } from '../query.ts';
 import { formToken, sendAccountPage } from './account-page.ts';
 import { ACCOUNT, LANGUAGE, PROFILE, pathOfAction } from './paths.ts';

@@ -4,7 +4,7 @@ import type { RoomId, UserId } from '#keys/ids.ts';
 import { getRoom } from '#rooms/room.ts';
 import * as news from '#storage/appservice-news.ts';
 import * as presence from '#storage/presence.ts';
-import { presenceContent } from '../presence-content.ts';
+import { presenceContent } from '../profiles/presence-content.ts';
 import { receiptContents } from '../sync/ephemeral.ts';
 import type { Appservice } from './appservice.ts';
 import type { NewsContext } from './context.ts';

@@ -22,7 +22,7 @@ import { optionalBoolean, optionalString, requiredString, stringList } from '../
 import type { ServerContext } from '../context.ts';
 import { addAddress } from '../email/add-address.ts';
 import { canonicalEmail } from '../email/address.ts';
-import { showInRooms } from '../profile-in-rooms.ts';
+import { showInRooms } from '../profiles/profile-in-rooms.ts';
 
 const LONGEST_NAME = 256;
 const LONGEST_URL = 1_000;

@@ -11,7 +11,7 @@ import { acceptTerms } from '../auth/registration-challenge.ts';
 import type { ServerContext } from '../context.ts';
 import { addAddress } from '../email/add-address.ts';
 import { canonicalEmail } from '../email/address.ts';
-import { showInRooms } from '../profile-in-rooms.ts';
+import { showInRooms } from '../profiles/profile-in-rooms.ts';
 import { linkToScimUser } from '../scim/provider-link.ts';
 import { filledIn, isAdminByGroups, proposedLocalpart, refusalByGroups } from './claims.ts';
 import type { Identity } from './oidc-identity.ts';

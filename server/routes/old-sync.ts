@@ -13,7 +13,7 @@ import * as presence from '#storage/presence.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
-import { presenceContent } from '../presence-content.ts';
+import { presenceContent } from '../profiles/presence-content.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { bundledTextsFor } from '../reading/bundles.ts';
 import { ignoredBy } from '../reading/ignored-users.ts';

@@ -7,7 +7,7 @@ import * as memberships from '#storage/memberships.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { presenceContent } from '../presence-content.ts';
+import { presenceContent } from '../profiles/presence-content.ts';
 
 type UserParams = { Params: { userId: string } };
 

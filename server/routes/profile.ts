@@ -18,7 +18,7 @@ import * as profiles from '#storage/profiles.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { checkProfileValue, setProfileField } from '../profile-field.ts';
+import { checkProfileValue, setProfileField } from '../profiles/profile-field.ts';
 
 /** "The profile key names must be no more than 255 bytes". */
 const MAX_KEY_BYTES = 255;

@@ -14,7 +14,7 @@ import * as users from '#storage/users.ts';
 import { deactivate, endEverySession, endWaiting, faultOfPassword } from '../auth/accounts.ts';
 import { leaveRooms } from '../auth/leave-rooms.ts';
 import type { ServerContext } from '../context.ts';
-import { showInRooms } from '../profile-in-rooms.ts';
+import { showInRooms } from '../profiles/profile-in-rooms.ts';
 import { invalidValue, noSuchResource, notUnique, otherVersion, ScimError } from './errors.ts';
 import type { Attributes } from './patch.ts';
 import { userIdFor } from './user-name.ts';

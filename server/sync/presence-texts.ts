@@ -1,7 +1,7 @@
 import type { UserId } from '#keys/ids.ts';
 import { Lru } from '#storage/lru.ts';
 import type { Presence } from '#storage/presences.ts';
-import { presenceContent } from '../presence-content.ts';
+import { presenceContent } from '../profiles/presence-content.ts';
 
 interface Text {
   readonly presence: Presence;

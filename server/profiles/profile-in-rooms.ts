@@ -3,7 +3,7 @@ import { Lanes } from '#keys/lanes.ts';
 import { changeMembership } from '#rooms/membership-local.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as profiles from '#storage/profiles.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 
 const ROOMS_AT_ONCE = 8;
 

@@ -2,7 +2,7 @@ import { invalidParam, profileTooLarge } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { type Json, own } from '#keys/json.ts';
 import * as profiles from '#storage/profiles.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 import { showInRooms } from './profile-in-rooms.ts';
 
 /** "profile size must be no more than 64 KiB" */
