@@ -28,7 +28,7 @@ import { wellknownRoutes } from '#federation/routes/wellknown.ts';
 import { refuseLegacyLogin } from './auth/legacy-api.ts';
 import type { ServerContext } from './context.ts';
 import { healthRoutes } from './health.ts';
-import { type AppOptions, createApp } from './http.ts';
+import { type AppOptions, createApp } from './http/create-app.ts';
 import { accountDataRoutes } from './routes/account-data.ts';
 import { accountDeactivationRoutes } from './routes/account-deactivation.ts';
 import { accountPagesRoutes } from './routes/account-pages.ts';

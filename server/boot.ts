@@ -25,7 +25,7 @@ import type { ServerContext } from './context.ts';
 import { ControlSocket } from './control-socket.ts';
 import { openFederation } from './federation-context.ts';
 import { Housekeeping } from './housekeeping.ts';
-import { drain, listen } from './listener.ts';
+import { drain, listen } from './http/listener.ts';
 import { createLog } from './log.ts';
 import { DirectoryAccounts, DirectoryChecks } from './providers/directory-accounts.ts';
 import { LdapDirectory } from './providers/ldap-directory.ts';

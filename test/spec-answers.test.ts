@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { createApp } from '#server/http.ts';
+import { createApp } from '#server/http/create-app.ts';
 import { type Body, register, request } from '#test/harness/client.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { type SeenAnswer, specChecker } from '#test/harness/spec/checker.ts';

@@ -13,8 +13,8 @@ import type { Reader, Tx } from '#storage/database.ts';
 import type { Content } from '#storage/media.ts';
 import * as mediaUsage from '#storage/media-usage.ts';
 import type { ServerContext } from '../context.ts';
+import { MOST_DISCARDED } from '../http/read-body.ts';
 import { type Query, queryString } from '../query.ts';
-import { MOST_DISCARDED } from '../read-body.ts';
 
 /** With a media id in the path where that is reserved. */
 export type UploadRequest = FastifyRequest<{

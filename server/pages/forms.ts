@@ -2,7 +2,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { readBody } from '../read-body.ts';
+import { readBody } from '../http/read-body.ts';
 
 /** The most that a form may be, in bytes. */
 export const FORM_LIMIT = 16 * 1024;

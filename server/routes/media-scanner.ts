@@ -18,7 +18,7 @@ import * as mediaScans from '#storage/media-scans.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
-import { answerError, matrixErrorOf } from '../error-handler.ts';
+import { answerError, matrixErrorOf } from '../http/error-handler.ts';
 import { POLICY, STALL_MS } from '../media/send-file.ts';
 import { findAsked, type MediaRequest, sendDownload, sendThumbnail } from '../media/serve.ts';
 import { decryptedSource, type EncryptedFile, encryptedFileOf } from '../scanning/encrypted-file.ts';

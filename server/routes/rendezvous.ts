@@ -18,8 +18,8 @@ import {
 } from '#federation/errors.ts';
 import { bodyObject, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
+import { readBody } from '../http/read-body.ts';
 import { issuerOf } from '../oauth/metadata.ts';
-import { readBody } from '../read-body.ts';
 import { MOST_DATA, type Rendezvous, RendezvousSessions } from '../rendezvous/sessions.ts';
 
 const MSC4108 = '/_matrix/client/unstable/org.matrix.msc4108/rendezvous';

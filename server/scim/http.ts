@@ -1,7 +1,7 @@
 /** Errors of SCIM as answers. What is refused before a route is reached is told in its form, too. */
 
 import type { FastifyInstance } from 'fastify';
-import { type Failure, isKnownPath, matrixErrorOf } from '../error-handler.ts';
+import { type Failure, isKnownPath, matrixErrorOf } from '../http/error-handler.ts';
 import { ScimError, type ScimType } from './errors.ts';
 
 const JSON_TYPE = 'application/scim+json';

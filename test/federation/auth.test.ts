@@ -10,7 +10,7 @@ import { encodeCanonical } from '#keys/canonical-json.ts';
 import { generateSeed, keyPairFromSeed, type SigningKeyPair } from '#keys/ed25519.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { KeyRing } from '#keys/key-ring.ts';
-import { createApp } from '#server/http.ts';
+import { createApp } from '#server/http/create-app.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { connectFederation } from '#test/harness/connect.ts';
 import { temporarySqlite } from '#test/harness/databases.ts';

@@ -6,7 +6,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
-import { MOST_DISCARDED } from '#server/read-body.ts';
+import { MOST_DISCARDED } from '#server/http/read-body.ts';
 import * as users from '#storage/users.ts';
 import { type Answer, register, request, type TestClient } from '#test/harness/client.ts';
 import { upload } from '#test/harness/media.ts';

@@ -10,7 +10,7 @@ import type { FastifyInstance } from 'fastify';
 import { detailLines } from '#federation/outbound/ledger.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { federationRoutes } from '#server/app.ts';
-import { createApp } from '#server/http.ts';
+import { createApp } from '#server/http/create-app.ts';
 import { register } from '#test/harness/client.ts';
 import { bringIn, inRoom, messagesOf, untilMessages } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
