@@ -8,15 +8,6 @@ import { DEFAULT_ROOM_VERSION, SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import { type PresenceMode, presenceModes } from '#storage/presences.ts';
 import { type AccountConfig, accountOptions } from './config/account-options.ts';
 import { type AppservicesConfig, appserviceOptions } from './config/appservice-options.ts';
-import { type IdentityConfig, identityOptions } from './config/identity-options.ts';
-import { type MediaConfig, mediaOptions } from './config/media-options.ts';
-import { type PageConfig, pageOptions } from './config/page-options.ts';
-import { type ConfiguredPartner, partnersKind } from './config/partner-option.ts';
-import { type PolicyConfig, policyOptions } from './config/policy-options.ts';
-import { type PreviewConfig, previewOptions } from './config/preview-options.ts';
-import { type PushConfig, pushOptions } from './config/push-options.ts';
-import { type ScanConfig, scanOptions } from './config/scan-options.ts';
-import { type ScimConfig, scimOptions } from './config/scim-options.ts';
 import {
   baseUrlKind,
   choiceKind,
@@ -32,7 +23,16 @@ import {
   serverNameKind,
   textKind,
   versionKind,
-} from './config-types.ts';
+} from './config/config-types.ts';
+import { type IdentityConfig, identityOptions } from './config/identity-options.ts';
+import { type MediaConfig, mediaOptions } from './config/media-options.ts';
+import { type PageConfig, pageOptions } from './config/page-options.ts';
+import { type ConfiguredPartner, partnersKind } from './config/partner-option.ts';
+import { type PolicyConfig, policyOptions } from './config/policy-options.ts';
+import { type PreviewConfig, previewOptions } from './config/preview-options.ts';
+import { type PushConfig, pushOptions } from './config/push-options.ts';
+import { type ScanConfig, scanOptions } from './config/scan-options.ts';
+import { type ScimConfig, scimOptions } from './config/scim-options.ts';
 import { type SignInConfig, signInOptions } from './providers/sign-in-options.ts';
 import { type SupportContact, supportContactsKind } from './support.ts';
 

@@ -3,6 +3,8 @@
 import { parseServerName } from '#keys/ids.ts';
 import { accountConfig, refuseHalfMail, refuseNoLogin } from './config/account-options.ts';
 import { appserviceConfig } from './config/appservice-options.ts';
+import { ConfigError, nearest, readConfigFile } from './config/config-file.ts';
+import type { Option } from './config/config-types.ts';
 import { identityConfig, refuseHalfTerms } from './config/identity-options.ts';
 import { mediaConfig } from './config/media-options.ts';
 import { pageConfig } from './config/page-options.ts';
@@ -12,9 +14,7 @@ import { previewConfig } from './config/preview-options.ts';
 import { pushConfig } from './config/push-options.ts';
 import { scanConfig } from './config/scan-options.ts';
 import { scimConfig } from './config/scim-options.ts';
-import { ConfigError, nearest, readConfigFile } from './config-file.ts';
 import { type Config, options } from './config-options.ts';
-import type { Option } from './config-types.ts';
 import { withDelegatedLogin } from './mas/mas-option.ts';
 import { refuseHalfSignIn, signInConfig } from './providers/sign-in-options.ts';
 

@@ -3,7 +3,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError } from './config-file.ts';
+import { ConfigError } from './config/config-file.ts';
 
 const KEY_BYTES = 32;
 const IV_BYTES = 12;

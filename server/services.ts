@@ -19,7 +19,7 @@ import { Mailer } from './email/mailer.ts';
 import { GroupRoomKeeper } from './group-rooms/keeper.ts';
 import { RateLimits } from './limits.ts';
 import { AuthenticationService } from './mas/authentication-service.ts';
-import { openBucket } from './media-bucket.ts';
+import { openBucket } from './media/media-bucket.ts';
 import { openPreviews } from './previews/open.ts';
 import { Providers } from './providers/providers.ts';
 import { Pushes, type PushesOptions } from './push/pushes.ts';

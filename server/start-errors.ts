@@ -1,7 +1,7 @@
 import { SigningKeyError } from '#keys/signing-key.ts';
 import { SchemaMismatch } from '#storage/migrate.ts';
 import { DatabaseLocked, isSqliteError } from '#storage/sqlite-connection.ts';
-import { ConfigError } from './config-file.ts';
+import { ConfigError } from './config/config-file.ts';
 import type { Config } from './config-options.ts';
 
 /** What SQLite says of a database that cannot be opened, and what to do about it. */

@@ -2,7 +2,7 @@
 
 import { isUserId, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
-import type { ValueKind } from './config-types.ts';
+import type { ValueKind } from './config/config-types.ts';
 
 export interface SupportContact {
   /** `m.role.admin`, `m.role.security`, or an identifier of the operator's own. */

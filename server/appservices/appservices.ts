@@ -8,7 +8,7 @@ import * as appservices from '#storage/appservices.ts';
 import type { Database } from '#storage/database.ts';
 import * as users from '#storage/users.ts';
 import type { AppservicesConfig } from '../config/appservice-options.ts';
-import { ConfigError } from '../config-file.ts';
+import { ConfigError } from '../config/config-file.ts';
 import { Appservice, clashOf } from './appservice.ts';
 import type { NewsContext } from './context.ts';
 import { Delivery, type DeliveryStatus } from './delivery.ts';

@@ -4,7 +4,7 @@ import { migrate } from '#storage/migrate.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqlite } from '#storage/sqlite.ts';
 import { Streams } from '#storage/streams.ts';
-import { ConfigError } from '../config-file.ts';
+import { ConfigError } from '../config/config-file.ts';
 import type { Config } from '../config-options.ts';
 import type { OperationContext } from './operations.ts';
 

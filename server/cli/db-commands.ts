@@ -7,7 +7,7 @@ import type { Database } from '#storage/database.ts';
 import * as serverIdentity from '#storage/server-identity.ts';
 import { openSqliteReadOnly } from '#storage/sqlite.ts';
 import type { Config } from '../config-options.ts';
-import { openBucket } from '../media-bucket.ts';
+import { openBucket } from '../media/media-bucket.ts';
 import { databasePath } from './database.ts';
 import type { Outcome } from './operations.ts';
 

@@ -2,7 +2,7 @@ import { openBlobs } from '#federation/media/open.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { Config } from '../config-options.ts';
 import { createLog } from '../log.ts';
-import { openBucket } from '../media-bucket.ts';
+import { openBucket } from '../media/media-bucket.ts';
 import { ScanBacklog } from '../scanning/backlog.ts';
 import { openScanning } from '../scanning/open.ts';
 import { askServer } from './control-line.ts';

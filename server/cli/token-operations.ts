@@ -3,7 +3,7 @@
 import { integerAt, type JsonObject, own, stringAt } from '#keys/json.ts';
 import { hashToken, newToken } from '#keys/tokens.ts';
 import * as registrationTokens from '#storage/registration-tokens.ts';
-import { durationKind } from '../config-types.ts';
+import { durationKind } from '../config/config-types.ts';
 import type { OperationContext, Outcome } from './operations.ts';
 import { timeOf } from './when.ts';
 

@@ -1,6 +1,8 @@
 /** The options about accounts: guests, tokens, passwords, terms, e-mail and TURN. Part of the table of `config-options.ts`. */
 
-import { ConfigError } from '../config-file.ts';
+import { type PolicyText, termsKind } from '../consent/terms.ts';
+import { canonicalEmail } from '../email/address.ts';
+import { ConfigError } from './config-file.ts';
 import {
   choiceKind,
   durationKind,
@@ -12,9 +14,7 @@ import {
   type Option,
   textKind,
   type ValueKind,
-} from '../config-types.ts';
-import { type PolicyText, termsKind } from '../consent/terms.ts';
-import { canonicalEmail } from '../email/address.ts';
+} from './config-types.ts';
 
 const emailPolicies = ['off', 'optional', 'required'] as const;
 const securities = ['starttls', 'tls', 'none'] as const;

@@ -1,6 +1,6 @@
 /** The options about application services. Part of the table of `config-options.ts`. */
 
-import { flagKind, listKind, type Option } from '../config-types.ts';
+import { flagKind, listKind, type Option } from './config-types.ts';
 
 export interface AppservicesConfig {
   /** Paths of YAML files. */

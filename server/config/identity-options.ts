@@ -1,9 +1,9 @@
 /** The options about identity servers, and about terms for who has an account. Part of the table of `config-options.ts`. */
 
 import { isServerName, type ServerName } from '#keys/ids.ts';
-import { ConfigError } from '../config-file.ts';
-import { flagKind, listKind, type Option, type ValueKind } from '../config-types.ts';
 import type { PolicyText } from '../consent/terms.ts';
+import { ConfigError } from './config-file.ts';
+import { flagKind, listKind, type Option, type ValueKind } from './config-types.ts';
 
 export interface IdentityConfig {
   /** Those that may be asked for the sake of a user. */

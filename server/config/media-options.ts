@@ -1,8 +1,8 @@
 /** The options about files that users upload and read. Part of the table of `config-options.ts`. */
 
 import type { MediaLimits } from '#federation/media/context.ts';
-import { durationKind, flagKind, type Option, sizeKind } from '../config-types.ts';
-import { type MediaBucketOption, mediaBucketKind } from '../media-bucket.ts';
+import { type MediaBucketOption, mediaBucketKind } from '../media/media-bucket.ts';
+import { durationKind, flagKind, type Option, sizeKind } from './config-types.ts';
 
 const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;

@@ -1,7 +1,7 @@
 /** The options about the pages on which people sign in and keep their account. Part of the table of `config-options.ts`. */
 
-import { choiceKind, flagKind, type Option } from '../config-types.ts';
 import { type Language, languages } from '../languages/choose.ts';
+import { choiceKind, flagKind, type Option } from './config-types.ts';
 
 const secondFactors = ['off', 'optional', 'required'] as const;
 

@@ -12,9 +12,9 @@ import {
 import { isProfileName, PROFILE_NAMES } from '#federation/partners/profiles.ts';
 import { MOST_PARTNERS, type PartnerSettings } from '#federation/partners/registry.ts';
 import { type KeyId, parseServerName, type ServerName } from '#keys/ids.ts';
-import { ConfigError } from '../config-file.ts';
-import type { ValueKind } from '../config-types.ts';
 import { faultOfCertificates } from '../tls/partner-certificates.ts';
+import { ConfigError } from './config-file.ts';
+import type { ValueKind } from './config-types.ts';
 
 /** A partner of the configuration file. */
 export interface ConfiguredPartner extends Omit<Partner, 'ca' | 'source'> {

@@ -2,7 +2,7 @@
 
 import type { PolicyRulesConfig } from '#federation/policy/rules.ts';
 import { isRoomId } from '#keys/ids.ts';
-import { flagKind, integerKind, listKind, type Option, sizeKind } from '../config-types.ts';
+import { flagKind, integerKind, listKind, type Option, sizeKind } from './config-types.ts';
 
 export interface PolicyConfig extends PolicyRulesConfig {
   readonly policyServer: boolean;

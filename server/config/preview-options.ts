@@ -1,6 +1,6 @@
 /** The options about previews of links. Part of the table of `config-options.ts`. */
 
-import { flagKind, listKind, type Option } from '../config-types.ts';
+import { flagKind, listKind, type Option } from './config-types.ts';
 
 export interface PreviewConfig {
   readonly urlPreviews: boolean;

@@ -8,7 +8,7 @@ import {
   type Option,
   textKind,
   type ValueKind,
-} from '../config-types.ts';
+} from './config-types.ts';
 
 export interface PushConfig {
   /** Hosts of push gateways that may have private addresses. */

@@ -1,7 +1,7 @@
 /** The options about scanning for malware. Part of the table of `config-options.ts`. */
 
-import { choiceKind, durationKind, integerKind, listKind, type Option, sizeKind } from '../config-types.ts';
 import { type ScannerAddress, scannerKind } from '../scanning/scanner-address.ts';
+import { choiceKind, durationKind, integerKind, listKind, type Option, sizeKind } from './config-types.ts';
 
 const failures = ['closed', 'open'] as const;
 

@@ -1,7 +1,7 @@
 /** The options about users and groups that a directory keeps by SCIM. Part of the table of `config-options.ts`. */
 
-import { flagKind, listKind, type Option, textKind } from '../config-types.ts';
 import { LOCALPART } from '../scim/template.ts';
+import { flagKind, listKind, type Option, textKind } from './config-types.ts';
 
 const LEAST_CHARACTERS = 16;
 

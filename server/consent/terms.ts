@@ -1,7 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#terms-of-service-at-registration */
 
 import type { JsonObject } from '#keys/json.ts';
-import { pageKind, type ValueKind } from '../config-types.ts';
+import { pageKind, type ValueKind } from '../config/config-types.ts';
 
 /** A policy in one language. */
 export interface PolicyText {

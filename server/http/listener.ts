@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import type { FastifyInstance } from 'fastify';
-import type { ListenAddress } from '../config-types.ts';
+import type { ListenAddress } from '../config/config-types.ts';
 
 /** For the connections that wait to be accepted; the operating system may allow fewer. */
 const BACKLOG = 8_192;

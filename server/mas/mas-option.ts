@@ -1,8 +1,8 @@
 /** The option `mas`: a Matrix Authentication Service that signs people in, in place of this server. */
 
-import { ConfigError } from '../config-file.ts';
+import { ConfigError } from '../config/config-file.ts';
+import { baseUrlKind, textKind, type ValueKind } from '../config/config-types.ts';
 import type { Config } from '../config-options.ts';
-import { baseUrlKind, textKind, type ValueKind } from '../config-types.ts';
 import { fromJson, Members, mappingOf, type Secret } from '../providers/option-reader.ts';
 
 export interface MasOption {

@@ -1,7 +1,7 @@
 /** The option `ldap`: a directory by which people sign in with their password there. */
 
-import { ConfigError } from '../config-file.ts';
-import { durationOrOffKind, flagKind, textKind, type ValueKind } from '../config-types.ts';
+import { ConfigError } from '../config/config-file.ts';
+import { durationOrOffKind, flagKind, textKind, type ValueKind } from '../config/config-types.ts';
 import { type Mapping, mappingMembers } from './oidc-option.ts';
 import { fromJson, Members, mappingOf, type Secret } from './option-reader.ts';
 

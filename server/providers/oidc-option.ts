@@ -1,6 +1,6 @@
 /** The option `oidc_providers`: identity providers by which people sign in. */
 
-import { ConfigError } from '../config-file.ts';
+import { ConfigError } from '../config/config-file.ts';
 import {
   baseUrlKind,
   choiceKind,
@@ -9,7 +9,7 @@ import {
   listKind,
   textKind,
   type ValueKind,
-} from '../config-types.ts';
+} from '../config/config-types.ts';
 import { isClaimPath, isTemplate } from './claims.ts';
 import { fromJson, Members, mappingOf, type Secret } from './option-reader.ts';
 

@@ -1,7 +1,7 @@
 /** Reading mappings of the configuration: every member by its kind, none that is not known. */
 
-import { ConfigError, nearest } from '../config-file.ts';
-import type { ValueKind } from '../config-types.ts';
+import { ConfigError, nearest } from '../config/config-file.ts';
+import type { ValueKind } from '../config/config-types.ts';
 
 /** What a value of the configuration is as a mapping; in the environment it is JSON. */
 export function mappingOf(value: unknown): ReadonlyMap<string, unknown> | undefined {

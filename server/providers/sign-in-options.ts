@@ -1,7 +1,7 @@
 /** The options of signing in by others: identity providers, a directory, an authentication service. */
 
-import { ConfigError } from '../config-file.ts';
-import { flagKind, listKind, type Option } from '../config-types.ts';
+import { ConfigError } from '../config/config-file.ts';
+import { flagKind, listKind, type Option } from '../config/config-types.ts';
 import { type MasOption, masKind } from '../mas/mas-option.ts';
 import { type LdapOption, ldapKind } from './ldap-option.ts';
 import { type OidcOption, oidcProvidersKind } from './oidc-option.ts';

@@ -1,6 +1,6 @@
 /** Where a scanner for malware is, as an operator writes it. */
 
-import type { ValueKind } from '../config-types.ts';
+import type { ValueKind } from '../config/config-types.ts';
 
 export type ScannerAddress =
   | { readonly protocol: 'clamd'; readonly path: string }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parseServerName, type ServerName } from '#keys/ids.ts';
-import { ConfigError } from '../config-file.ts';
+import { ConfigError } from '../config/config-file.ts';
 import { type Config, options } from '../config-options.ts';
 import type { CertificateRequest } from './certificate-program.ts';
 

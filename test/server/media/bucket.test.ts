@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { mediaBucketKind } from '#server/media-bucket.ts';
+import { mediaBucketKind } from '#server/media/media-bucket.ts';
 import { register } from '#test/harness/client.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { download, picture, thumbnail, upload } from '#test/harness/media.ts';

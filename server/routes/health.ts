@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import * as serverIdentity from '#storage/server-identity.ts';
-import type { ServerContext } from './context.ts';
+import type { ServerContext } from '../context.ts';
 
 /** `GET /health`: 200 and `OK` while the server can answer, for load balancers and containers. */
 export function healthRoutes(app: FastifyInstance, ctx: Pick<ServerContext, 'db'>): void {

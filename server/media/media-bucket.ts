@@ -2,10 +2,10 @@
 
 import type { BucketPlace } from '#federation/media/bucket.ts';
 import type { Bucket } from '#storage/blobs.ts';
-import type { Config } from './config-options.ts';
-import { baseUrlKind, choiceKind, textKind, type ValueKind } from './config-types.ts';
-import { fromJson, Members, mappingOf, type Secret } from './providers/option-reader.ts';
-import { readOptionFile, readSecret } from './providers/secret.ts';
+import { baseUrlKind, choiceKind, textKind, type ValueKind } from '../config/config-types.ts';
+import type { Config } from '../config-options.ts';
+import { fromJson, Members, mappingOf, type Secret } from '../providers/option-reader.ts';
+import { readOptionFile, readSecret } from '../providers/secret.ts';
 
 export interface MediaBucketOption {
   /** Of the bucket, without a slash at its end. */
