@@ -8,12 +8,12 @@ import type { ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
 import { Lru } from '#storage/lru.ts';
-import { ConsumerFailed, collect, consumeUpTo } from './answer-body.ts';
 import type { Backoff } from './backoff.ts';
-import { CertificateRefused, type Dialer } from './dial.ts';
 import type { CertificateFacts } from './fault.ts';
-import { type Destination, NotAPartner, type ServerResolver } from './resolve.ts';
-import { TimeLimit } from './time-limit.ts';
+import { ConsumerFailed, collect, consumeUpTo } from './network/answer-body.ts';
+import { CertificateRefused, type Dialer } from './network/dial.ts';
+import { type Destination, NotAPartner, type ServerResolver } from './network/resolve.ts';
+import { TimeLimit } from './network/time-limit.ts';
 import { formatXMatrix } from './x-matrix.ts';
 
 export interface FederationRequest {

@@ -9,10 +9,10 @@ import type { TypingUsers } from '#storage/typing.ts';
 import type { Backoff } from './backoff.ts';
 import type { FederationClient } from './client.ts';
 import type { Callers } from './doctor/callers.ts';
-import type { Network } from './network.ts';
+import type { Network } from './network/network.ts';
+import type { ServerResolver } from './network/resolve.ts';
 import type { PartnerRegistry } from './partners/registry.ts';
 import type { OwnPolicyServer } from './policy/own-policy.ts';
-import type { ServerResolver } from './resolve.ts';
 
 /** What the functions of `federation/` take first. */
 export interface FederationContext extends RoomsContext {

@@ -23,9 +23,9 @@ import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import { type FederationFailure, failure } from './client.ts';
 import type { FederationContext } from './context.ts';
+import { TimeLimit } from './network/time-limit.ts';
 import { isForGood, type Remote } from './remote/answer.ts';
 import { queryKeys, userDevices } from './remote/keys.ts';
-import { TimeLimit } from './time-limit.ts';
 
 export type RemoteListsContext = Pick<
   FederationContext,

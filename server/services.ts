@@ -1,9 +1,9 @@
 /** What the routes use beside the rooms and the federation, each opened once. */
 
 import type { FederationContext } from '#federation/context.ts';
-import type { Dialer } from '#federation/dial.ts';
 import type { MediaParts } from '#federation/media/context.ts';
 import { openMedia } from '#federation/media/open.ts';
+import type { Dialer } from '#federation/network/dial.ts';
 import { CircleKeeper } from '#federation/partners/circles.ts';
 import { Appservices } from './appservices/appservices.ts';
 import { AppserviceQueries } from './appservices/query.ts';

@@ -11,12 +11,12 @@ import * as serverKeys from '#storage/server-keys.ts';
 import * as sharedRooms from '#storage/shared-rooms.ts';
 import type { Backoff } from '../backoff.ts';
 import { FederationClient, type FederationFailure } from '../client.ts';
-import type { Network } from '../network.ts';
+import type { Network } from '../network/network.ts';
+import type { Destination, ServerResolver } from '../network/resolve.ts';
+import { TimeLimit } from '../network/time-limit.ts';
 import { isUnrecognized, type Remote } from '../remote/answer.ts';
 import { queryDirectory, queryProfile, version } from '../remote/queries.ts';
 import { objectIn, requestKeyDocument } from '../remote-keys.ts';
-import type { Destination, ServerResolver } from '../resolve.ts';
-import { TimeLimit } from '../time-limit.ts';
 import type { Callers, CallFacts } from './callers.ts';
 import { isReached, type ReachFacts, reach } from './reach.ts';
 

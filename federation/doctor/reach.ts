@@ -5,12 +5,12 @@
 
 import type { ServerName } from '#keys/ids.ts';
 import { factsOf, messageOf } from '../client.ts';
-import { certificateFactsOf, type DialOptions, type Endpoint } from '../dial.ts';
 import type { CertificateFacts } from '../fault.ts';
-import { machineHasIpv6, type Network } from '../network.ts';
-import { type Destination, ServerResolver, systemSrv } from '../resolve.ts';
-import { TimeLimit } from '../time-limit.ts';
-import type { Delegation } from '../well-known.ts';
+import { certificateFactsOf, type DialOptions, type Endpoint } from '../network/dial.ts';
+import { machineHasIpv6, type Network } from '../network/network.ts';
+import { type Destination, ServerResolver, systemSrv } from '../network/resolve.ts';
+import { TimeLimit } from '../network/time-limit.ts';
+import type { Delegation } from '../network/well-known.ts';
 
 /** What was seen on the way to a server. */
 export interface ReachFacts {

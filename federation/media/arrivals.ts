@@ -1,4 +1,4 @@
-import { TimeLimit } from '../time-limit.ts';
+import { TimeLimit } from '../network/time-limit.ts';
 
 /** Media that somebody waits for: https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav1create */
 export class Arrivals {

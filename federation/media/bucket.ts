@@ -11,7 +11,7 @@ import {
   type LocalFile,
   PlaceUnavailable,
 } from '#storage/blob-place.ts';
-import { collect, consumeUpTo } from '../answer-body.ts';
+import { collect, consumeUpTo } from '../network/answer-body.ts';
 import { S3Client, type S3Options, type S3Request } from './s3-client.ts';
 
 export interface BucketOptions extends S3Options {

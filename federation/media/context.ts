@@ -1,7 +1,7 @@
 import type { Lanes } from '#keys/lanes.ts';
 import type { Blobs } from '#storage/blobs.ts';
 import type { FederationContext } from '../context.ts';
-import type { Dialer } from '../dial.ts';
+import type { Dialer } from '../network/dial.ts';
 import type { Arrivals } from './arrivals.ts';
 import type { Flights } from './flights.ts';
 import type { Looked, ThumbnailResult } from './found.ts';

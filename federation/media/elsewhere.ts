@@ -1,11 +1,11 @@
 /** Media that another server keeps on a web server, and says where. */
 
-import { ConsumerFailed, consumeUpTo } from '../answer-body.ts';
 import { type FederationFailure, failure } from '../client.ts';
-import { getOverHttps } from '../https-get.ts';
+import { ConsumerFailed, consumeUpTo } from '../network/answer-body.ts';
+import { getOverHttps } from '../network/https-get.ts';
+import { TimeLimit } from '../network/time-limit.ts';
 import type { Remote } from '../remote/answer.ts';
 import { fileHeadersOf, MEDIA_IDLE_MS, MEDIA_TIMEOUT_MS, type TakeFile } from '../remote/media.ts';
-import { TimeLimit } from '../time-limit.ts';
 import type { MediaContext } from './context.ts';
 
 const MOST_REDIRECTS = 3;

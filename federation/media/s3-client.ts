@@ -10,7 +10,7 @@ import { getCACertificates } from 'node:tls';
 import { AwsV4Signer } from 'aws4fetch';
 import { Agent, type Dispatcher, request } from 'undici';
 import { NoSpace, PlaceUnavailable } from '#storage/blob-place.ts';
-import { collect, consumeUpTo } from '../answer-body.ts';
+import { collect, consumeUpTo } from '../network/answer-body.ts';
 
 export interface S3Options {
   /** Of the bucket, without a slash at its end. */

@@ -8,7 +8,7 @@ import { getRoom, joinedServers, type Room } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';
 import * as memberships from '#storage/memberships.ts';
 import type { FederationContext } from '../context.ts';
-import { NotAPartner } from '../resolve.ts';
+import { NotAPartner } from '../network/resolve.ts';
 import { participantsOf } from './acquaint.ts';
 import {
   DECIDING_TYPES,

@@ -7,8 +7,8 @@ import { countersign } from '#keys/server-key-document.ts';
 import * as serverKeys from '#storage/server-keys.ts';
 import type { FederationContext } from '../context.ts';
 import { badJson, invalidParam, limitExceeded } from '../errors.ts';
+import { TimeLimit } from '../network/time-limit.ts';
 import { ownKeyDocument } from '../own-keys.ts';
-import { TimeLimit } from '../time-limit.ts';
 
 /** Who may ask how often: throws `M_LIMIT_EXCEEDED` where an address has asked too much. */
 interface NotaryContext extends FederationContext {

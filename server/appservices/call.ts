@@ -5,7 +5,7 @@
  * bound, for as long as a deadline allows.
  */
 
-import { LazyAgent } from '#federation/lazy-agent.ts';
+import { LazyAgent } from '#federation/network/lazy-agent.ts';
 import { parseLoose } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
 import type { Registration } from './registration.ts';

@@ -7,7 +7,7 @@ import { ownSteps } from '#federation/doctor/diagnose-own.ts';
 import { reportOf } from '#federation/doctor/report.ts';
 import { faulty, fine, noticed, type Step } from '#federation/doctor/step.ts';
 import { clockFault, duration, fault } from '#federation/fault.ts';
-import { TimeLimit } from '#federation/time-limit.ts';
+import { TimeLimit } from '#federation/network/time-limit.ts';
 import { loadSigningKey, MOST_OLD_KEYS, type SigningKey, SigningKeyError } from '#keys/signing-key.ts';
 import * as ledger from '#storage/delivery-ledger.ts';
 import { signingKeyPath } from './keys-operations.ts';

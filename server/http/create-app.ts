@@ -11,7 +11,7 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { badJson, invalidParam, notJson, unknown } from '#federation/errors.ts';
-import { nodeHttp } from '#federation/node-http.ts';
+import { nodeHttp } from '#federation/network/node-http.ts';
 import { parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
 import type { Log } from '#rooms/context.ts';

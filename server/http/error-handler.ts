@@ -12,7 +12,7 @@ import {
   unknown,
   unrecognized,
 } from '#federation/errors.ts';
-import { nodeHttp } from '#federation/node-http.ts';
+import { nodeHttp } from '#federation/network/node-http.ts';
 import { PasswordQueueFull } from '#keys/password.ts';
 import type { Log } from '#rooms/context.ts';
 import { RoomBusy } from '#rooms/send.ts';

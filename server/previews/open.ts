@@ -1,5 +1,5 @@
-import { AddressGuard } from '#federation/address-guard.ts';
-import { Dialer } from '#federation/dial.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { Dialer } from '#federation/network/dial.ts';
 import type { Config } from '../config-options.ts';
 import { configuredRoots } from '../tls/certificate.ts';
 import type { PreviewsContext } from './context.ts';

@@ -1,10 +1,10 @@
 /** How pages of the web are fetched: from addresses that are allowed, at every step, and only so long and so much. */
 
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { ConsumerFailed, consumeUpTo } from '#federation/answer-body.ts';
-import type { Dialer } from '#federation/dial.ts';
-import { getPage } from '#federation/https-get.ts';
-import { TimeLimit } from '#federation/time-limit.ts';
+import { ConsumerFailed, consumeUpTo } from '#federation/network/answer-body.ts';
+import type { Dialer } from '#federation/network/dial.ts';
+import { getPage } from '#federation/network/https-get.ts';
+import { TimeLimit } from '#federation/network/time-limit.ts';
 import { pageAddress } from './page-address.ts';
 
 export interface Web {

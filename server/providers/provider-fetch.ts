@@ -1,8 +1,8 @@
 /** How identity providers are asked: over TLS, in bounded time and size, and no other hosts than are meant. */
 
 import { getCACertificates } from 'node:tls';
-import { AddressGuard } from '#federation/address-guard.ts';
-import { LazyAgent } from '#federation/lazy-agent.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { LazyAgent } from '#federation/network/lazy-agent.ts';
 
 export type Fetch = (url: string, options: FetchOptions) => Promise<Response>;
 

@@ -7,9 +7,9 @@
 
 import { isIP } from 'node:net';
 import { getCACertificates } from 'node:tls';
-import { AddressGuard } from '#federation/address-guard.ts';
-import { collect, consumeUpTo } from '#federation/answer-body.ts';
-import { LazyAgent } from '#federation/lazy-agent.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { collect, consumeUpTo } from '#federation/network/answer-body.ts';
+import { LazyAgent } from '#federation/network/lazy-agent.ts';
 import { parseLoose } from '#keys/canonical-json.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { isObject, own } from '#keys/json.ts';

@@ -1,8 +1,8 @@
 /** Has files looked at by the scanner: so many at once, each for so long, and none where it does not answer. */
 
 import { Flights } from '#federation/media/flights.ts';
+import { TimeLimit } from '#federation/network/time-limit.ts';
 import { QuietLog } from '#federation/quiet-log.ts';
-import { TimeLimit } from '#federation/time-limit.ts';
 import { Lanes, LanesFull } from '#keys/lanes.ts';
 import type { Clock, Log } from '#rooms/context.ts';
 import { type ScanEngine, ScannerFailed } from './engine.ts';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type LookupFunction } from 'node:net';
 import { test } from 'node:test';
-import { AddressDenied, AddressGuard } from '#federation/address-guard.ts';
-import { Dialer } from '#federation/dial.ts';
+import { AddressDenied, AddressGuard } from '#federation/network/address-guard.ts';
+import { Dialer } from '#federation/network/dial.ts';
 
 const strict = new AddressGuard({ allowPrivate: false });
 

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { createServer as createTls } from 'node:tls';
-import { AddressGuard } from '#federation/address-guard.ts';
-import { Dialer } from '#federation/dial.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { Dialer } from '#federation/network/dial.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 
 test('servers that accept a connection and say nothing do not keep others from their handshakes', async () => {

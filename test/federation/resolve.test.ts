@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SrvRecord } from 'node:dns';
 import { test } from 'node:test';
-import { ServerResolver } from '#federation/resolve.ts';
+import { ServerResolver } from '#federation/network/resolve.ts';
 import { everybody } from '#test/harness/connect.ts';
 
 interface World {

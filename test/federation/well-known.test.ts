@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import type { LookupFunction } from 'node:net';
 import { test } from 'node:test';
-import { AddressGuard } from '#federation/address-guard.ts';
-import { Dialer } from '#federation/dial.ts';
-import { type Delegation, fetchDelegation, WellKnown } from '#federation/well-known.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { Dialer } from '#federation/network/dial.ts';
+import { type Delegation, fetchDelegation, WellKnown } from '#federation/network/well-known.ts';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { type PeerOptions, startPeer } from '#test/harness/peer.ts';
 

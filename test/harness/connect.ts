@@ -1,15 +1,15 @@
 /** What talks to other servers, for tests that need no whole server. */
 
 import type { LookupFunction } from 'node:net';
-import { AddressGuard } from '#federation/address-guard.ts';
 import { Backoff } from '#federation/backoff.ts';
 import { FederationClient } from '#federation/client.ts';
-import { Dialer } from '#federation/dial.ts';
 import { Callers } from '#federation/doctor/callers.ts';
-import type { Network } from '#federation/network.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { Dialer } from '#federation/network/dial.ts';
+import type { Network } from '#federation/network/network.ts';
+import { type Outreach, ServerResolver } from '#federation/network/resolve.ts';
+import { fetchDelegation, WellKnown } from '#federation/network/well-known.ts';
 import { remoteKeySource } from '#federation/remote-keys.ts';
-import { type Outreach, ServerResolver } from '#federation/resolve.ts';
-import { fetchDelegation, WellKnown } from '#federation/well-known.ts';
 import type { ServerName } from '#keys/ids.ts';
 import type { KeySource } from '#keys/key-ring.ts';
 import type { SigningKey } from '#keys/signing-key.ts';

@@ -72,7 +72,7 @@ test('row 10: tokens do not repeat, have 128 bits and more, and no other chance 
   assert.deepEqual(careless, [
     'storage/postgres.ts',
     'federation/backoff.ts',
-    'federation/resolve.ts',
+    'federation/network/resolve.ts',
     'server/push/retries.ts',
   ]);
 });

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { Callers } from '#federation/doctor/callers.ts';
 import { diagnose } from '#federation/doctor/diagnose.ts';
 import { reportOf } from '#federation/doctor/report.ts';
-import { ServerResolver } from '#federation/resolve.ts';
+import { ServerResolver } from '#federation/network/resolve.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { KeyId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';

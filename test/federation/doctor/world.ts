@@ -5,14 +5,14 @@
 
 import type { SrvRecord } from 'node:dns';
 import type { LookupFunction } from 'node:net';
-import { AddressGuard } from '#federation/address-guard.ts';
 import { Backoff } from '#federation/backoff.ts';
-import { Dialer } from '#federation/dial.ts';
 import { type CheckContext, type CheckFacts, checkServer } from '#federation/doctor/check-server.ts';
 import { diagnose } from '#federation/doctor/diagnose.ts';
 import type { Step, StepName } from '#federation/doctor/step.ts';
-import type { Network } from '#federation/network.ts';
-import { fetchDelegation } from '#federation/well-known.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { Dialer } from '#federation/network/dial.ts';
+import type { Network } from '#federation/network/network.ts';
+import { fetchDelegation } from '#federation/network/well-known.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { SigningKey } from '#keys/signing-key.ts';

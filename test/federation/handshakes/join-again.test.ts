@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { after, test } from 'node:test';
 import { JoinProgress } from '#federation/handshakes/join-progress.ts';
-import { StallLimit } from '#federation/time-limit.ts';
+import { StallLimit } from '#federation/network/time-limit.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { loadEvent } from '#rooms/load.ts';
 import { getRoom } from '#rooms/room.ts';

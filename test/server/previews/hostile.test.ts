@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AddressGuard } from '#federation/address-guard.ts';
-import { Dialer } from '#federation/dial.ts';
+import { AddressGuard } from '#federation/network/address-guard.ts';
+import { Dialer } from '#federation/network/dial.ts';
 import { isAllowed } from '#server/previews/page-address.ts';
 import { headOf } from '#server/previews/page-head.ts';
 import { Previews } from '#server/previews/previews.ts';

@@ -11,8 +11,8 @@ import {
 } from 'node:tls';
 import { Lanes } from '#keys/lanes.ts';
 import { Lru } from '#storage/lru.ts';
+import type { CertificateFacts } from '../fault.ts';
 import { AddressDenied, type AddressGuard } from './address-guard.ts';
-import type { CertificateFacts } from './fault.ts';
 import { TimeLimit } from './time-limit.ts';
 
 /** The certificate of the other side was not accepted; `code` says why (`CERT_HAS_EXPIRED`). */
