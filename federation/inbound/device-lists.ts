@@ -15,9 +15,9 @@ import * as deviceLists from '#storage/device-lists.ts';
 import * as memberships from '#storage/memberships.ts';
 import type { RemoteListState } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
-import { isDeviceId } from '../device-keys.ts';
-import { isBeingAsked } from '../device-lists-remote.ts';
-import { MISSED } from '../device-lists-resync.ts';
+import { isDeviceId } from '../e2ee-keys/device-keys.ts';
+import { isBeingAsked } from '../e2ee-keys/device-lists-remote.ts';
+import { MISSED } from '../e2ee-keys/device-lists-resync.ts';
 import { deviceKeysFrom, MOST_DEVICES, withName } from '../remote/keys.ts';
 import type { EduContext } from './edu-source.ts';
 

@@ -5,7 +5,7 @@ import { belongsTo, isUserId, type ServerName } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
-import { MISSED } from '../device-lists-resync.ts';
+import { MISSED } from '../e2ee-keys/device-lists-resync.ts';
 import { signingKeyIn } from '../remote/keys.ts';
 import { isOfItsJoin, isShared } from './device-lists.ts';
 import type { EduContext } from './edu-source.ts';

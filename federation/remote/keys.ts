@@ -7,8 +7,8 @@ import { belongsTo, type ServerName, type UserId } from '#keys/ids.ts';
 import { integerAt, isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import type { Usage } from '#storage/cross-signing-keys.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
-import { faultOfDeviceKeys, faultOfSigningKey, isDeviceId, isOneTimeKey } from '../device-keys.ts';
-import type { Claim, ClaimedKey } from '../key-claims.ts';
+import { faultOfDeviceKeys, faultOfSigningKey, isDeviceId, isOneTimeKey } from '../e2ee-keys/device-keys.ts';
+import type { Claim, ClaimedKey } from '../e2ee-keys/key-claims.ts';
 import { type Remote, readObject } from './answer.ts';
 import { encode, FEDERATION, type RemoteContext, type RemoteOptions } from './request.ts';
 

@@ -2,8 +2,14 @@ import type { FastifyInstance } from 'fastify';
 import { belongsTo, isUserId, type UserId } from '#keys/ids.ts';
 import { isObject, objectAt } from '#keys/json.ts';
 import { authenticateOrigin } from '../auth.ts';
+import {
+  claimedJson,
+  claimOwnKeys,
+  type KeysContext,
+  MOST_CLAIMS,
+  parseClaims,
+} from '../e2ee-keys/key-claims.ts';
 import { badJson, invalidParam } from '../errors.ts';
-import { claimedJson, claimOwnKeys, type KeysContext, MOST_CLAIMS, parseClaims } from '../key-claims.ts';
 
 /** `POST user/keys/claim`: https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption */
 export function keysClaimRoutes(app: FastifyInstance, ctx: KeysContext): void {

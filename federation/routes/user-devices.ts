@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { belongsTo, isUserId } from '#keys/ids.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
-import { ownDeviceList } from '../device-lists-own.ts';
+import { ownDeviceList } from '../e2ee-keys/device-lists-own.ts';
 import { invalidParam } from '../errors.ts';
 
 /** `GET user/devices/{userId}`: https://spec.matrix.org/v1.19/server-server-api/#device-management */

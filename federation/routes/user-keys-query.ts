@@ -2,10 +2,10 @@ import type { FastifyInstance } from 'fastify';
 import { belongsTo, isUserId } from '#keys/ids.ts';
 import { isObject, isStringArray, type JsonObject, objectAt } from '#keys/json.ts';
 import { authenticateOrigin } from '../auth.ts';
-import { ownKeys, serverViewer } from '../device-lists-own.ts';
+import { ownKeys, serverViewer } from '../e2ee-keys/device-lists-own.ts';
+import type { KeysContext } from '../e2ee-keys/key-claims.ts';
+import { keysJson } from '../e2ee-keys/keys-answer.ts';
 import { badJson, invalidParam } from '../errors.ts';
-import type { KeysContext } from '../key-claims.ts';
-import { keysJson } from '../keys-answer.ts';
 
 const MOST_USERS = 5_000;
 

@@ -1,4 +1,4 @@
-import { isDeviceId } from '#federation/device-keys.ts';
+import { isDeviceId } from '#federation/e2ee-keys/device-keys.ts';
 import { invalidParam } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';

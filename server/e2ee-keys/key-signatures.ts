@@ -1,8 +1,8 @@
 /** Signatures on keys: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keyssignaturesupload */
 
-import { publicKeyOf } from '#federation/device-keys.ts';
-import { ownKeys } from '#federation/device-lists-own.ts';
-import { remoteKeys } from '#federation/device-lists-remote.ts';
+import { publicKeyOf } from '#federation/e2ee-keys/device-keys.ts';
+import { ownKeys } from '#federation/e2ee-keys/device-lists-own.ts';
+import { remoteKeys } from '#federation/e2ee-keys/device-lists-remote.ts';
 import { invalidParam } from '#federation/errors.ts';
 import { publicKeyFrom } from '#keys/ed25519.ts';
 import { belongsTo, isUserId, type KeyId, type UserId } from '#keys/ids.ts';

@@ -1,6 +1,6 @@
 /** Keys that a device uploads: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysupload */
 
-import { faultOfDeviceKeys, isOneTimeKey } from '#federation/device-keys.ts';
+import { faultOfDeviceKeys, isOneTimeKey } from '#federation/e2ee-keys/device-keys.ts';
 import { badJson, invalidParam } from '#federation/errors.ts';
 import { isObject, type Json, type JsonObject, own } from '#keys/json.ts';
 import { signableBytes } from '#keys/sign-json.ts';

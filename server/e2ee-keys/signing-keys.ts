@@ -1,6 +1,6 @@
 /** A user's cross-signing keys: https://spec.matrix.org/v1.19/client-server-api/#cross-signing */
 
-import { faultOfSigningKey, publicKeyOf } from '#federation/device-keys.ts';
+import { faultOfSigningKey, publicKeyOf } from '#federation/e2ee-keys/device-keys.ts';
 import { invalidParam, missingParam } from '#federation/errors.ts';
 import { publicKeyFrom } from '#keys/ed25519.ts';
 import type { UserId } from '#keys/ids.ts';

@@ -1,6 +1,6 @@
 /** Accounts and devices as an authentication service wants them. */
 
-import { isDeviceId } from '#federation/device-keys.ts';
+import { isDeviceId } from '#federation/e2ee-keys/device-keys.ts';
 import { invalidParam, userDeactivated } from '#federation/errors.ts';
 import { localpartOf, type UserId } from '#keys/ids.ts';
 import { type JsonObject, own } from '#keys/json.ts';

@@ -4,7 +4,7 @@
  */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { isDeviceId } from '#federation/device-keys.ts';
+import { isDeviceId } from '#federation/e2ee-keys/device-keys.ts';
 import {
   badJson,
   forbidden,

@@ -1,7 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#device-management */
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { isDeviceId } from '#federation/device-keys.ts';
+import { isDeviceId } from '#federation/e2ee-keys/device-keys.ts';
 import { badJson, invalidParam, notFound } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { isStringArray, type JsonObject, own } from '#keys/json.ts';

@@ -2,18 +2,18 @@
 
 import type { FastifyInstance } from 'fastify';
 import type { FederationFailure } from '#federation/client.ts';
-import { publicKeyOf } from '#federation/device-keys.ts';
-import { ownKeys, signed } from '#federation/device-lists-own.ts';
-import { remoteKeys } from '#federation/device-lists-remote.ts';
-import { badJson, invalidParam } from '#federation/errors.ts';
+import { publicKeyOf } from '#federation/e2ee-keys/device-keys.ts';
+import { ownKeys, signed } from '#federation/e2ee-keys/device-lists-own.ts';
+import { remoteKeys } from '#federation/e2ee-keys/device-lists-remote.ts';
 import {
   claimedJson,
   claimOwnKeys,
   claimRemoteKeys,
   MOST_CLAIMS,
   parseClaims,
-} from '#federation/key-claims.ts';
-import { keysJson } from '#federation/keys-answer.ts';
+} from '#federation/e2ee-keys/key-claims.ts';
+import { keysJson } from '#federation/e2ee-keys/keys-answer.ts';
+import { badJson, invalidParam } from '#federation/errors.ts';
 import { belongsTo, isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import { isStringArray, type Json, type JsonObject, objectAt } from '#keys/json.ts';
 import * as deviceLists from '#storage/device-lists.ts';

@@ -17,7 +17,7 @@ import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as outgoing from '#storage/outgoing-device-lists.ts';
-import type { FederationContext, OutgoingEdu } from './context.ts';
+import type { FederationContext, OutgoingEdu } from '../context.ts';
 import { ownKeys, serverViewer } from './device-lists-own.ts';
 
 type NewsContext = Pick<FederationContext, 'db' | 'streams' | 'serverName' | 'log' | 'sender' | 'federation'>;

@@ -10,7 +10,7 @@ import * as devices from '#storage/devices.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import { type KeySignature, onKeysOf } from '#storage/key-signatures.ts';
 import * as users from '#storage/users.ts';
-import type { FederationContext } from './context.ts';
+import type { FederationContext } from '../context.ts';
 
 /** The keys of one of our users, with the signatures that the viewer may see. */
 export interface OwnKeys {

@@ -6,9 +6,9 @@ import { Lanes } from '#keys/lanes.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Tx } from '#storage/database.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
-import type { FederationFailure } from './client.ts';
-import type { FederationContext } from './context.ts';
-import { claimKeys } from './remote/keys.ts';
+import type { FederationFailure } from '../client.ts';
+import type { FederationContext } from '../context.ts';
+import { claimKeys } from '../remote/keys.ts';
 
 /** `take` throws where a server has asked for keys too often of late. */
 export interface KeysContext extends FederationContext {

@@ -21,11 +21,11 @@ import * as deviceLists from '#storage/device-lists.ts';
 import * as memberships from '#storage/memberships.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
-import { type FederationFailure, failure } from './client.ts';
-import type { FederationContext } from './context.ts';
-import { TimeLimit } from './network/time-limit.ts';
-import { isForGood, type Remote } from './remote/answer.ts';
-import { queryKeys, userDevices } from './remote/keys.ts';
+import { type FederationFailure, failure } from '../client.ts';
+import type { FederationContext } from '../context.ts';
+import { TimeLimit } from '../network/time-limit.ts';
+import { isForGood, type Remote } from '../remote/answer.ts';
+import { queryKeys, userDevices } from '../remote/keys.ts';
 
 export type RemoteListsContext = Pick<
   FederationContext,

@@ -7,10 +7,10 @@ import type { ServerName, UserId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
-import type { FederationFailure } from './client.ts';
-import type { FederationContext } from './context.ts';
+import type { FederationFailure } from '../client.ts';
+import type { FederationContext } from '../context.ts';
+import { isForGood } from '../remote/answer.ts';
 import { type RemoteListsContext, refresh } from './device-lists-remote.ts';
-import { isForGood } from './remote/answer.ts';
 
 type ResyncContext = RemoteListsContext & Pick<FederationContext, 'backoff' | 'log'>;
 
