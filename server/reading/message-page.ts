@@ -1,6 +1,6 @@
 /** Pages of a room's history as one user may and wants to see them. */
 
-import { fillHistory } from '#federation/backfill.ts';
+import { fillHistory } from '#federation/history/backfill.ts';
 import type { UserId } from '#keys/ids.ts';
 import { isUserId } from '#keys/ids.ts';
 import type { Room } from '#rooms/room.ts';

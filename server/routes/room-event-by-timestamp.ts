@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { invalidParam, notFound } from '#federation/errors.ts';
-import { fetchHistoryAt } from '#federation/history-at-time.ts';
+import { fetchHistoryAt } from '#federation/history/at-time.ts';
 import type { UserId } from '#keys/ids.ts';
 import { eventAtTime, gapAt, type TimeQuery } from '#rooms/event-at-time.ts';
 import { isInRoom } from '#rooms/room.ts';

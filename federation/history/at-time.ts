@@ -14,11 +14,11 @@ import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvent } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
 import { isPlaced, type StoredEvent } from '#rooms/stored-event.ts';
+import type { PullContext } from '../inbound/source.ts';
+import { verifiedOf } from '../inbound/verify.ts';
+import { getEvent } from '../remote/events.ts';
+import { type TimeInRoom, timestampToEvent } from '../remote/timestamps.ts';
 import { fillFrom, fillHistory, serversFor } from './backfill.ts';
-import type { PullContext } from './inbound/source.ts';
-import { verifiedOf } from './inbound/verify.ts';
-import { getEvent } from './remote/events.ts';
-import { type TimeInRoom, timestampToEvent } from './remote/timestamps.ts';
 
 /** A client waits for it. */
 const DEADLINE_MS = 30_000;

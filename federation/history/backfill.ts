@@ -15,11 +15,11 @@ import type { Room } from '#rooms/room.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
-import { HistoryRim } from './history-rim.ts';
-import { fetchAuthEvents, fetchStateBefore } from './inbound/outliers.ts';
-import { type Budget, newBudget, type PullContext } from './inbound/source.ts';
-import { verifiedOf } from './inbound/verify.ts';
-import { backfill } from './remote/events.ts';
+import { fetchAuthEvents, fetchStateBefore } from '../inbound/outliers.ts';
+import { type Budget, newBudget, type PullContext } from '../inbound/source.ts';
+import { verifiedOf } from '../inbound/verify.ts';
+import { backfill } from '../remote/events.ts';
+import { HistoryRim } from './rim.ts';
 
 const MOST_EVENTS = 100;
 const LEAST_EVENTS = 20;
