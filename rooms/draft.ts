@@ -12,10 +12,10 @@ import { MAX_EVENT_DEPTH } from './depth.ts';
 import { type Event, stateMapKey } from './event.ts';
 import { MAX_PREV_EVENTS } from './format.ts';
 import { loadEvent, loadEvents } from './load.ts';
-import { type RefusedRelation, refusedRelation } from './own-relation.ts';
 import type { PersistPlan, Placement } from './persist.ts';
 import { checkOwnRedaction, effectOf, type Redacter, type RedactionEffect } from './redaction.ts';
 import { type ReferenceHashes, referenceHashesOf } from './references.ts';
+import { type RefusedRelation, refusedRelation } from './relations/own-relation.ts';
 import {
   groupRef,
   resolveGroups,

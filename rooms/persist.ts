@@ -28,7 +28,7 @@ import type { RoomsContext } from './context.ts';
 import { type Event, splitStateMapKey } from './event.ts';
 import { type CurrentStateChange, writeCurrentState } from './persist-state.ts';
 import { type RedactionEffect, redactedEvent } from './redaction.ts';
-import { canReplace, relationOf } from './relation.ts';
+import { canReplace, relationOf } from './relations/relation.ts';
 import type { StateRef } from './resolve-state.ts';
 import type { Room } from './room.ts';
 import type { ForwardExtremity, RoomHead } from './room-cache.ts';

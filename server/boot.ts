@@ -9,7 +9,7 @@ import { Lanes } from '#keys/lanes.ts';
 import { LiveSigningKey, loadOrCreateSigningKey } from '#keys/signing-key.ts';
 import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import type { Clock, Log } from '#rooms/context.ts';
-import { readRelations } from '#rooms/read-relations.ts';
+import { readRelations } from '#rooms/relations/read-relations.ts';
 import type { Database } from '#storage/database.ts';
 import { migrate } from '#storage/migrate.ts';
 import * as serverIdentity from '#storage/server-identity.ts';

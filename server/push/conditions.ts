@@ -9,7 +9,7 @@ import { isObject, type Json, type JsonObject, own, stringAt } from '#keys/json.
 import type { Event } from '#rooms/event.ts';
 import { containsInWords, type Glob, globOf, matchesGlob, matchesGlobInWords } from '#rooms/glob.ts';
 import type { PowerLevels } from '#rooms/power.ts';
-import { relationOf } from '#rooms/relation.ts';
+import { relationOf } from '#rooms/relations/relation.ts';
 import { pathOf, propertyOf } from './property-path.ts';
 
 /** What is known of the room at an event. Undefined: not looked up, since mostly no rule needs it. */

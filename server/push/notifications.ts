@@ -9,8 +9,8 @@
 import type { RoomId, UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNids } from '#rooms/load.ts';
+import { threadOf } from '#rooms/relations/thread.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
-import { threadOf } from '#rooms/thread.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as timeline from '#storage/timeline.ts';

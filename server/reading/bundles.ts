@@ -3,8 +3,13 @@
  * https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
  */
 
-import { type Bundle, type BundleReader, bundlesOf, type ThreadBundle } from '#rooms/bundled-relations.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import {
+  type Bundle,
+  type BundleReader,
+  bundlesOf,
+  type ThreadBundle,
+} from '#rooms/relations/bundled-relations.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { Requester } from '../auth/requester.ts';
 import { type RenderOptions, renderFor, textsOf } from '../sync/format.ts';

@@ -1,7 +1,7 @@
 /** Filtering of history by the relations of its events: MSC3874, under its unstable names. */
 
 import { isObject, isStringArray, type JsonObject, own } from '#keys/json.ts';
-import { relationOf } from '#rooms/relation.ts';
+import { relationOf } from '#rooms/relations/relation.ts';
 
 const MSC3874 = 'org.matrix.msc3874';
 

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
-import { RECURSION_DEPTH, relatedPage } from '#rooms/related-events.ts';
+import { RECURSION_DEPTH, relatedPage } from '#rooms/relations/related-events.ts';
 import type { PageRange } from '#rooms/timeline.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';

@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify';
 import { invalidParam, MatrixError, notFound } from '#federation/errors.ts';
 import { type EventId, isEventId } from '#keys/ids.ts';
 import { loadEvent } from '#rooms/load.ts';
-import { threadOf } from '#rooms/thread.ts';
+import { threadOf } from '#rooms/relations/thread.ts';
 import * as threadSubscriptions from '#storage/thread-subscriptions.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';

@@ -2,7 +2,7 @@
 
 import type { FastifyInstance } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
-import { threadPage } from '#rooms/thread.ts';
+import { threadPage } from '#rooms/relations/thread.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';

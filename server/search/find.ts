@@ -2,7 +2,7 @@
 
 import type { UserId } from '#keys/ids.ts';
 import { loadEvents, loadNids } from '#rooms/load.ts';
-import { relationOf } from '#rooms/relation.ts';
+import { relationOf } from '#rooms/relations/relation.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as search from '#storage/search.ts';

@@ -1,6 +1,6 @@
 /** The timeline of one room in one answer: the newest events of a range that the user may and wants to see. */
 
-import { bundlesOf } from '#rooms/bundled-relations.ts';
+import { bundlesOf } from '#rooms/relations/bundled-relations.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { afterGaps, page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';

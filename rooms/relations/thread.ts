@@ -2,13 +2,13 @@
 
 import type { EventId, UserId } from '#keys/ids.ts';
 import { threads } from '#storage/relation-summaries.ts';
+import type { RoomsContext } from '../context.ts';
+import { loadEvent, loadEvents } from '../load.ts';
+import { redactedEvent } from '../redaction.ts';
+import type { StoredEvent } from '../stored-event.ts';
+import { visibleTo } from '../visibility.ts';
 import { type Bundle, type BundleReader, bundlesOf } from './bundled-relations.ts';
-import type { RoomsContext } from './context.ts';
-import { loadEvent, loadEvents } from './load.ts';
-import { redactedEvent } from './redaction.ts';
 import { relationOf } from './relation.ts';
-import type { StoredEvent } from './stored-event.ts';
-import { visibleTo } from './visibility.ts';
 
 /** "A maximum of 3 hops is recommended to cover indirect relationships." */
 const MOST_HOPS = 3;

@@ -2,10 +2,10 @@
 
 import type { UserId } from '#keys/ids.ts';
 import * as relations from '#storage/relations.ts';
-import type { RoomsContext } from './context.ts';
-import type { StoredEvent } from './stored-event.ts';
-import { endAfter, type PageRange, pageOf } from './timeline.ts';
-import { visibleTo } from './visibility.ts';
+import type { RoomsContext } from '../context.ts';
+import type { StoredEvent } from '../stored-event.ts';
+import { endAfter, type PageRange, pageOf } from '../timeline.ts';
+import { visibleTo } from '../visibility.ts';
 
 /** "Homeservers SHOULD traverse at least 3 levels of relationships." */
 export const RECURSION_DEPTH = 3;

@@ -9,7 +9,7 @@ import { isObject, objectAt } from '#keys/json.ts';
 import { cursors } from '#storage/cursors.ts';
 import type { Database, Tx } from '#storage/database.ts';
 import * as relations from '#storage/relations.ts';
-import type { Log } from './context.ts';
+import type { Log } from '../context.ts';
 import { canReplace, relationOf } from './relation.ts';
 
 /** The newest event that is still to be looked at; 0 where none is. */

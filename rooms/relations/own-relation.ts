@@ -1,10 +1,10 @@
 /** Whether one of our users may relate an event to another: what clients are refused, and other servers are not. */
 
 import * as relations from '#storage/relations.ts';
-import type { RoomsContext } from './context.ts';
-import type { Event } from './event.ts';
-import { loadEvent, loadNids } from './load.ts';
-import type { RedactionEffect } from './redaction.ts';
+import type { RoomsContext } from '../context.ts';
+import type { Event } from '../event.ts';
+import { loadEvent, loadNids } from '../load.ts';
+import type { RedactionEffect } from '../redaction.ts';
 import { annotationKeyOf, relationOf } from './relation.ts';
 
 export interface RefusedRelation {

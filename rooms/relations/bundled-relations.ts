@@ -13,11 +13,11 @@
 import type { EventId, UserId } from '#keys/ids.ts';
 import * as table from '#storage/relation-summaries.ts';
 import * as relations from '#storage/relations.ts';
-import type { RoomsContext } from './context.ts';
-import { loadNids } from './load.ts';
+import type { RoomsContext } from '../context.ts';
+import { loadNids } from '../load.ts';
+import type { StoredEvent } from '../stored-event.ts';
+import { visibleTo, visibleUpto } from '../visibility.ts';
 import { relationOf } from './relation.ts';
-import type { StoredEvent } from './stored-event.ts';
-import { visibleTo, visibleUpto } from './visibility.ts';
 
 /** What relates to an event. */
 export interface Bundle {
