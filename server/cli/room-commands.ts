@@ -1,5 +1,5 @@
 import type { JsonObject } from '#keys/json.ts';
-import { runPurge } from '#rooms/purge.ts';
+import { runPurge } from '#rooms/purge/purge.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import type { Config } from '../config-options.ts';

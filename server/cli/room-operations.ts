@@ -4,7 +4,7 @@ import { isEventId, isRoomAlias, isRoomId, type RoomId } from '#keys/ids.ts';
 import { integerAt, type JsonObject, own, stringAt } from '#keys/json.ts';
 import type { RoomsReader } from '#rooms/context.ts';
 import { loadNids } from '#rooms/load.ts';
-import { beginPurge, type PurgeContext, type PurgePoint, type PurgeResult } from '#rooms/purge.ts';
+import { beginPurge, type PurgeContext, type PurgePoint, type PurgeResult } from '#rooms/purge/purge.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import * as aliases from '#storage/aliases.ts';
 import * as blockedRooms from '#storage/blocked-rooms.ts';

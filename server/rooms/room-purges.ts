@@ -1,6 +1,6 @@
 import type { RoomsContext } from '#rooms/context.ts';
-import { beginForgettingLeft } from '#rooms/forget.ts';
-import { type PurgeResult, runPurge } from '#rooms/purge.ts';
+import { beginForgettingLeft } from '#rooms/purge/forget.ts';
+import { type PurgeResult, runPurge } from '#rooms/purge/purge.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import * as purges from '#storage/purges.ts';
 

@@ -2,8 +2,8 @@
 
 import { invite, join, leave } from '#federation/membership.ts';
 import { belongsTo, type RoomId, type UserId } from '#keys/ids.ts';
-import { beginForgetting } from '#rooms/forget.ts';
 import { powerOf } from '#rooms/power.ts';
+import { beginForgetting } from '#rooms/purge/forget.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { currentStateEvent } from '#rooms/state.ts';
 import * as aliases from '#storage/aliases.ts';

@@ -19,7 +19,7 @@ import { checkIngress } from '#rooms/ingress.ts';
 import { loadEvent } from '#rooms/load.ts';
 import { adoptInvite } from '#rooms/out-of-band.ts';
 import { powerOf } from '#rooms/power.ts';
-import { beginPurge, runPurge } from '#rooms/purge.ts';
+import { beginPurge, runPurge } from '#rooms/purge/purge.ts';
 import { ID_TAKEN } from '#rooms/receive.ts';
 import { isRedactedBy, redactedEvent } from '#rooms/redaction.ts';
 import { getRoom } from '#rooms/room.ts';

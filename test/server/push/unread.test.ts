@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { EventId, RoomId } from '#keys/ids.ts';
-import { beginPurge, runPurge } from '#rooms/purge.ts';
+import { beginPurge, runPurge } from '#rooms/purge/purge.ts';
 import { getRoom } from '#rooms/room.ts';
 import { CountedEvents } from '#server/push/counted-events.ts';
 import { type Body, login, register, type TestClient } from '#test/harness/client.ts';

@@ -16,8 +16,8 @@ import * as memberships from '#storage/memberships.ts';
 import * as table from '#storage/purge.ts';
 import * as purges from '#storage/purges.ts';
 import { free } from '#storage/state-groups.ts';
+import { getRoomByNid, type Room } from '../room.ts';
 import type { PurgeContext, PurgeResult } from './purge-context.ts';
-import { getRoomByNid, type Room } from './room.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 const EVENTS_AT_ONCE = 100;

@@ -15,11 +15,11 @@ import * as table from '#storage/purge.ts';
 import * as purges from '#storage/purges.ts';
 import * as threadSubscriptions from '#storage/thread-subscriptions.ts';
 import * as unreadCheckpoints from '#storage/unread-checkpoints.ts';
+import { loadEvent } from '../load.ts';
+import { getRoomByNid, type Room } from '../room.ts';
+import { keptEvent } from '../stored-event.ts';
 import { runForgetting } from './forget.ts';
-import { loadEvent } from './load.ts';
 import type { PurgeContext, PurgeResult } from './purge-context.ts';
-import { getRoomByNid, type Room } from './room.ts';
-import { keptEvent } from './stored-event.ts';
 
 export type { PurgeContext, PurgeResult } from './purge-context.ts';
 

@@ -1,4 +1,4 @@
-import type { RoomsContext, RoomsReader } from './context.ts';
+import type { RoomsContext, RoomsReader } from '../context.ts';
 
 /** What deleting takes. */
 export type PurgeContext = RoomsReader & Pick<RoomsContext, 'serverName' | 'roomLocks' | 'clock'>;
