@@ -12,7 +12,6 @@ import {
 } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import { canonicalContent } from '#rooms/build-event.ts';
-import { carrySettingsOnJoin } from '#rooms/carry-settings.ts';
 import { closedBecause } from '#rooms/closed-room.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNid } from '#rooms/load.ts';
@@ -20,6 +19,7 @@ import { changeMembership, type MemberProfile } from '#rooms/membership-local.ts
 import { authoriseRestrictedJoin, serversThatMayInvite } from '#rooms/restricted.ts';
 import { getRoom, isInRoom, joinedServers, type Room } from '#rooms/room.ts';
 import type { Sent } from '#rooms/send.ts';
+import { carrySettingsOnJoin } from '#rooms/upgrade/carry-settings.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as profiles from '#storage/profiles.ts';

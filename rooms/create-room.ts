@@ -3,13 +3,13 @@ import { belongsTo, isRoomAlias, type RoomAlias, type RoomId, type UserId } from
 import * as aliases from '#storage/aliases.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
 import { checkPowerLevelsContent } from './auth/power-levels.ts';
-import { carrySettings, predecessorOf } from './carry-settings.ts';
 import type { RoomsContext } from './context.ts';
 import { type InitialEvent, initialEvents, invited, type NewRoom } from './initial-events.ts';
 import { opaqueId } from './opaque-id.ts';
 import { getRoom } from './room.ts';
 import type { Draft } from './send.ts';
 import { startRoom } from './start-room.ts';
+import { carrySettings, predecessorOf } from './upgrade/carry-settings.ts';
 import { DEFAULT_ROOM_VERSION, type RoomVersionRules, supportedRulesOf } from './versions.ts';
 
 export type { NewRoom, Preset } from './initial-events.ts';

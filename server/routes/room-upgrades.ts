@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { forbidden, invalidParam, invalidRoomState, unsupportedRoomVersion } from '#federation/errors.ts';
 import { refusalOfUpgrade } from '#federation/partners/preflight.ts';
 import { isUserId } from '#keys/ids.ts';
-import { upgradeRoom } from '#rooms/upgrade-room.ts';
+import { upgradeRoom } from '#rooms/upgrade/upgrade-room.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, requiredString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '#keys/json.ts';
-import { replacementEvents } from '#rooms/replacement-events.ts';
+import { replacementEvents } from '#rooms/upgrade/replacement-events.ts';
 import { rulesOf } from '#rooms/versions.ts';
 import { roomOf } from '#test/harness/room-builder.ts';
 

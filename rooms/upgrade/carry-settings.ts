@@ -9,9 +9,9 @@ import * as accountData from '#storage/account-data.ts';
 import type { Tx } from '#storage/database.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as pushRules from '#storage/push-rules.ts';
-import type { RoomsContext } from './context.ts';
-import { getRoom } from './room.ts';
-import { currentStateEvent } from './state.ts';
+import type { RoomsContext } from '../context.ts';
+import { getRoom } from '../room.ts';
+import { currentStateEvent } from '../state.ts';
 
 export interface Succession {
   readonly from: RoomId;

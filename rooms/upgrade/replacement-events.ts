@@ -4,11 +4,11 @@
  */
 import { isUserId, type UserId } from '#keys/ids.ts';
 import { type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
-import { canonicalContent } from './build-event.ts';
-import type { Event } from './event.ts';
-import type { InitialEvent } from './initial-events.ts';
-import { creatorsOf, levelOf } from './power.ts';
-import type { RoomVersionRules } from './versions.ts';
+import { canonicalContent } from '../build-event.ts';
+import type { Event } from '../event.ts';
+import type { InitialEvent } from '../initial-events.ts';
+import { creatorsOf, levelOf } from '../power.ts';
+import type { RoomVersionRules } from '../versions.ts';
 
 /** What is taken over of a room that is replaced. */
 export interface OldRoom {
