@@ -9,12 +9,12 @@ import * as events from '#storage/events.ts';
 import * as provisionalRejections from '#storage/provisional-rejections.ts';
 import type { RoomsContext } from './context.ts';
 import type { Event } from './event.ts';
-import { judge, neededBy } from './judge-told.ts';
 import { loadEvents } from './load.ts';
 import { newOutlier } from './persist.ts';
 import { pastlessBecause } from './placeless.ts';
 import type { Room } from './room.ts';
 import { portionsOf, Slices } from './slices.ts';
+import { judge, neededBy } from './told/judge-told.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 
 /** Stores those of the events that are simple, which come after what authorises them; answers which these are. */

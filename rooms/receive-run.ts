@@ -23,7 +23,6 @@ import { type AuthState, checkStateDependent } from './auth/check.ts';
 import { authEventKeys, type StateKey } from './auth/select.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
-import { judge, neededBy } from './judge-told.ts';
 import { loadEvents } from './load.ts';
 import { FEW, mergeExtremities } from './merge-extremities.ts';
 import { type PersistPlan, type Placement, persist } from './persist.ts';
@@ -36,6 +35,7 @@ import { headOf, headState, stateOfGroup } from './room-head.ts';
 import { Slices } from './slices.ts';
 import { reviseSticky } from './sticky.ts';
 import { isAccepted, isPlaced, type StoredEvent } from './stored-event.ts';
+import { judge, neededBy } from './told/judge-told.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import { watchState } from './watch-state.ts';
 

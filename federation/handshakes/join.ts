@@ -14,10 +14,10 @@
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
-import { adoptRoom } from '#rooms/adopt.ts';
 import { eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
-import type { ToldList } from '#rooms/told-state.ts';
+import { adoptRoom } from '#rooms/told/adopt.ts';
+import type { ToldList } from '#rooms/told/told-state.ts';
 import { JOINABLE_VERSIONS } from '#rooms/versions.ts';
 import { failure } from '../client.ts';
 import type { FederationContext } from '../context.ts';

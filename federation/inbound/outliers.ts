@@ -3,10 +3,10 @@
 import type { EventId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
-import { inAuthOrder } from '#rooms/judge-told.ts';
 import { receive } from '#rooms/receive.ts';
 import { receiveOutliers } from '#rooms/receive-outliers.ts';
 import type { Room } from '#rooms/room.ts';
+import { inAuthOrder } from '#rooms/told/judge-told.ts';
 import * as events from '#storage/events.ts';
 import { isForGood, type Remote } from '../remote/answer.ts';
 import { getEvent, getEventAuth, getState, getStateIds } from '../remote/events.ts';

@@ -7,11 +7,11 @@ import { authStateIn } from '../auth-state.ts';
 import type { RoomsReader } from '../context.ts';
 import type { Event } from '../event.ts';
 import { createEventIdOf } from '../hashes.ts';
-import { judge } from '../judge-told.ts';
 import { loadEvents } from '../load.ts';
 import { groupRef } from '../resolve-state.ts';
 import { headOf } from '../room-head.ts';
 import type { StoredEvent } from '../stored-event.ts';
+import { judge } from '../told/judge-told.ts';
 import { deciding, inWords, judgedBy, refusalInWords } from './words.ts';
 
 /** How many rejected events to name, one authorising the other. */

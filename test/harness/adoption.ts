@@ -1,10 +1,10 @@
 /** Rooms as a resident server hands them over. */
 
 import type { UserId } from '#keys/ids.ts';
-import type { Adoption } from '#rooms/adopt.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
-import { ToldState } from '#rooms/told-state.ts';
+import type { Adoption } from '#rooms/told/adopt.ts';
+import { ToldState } from '#rooms/told/told-state.ts';
 import type { VerifiedEvent } from '#rooms/verified-event.ts';
 import type { TestRoom } from './room-builder.ts';
 import { verified } from './rooms.ts';

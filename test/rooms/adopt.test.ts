@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { UserId } from '#keys/ids.ts';
-import { adoptRoom, forgetUnfinishedJoins } from '#rooms/adopt.ts';
 import { checkRooms } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
@@ -9,7 +8,8 @@ import { adoptInvite, recordOutOfBandLeave } from '#rooms/out-of-band.ts';
 import { getRoom, isInRoom } from '#rooms/room.ts';
 import { headOf } from '#rooms/room-head.ts';
 import { currentState, stateAt } from '#rooms/state.ts';
-import { ToldState } from '#rooms/told-state.ts';
+import { adoptRoom, forgetUnfinishedJoins } from '#rooms/told/adopt.ts';
+import { ToldState } from '#rooms/told/told-state.ts';
 import { SUPPORTED_VERSIONS } from '#rooms/versions.ts';
 import * as currentStateTable from '#storage/current-state.ts';
 import * as eventEdges from '#storage/event-edges.ts';

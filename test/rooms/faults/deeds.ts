@@ -1,12 +1,12 @@
 /** What writes into rooms, one of each kind: `prepare` makes the room, `act` is what a process may die in. */
 
-import { adoptRoom } from '#rooms/adopt.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
 import { adoptInvite } from '#rooms/out-of-band.ts';
 import { receiveRun } from '#rooms/receive-run.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { type Draft, sendEvent } from '#rooms/send.ts';
+import { adoptRoom } from '#rooms/told/adopt.ts';
 import { adoptionOf } from '#test/harness/adoption.ts';
 import { roomOf, type TestRoom } from '#test/harness/room-builder.ts';
 import { importRoom, receiveFrom, sentOrThrow, state, verified } from '#test/harness/rooms.ts';

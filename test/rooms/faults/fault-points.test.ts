@@ -13,7 +13,7 @@ import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { forgetUnfinishedJoins } from '#rooms/adopt.ts';
+import { forgetUnfinishedJoins } from '#rooms/told/adopt.ts';
 import type { Reader } from '#storage/database.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { withFaultPoints } from '#test/harness/faults.ts';

@@ -6,11 +6,11 @@
 import type { EventId } from '#keys/ids.ts';
 import { GrowingNumbers } from '#storage/growing-numbers.ts';
 import { Spool } from '#storage/spool.ts';
-import type { Event } from './event.ts';
-import { referenceHash } from './hashes.ts';
-import { keptEvent } from './stored-event.ts';
-import type { VerifiedEvent } from './verified-event.ts';
-import type { RoomVersionRules } from './versions.ts';
+import type { Event } from '../event.ts';
+import { referenceHash } from '../hashes.ts';
+import { keptEvent } from '../stored-event.ts';
+import type { VerifiedEvent } from '../verified-event.ts';
+import type { RoomVersionRules } from '../versions.ts';
 
 export type ToldList = 'state' | 'auth_chain';
 

@@ -4,14 +4,14 @@ import { setImmediate } from 'node:timers/promises';
 import type { EventId } from '#keys/ids.ts';
 import { GrowingNumbers } from '#storage/growing-numbers.ts';
 import { Lru } from '#storage/lru.ts';
-import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from './auth/check.ts';
-import type { RoomsContext } from './context.ts';
-import type { Event } from './event.ts';
-import { createEventIdOf, referenceHash } from './hashes.ts';
-import { loadEvents } from './load.ts';
-import type { StoredEvent } from './stored-event.ts';
+import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from '../auth/check.ts';
+import type { RoomsContext } from '../context.ts';
+import type { Event } from '../event.ts';
+import { createEventIdOf, referenceHash } from '../hashes.ts';
+import { loadEvents } from '../load.ts';
+import type { StoredEvent } from '../stored-event.ts';
+import type { VerifiedEvent } from '../verified-event.ts';
 import type { ToldState } from './told-state.ts';
-import type { VerifiedEvent } from './verified-event.ts';
 
 export interface Judged {
   /** The numbers of those accepted, each after those that authorise it. */

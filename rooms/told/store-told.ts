@@ -6,13 +6,13 @@ import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import * as memberships from '#storage/memberships.ts';
 import { nidsOf } from '#storage/state-keys.ts';
-import type { RoomsContext } from './context.ts';
-import type { Event } from './event.ts';
+import type { RoomsContext } from '../context.ts';
+import type { Event } from '../event.ts';
+import { newOutlier } from '../persist.ts';
+import { membershipRowOf } from '../persist-state.ts';
+import { restore } from '../provisional.ts';
+import type { Room } from '../room.ts';
 import { portions } from './judge-told.ts';
-import { newOutlier } from './persist.ts';
-import { membershipRowOf } from './persist-state.ts';
-import { restore } from './provisional.ts';
-import type { Room } from './room.ts';
 import type { ToldState } from './told-state.ts';
 
 /** The numbers of the events of a state, by the numbers of their keys; -1 where there is none. */
