@@ -1,7 +1,7 @@
 /** The bodies of `POST publicRooms`, of clients and of other servers: both APIs have the same. */
 
 import { integerAt, isObject, type Json, type JsonObject, own } from '#keys/json.ts';
-import type { PublicRoomsFilter, PublicRoomsQuery } from '#rooms/directory.ts';
+import type { PublicRoomsFilter, PublicRoomsQuery } from '#rooms/directory/directory.ts';
 import { badJson, invalidParam } from './errors.ts';
 
 /** What the body asks for. Throws `M_BAD_JSON` or `M_INVALID_PARAM`. */

@@ -1,8 +1,8 @@
 /** Rooms and spaces that this server is not in, as other servers tell of them. */
 
 import { isServerName, type RoomId, type ServerName } from '#keys/ids.ts';
-import { type HierarchyRoom, SPACE, type Step } from '#rooms/hierarchy.ts';
-import type { ToldRoom } from '#rooms/told-room.ts';
+import { type HierarchyRoom, SPACE, type Step } from '#rooms/directory/hierarchy.ts';
+import type { ToldRoom } from '#rooms/directory/told-room.ts';
 import { Lru } from '#storage/lru.ts';
 import type { FederationContext } from './context.ts';
 import { hierarchy, type ToldSpace } from './remote/spaces.ts';

@@ -2,7 +2,7 @@
 
 import { belongsTo, type RoomId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
-import type { PublicRooms } from '#rooms/directory.ts';
+import type { PublicRooms } from '#rooms/directory/directory.ts';
 import { type NewRoom, presetOf } from '#rooms/initial-events.ts';
 import { getRoom, joinedServers, type Room } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';

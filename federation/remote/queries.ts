@@ -9,8 +9,8 @@ import {
   type UserId,
 } from '#keys/ids.ts';
 import { integerAt, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
-import { MAX_PUBLIC_ROOMS, type PublicRooms } from '#rooms/directory.ts';
-import { toldRoom } from '#rooms/told-room.ts';
+import { MAX_PUBLIC_ROOMS, type PublicRooms } from '#rooms/directory/directory.ts';
+import { toldRoom } from '#rooms/directory/told-room.ts';
 import { type Remote, readObject } from './answer.ts';
 import {
   FEDERATION,

@@ -2,8 +2,14 @@
 
 import { isRoomId, isUserId, type RoomId, type ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
-import { type ChildEvent, childrenOf, MOST_CHILDREN, SPACE, type SpaceChild } from '#rooms/hierarchy.ts';
-import { type ToldRoom, toldRoom } from '#rooms/told-room.ts';
+import {
+  type ChildEvent,
+  childrenOf,
+  MOST_CHILDREN,
+  SPACE,
+  type SpaceChild,
+} from '#rooms/directory/hierarchy.ts';
+import { type ToldRoom, toldRoom } from '#rooms/directory/told-room.ts';
 import { type Remote, readObject } from './answer.ts';
 import { encode, FEDERATION, type RemoteContext, type RemoteOptions, smallQuery } from './request.ts';
 

@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { RoomId, ServerName } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
-import { localEntry, localRoom, type SpaceChild } from '#rooms/hierarchy.ts';
+import { localEntry, localRoom, type SpaceChild } from '#rooms/directory/hierarchy.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { notFound } from '../errors.ts';

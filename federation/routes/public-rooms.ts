@@ -7,7 +7,7 @@ import {
   MAX_PUBLIC_ROOMS,
   type PublicRooms,
   type PublicRoomsQuery,
-} from '#rooms/directory.ts';
+} from '#rooms/directory/directory.ts';
 import { authenticateOrigin } from '../auth.ts';
 import type { FederationContext } from '../context.ts';
 import { badJson, invalidParam } from '../errors.ts';

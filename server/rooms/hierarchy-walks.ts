@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { RoomId, ServerName, UserId } from '#keys/ids.ts';
 import type { Clock } from '#rooms/context.ts';
-import type { Walk } from '#rooms/hierarchy.ts';
+import type { Walk } from '#rooms/directory/hierarchy.ts';
 import { Lru } from '#storage/lru.ts';
 
 /** A walk through a space, and whose it is. */

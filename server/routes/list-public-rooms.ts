@@ -7,7 +7,7 @@ import { publicRoomsQuery } from '#federation/public-rooms-query.ts';
 import { publicRooms } from '#federation/remote/queries.ts';
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
-import { listPublicRooms, type PublicRooms, type PublicRoomsQuery } from '#rooms/directory.ts';
+import { listPublicRooms, type PublicRooms, type PublicRoomsQuery } from '#rooms/directory/directory.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';

@@ -15,9 +15,9 @@ import {
   type ServerName,
   type UserId,
 } from '#keys/ids.ts';
+import { accessByWord, accessOf } from '#rooms/directory/room-access.ts';
+import { entryOf, type PublicRoom } from '#rooms/directory/room-entry.ts';
 import { getRoom, isInRoom, type Room } from '#rooms/room.ts';
-import { accessByWord, accessOf } from '#rooms/room-access.ts';
-import { entryOf, type PublicRoom } from '#rooms/room-entry.ts';
 import * as memberships from '#storage/memberships.ts';
 import { findRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { RoomId, UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { createRoom, type NewRoom } from '#rooms/create-room.ts';
-import { listPublicRooms, type PublicRooms, type PublicRoomsQuery } from '#rooms/directory.ts';
+import { listPublicRooms, type PublicRooms, type PublicRoomsQuery } from '#rooms/directory/directory.ts';
 import { changeMembership } from '#rooms/membership-local.ts';
 import { getRoom } from '#rooms/room.ts';
 import * as roomDirectory from '#storage/room-directory.ts';

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RoomId } from '#keys/ids.ts';
-import { type HierarchyRoom, nextRooms, type Step, walkFrom } from '#rooms/hierarchy.ts';
+import { type HierarchyRoom, nextRooms, type Step, walkFrom } from '#rooms/directory/hierarchy.ts';
 
 const ROOT: RoomId = '!root:x.test';
 const IDS = Array.from({ length: 30 }, (_, n): RoomId => `!${n}:x.test`);

@@ -5,10 +5,10 @@
 import type { RoomId } from '#keys/ids.ts';
 import { isObject, type Json, type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import * as memberships from '#storage/memberships.ts';
-import type { RoomsContext } from './context.ts';
-import { allowedRooms } from './restricted.ts';
-import type { Room } from './room.ts';
-import { currentStateEvents } from './state.ts';
+import type { RoomsContext } from '../context.ts';
+import { allowedRooms } from '../restricted.ts';
+import type { Room } from '../room.ts';
+import { currentStateEvents } from '../state.ts';
 
 /** `PublishedRoomsChunk` of the specification. */
 export interface PublicRoom extends JsonObject {

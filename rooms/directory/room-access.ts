@@ -2,15 +2,15 @@ import type { ServerName, UserId } from '#keys/ids.ts';
 import { own, stringAt } from '#keys/json.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as roomMembers from '#storage/room-members.ts';
-import { type AuthState, authStateOf } from './auth/check.ts';
-import { allowsKnocks, allowsRestrictedJoins, joinRuleOf } from './auth/member.ts';
-import type { RoomsContext } from './context.ts';
-import { isMemberOfAny, meetsCondition } from './restricted.ts';
-import { getRoom, type Room } from './room.ts';
-import { isServerAllowed } from './server-acl.ts';
-import { currentStateEvents } from './state.ts';
+import { type AuthState, authStateOf } from '../auth/check.ts';
+import { allowsKnocks, allowsRestrictedJoins, joinRuleOf } from '../auth/member.ts';
+import type { RoomsContext } from '../context.ts';
+import { isMemberOfAny, meetsCondition } from '../restricted.ts';
+import { getRoom, type Room } from '../room.ts';
+import { isServerAllowed } from '../server-acl.ts';
+import { currentStateEvents } from '../state.ts';
+import type { Viewer } from '../visibility.ts';
 import type { ToldRoom } from './told-room.ts';
-import type { Viewer } from './visibility.ts';
 
 /** How somebody who may know of a room could come to read it. */
 export type RoomAccess = 'joined' | 'joinable' | 'knockable' | 'readable';

@@ -2,8 +2,8 @@
 import { isRoomId } from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
-import type { RoomsContext } from './context.ts';
-import { loadNids } from './load.ts';
+import type { RoomsContext } from '../context.ts';
+import { loadNids } from '../load.ts';
 import { aliasIn, nameIn, type PublicRoom, publicRoom, STATE_TYPES, topicIn } from './room-entry.ts';
 
 export interface PublicRoomsQuery {

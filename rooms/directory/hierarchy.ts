@@ -1,13 +1,13 @@
 /** Rooms of a space: https://spec.matrix.org/v1.19/client-server-api/#spaces */
 import { isRoomId, type RoomId, type ServerName } from '#keys/ids.ts';
 import { isStringArray, type JsonObject, own, stringAt } from '#keys/json.ts';
-import type { RoomsContext } from './context.ts';
-import type { Event } from './event.ts';
-import { getRoom, isInRoom } from './room.ts';
+import type { RoomsContext } from '../context.ts';
+import type { Event } from '../event.ts';
+import { getRoom, isInRoom } from '../room.ts';
+import { currentStateOfType } from '../state.ts';
+import type { Viewer } from '../visibility.ts';
 import { accessOf, accessOfServer } from './room-access.ts';
 import { entryOf, type PublicRoom, type RoomEntry } from './room-entry.ts';
-import { currentStateOfType } from './state.ts';
-import type { Viewer } from './visibility.ts';
 
 /** A room that a space names. */
 export interface SpaceChild {
