@@ -86,6 +86,8 @@ export interface Inbound {
     readonly events: readonly VerifiedEvent[];
     /** What nobody could be asked the keys of: it is postponed. */
     readonly unverified: readonly Event[];
+    /** What else of the transaction is being written: on disk before the answer is. */
+    readonly beside: Promise<void>;
   }): Promise<void>;
 }
 

@@ -70,6 +70,19 @@ export class DatabaseUnavailable extends Error {
   override readonly name = 'DatabaseUnavailable';
 }
 
+/** Of SQLite, of Node and of PostgreSQL: what was given cannot be stored. */
+const OF_VALUES = /^(?:SQLITE_(?:CONSTRAINT|ERROR|MISMATCH|RANGE|TOOBIG)|ERR_|2[23][0-9A-Z]{3}$)/;
+
+/**
+ * Whether a write failed for the state of the database (a full disk, too many writes), so that the same write may succeed
+ * later. Otherwise what it was given is to blame, or its body.
+ */
+export function isDatabaseFault(error: unknown): boolean {
+  if (error instanceof WriteQueueFull || error instanceof DatabaseUnavailable) return true;
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && !OF_VALUES.test(code);
+}
+
 /** A `write` body broke one of the rules above. */
 export class WriteRuleBroken extends Error {
   override readonly name = 'WriteRuleBroken';

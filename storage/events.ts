@@ -82,6 +82,11 @@ const NIDS_OF = sql<[string], { event_nid: number; event_id: EventId }>(
   'events.nidsOf',
   'SELECT event_nid, event_id FROM events WHERE event_id {anyOf} ORDER BY event_nid',
 );
+const POSITIONS_OF = sql<[string], { event_id: EventId; position: number }>(
+  'events.positionsOf',
+  `SELECT event_id, position FROM events WHERE event_id {anyOf} AND position IS NOT NULL
+   ORDER BY event_nid`,
+);
 type InsertParams = [
   eventId: string,
   roomNid: number,
@@ -189,6 +194,15 @@ export async function idsOf(reader: Reader, nids: Iterable<number>): Promise<Map
 export async function nidsOf(reader: Reader, eventIds: Iterable<EventId>): Promise<Map<EventId, number>> {
   const rows = await reader.all(NIDS_OF, anyOf(eventIds));
   return new Map(rows.map((row) => [row.event_id, row.event_nid]));
+}
+
+/** The positions of events; those that have none or are not stored are absent. */
+export async function positionsOf(
+  reader: Reader,
+  eventIds: Iterable<EventId>,
+): Promise<Map<EventId, number>> {
+  const rows = await reader.all(POSITIONS_OF, anyOf(eventIds));
+  return new Map(rows.map((row) => [row.event_id, row.position]));
 }
 
 /** Inserts an event, which must be new; answers its numeric id. */

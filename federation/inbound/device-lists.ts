@@ -19,7 +19,7 @@ import { isDeviceId } from '../e2ee-keys/device-keys.ts';
 import { isBeingAsked } from '../e2ee-keys/device-lists-remote.ts';
 import { MISSED } from '../e2ee-keys/device-lists-resync.ts';
 import { deviceKeysFrom, MOST_DEVICES, withName } from '../remote/keys.ts';
-import type { EduContext } from './edu-source.ts';
+import type { EduContext, EduWrite } from './edu-source.ts';
 
 /** For what the server of a user who joins has to say of the join. */
 const JUST_JOINED_MS = 10_000;
@@ -38,18 +38,20 @@ export async function receiveDeviceListUpdate(
   ctx: EduContext,
   origin: ServerName,
   content: JsonObject,
-): Promise<void> {
+): Promise<EduWrite | undefined> {
   const update = updateFrom(content);
-  if (update === undefined || !belongsTo(update.userId, origin)) return;
+  if (update === undefined || !belongsTo(update.userId, origin)) return undefined;
+  return { rows: 1, write: (tx) => writeUpdate(ctx, tx, update) };
+}
+
+async function writeUpdate(ctx: EduContext, tx: Tx, update: Update): Promise<void> {
   const { userId } = update;
-  await ctx.db.write('federation.deviceListUpdate', async (tx) => {
-    if (!(await isShared(ctx, tx, userId))) return;
-    const state = (await remoteDeviceLists.statesOf(tx, ctx.serverName, [userId])).get(userId);
-    if (state === undefined && (await isOfItsJoin(ctx, tx, userId))) return;
-    const effect = state === undefined ? 'unknown' : await take(tx, state, update);
-    if (effect === 'nothing') return;
-    await deviceLists.markChanged(tx, ctx.streams, userId, effect === 'missed' ? [MISSED] : []);
-  });
+  if (!(await isShared(ctx, tx, userId))) return;
+  const state = (await remoteDeviceLists.statesOf(tx, ctx.serverName, [userId])).get(userId);
+  if (state === undefined && (await isOfItsJoin(ctx, tx, userId))) return;
+  const effect = state === undefined ? 'unknown' : await take(tx, state, update);
+  if (effect === 'nothing') return;
+  await deviceLists.markChanged(tx, ctx.streams, userId, effect === 'missed' ? [MISSED] : []);
 }
 
 /**

@@ -16,7 +16,7 @@ export async function receivePresence(
   ctx: EduContext,
   origin: ServerName,
   content: JsonObject,
-): Promise<void> {
+): Promise<undefined> {
   if (ctx.presence.mode !== 'federated') return;
   const now = ctx.clock.now();
   const push: Json = own(content, 'push') ?? [];

@@ -2,63 +2,71 @@
 
 import { type EventId, isEventId, isRoomId, isUserId, type ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type Json, type JsonObject, objectAt, own } from '#keys/json.ts';
-import { loadEvent, loadEvents } from '#rooms/load.ts';
+import { loadEvent } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
+import type { Tx } from '#storage/database.ts';
+import * as events from '#storage/events.ts';
 import * as receipts from '#storage/receipts.ts';
-import { type EduContext, isMember, roomFor } from './edu-source.ts';
+import { type EduContext, type EduWrite, isMember, roomFor } from './edu-source.ts';
 
 /** Receipts in one EDU: servers send fewer. */
 const MOST_RECEIPTS = 500;
+
+interface ReceiptIn {
+  readonly room: Room;
+  readonly receipt: receipts.Receipt;
+}
 
 /** Takes in an `m.receipt`: only of the origin's own users, only in rooms where these are. */
 export async function receiveReceipts(
   ctx: EduContext,
   origin: ServerName,
   content: JsonObject,
-): Promise<void> {
+): Promise<EduWrite | undefined> {
   let left = MOST_RECEIPTS;
+  const taken: ReceiptIn[] = [];
   for (const [roomId, byType] of Object.entries(content)) {
     if (!isRoomId(roomId) || !isObject(byType)) continue;
     const told = receiptsIn(byType).slice(0, left);
     left -= told.length;
     // "The only kind of receipt supported is a read receipt"; room by room.
     const room = told.length === 0 ? undefined : await roomFor(ctx, origin, roomId);
-    if (room !== undefined) await receiveReceiptsIn(ctx, room, origin, told);
+    if (room === undefined) continue;
+    for (const receipt of told) {
+      // One user after the other: in nearly every EDU there is one.
+      if (!(await isMember(ctx, room, receipt.userId, origin))) continue;
+      if (await isOfKnownThread(ctx, room, receipt)) taken.push({ room, receipt });
+    }
   }
+  return taken.length === 0
+    ? undefined
+    : { rows: taken.length, write: (tx) => writeReceipts(ctx, tx, taken) };
 }
 
-async function receiveReceiptsIn(
+/** Each thread takes a row: of those that we do not know there could be any number. */
+async function isOfKnownThread(
   ctx: EduContext,
   room: Room,
-  origin: ServerName,
-  told: readonly receipts.Receipt[],
-): Promise<void> {
-  const moving: receipts.Receipt[] = [];
-  for (const receipt of told) {
-    // One user after the other: in nearly every EDU there is one.
-    if (!(await isMember(ctx, room, receipt.userId, origin))) continue;
-    if (await movesForward(ctx, room, receipt)) moving.push(receipt);
-  }
-  if (moving.length === 0) return;
-  await ctx.db.write('federation.receipts', async (tx) => {
-    for (const receipt of moving) await receipts.set(tx, ctx.streams, room, receipt);
-  });
+  { threadId }: receipts.Receipt,
+): Promise<boolean> {
+  return !isEventId(threadId) || (await loadEvent(ctx, threadId))?.roomNid === room.roomNid;
 }
 
-/**
- * False where the user's receipt is at the event already or beyond it. An event that we do not know counts as new; of
- * threads only those count that we know, since each takes a row.
- */
-async function movesForward(ctx: EduContext, room: Room, receipt: receipts.Receipt): Promise<boolean> {
-  const { threadId } = receipt;
-  if (isEventId(threadId) && (await loadEvent(ctx, threadId))?.roomNid !== room.roomNid) return false;
-  const known = await receipts.ofUser(ctx.db, room.roomNid, receipt.userId);
+async function writeReceipts(ctx: EduContext, tx: Tx, taken: readonly ReceiptIn[]): Promise<void> {
+  for (const { room, receipt } of taken) {
+    if (await movesForward(tx, room, receipt)) await receipts.set(tx, ctx.streams, room, receipt);
+  }
+}
+
+/** False where the user's receipt is at the event already or beyond it. An event that we do not know counts as new. */
+async function movesForward(tx: Tx, room: Room, receipt: receipts.Receipt): Promise<boolean> {
+  const known = await receipts.ofUser(tx, room.roomNid, receipt.userId);
   const before = known.find(({ type, threadId }) => type === 'm.read' && threadId === receipt.threadId);
   if (before === undefined) return true;
   if (before.eventId === receipt.eventId) return false;
-  const events = await loadEvents(ctx, [before.eventId, receipt.eventId]);
-  const from = events.get(before.eventId)?.position;
-  const to = events.get(receipt.eventId)?.position;
+  const positions = await events.positionsOf(tx, [before.eventId, receipt.eventId]);
+  const from = positions.get(before.eventId);
+  const to = positions.get(receipt.eventId);
   return from === undefined || to === undefined || to > from;
 }
 

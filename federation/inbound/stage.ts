@@ -76,8 +76,12 @@ export class Stage implements Inbound {
   }
 
   async stage(transaction: Parameters<Inbound['stage']>[0]): Promise<void> {
-    const { origin, txnId, answer, events, unverified } = transaction;
-    const left = await this.#receiveAtOnce(events);
+    const { origin, txnId, answer, events, unverified, beside } = transaction;
+    const receiving = this.#receiveAtOnce(events);
+    // Neither is under way any more when the other has failed.
+    await Promise.allSettled([receiving, beside]);
+    const left = await receiving;
+    await beside;
     const staged = left.map((event) => stagedFrom(event, origin));
     const now = this.#ctx.clock.now();
     const called = await this.#ctx.db.write('federation.stage', async (tx) => {

@@ -6,7 +6,7 @@ import type { Tx } from '#storage/database.ts';
 import * as toDevice from '#storage/to-device.ts';
 import { addressees, deliverToDevices } from '../deliver-to-device.ts';
 import type { ToDeviceMessage } from '../to-device-edus.ts';
-import type { EduContext } from './edu-source.ts';
+import type { EduContext, EduWrite } from './edu-source.ts';
 
 /** What one EDU holds. */
 interface ToDevice {
@@ -24,19 +24,16 @@ const MAX_MESSAGE_ID = 255;
 const MOST_MESSAGES = 1_000;
 
 /**
- * Takes in `m.direct_to_device`s in their order, in one write: only of the origin's own users, each `message_id` once,
- * for devices that there are. What is malformed, too large or for others is left out, the rest delivered.
+ * Takes in an `m.direct_to_device`: only of the origin's own users, each `message_id` once, for devices that there are.
+ * What is malformed, too large or for others is left out, the rest delivered.
  */
 export async function receiveToDevice(
   ctx: EduContext,
   origin: ServerName,
-  contents: readonly JsonObject[],
-): Promise<void> {
-  const told = contents.flatMap((content) => toDeviceFrom(ctx, origin, content) ?? []);
-  if (told.length === 0) return;
-  await ctx.db.write('federation.toDevice', async (tx) => {
-    for (const each of told) await deliver(ctx, tx, origin, each);
-  });
+  content: JsonObject,
+): Promise<EduWrite | undefined> {
+  const told = toDeviceFrom(ctx, origin, content);
+  return told && { rows: told.messages.length, write: (tx) => deliver(ctx, tx, origin, told) };
 }
 
 async function deliver(ctx: EduContext, tx: Tx, origin: ServerName, told: ToDevice): Promise<void> {

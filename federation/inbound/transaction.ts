@@ -5,7 +5,8 @@
  * 2. Each PDU is admitted by itself: it must be of a room that we are in, whose access control list allows the
  *    sending server, and pass the ingress check (format, signatures, hash). What does not has its error in the answer;
  *    what cannot be verified, as its server's keys cannot be asked for, is answered for and tried later (`postponed.ts`).
- * 3. The EDUs are taken in; taken twice, should we end here, they do no harm.
+ * 3. The EDUs are taken in, in a write of which the events are not behind; taken twice, should we end here, they do no
+ *    harm.
  * 4. What was admitted is put on disk together with the answer; only then is the transaction answered.
  * 5. It is received into its rooms afterwards (`stage.ts`). What the authorisation rules say of it is not in the
  *    answer: "If an event in an incoming transaction is rejected, this should not cause the transaction request to
@@ -39,7 +40,7 @@ import * as memberships from '#storage/memberships.ts';
 import { isAllowedByAcl } from '../access.ts';
 import type { FederationContext } from '../context.ts';
 import { joinUnderWay } from '../handshakes/under-way.ts';
-import { isMomentary, receiveEdus } from './edus.ts';
+import { isMomentary, readEdus, writeEdus } from './edus.ts';
 import { verifyPdu } from './verify.ts';
 
 export interface InboundTransaction {
@@ -95,11 +96,11 @@ export async function receiveTransaction(
   );
   if (events.some(({ roomId }) => ctx.inbound.isFull(roomId))) return { kind: 'busy' };
   const answer = answerOf(admissions);
-  // Before the answer is remembered: a transaction that is cut short here comes again with all that it brings.
-  await receiveEdus(ctx, origin, edus);
+  // On disk before the answer is remembered: a transaction that is cut short here comes again with all that it brings.
+  const beside = writeEdus(ctx, origin, await readEdus(ctx, origin, edus));
   if (pdus.length > 0 || !edus.every(isMomentary)) {
-    await ctx.inbound.stage({ origin, txnId, answer, events, unverified });
-  }
+    await ctx.inbound.stage({ origin, txnId, answer, events, unverified, beside });
+  } else await beside;
   return { kind: 'ok', answer };
 }
 

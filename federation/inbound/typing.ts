@@ -8,7 +8,11 @@ import { type EduContext, isMember, roomFor } from './edu-source.ts';
 const TYPING_MS = 60_000;
 
 /** "Receiving servers should verify that the user is in the room, and is a user belonging to the sending server." */
-export async function receiveTyping(ctx: EduContext, origin: ServerName, content: JsonObject): Promise<void> {
+export async function receiveTyping(
+  ctx: EduContext,
+  origin: ServerName,
+  content: JsonObject,
+): Promise<undefined> {
   const roomId = own(content, 'room_id');
   const userId = own(content, 'user_id');
   const typing = own(content, 'typing');

@@ -282,25 +282,3 @@ test('bad events of strangers do not fill the log', async () => {
   const warnings = lines.filter((line) => !/"level":"(debug|info)"/.test(line));
   assert.ok(warnings.length <= 2, warnings.join('\n'));
 });
-
-test('a transaction that could not be taken in whole is taken in whole when it comes again', async () => {
-  await using peer = await peerWithGuest();
-  const mallory = peer.user('mallory');
-  const message = peer.room.message(mallory, 'with a message to devices');
-  const messages = { [alice.userId]: { '*': { number: 7 } } };
-  const content = { sender: mallory, type: 'test', message_id: 'whole', messages };
-  const edus = [{ edu_type: 'm.direct_to_device', content }];
-  const run = (text: string) => server.ctx.db.write('test', (tx) => tx.run({ name: '', text }));
-  // As a full disk would.
-  await run(
-    `CREATE TRIGGER test_full BEFORE INSERT ON inbound_to_device BEGIN SELECT RAISE(FAIL, 'full'); END`,
-  );
-  const first = await peer.send(server, [message], { edus, txnId: 'whole' });
-  assert.equal(first.status, 500);
-  await run('DROP TRIGGER test_full');
-  const second = await peer.send(server, [message], { edus, txnId: 'whole' });
-  assert.equal(second.status, 200);
-  await untilMessages(alice, peer.room.roomId, ['with a message to devices']);
-  const { to_device: inbox } = await alice.sync();
-  assert.deepEqual(inbox.events, [{ sender: mallory, type: 'test', content: { number: 7 } }]);
-});
