@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type ServerOptions } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
@@ -66,6 +66,12 @@ export async function startPeer({ authority, names = [], answer, ...given }: Pee
     response.end(encodeCanonical(reply.json));
   });
   server.on('tlsClientError', () => undefined);
+  // Those in the middle of a handshake too, which the server does not close.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
   const listen = async (port: number): Promise<number> => {
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
@@ -76,6 +82,7 @@ export async function startPeer({ authority, names = [], answer, ...given }: Pee
     const closed = once(server, 'close');
     server.close();
     server.closeAllConnections();
+    for (const socket of sockets) socket.destroy();
     await closed;
   };
   const port = await listen(0);
