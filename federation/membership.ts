@@ -16,6 +16,7 @@ import { closedBecause } from '#rooms/closed-room.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNid } from '#rooms/load.ts';
 import { changeMembership, type MemberProfile } from '#rooms/membership-local.ts';
+import { isUnheard } from '#rooms/out-of-band.ts';
 import { authoriseRestrictedJoin, serversThatMayInvite } from '#rooms/restricted.ts';
 import { getRoom, isInRoom, joinedServers, type Room } from '#rooms/room.ts';
 import type { Sent } from '#rooms/send.ts';
@@ -156,8 +157,12 @@ async function changeHere(
   return resultOf(await changeMembership(ctx, change), roomId);
 }
 
-/** False for a restricted room of which only another server can tell whether the user may join. */
+/**
+ * False for a restricted room of which only another server can tell whether the user may join, and where the room has
+ * not heard of the invitation yet: whoever gave it has.
+ */
 async function canLetIn(ctx: FederationContext, room: Room, userId: UserId): Promise<boolean> {
+  if (await isUnheard(ctx, room, userId)) return false;
   const { kind } = await authoriseRestrictedJoin(ctx, room, userId);
   if (kind !== 'unable_to_authorise' && kind !== 'unable_to_grant') return true;
   return (await joinedServers(ctx, room.roomNid)).length < 2;
@@ -196,7 +201,7 @@ export async function leave(
   if (!fits(content)) return invalid;
   const room = await getRoom(ctx, roomId);
   if (room === undefined) return { kind: 'not_found', reason: 'Unknown room' };
-  if (await isInRoom(ctx, room)) {
+  if ((await isInRoom(ctx, room)) && !(await isUnheard(ctx, room, userId))) {
     const change = { roomId, sender: userId, target: userId, membership: 'leave', content } as const;
     return resultOf(await changeMembership(ctx, change), roomId);
   }
@@ -244,12 +249,12 @@ async function candidatesFor(ctx: FederationContext, { roomId, userId, known }: 
   const room = await getRoom(ctx, roomId);
   if (room === undefined) return candidatesOf(ctx.serverName, roomId, { named: known });
   const inRoom = await joinedServers(ctx, room.roomNid);
+  const behind = await serversBehind(ctx, roomId, userId);
   if (await isInRoom(ctx, room)) {
-    const named = [...known, ...(await serversThatMayInvite(ctx, room)), ...inRoom];
+    const named = [...behind, ...known, ...(await serversThatMayInvite(ctx, room)), ...inRoom];
     return candidatesOf(ctx.serverName, roomId, { named });
   }
-  const named = [...known, ...(await serversBehind(ctx, roomId, userId))];
-  return candidatesOf(ctx.serverName, roomId, { named, others: inRoom });
+  return candidatesOf(ctx.serverName, roomId, { named: [...known, ...behind], others: inRoom });
 }
 
 /** A membership of one who is not in the room, and may be the only one of ours that has to do with it. */

@@ -3,7 +3,7 @@
  * no place in the graph, which we do not have.
  */
 
-import { isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
+import { type EventId, isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import * as arrivals from '#storage/arrivals.ts';
 import type { Tx } from '#storage/database.ts';
@@ -18,12 +18,13 @@ import { newOutlier } from './persist.ts';
 import { membershipRowOf } from './persist-state.ts';
 import { ID_TAKEN } from './receive.ts';
 import { getRoom, isInRoom, makeKnown, type Room } from './room.ts';
+import { currentStateEvent } from './state.ts';
 import type { VerifiedEvent } from './verified-event.ts';
 import type { RoomVersionRules } from './versions.ts';
 
 export type OutOfBand =
   | { readonly kind: 'recorded'; readonly position: number }
-  /** The server is in the room: the event comes to it as others do. */
+  /** The server is in the room, where it belongs. */
   | { readonly kind: 'in_room' }
   /** It is no membership of one of our users, or not of a room of this version, or there is nothing to end. */
   | { readonly kind: 'refused'; readonly reason: string };
@@ -88,6 +89,7 @@ function adoptMembership(
     const closed = await closedBecause(ctx, member.roomId);
     if (closed !== undefined) return refused(closed);
     const known = await makeKnown(ctx, member.roomId, rules);
+    if (known !== undefined && (await isInRoom(ctx, known))) return { kind: 'in_room' };
     const before = known && (await memberships.of(ctx.db, known.roomNid, target));
     if (before !== undefined && (await isAnswered?.(before)) === true) {
       return { kind: 'recorded', position: before.position };
@@ -97,22 +99,49 @@ function adoptMembership(
   });
 }
 
+export interface OutOfBandLeave {
+  readonly rules: RoomVersionRules;
+  readonly leave: VerifiedEvent;
+  /** The invitation or knock that it ends. Where another has come meanwhile that it does not name, that stands. */
+  readonly ended: EventId;
+}
+
 /**
  * Records that one of our users declined an invitation or took back a knock, or that the room did, in a room that the
- * server is not in.
+ * server is not in, or that has not heard of it.
  */
 export function recordOutOfBandLeave(
   ctx: RoomsContext,
-  { rules, leave }: { readonly rules: RoomVersionRules; readonly leave: VerifiedEvent },
+  { rules, leave, ended }: OutOfBandLeave,
 ): Promise<OutOfBand> {
   return ctx.roomLocks.run(leave.roomId, async () => {
     const target = ourUser(ctx, leave);
     if (target === undefined) return refused('The user is not of this server');
     const room = await getRoom(ctx, leave.roomId);
-    const before = room === undefined ? undefined : await memberships.of(ctx.db, room.roomNid, target);
-    if (before === undefined) return refused('The user has no membership of the room');
+    const before = room && (await memberships.of(ctx.db, room.roomNid, target));
+    if (room === undefined || before === undefined) return refused('The user has no membership of the room');
+    if ((await isInRoom(ctx, room)) && (await isInState(ctx, room, before))) return { kind: 'in_room' };
+    const lastId = (await loadNid(ctx, before.eventNid))?.event.eventId ?? ended;
+    if (lastId !== ended && !leave.authEvents.includes(lastId)) {
+      return { kind: 'recorded', position: before.position };
+    }
     return record(ctx, rules, leave, (tx, { roomNid }) => invites.remove(tx, roomNid, target));
   });
+}
+
+/** True where a user is invited, or has knocked, and the room that the server is in has not heard of it. */
+export async function isUnheard(ctx: RoomsContext, room: Room, userId: UserId): Promise<boolean> {
+  const member = await memberships.of(ctx.db, room.roomNid, userId);
+  if (member?.membership !== 'invite' && member?.membership !== 'knock') return false;
+  return !(await isInState(ctx, room, member));
+}
+
+async function isInState(
+  ctx: RoomsContext,
+  room: Room,
+  { userId, eventNid }: memberships.MembershipRow,
+): Promise<boolean> {
+  return (await currentStateEvent(ctx, room.roomNid, 'm.room.member', userId))?.nid === eventNid;
 }
 
 async function record(
@@ -123,7 +152,6 @@ async function record(
 ): Promise<OutOfBand> {
   const room = await getRoom(ctx, event.roomId);
   if (room?.rules.version !== rules.version) return refused('The room is known by another room version');
-  if (await isInRoom(ctx, room)) return { kind: 'in_room' };
   const stored = await loadEvent(ctx, event.eventId);
   if (stored !== undefined && stored.roomNid !== room.roomNid) return refused(ID_TAKEN);
   const row = newOutlier(ctx, room, event);

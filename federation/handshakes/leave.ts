@@ -37,7 +37,11 @@ const DEADLINE_MS = 30_000;
 export async function leaveRemotely(ctx: FederationContext, leave: RemoteLeave): Promise<boolean> {
   const told = await tellServers(ctx, leave);
   const event = told ?? leaveAfter(ctx, leave);
-  const recorded = await recordOutOfBandLeave(ctx, { rules: event.rules, leave: event });
+  const recorded = await recordOutOfBandLeave(ctx, {
+    rules: event.rules,
+    leave: event,
+    ended: leave.ended.event.eventId,
+  });
   // Where another of our users has joined meanwhile, the leave comes back by the room.
   return recorded.kind === 'recorded' || (recorded.kind === 'in_room' && told !== undefined);
 }

@@ -145,8 +145,8 @@ async function storeOutliers(
   return needed;
 }
 
-/** `complete` is false where a server did not answer, or the budget is spent. */
-async function fetchByIds(
+/** Fetches events by their ids. `complete` is false where a server did not answer, or the budget is spent. */
+export async function fetchByIds(
   ctx: PullContext,
   room: Room,
   eventIds: readonly EventId[],

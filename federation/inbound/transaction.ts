@@ -176,7 +176,7 @@ async function admitOutOfBand(ctx: FederationContext, room: Room, pdu: Pdu): Pro
   if (!endsIt || (isInvite && ended.event.sender !== leave.sender)) {
     return refused(eventId, 'This server is not in the room');
   }
-  const recorded = await recordOutOfBandLeave(ctx, { rules, leave });
+  const recorded = await recordOutOfBandLeave(ctx, { rules, leave, ended: ended.event.eventId });
   return recorded.kind === 'refused' ? refused(eventId, recorded.reason) : { kind: 'done', eventId };
 }
 

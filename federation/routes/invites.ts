@@ -26,6 +26,7 @@ import {
   notFound,
 } from '../errors.ts';
 import { pduOf, verifiedMembership } from '../handshakes/handed-in.ts';
+import { takeInvite } from '../handshakes/resident-invite.ts';
 import { readShownState } from '../handshakes/shown-state.ts';
 import { verifyPdu } from '../inbound/verify.ts';
 import { blocksInvites } from '../invite-permission.ts';
@@ -114,8 +115,11 @@ async function accept(ctx: InvitesContext, invitation: Invitation): Promise<Json
   const verdict = await verifyPdu(ctx, rules, encodeCanonical(signed), signal);
   if (verdict.kind === 'dropped') throw invalidParam(verdict.reason);
   const adopted = await adoptInvite(ctx, { rules, invite: verdict.event, strippedState: shown.events });
-  // Where we are in the room the invitation comes by the room as well.
   if (adopted.kind === 'refused') throw forbidden(adopted.reason);
+  if (adopted.kind === 'in_room') {
+    const taken = await takeInvite(ctx, verdict.event);
+    if (taken.kind === 'refused') throw forbidden(taken.reason);
+  }
   return signed;
 }
 

@@ -285,10 +285,13 @@ test('an invitation that is declined, or withdrawn, leaves a membership of leave
   const built = roomOf(eve);
   const invite = await verified(ctx, built.invite(eve, alice));
   const leave = await verified(ctx, built.leave(alice));
-  const early = await recordOutOfBandLeave(ctx, { rules: built.rules, leave });
+  const early = await recordOutOfBandLeave(ctx, { rules: built.rules, leave, ended: invite.eventId });
   assert.equal(early.kind, 'refused');
   await adoptInvite(ctx, { rules: built.rules, invite, strippedState: [] });
-  assert.equal((await recordOutOfBandLeave(ctx, { rules: built.rules, leave })).kind, 'recorded');
+  assert.equal(
+    (await recordOutOfBandLeave(ctx, { rules: built.rules, leave, ended: invite.eventId })).kind,
+    'recorded',
+  );
   const room = await getRoom(ctx, built.roomId);
   assert.ok(room);
   assert.equal((await memberships.of(ctx.db, room.roomNid, alice))?.membership, 'leave');
