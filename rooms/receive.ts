@@ -18,7 +18,7 @@ import { type Event, stateMapKey } from './event.ts';
 import { type Arrival, extremitiesAfter } from './extremities.ts';
 import { loadEvent, loadEvents } from './load.ts';
 import { mergeExtremities } from './merge-extremities.ts';
-import { type Placement, persist } from './persist.ts';
+import { type PersistPlan, type Placement, persist } from './persist.ts';
 import { pastlessBecause, placelessBecause } from './placeless.ts';
 import { awaitedAmong, type Standing, storeUnplaced, waitingFor } from './provisional.ts';
 import { effectOf, pendingRedactionOf } from './redaction.ts';
@@ -63,6 +63,8 @@ export interface ReceiveOptions {
   readonly transaction?: TransactionKey | undefined;
   /** The join by which we were let in: the servers there have taken it. */
   readonly isAdmitted?: boolean;
+  /** We come into the room by it, which we had left (`PersistPlan`). */
+  readonly arrives?: PersistPlan['arrives'];
 }
 
 const ATTEMPTS = 5;
@@ -195,7 +197,8 @@ async function attemptReceive(
   const arrival: Arrival = { event, ...verdict, stateBefore, prevEvents, isLive: how.as === 'live' };
   const placement = await placementOf(ctx, room, event, { verdict, before, how, stateBefore, stored });
   const extremities = await extremitiesAfter(ctx, room, head, arrival);
-  const persisted = await persist(ctx, room, { head, placements: [placement], ...extremities });
+  const arrives = verdict.status === 'accepted' && how.arrives !== undefined && { arrives: how.arrives };
+  const persisted = await persist(ctx, room, { head, placements: [placement], ...extremities, ...arrives });
   if (persisted.kind === 'conflict') return undefined;
   if (!followsHead(head, stateBefore)) {
     await watchState(ctx, room, { from: head.stateGroup, to: (await headOf(ctx, room.roomNid)).stateGroup });

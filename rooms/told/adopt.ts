@@ -9,9 +9,10 @@
  * 5. The join gets its place, and with it the room appears whole, in one transaction.
  */
 
-import { type EventId, isUserId } from '#keys/ids.ts';
+import { belongsTo, type EventId, isUserId, type UserId } from '#keys/ids.ts';
 import * as currentState from '#storage/current-state.ts';
 import * as memberships from '#storage/memberships.ts';
+import * as roomMembers from '#storage/room-members.ts';
 import * as rooms from '#storage/rooms.ts';
 import { apply, inParts, load, type StateGroup } from '#storage/state-groups.ts';
 import { checkStateDependent } from '../auth/check.ts';
@@ -30,8 +31,10 @@ import { headOf } from '../room-head.ts';
 import { isPlaced } from '../stored-event.ts';
 import type { VerifiedEvent } from '../verified-event.ts';
 import type { RoomVersionRules } from '../versions.ts';
-import { authEventsOfOne, type Judged, judge, judgeTold } from './judge-told.ts';
+import { authEventsOfOne, type Judged, judge, judgeTold, portions } from './judge-told.ts';
+import { headOf, stateOfGroup } from './room-head.ts';
 import { type StateNumbers, storeTold } from './store-told.ts';
+import { isPlaced, type StoredEvent } from './stored-event.ts';
 import type { ToldState } from './told-state.ts';
 
 export interface Adoption {
@@ -78,9 +81,11 @@ async function adopt(ctx: RoomsContext, { rules, join, told }: Adoption): Promis
   const room = await makeKnown(ctx, join.roomId, rules);
   if (room === undefined) return { kind: 'refused', reason: 'The room is known by another room version' };
   const from = { join, told, accepted: judged.accepted, state };
-  if ((await isInRoom(ctx, room)) || (await leadsOn(ctx, room, join))) return joinAsAnyEvent(ctx, room, from);
-  const head = await headOf(ctx, room.roomNid);
-  return head.stateGroup === 0 ? arrive(ctx, room, from) : comeBack(ctx, room, from);
+  if (await isInRoom(ctx, room)) return joinAsAnyEvent(ctx, room, from);
+  const { stateGroup } = await headOf(ctx, room.roomNid);
+  if (stateGroup === 0) return arrive(ctx, room, from);
+  const goesOn = (await leadsOn(ctx, room, join)) || (await haveUnheard(ctx, room, told));
+  return goesOn ? joinAsAnyEvent(ctx, room, from) : comeBack(ctx, room, from);
 }
 
 /** What is to be written. */
@@ -254,8 +259,7 @@ async function forgetBegun(ctx: RoomsContext, roomNid: number): Promise<void> {
  * of our users have just left, then stays a part of the room.
  */
 async function leadsOn(ctx: RoomsContext, room: Room, join: VerifiedEvent): Promise<boolean> {
-  const { stateGroup } = await headOf(ctx, room.roomNid);
-  if (stateGroup === 0 || join.prevEvents.length === 0) return false;
+  if (join.prevEvents.length === 0) return false;
   const cited = await loadEvents(ctx, join.prevEvents);
   return join.prevEvents.every((eventId) => {
     const stored = cited.get(eventId);
@@ -263,19 +267,66 @@ async function leadsOn(ctx: RoomsContext, room: Room, join: VerifiedEvent): Prom
   });
 }
 
-/** The room is ours to follow already: another of our users was faster, or nothing is missing between. */
+/**
+ * True where the other server has not heard how our users left, since we were cut off from it: whatever has come after
+ * such an event would cite it, so that it would be among what is told.
+ */
+async function haveUnheard(ctx: RoomsContext, room: Room, told: ToldState): Promise<boolean> {
+  const { stateGroup } = await headOf(ctx, room.roomNid);
+  const users = await roomMembers.ofServer(ctx.db, room.roomNid, ctx.serverName);
+  for (const portion of portions(users, KEYS_AT_ONCE)) {
+    // Portion by portion: a server may have thousands of users.
+    const members = await stateOfGroup(ctx, stateGroup, portion.map(memberKey));
+    const isUnheard = (stored: StoredEvent) =>
+      isPlaced(stored) &&
+      belongsTo(stored.event.sender, ctx.serverName) &&
+      told.find(stored.event.eventId) === undefined;
+    if (members.values().some(isUnheard)) return true;
+  }
+  return false;
+}
+
+function memberKey(userId: UserId) {
+  return { type: 'm.room.member', stateKey: userId };
+}
+
+/**
+ * The room is ours to follow already: another of our users was faster, or nothing is missing between; or some of it is
+ * known only here.
+ */
 async function joinAsAnyEvent(ctx: RoomsContext, room: Room, from: Told): Promise<Adopted> {
   const { join, told } = from;
-  await storeTold(ctx, room, { ...from, withCurrentState: false });
+  const { ourMembers: stated } = await storeTold(ctx, room, { ...from, withCurrentState: false });
   const stateBefore: EventId[] = [];
   for (const number of from.state) if (number !== -1) stateBefore.push(told.idOf(number));
-  const received = await receiveLocked(ctx, room, join, { as: 'live', stateBefore, isAdmitted: true });
+  const how = { as: 'live', stateBefore, isAdmitted: true } as const;
+  const received = await receiveLocked(ctx, room, join, {
+    ...how,
+    ...(!(await isInRoom(ctx, room)) && { arrives: { ourMembers: await sameAsBefore(ctx, room, stated) } }),
+  });
   if (received.kind === 'missing')
     return { kind: 'refused', reason: 'The join cites events that are not known' };
   const stored = (await loadEvents(ctx, [join.eventId])).get(join.eventId);
   const isJoined = await isJoinedBy(ctx, room, join);
   if (isJoined && stored?.position !== undefined) return { kind: 'joined', position: stored.position };
   return { kind: 'refused', reason: received.reason ?? 'The room does not allow the join' };
+}
+
+/** Of `otherwiseTold` those of whom the room said the same when we left: no change of its state will tell of them. */
+async function sameAsBefore(
+  ctx: RoomsContext,
+  room: Room,
+  stated: readonly memberships.NewMembership[],
+): Promise<memberships.NewMembership[]> {
+  const others = await otherwiseTold(ctx, stated);
+  const { stateGroup } = await headOf(ctx, room.roomNid);
+  const before = await stateOfGroup(
+    ctx,
+    stateGroup,
+    others.map(({ userId }) => memberKey(userId)),
+  );
+  const nids = new Set(before.values().map(({ nid }) => nid));
+  return others.filter(({ eventNid }) => nids.has(eventNid));
 }
 
 async function isJoinedBy(ctx: RoomsContext, room: Room, { stateKey }: VerifiedEvent): Promise<boolean> {

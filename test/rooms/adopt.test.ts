@@ -21,6 +21,7 @@ import { openRooms, receiveFrom, sendState, sendText, verified } from '#test/har
 
 const alice = '@alice:here.test';
 const bob = '@bob:here.test';
+const carol = '@carol:here.test';
 const eve = '@eve:elsewhere.test';
 const mallory = '@mallory:evil.test';
 
@@ -182,6 +183,39 @@ test('back in a room by a server that has not heard yet who of our users left: t
   assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
 });
 
+test('back in a room across a gap by a server that has not heard who of our users left: they stay out, and who declined meanwhile is what the room says', async () => {
+  await using server = await openRooms();
+  const { ctx } = server;
+  const built = roomOf(eve, { join_rule: 'public' });
+  await adoptRoom(ctx, await adoptionOf(ctx, built, alice));
+  const room = await getRoom(ctx, built.roomId);
+  assert.ok(room);
+  const membershipOf = async (userId: UserId) =>
+    (await memberships.of(ctx.db, room.roomNid, userId))?.membership;
+  const joined = built.join(bob);
+  const invite = built.invite(eve, carol);
+  for (const event of [joined, invite]) {
+    assert.equal((await receiveFrom(ctx, room, event)).kind, 'accepted');
+  }
+  const behind = built.fork();
+  for (const userId of [bob, alice] as const) {
+    assert.equal((await receiveFrom(ctx, room, built.leave(userId))).kind, 'accepted');
+  }
+  const declined = built.fork().leave(carol);
+  const leave = { rules: built.rules, leave: await verified(ctx, declined), ended: invite.eventId };
+  assert.equal((await recordOutOfBandLeave(ctx, leave)).kind, 'recorded');
+  assert.equal(await membershipOf(carol), 'leave');
+  behind.message(eve, 'while we were away');
+  assert.equal((await adoptRoom(ctx, await adoptionOf(ctx, behind, alice))).kind, 'joined');
+  assert.deepEqual(await Promise.all(([alice, bob, carol] as const).map(membershipOf)), [
+    'join',
+    'leave',
+    'invite',
+  ]);
+  assert.equal((await headOf(ctx, room.roomNid)).forwardExtremities.length, 2);
+  assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
+});
+
 test('back in a room: what we had rejected and the state now holds is part of it, and authorises other events', async () => {
   await using server = await openRooms();
   const { ctx } = server;
@@ -203,11 +237,7 @@ test('back in a room: what we had rejected and the state now holds is part of it
   assert.equal((await receiveFrom(ctx, room, topic)).kind, 'rejected');
   const next = built.message(eve, 'next');
   await receiveFrom(ctx, room, next);
-  await sendState(ctx, room, alice, {
-    type: 'm.room.member',
-    stateKey: alice,
-    content: { membership: 'leave' },
-  });
+  assert.equal((await receiveFrom(ctx, room, built.leave(alice))).kind, 'accepted');
   built.message(eve, 'while we were away');
   assert.equal((await adoptRoom(ctx, await adoptionOf(ctx, built, alice))).kind, 'joined');
   assert.equal((await loadEvent(ctx, topic.eventId))?.status, 'soft_failed');
