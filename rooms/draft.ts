@@ -44,7 +44,7 @@ export interface Line {
   readonly changed: Map<string, Event>;
 }
 
-interface DraftedEvent {
+export interface DraftedEvent {
   readonly event: VerifiedEvent;
   readonly transaction: TransactionKey | undefined;
   readonly redacts: RedactionEffect | undefined;

@@ -64,7 +64,12 @@ export async function policyOf(
 export async function namedPolicyOf(ctx: RoomsReader, head: RoomHead): Promise<RoomPolicy | undefined> {
   const state = await headState(ctx, head, [{ type: POLICY_TYPE, stateKey: '' }]);
   const content = state.get(stateMapKey(POLICY_TYPE, ''))?.event.content;
-  const named = content === undefined ? undefined : namedIn(content);
+  return content === undefined ? undefined : roomPolicyIn(content);
+}
+
+/** The policy server that the content of an `m.room.policy` names. */
+export function roomPolicyIn(content: JsonObject): RoomPolicy | undefined {
+  const named = namedIn(content);
   return named && { server: named.server, publicKey: keyFrom(named.key) };
 }
 
@@ -121,16 +126,22 @@ export function withPolicySignature(
   return signed;
 }
 
-/**
- * The event with the signature that its room asks for; the same where it has it or needs none. `Unsigned` where it cannot
- * be had: then it may be received all the same, and is soft-failed.
- */
-export async function askedToSign(
-  ctx: RoomsReader & { readonly policySigner?: PolicySigner },
-  room: Room,
+/** The event with the signature that its room asks for; the same where it has it or needs none. */
+export type Asked = { readonly kind: 'event'; readonly event: VerifiedEvent } | Unsigned;
+
+type Asking = RoomsReader & { readonly policySigner?: PolicySigner };
+
+/** `Unsigned` where the signature cannot be had: then the event may be received all the same, and is soft-failed. */
+export async function askedToSign(ctx: Asking, room: Room, event: VerifiedEvent): Promise<Asked> {
+  return askOf(ctx, await policyOf(ctx, room), event);
+}
+
+/** As `askedToSign`, by the policy server that the room uses; undefined where it uses none. */
+export async function askOf(
+  ctx: Asking,
+  policy: RoomPolicy | undefined,
   event: VerifiedEvent,
-): Promise<{ readonly kind: 'event'; readonly event: VerifiedEvent } | Unsigned> {
-  const policy = await policyOf(ctx, room);
+): Promise<Asked> {
   if (policy === undefined || (await isSignedFor(policy, event))) return { kind: 'event', event };
   const answer = await (ctx.policySigner ?? NOBODY).sign(policy.server, event);
   if (answer.kind !== 'signed') return answer;

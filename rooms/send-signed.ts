@@ -8,9 +8,10 @@ import type { EventId } from '#keys/ids.ts';
 import type { RoomsContext } from './context.ts';
 import type { Line } from './draft.ts';
 import { loadEvent } from './load.ts';
-import { askedToSign, type Unsigned } from './policy.ts';
+import type { Unsigned } from './policy.ts';
 import { receiveLocked } from './receive.ts';
 import type { Room } from './room.ts';
+import { signaturesFor } from './sign-line.ts';
 
 /** What became of each event of a line, by id; events that are absent cite one that was refused, and are to be built anew. */
 export type Placed = ReadonlyMap<EventId, Placement>;
@@ -22,7 +23,7 @@ type Placement =
 
 /** Asks the policy server for the events of a line, and puts them into the room as far as it signs. */
 export async function placeSigned(ctx: RoomsContext, room: Room, line: Line): Promise<Placed> {
-  const answers = await Promise.all(line.drafted.map(({ event }) => askedToSign(ctx, room, event)));
+  const answers = await signaturesFor(ctx, line);
   const placed = new Map<EventId, Placement>();
   for (const [index, { event }] of line.drafted.entries()) {
     const answer = answers[index];

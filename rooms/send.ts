@@ -11,11 +11,12 @@ import type { RoomsContext } from './context.ts';
 import { type Drafted, type Line, lineFrom, planOf, tryDraft } from './draft.ts';
 import { loadEvent } from './load.ts';
 import { type PersistPlan, persist } from './persist.ts';
-import { needsPolicy, policyOf, type Unsigned } from './policy.ts';
+import type { Unsigned } from './policy.ts';
 import type { RefusedRelation } from './relations/own-relation.ts';
 import { getRoom, isOfRemoteMember, joinedServers, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
 import { placeSigned } from './send-signed.ts';
+import { needsNoSignatures } from './sign-line.ts';
 import { reviseSticky } from './sticky.ts';
 import type { StoredEvent } from './stored-event.ts';
 
@@ -174,8 +175,7 @@ async function attemptSend(
     outcomes.push(outcome);
   }
   if (line.drafted.length === 0) return sentOf(ctx, outcomes, []);
-  const isToBeSigned = line.drafted.some(({ event }) => needsPolicy(event));
-  if (isToBeSigned && (await policyOf(ctx, room, head)) !== undefined) return { room, line, outcomes };
+  if (!(await needsNoSignatures(ctx, line))) return { room, line, outcomes };
   const persisted = await persist(ctx, room, await planFor(ctx, room, line));
   if (persisted.kind === 'conflict') return undefined;
   if (line.changed.size > 0) await reviseSticky(ctx, room);

@@ -6,10 +6,12 @@ import type { RoomsContext } from './context.ts';
 import { type Line, planOf, tryDraft } from './draft.ts';
 import { roomIdOfCreate } from './hashes.ts';
 import { type Persisted, type PersistPlan, writePlan } from './persist.ts';
+import { unsignedReason } from './policy.ts';
 import { groupRef } from './resolve-state.ts';
 import { getRoom, type Room } from './room.ts';
 import type { RoomHead } from './room-cache.ts';
 import type { Draft } from './send.ts';
+import { putSigned, signaturesFor } from './sign-line.ts';
 import type { RoomVersionRules } from './versions.ts';
 
 export interface RoomStart {
@@ -87,7 +89,10 @@ export async function draftStart(
     // A long list must not hold up everybody else.
     if (index % DRAFTS_AT_ONCE === DRAFTS_AT_ONCE - 1) await nextTurn();
   }
-  return { kind: 'drafted', line: inRoom };
+  // Nobody else is asked: no other server is in the room yet.
+  const refused = putSigned(inRoom, await signaturesFor(ctx, inRoom));
+  if (refused === undefined) return { kind: 'drafted', line: inRoom };
+  return { kind: 'refused', index: refused.index, reason: unsignedReason(refused.unsigned) };
 }
 
 /** Writes a drafted room. `conflict` where somebody else has made the same room meanwhile. */

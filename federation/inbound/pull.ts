@@ -155,9 +155,11 @@ async function receivePending(
 async function receiveWithAuth(
   ctx: PullContext,
   room: Room,
-  { event, pending }: { readonly event: VerifiedEvent; readonly pending: Pending },
+  { event: unsigned, pending }: { readonly event: VerifiedEvent; readonly pending: Pending },
   source: Source,
 ): Promise<Received> {
+  // What is received before it may have changed whom the room asks.
+  const [event = unsigned] = await withSignatures(ctx, room, [unsigned]);
   const received = await receive(ctx, room, event, { as: 'live' });
   if (received.kind !== 'missing') return received;
   const missing = received.auth.filter((eventId) => !pending.has(eventId) && !pending.asked.has(eventId));

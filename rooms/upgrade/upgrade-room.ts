@@ -8,7 +8,7 @@
  * 5. "Sends a `m.room.tombstone` event to the old room".
  * 6. "If possible, the power levels in the old room should also be modified".
  *
- * All of it is one transaction, under the lock of the old room: after a crash there is the old room as it was, or
+ * All of it is one transaction, under the lock of the old room (but while its policy server is asked): after a crash there is the old room as it was, or
  * both. Asked again, by somebody who is or may come into the room that was made, it answers with that room.
  */
 import { belongsTo, isRoomId, type RoomId, type UserId } from '#keys/ids.ts';
@@ -32,7 +32,10 @@ import { draftStart, writeStart } from '../start-room.ts';
 import { currentStateEvents, currentStateOfType } from '../state.ts';
 import { type RoomVersionRules, supportedRulesOf } from '../versions.ts';
 import { carrySettings, predecessorOf } from './carry-settings.ts';
+import { type Event, stateMapKey } from './event.ts';
+import type { Unsigned } from './policy.ts';
 import { type OldRoom, replacementEvents, TRANSFERRED } from './replacement-events.ts';
+import { needsNoSignatures, putSigned, signaturesFor } from './sign-line.ts';
 
 export interface Upgrade {
   readonly roomId: RoomId;
@@ -47,6 +50,8 @@ export type Upgraded =
   | { readonly kind: 'unsupported_version' }
   /** The sender is not in the room, or may not replace it. */
   | { readonly kind: 'forbidden'; readonly reason: string }
+  /** The policy server of the room does not let it be replaced. */
+  | { readonly kind: 'not_signed'; readonly unsigned: Unsigned }
   /** What is to be taken over does not make a room. */
   | { readonly kind: 'invalid'; readonly reason: string };
 
@@ -84,14 +89,12 @@ export async function upgradeRoom(ctx: RoomsContext, upgrade: Upgrade): Promise<
   if (room === undefined) return forbidden('You are not in this room');
   const additionalCreators = [...new Set(upgrade.additionalCreators)].filter((id) => id !== upgrade.sender);
   const request = { ...upgrade, rules, additionalCreators };
-  return ctx.roomLocks.run(room.roomId, async () => {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      // Others may write to the room meanwhile: then all is read and built again.
-      const upgraded = await attemptUpgrade(ctx, room, request, attempt);
-      if (upgraded !== undefined) return upgraded;
-    }
-    throw new Error(`the room was written by others ${ATTEMPTS} times while its replacement was built`);
-  });
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    // Others may write to the room meanwhile: then all is read and built again.
+    const upgraded = await attemptUpgrade(ctx, room, request, attempt);
+    if (upgraded !== undefined) return upgraded;
+  }
+  throw new Error(`the room was written by others ${ATTEMPTS} times while its replacement was built`);
 }
 
 /** Undefined where somebody else was faster. */
@@ -101,6 +104,36 @@ async function attemptUpgrade(
   request: Request,
   attempt: number,
 ): Promise<Upgraded | undefined> {
+  const built = await ctx.roomLocks.run(room.roomId, async () => {
+    const drafted = await buildUpgrade(ctx, room, request, attempt);
+    const isDone = drafted?.kind !== 'drafted' || !(await needsNoSignatures(ctx, drafted.old));
+    return isDone ? drafted : write(ctx, drafted, request);
+  });
+  if (built?.kind !== 'drafted') return built;
+  const refused = await signedOld(ctx, built);
+  return refused ?? ctx.roomLocks.run(room.roomId, () => write(ctx, built, request));
+}
+
+/** Has what is said in the old room signed by its policy server, while the room goes on. */
+async function signedOld(ctx: RoomsContext, { old }: Drafted): Promise<Upgraded | undefined> {
+  const refused = putSigned(old, await signaturesFor(ctx, old));
+  if (refused === undefined) return undefined;
+  const { index, unsigned } = refused;
+  // The tombstone comes first; without the rest, which is done "if possible", the room is replaced all the same.
+  if (index === 0) return { kind: 'not_signed', unsigned };
+  for (const { event } of old.drafted.splice(index)) {
+    if (event.stateKey !== undefined) old.changed.delete(stateMapKey(event.type, event.stateKey));
+  }
+  return undefined;
+}
+
+/** Undefined where there is such a room already. */
+async function buildUpgrade(
+  ctx: RoomsContext,
+  room: Room,
+  request: Request,
+  attempt: number,
+): Promise<Upgraded | Drafted | undefined> {
   const head = await headOf(ctx, room.roomNid);
   const old = await readOldRoom(ctx, room, request.sender);
   if (old === undefined) return forbidden('You are not in this room');
@@ -116,9 +149,7 @@ async function attemptUpgrade(
   const drafted = await draftBoth(ctx, line, { request, old, attempt });
   if (drafted?.kind !== 'drafted') return drafted;
   await retireOldRoom(ctx, drafted, { request, old });
-  return (await write(ctx, drafted, request))
-    ? { kind: 'upgraded', roomId: drafted.replacement.room.roomId }
-    : undefined;
+  return drafted;
 }
 
 async function readOldRoom(ctx: RoomsContext, room: Room, sender: UserId): Promise<OldRoom | undefined> {
@@ -254,19 +285,23 @@ function stateDraft({ roomId }: Room, sender: UserId, type: string, content: Jso
   return { roomId, sender, type, stateKey: '', content };
 }
 
-/** False where another writer was faster: then nothing is written. */
-async function write(ctx: RoomsContext, { old, replacement }: Drafted, request: Request): Promise<boolean> {
+/** Undefined where another writer was faster: then nothing is written. */
+async function write(
+  ctx: RoomsContext,
+  { old, replacement }: Drafted,
+  request: Request,
+): Promise<Upgraded | undefined> {
   const plans = {
     old: await planFor(ctx, old.room, old),
     replacement: await planOf(ctx, replacement, false),
   };
   try {
     await ctx.db.write('rooms.upgrade', (tx) => writeBoth(ctx, tx, { old, replacement, plans, request }));
-    return true;
+    return { kind: 'upgraded', roomId: replacement.room.roomId };
   } catch (error) {
     if (!(error instanceof Overtaken)) throw error;
     ctx.rooms.dropHead(old.room.roomNid);
-    return false;
+    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import { forbidden, invalidParam, invalidRoomState, unsupportedRoomVersion } from '#federation/errors.ts';
 import { refusalOfUpgrade } from '#federation/partners/preflight.ts';
+import { policyRefusal } from '#federation/policy/not-signed.ts';
 import { isUserId } from '#keys/ids.ts';
 import { upgradeRoom } from '#rooms/upgrade/upgrade-room.ts';
 import { requireRequester } from '../auth/requester.ts';
@@ -41,6 +42,8 @@ export function roomUpgradesRoutes(app: FastifyInstance, ctx: ServerContext): vo
         throw unsupportedRoomVersion(newVersion);
       case 'forbidden':
         throw forbidden(upgraded.reason);
+      case 'not_signed':
+        throw policyRefusal(upgraded.unsigned);
       case 'invalid':
         throw invalidRoomState(upgraded.reason);
     }

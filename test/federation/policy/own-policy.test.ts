@@ -5,11 +5,12 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { PolicyRules, type PolicyRulesConfig } from '#federation/policy/rules.ts';
-import type { UserId } from '#keys/ids.ts';
+import type { RoomId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { loadEvent } from '#rooms/load.ts';
+import { sendEvents } from '#rooms/send.ts';
 import { showPolicy, tryPolicy } from '#server/cli/policy-commands.ts';
-import { register, request, type TestClient } from '#test/harness/client.ts';
+import { type Body, register, request, type TestClient } from '#test/harness/client.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
@@ -54,6 +55,38 @@ test('users of two servers are refused by the rules of the policy server, and ot
       assert.match((await loadEvent(server.ctx, body.event_id))?.event.json ?? '', /policy_server/);
     }
   }
+});
+
+test('of a room that begins with its policy server, what follows that is signed, or the room is not made', async () => {
+  const alice = await register(guard);
+  const { public_keys } = (await request(guard, 'GET', '/.well-known/matrix/policy_server')).body;
+  const content = { via: guard.serverName, public_keys };
+  const initial_state = [{ type: 'm.room.policy', content }];
+  const roomId = await alice.createRoom({ name: 'Guarded', initial_state });
+  const state: Body[] = await alice.get(`${inRoom(roomId)}/state`);
+  const name = state.find(({ type }) => type === 'm.room.name');
+  assert.match((await loadEvent(guard.ctx, name.event_id))?.event.json ?? '', /policy_server/);
+  const unwanted = await register(guard, 'unwanted');
+  const refused = await unwanted.try('POST', '/createRoom', { name: 'Guarded', initial_state });
+  assert.deepEqual([refused.status, refused.body.errcode], [400, 'M_INVALID_ROOM_STATE']);
+  assert.match(refused.body.error, /m\.room\.name.*not wanted/);
+});
+
+test('what is sent together with the event that names the policy server is signed by it', async () => {
+  const alice = await register(guard);
+  const roomId = await alice.createRoom();
+  const { public_keys } = (await request(guard, 'GET', '/.well-known/matrix/policy_server')).body;
+  const policy = { type: 'm.room.policy', stateKey: '', content: { via: guard.serverName, public_keys } };
+  const message = { type: 'm.room.message', content: { msgtype: 'm.text', body: 'at once' } };
+  const of = { roomId: roomId as RoomId, sender: alice.userId as UserId };
+  const sent = await sendEvents(guard.ctx, of.roomId, [
+    { ...of, ...policy },
+    { ...of, ...message },
+  ]);
+  const [first, second] = sent.map((each) => (each.kind === 'sent' ? each.eventId : undefined));
+  assert.ok(first !== undefined && second !== undefined, JSON.stringify(sent));
+  assert.doesNotMatch((await loadEvent(guard.ctx, first))?.event.json ?? '', /policy_server":"/);
+  assert.match((await loadEvent(guard.ctx, second))?.event.json ?? '', /ed25519:policy_server/);
 });
 
 test('the key of the policy server is none that the server publishes, and stays', async () => {

@@ -270,3 +270,64 @@ test('one event is asked for once, however often it comes', async () => {
   await peer.send(server, [event]);
   assert.equal(peer.judged.length, 1);
 });
+
+test('what follows a new policy event in a gap is asked for, as what follows it in the room is', async () => {
+  await using room = await setting();
+  const { peer } = room;
+  const mallory = peer.user('mallory');
+  const free = peer.room.state(mallory, 'm.room.policy', '', {});
+  await peer.send(server, [free, peer.room.message(mallory, 'free')]);
+  await until(async () => (await bodies(room)).includes('free'));
+  peer.room.state(mallory, 'm.room.policy', '', peer.policy);
+  peer.room.message(mallory, 'in the gap');
+  await peer.send(server, [peer.room.message(mallory, 'behind it')]);
+  await until(async () => (await bodies(room)).includes('behind it'));
+  assert.deepEqual(await bodies(room), ['free', 'in the gap', 'behind it']);
+});
+
+/** The room, where alice may replace it. */
+async function replaceable(): Promise<Setting> {
+  const room = await setting();
+  const { peer, alice, roomId } = room;
+  const levels = { users: { [alice.userId]: 100 }, events: { 'm.room.tombstone': 100 } };
+  await peer.send(server, [peer.room.state(peer.user('mallory'), 'm.room.power_levels', '', levels)]);
+  const path = `/rooms/${encodeURIComponent(roomId)}/state/m.room.power_levels/`;
+  await until(async () => (await alice.get(path)).users?.[alice.userId] === 100);
+  peer.judged.length = 0;
+  return room;
+}
+
+function upgrade({ alice, roomId }: Setting): Promise<Answer> {
+  return alice.try('POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, { new_version: '11' });
+}
+
+test('the tombstone of a room, and its new power levels, are signed before anybody gets them', async () => {
+  await using room = await replaceable();
+  const { peer, alice, roomId } = room;
+  const { status, body } = await upgrade(room);
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.deepEqual(peer.judged.map(({ type }) => type).sort(), ['m.room.power_levels', 'm.room.tombstone']);
+  for (const event of peer.judged) {
+    const { json } = (await loadEvent(server.ctx, event.eventId))?.event ?? {};
+    assert.match(json ?? '', /policy_server/, event.type);
+  }
+  const state = `/rooms/${encodeURIComponent(roomId)}/state`;
+  assert.equal((await alice.get(`${state}/m.room.tombstone/`)).replacement_room, body.replacement_room);
+});
+
+test('a room whose policy server refuses the tombstone is not replaced; one that refuses the new levels is', async () => {
+  await using room = await replaceable();
+  const { peer, alice, roomId } = room;
+  const tombstone = `/rooms/${encodeURIComponent(roomId)}/state/m.room.tombstone/`;
+  peer.judge = ({ type }) => (type === 'm.room.tombstone' ? { status: 400, json: REFUSAL } : undefined);
+  const rooms = await alice.get('/joined_rooms');
+  const refused = await upgrade(room);
+  assert.deepEqual([refused.status, refused.body], [400, REFUSAL]);
+  assert.equal((await alice.try('GET', tombstone)).status, 404);
+  assert.deepEqual(await alice.get('/joined_rooms'), rooms);
+  peer.judge = ({ type }) => (type === 'm.room.power_levels' ? { status: 400, json: REFUSAL } : undefined);
+  assert.equal((await upgrade(room)).status, 200);
+  assert.equal((await alice.try('GET', tombstone)).status, 200);
+  const levels = await alice.get(`/rooms/${encodeURIComponent(roomId)}/state/m.room.power_levels/`);
+  assert.equal(levels.events_default, undefined);
+});
