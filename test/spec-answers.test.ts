@@ -5,11 +5,14 @@ import { after, test } from 'node:test';
 import { createApp } from '#server/http/create-app.ts';
 import { type Body, register, request } from '#test/harness/client.ts';
 import { startFleet } from '#test/harness/fleet.ts';
+import { startGateway } from '#test/harness/push-gateway.ts';
+import { startWithService } from '#test/harness/service-server.ts';
 import { type SeenAnswer, specChecker } from '#test/harness/spec/checker.ts';
 import { EXCEPTIONS } from '#test/harness/spec/exceptions.ts';
 import { unseenProblems } from '#test/harness/spec/suite.ts';
 import { takeViolations, throwViolations } from '#test/harness/spec/violations.ts';
 import { watched } from '#test/harness/spec/watch.ts';
+import { until } from '#test/harness/until.ts';
 
 const fleet = await startFleet(2);
 after(() => fleet[Symbol.asyncDispose]());
@@ -178,6 +181,68 @@ test('the requests of a server in this process are seen', async () => {
   assert.ok(asked.includes('GET /_matrix/federation/v1/make_join'), asked.join());
   assert.ok(asked.includes('PUT /_matrix/federation/v2/send_join'), asked.join());
   assert.ok(asked.includes('PUT /_matrix/federation/v1/send'), asked.join());
+});
+
+test('a request to an application service or a push gateway that does not fit fails the test', async () => {
+  const room = await alice.createRoom();
+  const member = {
+    ...{ type: 'm.room.member', event_id: '$event', sender: alice.userId, room_id: room },
+    ...{ origin_server_ts: 1, state_key: alice.userId, content: { membership: 'gone' } },
+  };
+  const app = '/_matrix/app/v1';
+  const wrong: readonly [method: string, url: string, body?: unknown][] = [
+    ['PUT', `${app}/transactions/1`, { events: [member, { type: 'm.room.topic' }] }],
+    ['PUT', '/transactions/2', { ephemeral: [] }],
+    ['POST', `${app}/ping`, { transaction_id: 1 }],
+    ['POST', '/_matrix/app/unstable/fi.mau.msc2659/ping', { transaction_id: 2 }],
+    ['GET', `${app}/users/${alice.userId}?w=1`],
+    ['GET', `${app}/thirdparty/protocol`],
+    ['POST', '/_matrix/push/v1/notify', { notification: { devices: [{ app_id: 'a' }], prio: 'mid' } }],
+  ];
+  for (const [method, url, body] of wrong) {
+    checker.request({ method, url, body: body === undefined ? undefined : JSON.stringify(body) });
+  }
+  checker.request({ method: 'GET', url: `${app}/thirdparty/user/irc?nick=x&any=y`, body: undefined });
+  checker.request({ method: 'GET', url: `${app}/rooms/x?access_token=y`, body: undefined });
+  const said = takeViolations();
+  for (const expected of [
+    /transactions\/1, an event m\.room\.member\n {2}at \/events\/0\/content\/membership: .*"invite"/,
+    /transactions\/1\n {2}at \/events\/1: must have required property 'event_id'/,
+    /PUT \/transactions\/2\n {2}at \/: must have required property 'events'/,
+    /app\/v1\/ping\n {2}at \/transaction_id: must be string; it is 1/,
+    /msc2659\/ping\n {2}at \/transaction_id: must be string; it is 2/,
+    /at \?w: a parameter of /,
+    /an operation of the specification; it is "\/_matrix\/app\/v1\/thirdparty\/protocol"/,
+    /at \/notification\/devices\/0: must have required property 'pushkey'/,
+    /at \/notification\/prio: .*"high"/,
+  ]) {
+    assert.match(said.join('\n'), expected);
+  }
+  assert.doesNotMatch(said.join('\n'), /nick|access_token/);
+});
+
+test('what a server asks an application service, by whatever path, and a push gateway is seen', async () => {
+  await using gateway = await startGateway();
+  await using both = await startWithService({ server: gateway.options });
+  const { service } = both;
+  const asked = new Set<string>();
+  const { request: checkRequest } = checker;
+  checker.request = (seen) => {
+    asked.add(`${seen.method} ${seen.url.split('/').slice(0, -1).join('/')}`);
+    checkRequest.call(checker, seen);
+  };
+  try {
+    service.answer = ({ url }) => (url.startsWith('/_matrix/') ? { status: 404, text: 'no' } : {});
+    const [carol, dan] = [await register(both.server, 'carol'), await register(both.server, 'dan')];
+    await gateway.pusherOf(dan);
+    const room = await carol.createRoom({ preset: 'public_chat', invite: [dan.userId] });
+    await service.do(both.server, 'POST', `/join/${encodeURIComponent(room)}`, { body: {} });
+    await until(() => asked.has('PUT /transactions'), 'the older path');
+    await until(() => asked.has('POST /_matrix/push/v1'), 'the notification');
+  } finally {
+    checker.request = checkRequest;
+  }
+  assert.ok(asked.has('PUT /_matrix/app/v1/transactions'));
 });
 
 test('an operation that nothing asks for is told at the end of the suite', async () => {

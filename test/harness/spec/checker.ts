@@ -30,6 +30,8 @@ const ERROR: Misfit['schemaPath'] = 'api/client-server/definitions/errors/error.
 /** A part of the bytes, as HTTP has it for whoever asks so: https://www.rfc-editor.org/rfc/rfc9110#status.206 */
 const PART = 206;
 const FEDERATED = new Set<Operation['api']>(['server-server']);
+/** Of these only what we ask counts: others answer. */
+const ASKED = new Set<Operation['api']>(['application-service', 'push-gateway']);
 
 let ready: Promise<SpecChecker> | undefined;
 
@@ -97,6 +99,7 @@ export class SpecChecker {
       return;
     }
     const name = nameOf(operation);
+    if (ASKED.has(operation.api)) noteSeen(name);
     this.#report(what, name, queryMisfits(this.#schemas, operation, query));
     const body = text === undefined ? undefined : this.#parsed(what, text);
     const schema = operation.requestBody?.['application/json'];
@@ -106,6 +109,7 @@ export class SpecChecker {
       fault(what, 'no body', body);
     } else {
       if (schema !== true) this.#report(what, name, this.#schemas.misfits(schema, body));
+      if (operation.api === 'application-service') this.events.check(what, { url: '', body });
       this.#pdus.check(what, body);
       this.#pdus.checkTransaction(what, body);
     }

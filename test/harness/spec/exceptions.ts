@@ -79,6 +79,14 @@ export const EXCEPTIONS: readonly Exception[] = [
       'the raw event as received over federation", which has other fields.',
   },
   {
+    operation: /^application-service /,
+    pointer: /^\?access_token$/,
+    schema: /^parameters$/,
+    because:
+      'The prose, of the `access_token` of before Matrix 1.4: "Servers should only send this query parameter if ' +
+      'supporting legacy versions of the specification": where the operator has said so.',
+  },
+  {
     operation: /^client-server GET \/_matrix\/client\/v3\/voip\/turnServer$/,
     pointer: /^$/,
     schema: /^#\/required$/,

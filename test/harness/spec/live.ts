@@ -19,6 +19,13 @@ export function isOurs(userIdOrServerName: unknown): boolean {
   return name !== undefined && running.has(name);
 }
 
+/** True for the token by which a server of ours is known to an application service. */
+export function isOurHsToken(token: string | undefined): boolean {
+  if (token === undefined) return false;
+  const services = [...running.values()].flatMap(({ appservices }) => appservices.all());
+  return services.some(({ registration }) => registration.hsToken === token);
+}
+
 /** The version of a room that one of the servers knows. */
 export async function versionOf(roomId: string): Promise<string | undefined> {
   const known = versions.get(roomId);

@@ -24,6 +24,11 @@ export class Operations {
       .replace(/^(\/_matrix\/(?:client|media))\/r0\//, '$1/v3/')
       .replace(/^(\/_matrix\/client)\/unstable\/(rooms\/[^/]+\/relations)\//, '$1/v1/$2/')
       .replace(/^(\/_matrix\/client)\/unstable\/(keys|room_keys)\//, '$1/v3/$2/')
+      // Application services of before Matrix 1.0, and of before 1.7, know these paths alone.
+      .replace(/^\/(transactions|users|rooms)\//, '/_matrix/app/v1/$1/')
+      .replace(/^(\/_matrix\/app)\/unstable\/(thirdparty\/|fi\.mau\.msc2659\/(?=ping$))/, (_, app, rest) =>
+        rest === 'thirdparty/' ? `${app}/v1/thirdparty/` : `${app}/v1/`,
+      )
       .split('/');
     const isMatch = ({ path: pattern }: Operation): boolean =>
       pattern.split('/').every((part, index) => PARAMETER.test(part) || part === segments[index]);

@@ -13,6 +13,7 @@ const OUTSIDE: ReadonlyMap<RegExp, string> = new Map([
     /^\/_matrix\/client\/unstable\/im\.nheko\.summary\//,
     'MSC3266 by its old paths: nheko asks so, and clients of before 1.15 did',
   ],
+  [/^\/_matrix\/app\/unstable\/org\.matrix\.msc398[34]\/keys\/(claim|query)$/, 'MSC3983 and MSC3984'],
   [/^\/_matrix\/client\/v1\/rtc\/transports$/, 'MSC4143, by its stable path'],
   [
     /^\/_matrix\/media_proxy\/unstable\//,

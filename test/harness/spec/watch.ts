@@ -5,7 +5,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { isRecord, type SpecChecker, specChecker } from './checker.ts';
-import { isOurs } from './live.ts';
+import { isOurHsToken, isOurs } from './live.ts';
 
 const starting = new AsyncLocalStorage<SpecChecker>();
 
@@ -87,9 +87,11 @@ subscribe('undici:request:create', (message) => {
   const { method, path: url, headers, body } = request;
   const authorization = headers.find((_, index) => headers[index - 1]?.toLowerCase() === 'authorization');
   const origin = /origin="?([^",]+)/.exec(authorization ?? '')?.[1];
-  // Nobody else in a test asks these, and there is nothing of ours in their headers.
-  const isOurKind = /^\/_matrix\/(push|identity)\//.test(url);
-  if (byTest.getStore() === true || (!isOurKind && !isOurs(origin))) return;
+  // Nobody else in a test asks these, and there is nothing of ours in the headers of most.
+  const isOurKind = /^\/_matrix\/(push|identity|app)\//.test(url);
+  // Services of before Matrix 1.0 are asked by paths of any form.
+  const isOurCall = isOurHsToken(/^Bearer (.+)$/.exec(authorization ?? '')?.[1]);
+  if (byTest.getStore() === true || !(isOurKind || isOurCall || isOurs(origin))) return;
   const text = body instanceof Uint8Array ? Buffer.from(body).toString() : body;
   // The checker is there: a server of ours runs.
   void specChecker().then((checker) =>
