@@ -9,6 +9,8 @@ import type { TypingUsers } from '#storage/typing.ts';
 import type { Backoff } from './backoff.ts';
 import type { FederationClient } from './client.ts';
 import type { Callers } from './doctor/callers.ts';
+import type { OwnKeys } from './e2ee-keys/device-lists-own.ts';
+import type { Claim, ClaimedKey } from './e2ee-keys/key-claims.ts';
 import type { Network } from './network/network.ts';
 import type { ServerResolver } from './network/resolve.ts';
 import type { PartnerRegistry } from './partners/registry.ts';
@@ -35,6 +37,8 @@ export interface FederationContext extends RoomsContext {
   readonly federation: FederationSettings;
   /** What application services make when they are asked for it; undefined before a server runs. */
   readonly bridged?: Bridged;
+  /** Undefined before a server runs. */
+  readonly bridgedKeys?: BridgedKeys;
   /**
    * How a server that was away is brought up to date: by every event in order (`full`), or, where it missed many, by
    * the newest of each room, from which it fetches the rest (`latest`, the default).
@@ -48,6 +52,18 @@ export interface Bridged {
   user(userId: UserId): Promise<boolean>;
   /** True where the alias is there now. */
   alias(alias: RoomAlias): Promise<boolean>;
+}
+
+/** Keys of devices that application services keep to themselves (`server/appservices/keys.ts`). Nothing here throws. */
+export interface BridgedKeys {
+  /** True for users of whom a service is asked for one-time keys: MSC3983. */
+  givesKeysOf(userId: UserId): boolean;
+  /** What the services give; what they do not give is left out. */
+  claim(claims: readonly Claim[]): Promise<readonly ClaimedKey[]>;
+  /** True for users of whose devices a service is asked: MSC3984. */
+  knowsDevicesOf(userId: UserId): boolean;
+  /** What the services say of users' devices, of all of which an empty list asks. */
+  query(wanted: ReadonlyMap<UserId, readonly string[]>): Promise<ReadonlyMap<UserId, OwnKeys>>;
 }
 
 /** An EDU that is queued. */

@@ -6,6 +6,7 @@ import { openMedia } from '#federation/media/open.ts';
 import type { Dialer } from '#federation/network/dial.ts';
 import { CircleKeeper } from '#federation/partners/circles.ts';
 import { Appservices } from './appservices/appservices.ts';
+import { AppserviceKeys } from './appservices/keys.ts';
 import { AppserviceQueries } from './appservices/query.ts';
 import { GuestRooms } from './auth/guest-rooms.ts';
 import { InteractiveAuth } from './auth/interactive-auth.ts';
@@ -44,7 +45,7 @@ type Mailing = Foundation & Pick<ServerContext, 'unread' | 'seal' | 'mailer'>;
 
 export type Services = Omit<
   ServerContext,
-  Exclude<keyof FederationContext, 'bridged'> | 'config' | 'shutdown' | 'directory'
+  Exclude<keyof FederationContext, 'bridged' | 'bridgedKeys'> | 'config' | 'shutdown' | 'directory'
 >;
 
 /** Opens the services; each is closed with `opening`, the last one first. */
@@ -76,6 +77,7 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     limits,
     appservices,
     bridged: new AppserviceQueries(appservices),
+    bridgedKeys: new AppserviceKeys(appservices, config, log),
     mas,
     sessions: opening.use(
       new Sessions({ db, clock, elsewhere: mas }, (error) => log.error({ err: error }, 'not noted')),

@@ -176,25 +176,39 @@ export async function setFallbackKeys(
   }
 }
 
-/**
- * Takes a one-time key away for good, in the order of upload; where none is left, the fallback key, which
- * stays and is marked as used. Undefined where there is neither.
- */
-export async function claim(
+/** A key that is given out. */
+export interface TakenKey {
+  readonly keyId: string;
+  readonly key: JsonObject | string;
+}
+
+/** A one-time key; where none is left, the fallback key. Undefined where there is neither. */
+export async function claim(tx: Tx, device: DeviceRef, algorithm: string): Promise<TakenKey | undefined> {
+  return (await takeOneTimeKey(tx, device, algorithm)) ?? takeFallbackKey(tx, device, algorithm);
+}
+
+/** Takes a one-time key away for good, in the order of upload. */
+export async function takeOneTimeKey(
   tx: Tx,
-  device: DeviceRef,
+  { userId, deviceId }: DeviceRef,
   algorithm: string,
-): Promise<{ keyId: string; key: JsonObject | string } | undefined> {
-  const { userId, deviceId } = device;
+): Promise<TakenKey | undefined> {
   const oldest = await tx.get(OLDEST_ONE_TIME_KEY, userId, deviceId, algorithm);
-  if (oldest !== undefined) {
-    await tx.run(DELETE_ONE_TIME_KEY, oldest.key_nid);
-    return claimedKey(oldest);
-  }
+  if (oldest === undefined) return undefined;
+  await tx.run(DELETE_ONE_TIME_KEY, oldest.key_nid);
+  return takenKey(oldest);
+}
+
+/** The fallback key, which stays and is marked as used. */
+export async function takeFallbackKey(
+  tx: Tx,
+  { userId, deviceId }: DeviceRef,
+  algorithm: string,
+): Promise<TakenKey | undefined> {
   const fallback = await tx.get(FALLBACK_KEY, userId, deviceId, algorithm);
   if (fallback === undefined) return undefined;
   await tx.run(USE_FALLBACK_KEY, userId, deviceId, algorithm);
-  return claimedKey(fallback);
+  return takenKey(fallback);
 }
 
 /** How many one-time keys of each algorithm a device has left. */
@@ -221,6 +235,6 @@ export async function deleteDevice(tx: Tx, device: DeviceRef): Promise<void> {
   for (const statement of DELETE_DEVICE) await tx.run(statement, device.userId, device.deviceId);
 }
 
-function claimedKey(row: KeyRow): { keyId: string; key: JsonObject | string } {
+function takenKey(row: KeyRow): TakenKey {
   return { keyId: row.key_id, key: JSON.parse(row.key_json) as JsonObject | string };
 }

@@ -3,7 +3,6 @@
 import type { ServerName, UserId } from '#keys/ids.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import { Lanes } from '#keys/lanes.ts';
-import type { RoomsContext } from '#rooms/context.ts';
 import type { Tx } from '#storage/database.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import type { FederationFailure } from '../client.ts';
@@ -37,21 +36,36 @@ const SERVERS_AT_ONCE = 64;
 
 const lanes = new Lanes(SERVERS_AT_ONCE, Number.POSITIVE_INFINITY);
 
+type ClaimsContext = Pick<FederationContext, 'db' | 'streams' | 'bridgedKeys'>;
+
 /**
  * Gives out keys of our users' devices: a one-time key at most once, and in the order of their upload; where none is
  * left the fallback key. For what a device has no key of there is none in the answer.
  */
-export async function claimOwnKeys(
-  ctx: Pick<RoomsContext, 'db' | 'streams'>,
-  claims: readonly Claim[],
-): Promise<ClaimedKey[]> {
-  const claimed: ClaimedKey[] = [];
-  for (let from = 0; from < claims.length; from += CLAIMS_AT_ONCE) {
-    const portion = claims.slice(from, from + CLAIMS_AT_ONCE);
-    // Portion by portion.
-    claimed.push(...(await ctx.db.write('keys.claim', (tx) => take(ctx, tx, portion))));
-  }
-  return claimed;
+export async function claimOwnKeys(ctx: ClaimsContext, claims: readonly Claim[]): Promise<ClaimedKey[]> {
+  const { bridged = [], stored = [] } = Object.groupBy(claims, ({ userId }) =>
+    ctx.bridgedKeys?.givesKeysOf(userId) === true ? 'bridged' : 'stored',
+  );
+  const found = await Promise.all([take(ctx, stored, e2eeKeys.claim), claimBridgedKeys(ctx, bridged)]);
+  return found.flat();
+}
+
+/**
+ * MSC3983: "if that user has no unused OTKs (excluding fallback keys) on the homeserver", its service is asked; and the
+ * server "uses the fallback key (if known) to fill in missing keys from the appservice".
+ */
+async function claimBridgedKeys(ctx: ClaimsContext, claims: readonly Claim[]): Promise<ClaimedKey[]> {
+  const uploaded = await take(ctx, claims, e2eeKeys.takeOneTimeKey);
+  const wanted = without(claims, uploaded);
+  if (wanted.length === 0) return uploaded;
+  const given = (await ctx.bridgedKeys?.claim(wanted)) ?? [];
+  const fallback = await take(ctx, without(wanted, given), e2eeKeys.takeFallbackKey);
+  return [...uploaded, ...given, ...fallback];
+}
+
+function without(claims: readonly Claim[], claimed: readonly ClaimedKey[]): Claim[] {
+  const done = new Set(claimed.map(({ claim }) => claim));
+  return claims.filter((claim) => !done.has(claim));
 }
 
 /** Asks other servers for keys of their users' devices, all at the same time. */
@@ -75,15 +89,28 @@ export async function claimRemoteKeys(
   return { claimed, failures };
 }
 
-async function take(
-  { streams }: Pick<RoomsContext, 'streams'>,
+type Taking = typeof e2eeKeys.claim;
+
+async function take(ctx: ClaimsContext, claims: readonly Claim[], taking: Taking): Promise<ClaimedKey[]> {
+  const taken: ClaimedKey[] = [];
+  for (let from = 0; from < claims.length; from += CLAIMS_AT_ONCE) {
+    const portion = claims.slice(from, from + CLAIMS_AT_ONCE);
+    // Portion by portion.
+    taken.push(...(await ctx.db.write('keys.claim', (tx) => takePortion(ctx, tx, portion, taking))));
+  }
+  return taken;
+}
+
+async function takePortion(
+  { streams }: ClaimsContext,
   tx: Tx,
   claims: readonly Claim[],
+  taking: Taking,
 ): Promise<ClaimedKey[]> {
   const taken: ClaimedKey[] = [];
   // One key at a time: two claims of one request for the same device must not be given the same key.
   for (const claim of claims) {
-    const key = await e2eeKeys.claim(tx, claim, claim.algorithm);
+    const key = await taking(tx, claim, claim.algorithm);
     if (key === undefined) continue;
     taken.push({ claim, name: `${claim.algorithm}:${key.keyId}`, key: key.key });
     // The device hears of its new counts by its next sync.

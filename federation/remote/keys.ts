@@ -131,7 +131,11 @@ export function withName(keys: JsonObject, name: Json | undefined): JsonObject {
   return { ...keys, unsigned: { device_display_name: name } };
 }
 
-function devicesIn(userId: UserId, entries: readonly (readonly [string, Json])[]): Map<string, JsonObject> {
+/** The devices of a user that are sound, as clients get them. */
+export function devicesIn(
+  userId: UserId,
+  entries: readonly (readonly [string, Json])[],
+): Map<string, JsonObject> {
   const devices = new Map<string, JsonObject>();
   for (const [deviceId, told] of entries) {
     if (devices.size >= MOST_DEVICES) break;
@@ -141,7 +145,8 @@ function devicesIn(userId: UserId, entries: readonly (readonly [string, Json])[]
   return devices;
 }
 
-function claimedIn(keys: JsonObject, claim: Claim): ClaimedKey | undefined {
+/** The first key of the algorithm of a claim, where it is sound. */
+export function claimedIn(keys: JsonObject, claim: Claim): ClaimedKey | undefined {
   for (const [name, key] of Object.entries(keys)) {
     if (!isOneTimeKey(key) || !name.startsWith(`${claim.algorithm}:`)) continue;
     if (name.length <= MAX_NAME_CHARACTERS) return { claim, name, key };

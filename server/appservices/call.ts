@@ -12,7 +12,7 @@ import type { Registration } from './registration.ts';
 
 export interface Call {
   readonly method: 'GET' | 'POST' | 'PUT';
-  /** After `/_matrix/app/v1`. */
+  /** After `/_matrix/app`. */
   readonly path: string;
   /** What the path was before Matrix 1.0, from the root on; undefined where there was none. */
   readonly formerPath?: string;
@@ -20,6 +20,8 @@ export interface Call {
   /** JSON. */
   readonly body?: string;
   readonly timeoutMs: number;
+  /** Of the answer; 1 MiB where it is not given. */
+  readonly mostBytes?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -60,7 +62,7 @@ export class Caller {
   /** Asks; by the older path too, where the service does not know the newer one. */
   async call(call: Call): Promise<Answered> {
     const { path, formerPath } = call;
-    const current = `/_matrix/app/v1${path}`;
+    const current = `/_matrix/app${path}`;
     const asksFormer = formerPath !== undefined && performance.now() < this.#formerUntil;
     const first = await this.#ask(call, asksFormer ? formerPath : current);
     if (asksFormer || formerPath === undefined || !isUnknownPath(first)) return first;
@@ -74,7 +76,8 @@ export class Caller {
     await this.#agent[Symbol.asyncDispose]();
   }
 
-  async #ask({ method, query, body, timeoutMs, signal }: Call, path: string): Promise<Answered> {
+  async #ask(call: Call, path: string): Promise<Answered> {
+    const { method, query, body, timeoutMs, signal, mostBytes = MOST_BYTES } = call;
     const { url = '', hsToken } = this.#registration;
     const parameters = new URLSearchParams(query);
     if (this.#tokenInQuery) parameters.set('access_token', hsToken);
@@ -91,7 +94,7 @@ export class Caller {
         ...(body !== undefined && { body }),
         signal: signal === undefined ? deadline : AbortSignal.any([deadline, signal]),
       });
-      const text = await textOf(answer.body);
+      const text = await textOf(answer.body, mostBytes);
       const parsed = text === undefined ? undefined : parseLoose(Buffer.from(text));
       return {
         kind: 'answered',
@@ -107,19 +110,19 @@ export class Caller {
 }
 
 /** The whole of a body; undefined for one that is too large, of which no more is read. */
-async function textOf(body: AsyncIterable<Buffer>): Promise<string | undefined> {
+async function textOf(body: AsyncIterable<Buffer>, mostBytes: number): Promise<string | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > MOST_BYTES) return undefined;
+    if (size > mostBytes) return undefined;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
 }
 
 /** True for what a program says that does not know the path: not for its word on what was asked for. */
-function isUnknownPath(answer: Answered): boolean {
+export function isUnknownPath(answer: Answered): boolean {
   if (answer.kind !== 'answered') return false;
   const { status, json } = answer;
   if (status === 405 || status === 501) return true;

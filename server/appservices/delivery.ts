@@ -178,7 +178,7 @@ export class Delivery {
     const encoded = encodeURIComponent(txnId);
     const answer = await service.caller.call({
       method: 'PUT',
-      path: `/transactions/${encoded}`,
+      path: `/v1/transactions/${encoded}`,
       formerPath: `/transactions/${encoded}`,
       body,
       timeoutMs: TIMEOUT_MS,

@@ -63,7 +63,7 @@ export class AppserviceQueries {
 }
 
 async function askAll(services: readonly Appservice[], path: string): Promise<boolean> {
-  const call: Call = { method: 'GET', path, formerPath: path, timeoutMs: TIMEOUT_MS };
+  const call: Call = { method: 'GET', path: `/v1${path}`, formerPath: path, timeoutMs: TIMEOUT_MS };
   // One after the other: mostly there is one, and what it makes the next one need not.
   for (const service of services) if (await isThere(service, call)) return true;
   return false;

@@ -98,7 +98,7 @@ async function ask(
   if (registration.url === undefined) return undefined;
   const answer = await caller.call({
     method: 'GET',
-    path: `/thirdparty${path}`,
+    path: `/v1/thirdparty${path}`,
     formerPath: `/_matrix/app/unstable/thirdparty${path}`,
     ...(query !== undefined && { query }),
     timeoutMs: TIMEOUT_MS,

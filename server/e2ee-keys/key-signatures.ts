@@ -1,7 +1,7 @@
 /** Signatures on keys: https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keyssignaturesupload */
 
 import { publicKeyOf } from '#federation/e2ee-keys/device-keys.ts';
-import { ownKeys } from '#federation/e2ee-keys/device-lists-own.ts';
+import { ownAndBridgedKeys } from '#federation/e2ee-keys/device-lists-own.ts';
 import { remoteKeys } from '#federation/e2ee-keys/device-lists-remote.ts';
 import { invalidParam } from '#federation/errors.ts';
 import { publicKeyFrom } from '#keys/ed25519.ts';
@@ -86,9 +86,10 @@ async function keysOf(
   viewer: UserId,
   userIds: readonly UserId[],
 ): Promise<ReadonlyMap<UserId, Keys>> {
-  const ours = userIds.filter((userId) => belongsTo(userId, ctx.serverName));
+  const ours = new Map<UserId, readonly string[]>();
+  for (const userId of userIds) if (belongsTo(userId, ctx.serverName)) ours.set(userId, []);
   const others = userIds.filter((userId) => !belongsTo(userId, ctx.serverName));
-  const own = await ownKeys(ctx.db, ours, viewer);
+  const own = await ownAndBridgedKeys(ctx, ours, viewer);
   const remote = await remoteKeys(ctx, others, { timeoutMs: REMOTE_TIMEOUT_MS });
   return new Map<UserId, Keys>([...own, ...remote.keys]);
 }

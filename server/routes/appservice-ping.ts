@@ -31,7 +31,12 @@ async function ping(ctx: ServerContext, request: PingRequest): Promise<{ duratio
   const transactionId = optionalString(bodyObject(request), 'transaction_id')?.slice(0, LONGEST_ID);
   if (appservice.registration.url === undefined) throw urlNotSet();
   const body = transactionId === undefined ? {} : { transaction_id: transactionId };
-  const call = { method: 'POST', path: '/ping', body: JSON.stringify(body), timeoutMs: TIMEOUT_MS } as const;
+  const call = {
+    method: 'POST',
+    path: '/v1/ping',
+    body: JSON.stringify(body),
+    timeoutMs: TIMEOUT_MS,
+  } as const;
   const began = performance.now();
   const answer = await callPing(appservice.caller, call);
   if (answer.kind !== 'answered' || answer.status < 200 || answer.status >= 300) throw pingFailed(answer);

@@ -3,7 +3,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { FederationFailure } from '#federation/client.ts';
 import { publicKeyOf } from '#federation/e2ee-keys/device-keys.ts';
-import { ownKeys, signed } from '#federation/e2ee-keys/device-lists-own.ts';
+import { ownAndBridgedKeys, signed } from '#federation/e2ee-keys/device-lists-own.ts';
 import { remoteKeys } from '#federation/e2ee-keys/device-lists-remote.ts';
 import {
   claimedJson,
@@ -15,7 +15,7 @@ import {
 import { keysJson } from '#federation/e2ee-keys/keys-answer.ts';
 import { badJson, invalidParam } from '#federation/errors.ts';
 import { belongsTo, isUserId, type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
-import { isStringArray, type Json, type JsonObject, objectAt } from '#keys/json.ts';
+import { isStringArray, type JsonObject, objectAt } from '#keys/json.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
@@ -72,19 +72,18 @@ export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
 async function queryKeys(ctx: ServerContext, body: JsonObject, viewer: UserId): Promise<JsonObject> {
   const wanted = objectAt(body, 'device_keys');
   if (wanted === undefined) throw badJson('device_keys is not an object');
-  const users = new Map<UserId, Json>();
+  const ours = new Map<UserId, readonly string[]>();
+  const others: UserId[] = [];
   for (const [userId, deviceIds] of Object.entries(wanted)) {
     if (!isUserId(userId)) throw invalidParam(`device_keys: ${userId} is not a user ID`);
     if (!isStringArray(deviceIds)) throw badJson(`device_keys: ${userId} has no list of device IDs`);
-    users.set(userId, deviceIds);
+    if (belongsTo(userId, ctx.serverName)) ours.set(userId, deviceIds);
+    else others.push(userId);
   }
-  if (users.size > MOST_USERS_PER_QUERY) throw invalidParam('device_keys: too many users');
-  const { own: ours = [], other = [] } = Object.groupBy(users.keys(), (userId) =>
-    belongsTo(userId, ctx.serverName) ? 'own' : 'other',
-  );
+  if (ours.size + others.length > MOST_USERS_PER_QUERY) throw invalidParam('device_keys: too many users');
   const [ownFound, remote] = await Promise.all([
-    ownKeys(ctx.db, ours, viewer),
-    remoteKeys(ctx, other, { timeoutMs: timeoutOf(body) }),
+    ownAndBridgedKeys(ctx, ours, viewer),
+    remoteKeys(ctx, others, { timeoutMs: timeoutOf(body) }),
   ]);
   const remoteFound = await withSignaturesOf(ctx, viewer, remote.keys);
   return {
