@@ -72,11 +72,6 @@ export function conditionOf(json: Json, isShared = false): Condition {
   }
 }
 
-/** What the `pattern` of a content rule stands for. */
-export function bodyMatches(pattern: Json | undefined): Condition {
-  return conditionOf({ kind: 'event_match', key: BODY, ...(pattern !== undefined && { pattern }) });
-}
-
 function never(): boolean {
   return false;
 }
@@ -120,20 +115,18 @@ function withText(
 }
 
 /** False where there is too little left of the budget. */
-function spend(look: Look, steps: number): boolean {
+export function spend(look: Look, steps: number): boolean {
   if (steps > look.budget) return false;
   look.budget -= steps;
   return true;
 }
 
-const LONG_TEXT = 500;
-let lastLong: { readonly text: string; readonly lower: string } | undefined;
+let last: { readonly text: string; readonly lower: string } | undefined;
 
-/** A long text is looked at by the rules of many users, one after the other. */
-function lowerCase(text: string): string {
-  if (text.length < LONG_TEXT) return text.toLowerCase();
-  if (lastLong?.text !== text) lastLong = { text, lower: text.toLowerCase() };
-  return lastLong.lower;
+/** A text is looked at by many rules of many users, one after the other. */
+export function lowerCase(text: string): string {
+  if (last?.text !== text) last = { text, lower: text.toLowerCase() };
+  return last.lower;
 }
 
 /** "The match is performed exactly and only supports non-compound canonical JSON values". */
@@ -182,6 +175,12 @@ function isPlain(value: Json | undefined): value is string | number | boolean | 
 }
 
 const BODY_PATH = pathOf(BODY);
+
+/** The text in which content rules look for words. */
+export function bodyOf(event: Event): string | undefined {
+  const value = propertyOf(event, BODY_PATH);
+  return typeof value === 'string' ? value : undefined;
+}
 
 function containsDisplayName(look: Look): boolean | undefined {
   const { displayName } = look.facts;

@@ -1,7 +1,9 @@
 /** The unread events of one user in one room that notify, as far as the room was looked through. */
 
 import { isObject, type JsonObject, own } from '#keys/json.ts';
+import type { StoredEvent } from '#rooms/stored-event.ts';
 import { isRead, type ReadUpto } from './read-upto.ts';
+import type { Effect } from './rule-steps.ts';
 
 export interface UnreadEvent {
   readonly nid: number;
@@ -9,6 +11,12 @@ export interface UnreadEvent {
   /** `main`, or the root of its thread. */
   readonly thread: string;
   readonly highlight: boolean;
+}
+
+/** An event outside of threads, and what it does: an own one says that the user has read. */
+export interface PlainEvent {
+  readonly stored: Pick<StoredEvent, 'nid' | 'position'>;
+  readonly does: Effect | 'reads';
 }
 
 export interface Counts {
@@ -30,6 +38,7 @@ export interface CountedBy {
 /** A room with more unread events is counted by the newest: clients do not show higher numbers. */
 export const MOST_EVENTS = 1_000;
 const FORMAT = 1;
+const MAIN = 'main';
 
 export class CountedEvents {
   readonly by: CountedBy;
@@ -66,6 +75,13 @@ export class CountedEvents {
       this.#counts = undefined;
     }
     if (this.#counts !== undefined) this.#counts = withOneMore(this.#counts, event);
+  }
+
+  /** Takes in a plain event, which comes after all others. */
+  take({ stored: { nid, position }, does }: PlainEvent, read: ReadUpto): void {
+    if (does === 'reads') this.readThread(MAIN);
+    else if (does.notify && position !== undefined && !isRead(read, { position, thread: MAIN }))
+      this.add({ nid, position, thread: MAIN, highlight: does.highlight });
   }
 
   remove(nid: number): void {
@@ -126,7 +142,7 @@ export class CountedEvents {
     const events = json.events as readonly number[];
     for (let at = 0; at < events.length; at += 4) {
       const [nid = 0, position = 0, thread = 0, highlight = 0] = events.slice(at, at + 4);
-      counted.#events.push({ nid, position, thread: threads[thread] ?? 'main', highlight: highlight === 1 });
+      counted.#events.push({ nid, position, thread: threads[thread] ?? MAIN, highlight: highlight === 1 });
     }
     return counted;
   }

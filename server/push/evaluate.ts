@@ -5,76 +5,54 @@
  */
 
 import type { UserId } from '#keys/ids.ts';
-import { isObject, type Json, objectAt, own } from '#keys/json.ts';
+import { isObject, type Json, own } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
-import {
-  ANY_OWNER,
-  asksForThreads,
-  BUDGET,
-  bodyMatches,
-  type Condition,
-  conditionOf,
-  type Facts,
-  type Look,
-  memberCountTest,
-  threadKeyOf,
-} from './conditions.ts';
-import { type PushRule, type PushRuleset, type RulesetKind, rulesetKinds } from './ruleset.ts';
-
-/** What a rule does, as far as it counts here; sounds and other tweaks are for those who show it. */
-export interface Effect {
-  readonly notify: boolean;
-  readonly highlight: boolean;
-}
-
-interface CompiledRule {
-  readonly rule: PushRule;
-  readonly conditions: readonly Condition[];
-  readonly effect: Effect;
-}
+import { ANY_OWNER, asksForThreads, BUDGET, type Facts, type Look, memberCountTest } from './conditions.ts';
+import { type Effect, type MatchedRule, type PlacedRule, type Step, stepOf } from './rule-steps.ts';
+import { type PushRuleset, rulesetKinds } from './ruleset.ts';
+import type { ServerRules } from './server-rules.ts';
 
 /** The enabled rules, in the order in which they are checked. */
 export interface CompiledRules {
   readonly userId: string;
-  readonly rules: readonly CompiledRule[];
+  readonly steps: readonly Step[];
   /** What the rules ask of the number of members. */
   readonly memberCounts: readonly ((count: number) => boolean)[];
   /** Some rule asks which threads the user follows. */
   readonly asksForThreads: boolean;
   /** The threads that the user follows (`threadKey`), where some rule asks for them. */
   readonly followed?: ReadonlySet<string>;
-  /** Of rules that many users share: what they make of events, without facts. */
-  readonly offhand?: WeakMap<Event, Offhand>;
-}
-
-interface Offhand {
-  /** For everybody whom the event does not name. */
-  readonly effect: Effect | undefined;
-  /** In lower case. */
-  readonly named: ReadonlySet<string>;
+  /** They are those of everybody who has changed nothing. */
+  readonly isShared: boolean;
 }
 
 const NOTHING: Effect = { notify: false, highlight: false };
+const NO_FACTS: Facts = {};
 
-/** Prepares a user's rules; those of `ANY_OWNER` for all users. "Disabled rules never match." */
-export function compileRules(userId: UserId, ruleset: PushRuleset): CompiledRules {
+/**
+ * Prepares a user's rules; those of `ANY_OWNER` for all users. "Disabled rules never match." `server` has what the rules
+ * of all users have in common.
+ */
+export function compileRules(userId: UserId, ruleset: PushRuleset, server?: ServerRules): CompiledRules {
   const isShared = userId === ANY_OWNER;
   const rules = rulesetKinds.flatMap((kind) =>
     ruleset[kind]
-      .filter((rule) => rule.enabled)
-      .map((rule) => ({
-        rule,
-        conditions: conditionsOf(kind, rule, isShared),
-        effect: effectOfActions(rule.actions),
-      })),
+      .filter(({ enabled }) => enabled)
+      .map((rule) => ({ kind, rule, effect: effectOfActions(rule.actions) })),
   );
   const asked = rules.flatMap(({ rule }) =>
     Array.isArray(rule.conditions) ? (rule.conditions as readonly Json[]) : [],
   );
-  const memberCounts = asked.map(memberCountTest).filter((test) => test !== undefined);
+  const steps = runsOf(rules, server).map(({ ofServer, run }) => {
+    const [first] = run;
+    return ofServer !== undefined || first === undefined
+      ? ofServer?.stepOf(run)
+      : stepOf(first.kind, run, isShared);
+  });
   return {
-    ...{ userId, rules, memberCounts, asksForThreads: asked.some(asksForThreads) },
-    ...(isShared && { offhand: new WeakMap() }),
+    ...{ userId, isShared, steps: steps.filter((step) => step !== undefined) },
+    memberCounts: asked.map(memberCountTest).filter((test) => test !== undefined),
+    asksForThreads: asked.some(asksForThreads),
   };
 }
 
@@ -98,44 +76,31 @@ export function memberCountKey({ memberCounts }: CompiledRules, count: number): 
  * decided without.
  */
 export function effectOf(compiled: CompiledRules, event: Event, facts: Facts): Effect | undefined {
-  const look = lookOf(compiled, event, facts);
-  const { rules } = compiled;
   let possible: Effect | undefined;
-  for (const { conditions, effect } of rules) {
-    const matches = allHold(conditions, look);
-    if (matches === false) continue;
-    if (possible !== undefined && !isSame(possible, effect)) return undefined;
-    if (matches === true) return effect;
-    possible = effect;
-  }
-  return possible === undefined || isSame(possible, NOTHING) ? NOTHING : undefined;
+  let isOpen = false;
+  const isDecided = visitMatches(compiled, lookOf(compiled, event, facts), ({ effect }, isKnown) => {
+    isOpen = possible !== undefined && !isSame(possible, effect);
+    possible ??= effect;
+    return isOpen || isKnown;
+  });
+  if (isOpen) return undefined;
+  if (isDecided || possible === undefined) return possible ?? NOTHING;
+  return isSame(possible, NOTHING) ? NOTHING : undefined;
 }
 
-/** `effectOf` without facts: where many share the rules it is known from the first who asked, unless the event names the user. */
+/** `effectOf` without facts. */
 export function effectOffhand(compiled: CompiledRules, event: Event): Effect | undefined {
-  const { offhand, userId } = compiled;
-  const isByThread = compiled.asksForThreads && threadKeyOf(event) !== undefined;
-  if (offhand === undefined || isByThread) return effectOf(compiled, event, {});
-  let known = offhand.get(event);
-  if (known === undefined) {
-    known = { effect: effectOf({ ...compiled, userId: ANY_OWNER }, event, {}), named: namedIn(event) };
-    offhand.set(event, known);
-  }
-  const isNamed = known.named.size > 0 && known.named.has(userId.toLowerCase());
-  return isNamed ? effectOf(compiled, event, {}) : known.effect;
-}
-
-/** All whom shared rules may ask for. */
-function namedIn({ stateKey, content }: Event): ReadonlySet<string> {
-  const mentioned = own(objectAt(content, 'm.mentions') ?? {}, 'user_ids');
-  const named = Array.isArray(mentioned) ? mentioned.filter((userId) => typeof userId === 'string') : [];
-  return new Set([...named, ...(stateKey === undefined ? [] : [stateKey])].map((id) => id.toLowerCase()));
+  return effectOf(compiled, event, NO_FACTS);
 }
 
 /** The rule that an event matches, where all facts are known; undefined where it matches none. */
-export function matchingRule(compiled: CompiledRules, event: Event, facts: Facts): PushRule | undefined {
-  const look = lookOf(compiled, event, facts);
-  return compiled.rules.find(({ conditions }) => allHold(conditions, look) === true)?.rule;
+export function matchingRule(compiled: CompiledRules, event: Event, facts: Facts): MatchedRule | undefined {
+  let found: MatchedRule | undefined;
+  visitMatches(compiled, lookOf(compiled, event, facts), ({ rule }, isKnown) => {
+    if (isKnown) found = rule;
+    return isKnown;
+  });
+  return found;
 }
 
 /** The same where facts may be missing: `unknown` where one of them decides. */
@@ -143,14 +108,13 @@ export function matchingRuleOffhand(
   compiled: CompiledRules,
   event: Event,
   facts: Facts,
-): PushRule | 'none' | 'unknown' {
-  const look = lookOf(compiled, event, facts);
-  for (const { rule, conditions } of compiled.rules) {
-    const matches = allHold(conditions, look);
-    if (matches === undefined) return 'unknown';
-    if (matches) return rule;
-  }
-  return 'none';
+): MatchedRule | 'none' | 'unknown' {
+  let found: MatchedRule | 'none' | 'unknown' = 'none';
+  visitMatches(compiled, lookOf(compiled, event, facts), ({ rule }, isKnown) => {
+    found = isKnown ? rule : 'unknown';
+    return true;
+  });
+  return found;
 }
 
 /** "Clients and homeservers MUST ignore" the actions `dont_notify` and `coalesce`. */
@@ -163,39 +127,32 @@ export function effectOfActions(actions: readonly Json[]): Effect {
   return { notify: true, highlight };
 }
 
+/** The rules in order, cut where those of the server and of the user, or two kinds of the user's, meet. */
+function runsOf(
+  rules: readonly PlacedRule[],
+  server: ServerRules | undefined,
+): { readonly ofServer: ServerRules | undefined; readonly run: readonly PlacedRule[] }[] {
+  const runs: { readonly ofServer: ServerRules | undefined; readonly run: PlacedRule[] }[] = [];
+  for (const rule of rules) {
+    const ofServer = server?.has(rule.kind, rule.rule) === true ? server : undefined;
+    const last = runs.at(-1);
+    const isSameRun =
+      last?.ofServer === ofServer && (ofServer !== undefined || last?.run[0]?.kind === rule.kind);
+    if (last !== undefined && isSameRun) last.run.push(rule);
+    else runs.push({ ofServer, run: [rule] });
+  }
+  return runs;
+}
+
+function visitMatches({ steps }: CompiledRules, look: Look, visit: Parameters<Step>[1]): boolean {
+  for (const step of steps) if (step(look, visit)) return true;
+  return false;
+}
+
 function lookOf({ userId, followed }: CompiledRules, event: Event, facts: Facts): Look {
   return { event, userId, facts, followed, budget: BUDGET };
 }
 
-/** False as soon as one does not hold, else undefined where one is not known. */
-function allHold(conditions: readonly Condition[], look: Look): boolean | undefined {
-  let isKnown = true;
-  for (const condition of conditions) {
-    const holds = condition(look);
-    if (holds === false) return false;
-    if (holds === undefined) isKnown = false;
-  }
-  return isKnown ? true : undefined;
-}
-
 function isSame(a: Effect, b: Effect): boolean {
   return a.notify === b.notify && a.highlight === b.highlight;
-}
-
-/** "`room`, `sender` and `content` rules do not have conditions in the same way, but [...] predefined conditions." */
-function conditionsOf(kind: RulesetKind, rule: PushRule, isShared: boolean): readonly Condition[] {
-  switch (kind) {
-    case 'room':
-      return [({ event }) => event.roomId === rule.rule_id];
-    case 'sender':
-      return [({ event }) => event.sender === rule.rule_id];
-    case 'content':
-      return [bodyMatches(rule.pattern)];
-    case 'override':
-    case 'postcontent':
-    case 'underride':
-      return Array.isArray(rule.conditions)
-        ? rule.conditions.map((condition) => conditionOf(condition, isShared))
-        : [];
-  }
 }

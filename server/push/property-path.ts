@@ -29,11 +29,11 @@ export function pathOf(key: string): readonly string[] {
 }
 
 /** The value of a property of an event in the format for clients; undefined where it is "completely absent". */
-export function propertyOf(event: Event, [first = '', ...rest]: readonly string[]): Json | undefined {
-  let value = topLevel(event, first);
-  for (const name of rest) {
+export function propertyOf(event: Event, path: readonly string[]): Json | undefined {
+  let value = topLevel(event, path[0] ?? '');
+  for (let depth = 1; depth < path.length; depth++) {
     if (!isObject(value)) return undefined;
-    value = own(value, name);
+    value = own(value, path[depth] ?? '');
   }
   return value;
 }

@@ -11,7 +11,7 @@ import * as memberships from '#storage/memberships.ts';
 import type { WaitingPush } from '#storage/waiting-pushes.ts';
 import { effectOfActions, effectOffhand, matchingRule, matchingRuleOffhand } from './evaluate.ts';
 import { factsAt } from './room-facts.ts';
-import type { PushRule } from './ruleset.ts';
+import type { MatchedRule } from './rule-steps.ts';
 import type { UnreadCounts } from './unread.ts';
 import type { UserRules } from './user-rules.ts';
 
@@ -94,7 +94,7 @@ export class Recipients {
     userId: UserId,
     stored: StoredEvent,
     room: { readonly roomNid: number; readonly roomId: string },
-  ): Promise<PushRule | undefined> {
+  ): Promise<MatchedRule | undefined> {
     const { rules } = this.#unread;
     const of = rules.known(userId) ?? (await rules.find(userId));
     if (of.ignored.has(stored.event.sender)) return undefined;
@@ -106,7 +106,7 @@ export class Recipients {
     { compiled, userId }: UserRules,
     stored: StoredEvent,
     room: { readonly roomNid: number; readonly roomId: string },
-  ): Promise<PushRule | undefined> {
+  ): Promise<MatchedRule | undefined> {
     const { event } = stored;
     if (effectOffhand(compiled, event)?.notify === false) return undefined;
     const memberCount = await this.#unread.members.of(room);

@@ -33,12 +33,19 @@ import { Lru } from '#storage/lru.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
 import type { Placed } from '#storage/timeline.ts';
 import * as checkpoints from '#storage/unread-checkpoints.ts';
-import { areSameCounts, CountedEvents, MOST_EVENTS, type ThreadCounts } from './counted-events.ts';
+import {
+  areSameCounts,
+  CountedEvents,
+  MOST_EVENTS,
+  type PlainEvent,
+  type ThreadCounts,
+} from './counted-events.ts';
 import type { DefaultRuleOptions } from './default-rules.ts';
-import { type Effect, effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
+import { effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
 import { isRead, type ReadUpto, readUptoIn, readUptoOf } from './read-upto.ts';
 import { RecentEvents } from './recent-events.ts';
 import { factsAt, MemberCounts } from './room-facts.ts';
+import type { Effect } from './rule-steps.ts';
 import { RulesOfUsers, type UserRules } from './user-rules.ts';
 
 export interface Unread {
@@ -71,7 +78,6 @@ const UNWRITTEN = 200;
 const MOST_NOW = 50;
 const MOST_GROUPS = 10_000;
 const VISIBILITY = { type: 'm.room.history_visibility', stateKey: '' };
-const MAIN = 'main';
 const RESTRICTED: ReadonlySet<string> = new Set(['joined', 'invited']);
 
 export class UnreadCounts {
@@ -120,26 +126,27 @@ export class UnreadCounts {
     const came = this.#cameNow(counted, counting, upto);
     if (came === undefined) return undefined;
     counted.readUpto(read);
-    for (const stored of came) this.#lookNow(counted, counting, stored);
+    for (const plain of came) counted.take(plain, read);
     counted.upto = Math.max(counted.upto, upto);
     counted.unwritten += came.length;
     if (Math.abs(counted.size - counted.measured) > MEASURED_EVERY) this.#measure(key, counted);
     return unreadOf(counted, read, upto);
   }
 
-  /** What is to be looked through, where `#lookNow` does for all of it. */
-  #cameNow(counted: CountedEvents, counting: Counting, upto: number): readonly StoredEvent[] | undefined {
+  /** What is to be looked through, where all of it is plain. */
+  #cameNow(counted: CountedEvents, counting: Counting, upto: number): readonly PlainEvent[] | undefined {
     const { room, rules } = counting;
     const after = counted.upto;
     if (upto <= after || !this.#ctx.streams.mayConcern(`room:${room.roomId}`, after)) return [];
     const events = this.#recent.known(room, { after, upto });
     if (events === undefined || events.length > MOST_NOW) return undefined;
-    const came: StoredEvent[] = [];
+    const came: PlainEvent[] = [];
     for (const nid of relevant(rules, events)) {
       const stored = this.#ctx.rooms.event(nid);
       if (stored === undefined || stored.event.type === 'm.room.redaction') return undefined;
-      if (!this.#isPlain(rules, stored)) return undefined;
-      came.push(stored);
+      const does = this.#offhand(rules, stored);
+      if (does === undefined) return undefined;
+      came.push({ stored, does });
     }
     return came;
   }
@@ -270,8 +277,9 @@ export class UnreadCounts {
         if (!isNew && stored.event.type === 'm.room.redaction') {
           if (!(await this.#follow(counted, counting, stored))) return false;
         }
-        if (this.#isPlain(counting.rules, stored)) this.#lookNow(counted, counting, stored);
-        else await this.#look(counted, counting, stored);
+        const does = this.#offhand(counting.rules, stored);
+        if (does === undefined) await this.#look(counted, counting, stored);
+        else counted.take({ stored, does }, counting.read);
       }
       await slices.rest();
     }
@@ -287,25 +295,16 @@ export class UnreadCounts {
     return target.event.sender !== rules.userId && !counted.isIndirect;
   }
 
-  /** `#look` at a plain event. */
-  #lookNow(counted: CountedEvents, { rules, read }: Counting, stored: StoredEvent): void {
-    const { event, position, nid } = stored;
-    if (position === undefined || this.#saysNothing(rules, stored)) return;
-    const effect = event.sender === rules.userId ? undefined : this.#effectOffhand(rules, event);
-    if (effect === undefined) counted.readThread(MAIN);
-    else if (effect.notify && !isRead(read, { position, thread: MAIN }))
-      counted.add({ nid, position, thread: MAIN, highlight: effect.highlight });
-  }
-
-  /** True where what an event does to the counts follows from what is in memory: so it mostly is. */
-  #isPlain(rules: UserRules, stored: StoredEvent): boolean {
+  /** What an event does to the counts, where that follows from what is in memory: so it mostly does. */
+  #offhand(rules: UserRules, stored: StoredEvent): PlainEvent['does'] | undefined {
     const { event, stateAfter } = stored;
-    if (this.#saysNothing(rules, stored)) return true;
+    if (this.#saysNothing(rules, stored)) return NO_EFFECT;
     const isOwn = event.sender === rules.userId;
-    const effect = isOwn ? undefined : this.#effectOffhand(rules, event);
-    if (effect?.notify === false) return true;
-    if ((effect === undefined && !isOwn) || own(event.content, 'm.relates_to') !== undefined) return false;
-    return isOwn || (stateAfter !== undefined && this.#isOpen.get(stateAfter) === true);
+    const does = isOwn ? 'reads' : this.#effectOffhand(rules, event);
+    if (does === undefined || (does !== 'reads' && !does.notify)) return does;
+    if (own(event.content, 'm.relates_to') !== undefined) return undefined;
+    const isVisible = isOwn || (stateAfter !== undefined && this.#isOpen.get(stateAfter) === true);
+    return isVisible ? does : undefined;
   }
 
   /** A new name becomes an event in every room, and who removes something old has not read what is new. */
@@ -387,7 +386,7 @@ const keyOf = ({ room, rules }: Counting): string => `${room.roomNid} ${rules.us
 function relevant({ compiled, userId }: UserRules, events: readonly Placed[]): number[] {
   const nids: number[] = [];
   for (const { nid, member } of events) {
-    if (member === undefined || member === userId || compiled.offhand === undefined) nids.push(nid);
+    if (member === undefined || member === userId || !compiled.isShared) nids.push(nid);
   }
   return nids;
 }

@@ -10,6 +10,7 @@ import type { DefaultRuleOptions } from './default-rules.ts';
 import { type CompiledRules, compileRules, following, ownedBy } from './evaluate.ts';
 import { type FollowedThreads, followedThreads } from './followed-threads.ts';
 import { rulesetOf } from './ruleset.ts';
+import { ServerRules } from './server-rules.ts';
 
 /** What decides of which events a user is notified. */
 export interface UserRules {
@@ -57,6 +58,7 @@ const KEY_CHARACTERS = 22;
 export class RulesOfUsers {
   readonly options: DefaultRuleOptions;
   readonly #ctx: RulesContext;
+  readonly #server: ServerRules;
   readonly #shared: SharedRules;
   readonly #known = new Lru<UserId, Known>({
     maxEntries: MOST_USERS,
@@ -67,7 +69,8 @@ export class RulesOfUsers {
   constructor(ctx: RulesContext, options: DefaultRuleOptions) {
     this.#ctx = ctx;
     this.options = options;
-    this.#shared = sharedRules(options);
+    this.#server = new ServerRules(options);
+    this.#shared = sharedRules(options, this.#server);
   }
 
   /** The user's rules, where they are in memory. */
@@ -111,7 +114,7 @@ export class RulesOfUsers {
     const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, `${general} ${hashOf(rule)}`]));
     return {
       userId,
-      compiled: compileRules(userId, ruleset),
+      compiled: compileRules(userId, ruleset, this.#server),
       ignored: read.ignored,
       characters: JSON.stringify(ruleset).length,
       changedAt: read.position,
@@ -120,9 +123,9 @@ export class RulesOfUsers {
   }
 }
 
-function sharedRules(options: DefaultRuleOptions): SharedRules {
+function sharedRules(options: DefaultRuleOptions, server: ServerRules): SharedRules {
   const defaults = rulesetOf(ANY_OWNER, pushRules.NO_RULES, options);
-  return { compiled: compileRules(ANY_OWNER, defaults), key: hashOf(defaults) };
+  return { compiled: compileRules(ANY_OWNER, defaults, server), key: hashOf(defaults) };
 }
 
 /** Most users have changed nothing: what they have in common is there once for all. */
