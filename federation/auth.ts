@@ -117,7 +117,7 @@ async function keyOf(
   }
 }
 
-/** Half of the handshakes that are made at once (`dial.ts`). */
+/** Half of the handshakes that are made at once (`network/dial.ts`). */
 const MOST_LOOK_UPS = 32;
 const MOST_WAITING = 256;
 const BUSY_RETRY_MS = 10_000;

@@ -113,7 +113,7 @@ export function isReached({ attempts }: ReachFacts): boolean {
   return attempts.some(({ failure }) => failure === undefined);
 }
 
-/** Resolves as Kurir always does (`resolve.ts`), and keeps what it was told on the way. */
+/** Resolves as Kurir always does (`network/resolve.ts`), and keeps what it was told on the way. */
 function watchedResolver(network: Network, clock: { now(): number }) {
   const seen: { delegation: Delegation | undefined; srv: SrvFacts[] } = { delegation: undefined, srv: [] };
   const resolveSrv = network.resolveSrv ?? systemSrv();

@@ -3,7 +3,7 @@
  * it must resynchronise its list": https://spec.matrix.org/v1.19/server-server-api/#device-management
  *
  * Our users are told of every update but those of a join. What this server knows of the user is moved on by it only where it is the very
- * next one; otherwise it is asked for again (`device-lists-resync.ts`). Of users of whom nobody has asked nothing is
+ * next one; otherwise it is asked for again (`e2ee-keys/device-lists-resync.ts`). Of users of whom nobody has asked nothing is
  * known, and nothing is fetched.
  */
 

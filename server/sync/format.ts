@@ -39,7 +39,7 @@ export interface Shown {
   readonly showsPrevContent?: boolean;
   /** The device that reads: the sender's own is told its transaction id. */
   readonly device?: Pick<Requester, 'userId' | 'deviceId'>;
-  /** What relates to it (`bundles.ts`). */
+  /** What relates to it (`reading/bundles.ts`). */
   readonly relations?: string | undefined;
   /** With `room_id`: everywhere but in /sync. */
   readonly withRoomId?: boolean;
@@ -103,7 +103,7 @@ export function stateTexts(events: readonly StoredEvent[], shown: Shown): string
 
 export interface RenderOptions {
   readonly withRoomId: boolean;
-  /** By the numeric id of the event: what relates to it (`bundles.ts`). */
+  /** By the numeric id of the event: what relates to it (`reading/bundles.ts`). */
   readonly relations?: ReadonlyMap<number, string>;
 }
 
