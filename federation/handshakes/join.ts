@@ -22,12 +22,12 @@ import { JOINABLE_VERSIONS } from '#rooms/versions.ts';
 import { failure } from '../client.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
-import type { SendJoinAnswer } from '../joined-state.ts';
 import { StallLimit } from '../network/time-limit.ts';
 import type { Remote } from '../remote/answer.ts';
 import { makeJoin, sendJoin } from '../remote/memberships.ts';
 import { type Candidates, throughOneOf } from './candidates.ts';
 import { JoinProgress } from './join-progress.ts';
+import type { SendJoinAnswer } from './joined-state.ts';
 import { StateIntake } from './state-intake.ts';
 import {
   type HandshakeFailure,

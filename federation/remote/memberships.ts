@@ -10,7 +10,7 @@ import { encodeCanonical, splitArrayAt } from '#keys/canonical-json.ts';
 import type { EventId, RoomId, ServerName, UserId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
 import type { FederationFailure, FederationRequest, FederationStreamed } from '../client.ts';
-import { readJoinedState, type SendJoinAnswer, type TakeStateEvents } from '../joined-state.ts';
+import { readJoinedState, type SendJoinAnswer, type TakeStateEvents } from '../handshakes/joined-state.ts';
 import { isUnrecognized, type Remote, read, readObject, readSecond } from './answer.ts';
 import {
   encode,

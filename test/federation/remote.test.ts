@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { test } from 'node:test';
-import type { TakeStateEvents } from '#federation/joined-state.ts';
+import type { TakeStateEvents } from '#federation/handshakes/joined-state.ts';
 import * as events from '#federation/remote/events.ts';
 import * as memberships from '#federation/remote/memberships.ts';
 import * as queries from '#federation/remote/queries.ts';

@@ -5,8 +5,8 @@ import { encodeCanonical, parseLoose } from '#keys/canonical-json.ts';
 import { isServerName, type ServerName } from '#keys/ids.ts';
 import { isObject, type Json } from '#keys/json.ts';
 import { JsonPieces, type Piece } from '#keys/json-pieces.ts';
-import { failure } from './client.ts';
-import { MAX_STATE_EVENTS, type Remote } from './remote/answer.ts';
+import { failure } from '../client.ts';
+import { MAX_STATE_EVENTS, type Remote } from '../remote/answer.ts';
 
 /** Takes the texts of some events; undefined stands for one that is no text, or too long for an event. */
 export type TakeStateEvents = (
