@@ -1,4 +1,4 @@
-/** Errors of OAuth 2.0, as JSON. Where a client may go on is told by redirects: see `redirect.ts`. */
+/** Errors of OAuth 2.0, as JSON. Where a client may go on is told by redirects: see `redirect-uri.ts`. */
 
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { MatrixError } from '#federation/errors.ts';

@@ -23,7 +23,7 @@ import { temporaryFolder } from '#test/harness/databases.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { type Ended, run, serverEnvironment, startProcess } from '#test/harness/process.ts';
 import type { TestServer } from '#test/harness/server.ts';
-import { factsIn } from '../federation/doctor/world.ts';
+import { factsIn } from '../../federation/doctor/world.ts';
 
 function keys(dataDir: string, word: string): Promise<Ended> {
   return run('server/kurir.ts', ['keys', word], { env: serverEnvironment(dataDir) });

@@ -16,7 +16,7 @@ import { keyDocumentOf, startPeer } from '#test/harness/peer.ts';
 import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
 import type { TestServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
-import { startWitness } from '../federation/hostile/witness.ts';
+import { startWitness } from '../../federation/hostile/witness.ts';
 
 async function check(from: TestServer, server: string): Promise<Outcome & { kind: 'done' }> {
   const outcome = await checkFederation(from.ctx.config, server);

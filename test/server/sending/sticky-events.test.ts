@@ -8,7 +8,7 @@ import { startFleet } from '#test/harness/fleet.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
 import { startServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
-import { SlidingClient } from './sliding-sync/face.ts';
+import { SlidingClient } from '../sliding-sync/face.ts';
 
 const fleet = await startFleet(2);
 after(() => fleet[Symbol.asyncDispose]());
