@@ -37,6 +37,7 @@ const PAGE = 500;
 const MOST_BINDINGS = 20_000;
 const MOST_PROBLEM_CHARACTERS = 500;
 const NOTHING = { rooms: [], spaces: [] };
+const NOBODY = 'nobody of this server is in the room';
 
 export class GroupRoomKeeper {
   readonly #ctx: FederationContext;
@@ -176,11 +177,11 @@ export class GroupRoomKeeper {
     const acting = room && (await actingIn(this.#ctx, room));
     if (room === undefined || acting === undefined) {
       const wanted = await groupRooms.comingTo(this.#ctx.db, roomId);
-      return wanted.length === 0 ? undefined : 'nobody of this server is in the room';
+      return wanted.length === 0 ? undefined : NOBODY;
     }
     const problems = [
       await this.#eachOf(room, groupRooms.toBring, (userId) => this.#bring(room, acting, userId)),
-      await this.#giveLevels(room, acting),
+      await this.#giveLevels(room),
       await this.#eachOf(room, groupRooms.toRelease, async (userId) => this.#release(room, userId)),
     ];
     return problems.find((problem) => problem !== undefined);
@@ -214,10 +215,13 @@ export class GroupRoomKeeper {
     return undefined;
   }
 
-  async #giveLevels(room: Room, acting: Acting): Promise<string | undefined> {
+  async #giveLevels(room: Room): Promise<string | undefined> {
     const { db } = this.#ctx;
     const changes = await groupRooms.powersToChange(db, room.roomId, LEVELS_AT_ONCE);
     if (changes.length === 0) return undefined;
+    // Read only now: while people were brought in, somebody may have set other levels.
+    const acting = await actingIn(this.#ctx, room);
+    if (acting === undefined) return NOBODY;
     const problem = await giveLevels(this.#ctx, room, { acting, changes });
     if (problem !== undefined) return problem;
     await db.write('groupRooms.setPowers', async (tx) => {
@@ -225,7 +229,7 @@ export class GroupRoomKeeper {
         await groupRooms.setPower(tx, room.roomId, { userId, power: wanted });
       }
     });
-    return changes.length < LEVELS_AT_ONCE ? undefined : await this.#giveLevels(room, acting);
+    return changes.length < LEVELS_AT_ONCE ? undefined : await this.#giveLevels(room);
   }
 
   async #release(room: Room, userId: UserId): Promise<string | undefined> {

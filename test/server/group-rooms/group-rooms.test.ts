@@ -322,6 +322,23 @@ test('when a room is upgraded its groups come along', async () => {
   assert.deepEqual(await joinedIn(admin, room), ['admin', 'anna'], 'the old room is let go');
 });
 
+test('levels that somebody sets while members are brought in stay', async () => {
+  await using server = await startScimServer();
+  const admin = await register(server, 'admin');
+  const room = await admin.createRoom({ preset: 'private_chat' });
+  const users: Body[] = [];
+  for (let number = 0; number < 120; number++) users.push(await scimUser(server, `user${number}`));
+  const path = `${inRoom(room)}/state/m.room.power_levels`;
+  const before = await admin.get(path);
+  await bind(server, await scimGroup(server, 'Staff', users), room, { power: 50 });
+  await until(async () => (await joinedIn(admin, room)).length > 1, 'that the first one is in');
+  await admin.put(path, { ...before, kick: 75 });
+  await settled(server);
+  const after = await admin.get(path);
+  assert.equal(after.kick, 75);
+  assert.equal(Object.keys(after.users).length, users.length);
+});
+
 async function memberEvent(viewer: TestClient, room: string, userId: string): Promise<Body> {
   const state: Body[] = await viewer.get(`${inRoom(room)}/state`);
   const event = state.find(({ type, state_key: key }) => type === 'm.room.member' && key === userId);
