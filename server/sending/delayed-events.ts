@@ -29,6 +29,8 @@ const AT_ONCE = 50;
 /** So that a clock which is set forward is noticed. */
 const LONGEST_SLEEP_MS = 60_000;
 const LONGEST_POSTPONED_MS = 30_000;
+/** Where it is the server that fails: neither it nor its log is helped by trying at once. */
+const LATER_MS = 30_000;
 const ID_BYTES = 24;
 
 type Send = (event: delayedEvents.DelayedEvent) => Promise<EventId>;
@@ -50,6 +52,8 @@ export class DelayedEvents {
   #timerAt = Number.POSITIVE_INFINITY;
   #running: Promise<void> | undefined;
   #isStopping = false;
+  /** What was due before that could not be sent then. */
+  #startedTs = 0;
 
   constructor(options: { readonly db: Database; readonly clock: Clock; readonly log: Log }) {
     this.#db = options.db;
@@ -60,7 +64,8 @@ export class DelayedEvents {
   /** Begins to send what is due. `send` throws the error that a client would be answered with. */
   start(send: Send): void {
     this.#send = send;
-    this.#wakeAt(this.#clock.now());
+    this.#startedTs = this.#clock.now();
+    this.#wakeAt(this.#startedTs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -136,11 +141,11 @@ export class DelayedEvents {
     this.#timerAt = Number.POSITIVE_INFINITY;
     // What comes while it runs is seen at its end.
     this.#running ??= this.#runDue()
-      .catch((error: unknown) => this.#log.error({ err: error }, 'delayed events could not be sent'))
       .then(() => this.#sleep())
       .catch((error: unknown) => {
-        this.#log.error({ err: error }, 'delayed events could not be read');
-        this.#wakeAt(this.#clock.now() + LONGEST_SLEEP_MS);
+        this.#running = undefined;
+        this.#log.error({ err: error }, 'delayed events could not be looked at: it is tried again');
+        this.#wakeAt(this.#clock.now() + LATER_MS);
       });
   }
 
@@ -175,17 +180,25 @@ export class DelayedEvents {
     try {
       await this.#finalise(event, { eventId: await this.#sendNow(event) });
     } catch (error) {
-      if (!(error instanceof MatrixError)) throw error;
-      const postponed = postponedBy(error);
-      if (postponed !== undefined && now < event.sinceTs + event.delayMs + LONGEST_POSTPONED_MS) {
-        await this.#db.write('delayedEvents.postpone', (tx) =>
-          delayedEvents.postpone(tx, delayId, now + postponed),
-        );
+      const { roomId } = event;
+      if (!(error instanceof MatrixError)) {
+        this.#log.error({ delayId, roomId, err: error }, 'a delayed event was not sent: it is tried again');
+        await this.#postpone(delayId, now + LATER_MS);
         return;
       }
-      this.#log.info({ delayId, roomId: event.roomId, err: error }, 'a delayed event was refused');
+      const postponed = postponedBy(error);
+      const firstTs = Math.max(event.sinceTs + event.delayMs, this.#startedTs);
+      if (postponed !== undefined && now < firstTs + LONGEST_POSTPONED_MS) {
+        await this.#postpone(delayId, now + postponed);
+        return;
+      }
+      this.#log.info({ delayId, roomId, err: error }, 'a delayed event was refused');
       await this.#finalise(event, { error: error.body });
     }
+  }
+
+  async #postpone(delayId: string, dueTs: number): Promise<void> {
+    await this.#db.write('delayedEvents.postpone', (tx) => delayedEvents.postpone(tx, delayId, dueTs));
   }
 }
 

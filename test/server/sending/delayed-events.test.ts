@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RoomId, UserId } from '#keys/ids.ts';
+import { DelayedEvents } from '#server/delayed-events.ts';
+import { createLog } from '#server/log.ts';
 import * as delayedEvents from '#storage/delayed-events.ts';
 import { type Body, login, register, request, type TestClient } from '#test/harness/client.ts';
+import { temporarySqlite } from '#test/harness/databases.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
 
@@ -287,3 +292,67 @@ test('where calls of many meet is told to who is signed in, and by /.well-known'
   await server.restart({ livekitServiceUrl: [] });
   assert.deepEqual(await alice.get('/_matrix/client/v1/rtc/transports'), { rtc_transports: [] });
 });
+
+test('a user with more delayed events than may be sent at once has all of them sent after the server was away', async () => {
+  const clock = { ahead: 0, now: () => Date.now() + clock.ahead };
+  await using server = await startServer({ clock, rateLimits: true });
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  // A few more than the limit of messages lets through at once.
+  const most = 25;
+  for (let number = 0; number < most; number++) await scheduled(server, alice, roomId, number);
+  await server.stop();
+  clock.ahead = 2 * HOUR_MS;
+  await server.start();
+  const { ctx } = server;
+  const ofAlice = () => delayedEvents.scheduled(ctx.db, alice.userId as UserId);
+  await until(async () => (await ofAlice()).length === 0, 'that none waits');
+  const { chunk } = await alice.get(inRoom(roomId, 'messages?dir=b&limit=100'));
+  assert.equal(chunk.filter(({ type }: Body) => type === 'test.later').length, most);
+});
+
+test('where sending fails by a fault of the server it is tried again, not at once, and the others are sent', async () => {
+  await using database = await temporarySqlite();
+  const { db } = database;
+  const tried: unknown[] = [];
+  const started = (ahead: number, send: (number: unknown) => void) => {
+    const clock = { now: () => Date.now() + ahead };
+    const events = new DelayedEvents({ db, clock, log: createLog('silent') });
+    events.start(async ({ content }) => {
+      tried.push(content.number);
+      send(content.number);
+      return '$event';
+    });
+    return events;
+  };
+  {
+    await using events = started(0, (number) => {
+      if (number === 1) throw new Error('the disk is full');
+    });
+    for (const number of [1, 2, 3]) {
+      await events.schedule({
+        ...{ userId: '@alice:test', roomId: '!room:test', type: 'test.later', stateKey: undefined },
+        ...{ txn: undefined, content: { number }, delayMs: 1 },
+      });
+    }
+    await until(() => tried.includes(3), 'that the last one is sent');
+    await sleep(50);
+    assert.deepEqual(tried, [1, 2, 3]);
+  }
+  await using _ = started(HOUR_MS, () => undefined);
+  await until(() => tried.length > 3, 'that the first one is sent');
+  assert.deepEqual(tried, [1, 2, 3, 1]);
+});
+
+/** Has an event sent in an hour, however many were asked for before. */
+async function scheduled(
+  { ctx }: TestServer,
+  { userId }: TestClient,
+  roomId: string,
+  number: number,
+): Promise<void> {
+  await ctx.delayedEvents.schedule({
+    ...{ userId: userId as UserId, roomId: roomId as RoomId, type: 'test.later', stateKey: undefined },
+    ...{ txn: undefined, content: { number }, delayMs: HOUR_MS },
+  });
+}
