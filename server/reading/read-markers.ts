@@ -6,6 +6,8 @@ import { stringAt } from '#keys/json.ts';
 import { loadEvent } from '#rooms/load.ts';
 import type { Room } from '#rooms/room.ts';
 import * as accountData from '#storage/account-data.ts';
+import type { Reader } from '#storage/database.ts';
+import * as events from '#storage/events.ts';
 import * as receipts from '#storage/receipts.ts';
 import type { ServerContext } from '../context.ts';
 
@@ -33,12 +35,18 @@ export async function setReceipt(
   userId: UserId,
   receipt: NewReceipt,
 ): Promise<void> {
-  const known = await receipts.ofUser(ctx.db, room.roomNid, userId);
-  const before = known.find(({ type, threadId }) => type === receipt.type && threadId === receipt.threadId);
-  if (!(await movesForward(ctx, before?.eventId, receipt.eventId))) return;
-  await ctx.db.write('receipts.set', (tx) =>
-    receipts.set(tx, ctx.streams, room, { ...receipt, userId, ts: ctx.clock.now() }),
-  );
+  const find = async (reader: Reader) => {
+    const known = await receipts.ofUser(reader, room.roomNid, userId);
+    return known.find(({ type, threadId }) => type === receipt.type && threadId === receipt.threadId);
+  };
+  const before = (await find(ctx.db))?.eventId;
+  if (!(await movesForward(ctx.db, before, receipt.eventId))) return;
+  await ctx.db.write('receipts.set', async (tx) => {
+    // Another request may have been faster.
+    const current = (await find(tx))?.eventId;
+    if (current !== before && !(await movesForward(tx, current, receipt.eventId))) return;
+    await receipts.set(tx, ctx.streams, room, { ...receipt, userId, ts: ctx.clock.now() });
+  });
 }
 
 /** Sets the user's fully-read marker of a room, which only the user sees. */
@@ -49,23 +57,23 @@ export async function setFullyRead(
   eventId: EventId,
 ): Promise<void> {
   const key = { userId, roomId: room.roomId, type: 'm.fully_read' };
-  const known = await accountData.get(ctx.db, key);
-  const before = known && stringAt(known, 'event_id');
-  if (!(await movesForward(ctx, before, eventId))) return;
-  await ctx.db.write('readMarkers.set', (tx) =>
-    accountData.set(tx, ctx.streams, { ...key, content: { event_id: eventId } }),
-  );
+  const find = async (reader: Reader) => stringAt((await accountData.get(reader, key)) ?? {}, 'event_id');
+  const before = await find(ctx.db);
+  if (!(await movesForward(ctx.db, before, eventId))) return;
+  await ctx.db.write('readMarkers.set', async (tx) => {
+    // Another request may have been faster.
+    const current = await find(tx);
+    if (current !== before && !(await movesForward(tx, current, eventId))) return;
+    await accountData.set(tx, ctx.streams, { ...key, content: { event_id: eventId } });
+  });
 }
 
 /** False where the marker is at the event already or beyond it. An event that we do not know counts as new. */
-async function movesForward(
-  ctx: ServerContext,
-  before: string | undefined,
-  eventId: EventId,
-): Promise<boolean> {
+async function movesForward(reader: Reader, before: string | undefined, eventId: EventId): Promise<boolean> {
   if (before === undefined) return true;
   if (before === eventId) return false;
-  const [old, next] = await Promise.all([loadEvent(ctx, `$${before.slice(1)}`), loadEvent(ctx, eventId)]);
-  if (old?.position === undefined || next?.position === undefined) return true;
-  return next.position > old.position;
+  const rows = await events.byIds(reader, [`$${before.slice(1)}`, eventId]);
+  const positionOf = (id: string) => rows.find(({ event_id: known }) => known === id)?.position ?? undefined;
+  const [old, next] = [positionOf(before), positionOf(eventId)];
+  return old === undefined || next === undefined || next > old;
 }

@@ -68,6 +68,25 @@ test('receipts: none moves back', async () => {
   assert.equal((await alice.sync({ since })).rooms, undefined);
 });
 
+test('receipts and markers: none moves back where two are set in one moment', async () => {
+  const { server, alice, bob, roomId } = await twoInARoom();
+  await using _ = server;
+  const set = (eventId: string) =>
+    Promise.all([
+      bob.post(path(roomId, `receipt/m.read/${encodeURIComponent(eventId)}`)),
+      bob.post(path(roomId, 'read_markers'), { 'm.fully_read': eventId }),
+    ]);
+  for (let round = 0; round < 5; round++) {
+    const [earlier, later] = [await alice.send(roomId, 'one'), await alice.send(roomId, 'two')];
+    await Promise.all([set(later), set(earlier)]);
+    const answer = await bob.sync();
+    assert.ok(ephemeral(answer, roomId, 'm.receipt')[later]?.['m.read'][bob.userId], `round ${round}`);
+    const { events } = answer.rooms.join[roomId].account_data;
+    const marker = events.find(({ type }: Body) => type === 'm.fully_read');
+    assert.equal(marker.content.event_id, later, `round ${round}`);
+  }
+});
+
 test('account data: of a room and of the account, told to the user alone; push rules come first', async () => {
   const { server, alice, bob, roomId } = await twoInARoom();
   await using _ = server;
