@@ -2,11 +2,12 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '#rooms/context.ts';
+import { PlaceUnavailable } from '#storage/blob-place.ts';
 import type { Blobs } from '#storage/blobs.ts';
 import type { Database } from '#storage/database.ts';
-import { filesAfter, type MediaScan, ofFiles } from '#storage/media-scans.ts';
+import { filesAfter, type MediaScan, ofFiles, type StoredFile } from '#storage/media-scans.ts';
 import type { FileScanner } from './file-scanner.ts';
-import type { ScanQueue } from './scan-queue.ts';
+import type { ScanOutcome, ScanQueue } from './scan-queue.ts';
 
 export interface BacklogContext {
   readonly db: Database;
@@ -15,11 +16,11 @@ export interface BacklogContext {
   readonly stopping: AbortSignal;
 }
 
-/** How far a run came. `isWhole`: to the end; else the scanner did not answer, or the server stops. */
+/** How far a run came. `isWhole`: to the end; else the scanner or the bucket did not answer, or the server stops. */
 export interface BacklogRun {
   readonly clean: number;
   readonly infected: number;
-  /** The scanner did not deal with them. */
+  /** The scanner did not deal with them, or they could not be read. */
   readonly unscanned: number;
   readonly isWhole: boolean;
 }
@@ -43,11 +44,17 @@ export class ScanBacklog {
   async keepOn(): Promise<void> {
     const { stopping } = this.#ctx;
     while (!stopping.aborted) {
-      const run = await this.run((known) => known === undefined);
-      if (run.clean + run.infected + run.unscanned > 0)
-        this.#ctx.log.info(run, 'files were scanned that never were');
+      await this.#runWhatNeverWas().catch((error: unknown) =>
+        this.#ctx.log.error({ err: error }, 'files could not be scanned: it is tried again'),
+      );
       await sleep(EVERY_MS, undefined, { signal: stopping, ref: false }).catch(() => undefined);
     }
+  }
+
+  async #runWhatNeverWas(): Promise<void> {
+    const run = await this.run((known) => known === undefined);
+    if (run.clean + run.infected + run.unscanned > 0)
+      this.#ctx.log.info(run, 'files were scanned that never were');
   }
 
   /** Scans again what was not scanned with the signatures of today, the infected among them. */
@@ -69,7 +76,7 @@ export class ScanBacklog {
   }
 
   async #run(isWanted: (known: MediaScan | undefined) => boolean): Promise<BacklogRun> {
-    const { db, blobs, stopping } = this.#ctx;
+    const { db, stopping } = this.#ctx;
     const counts = { clean: 0, infected: 0, unscanned: 0 };
     let after = '';
     while (!stopping.aborted) {
@@ -83,7 +90,7 @@ export class ScanBacklog {
         after = file.sha256;
         if (!isWanted(known.get(file.sha256)) || stopping.aborted) continue;
         // One after the other: what users wait for goes beside it.
-        const { kind } = await this.#files.look(file, () => blobs.read(file.sha256));
+        const kind = await this.#look(file);
         if (kind === 'unavailable') return { ...counts, isWhole: false };
         if (kind === 'clean' || kind === 'infected') counts[kind] += 1;
         else if (kind !== 'missing') counts.unscanned += 1;
@@ -91,5 +98,16 @@ export class ScanBacklog {
       if (page.length < FILES_AT_ONCE) return { ...counts, isWhole: true };
     }
     return { ...counts, isWhole: false };
+  }
+
+  /** Where files are in a bucket that does not answer, the others need not be tried. */
+  async #look(file: StoredFile): Promise<ScanOutcome['kind']> {
+    const { blobs, log } = this.#ctx;
+    try {
+      return (await this.#files.look(file, () => blobs.read(file.sha256))).kind;
+    } catch (error) {
+      log.error({ err: error, sha256: file.sha256 }, 'a file could not be read to be scanned');
+      return error instanceof PlaceUnavailable ? 'unavailable' : 'failed';
+    }
   }
 }

@@ -11,6 +11,7 @@ import { temporaryFolder } from '#test/harness/databases.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { download, partsOf, picture, thumbnail, upload } from '#test/harness/media.ts';
 import { run, serverEnvironment, startProcess } from '#test/harness/process.ts';
+import { S3Server } from '#test/harness/s3-server.ts';
 import { clamdOptions, MALWARE, SIGNATURE, startClamd, startIcap } from '#test/harness/scanner.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 import { file, startWebSite } from '#test/harness/web.ts';
@@ -137,6 +138,39 @@ test('open: while the scanner does not answer files are let through, and scanned
   await server.ctx.scanning?.backlog.run((known) => known === undefined);
   assert.equal(scanner.files.length, 2);
   assert.equal(await statusOf(alice, infected), '404 M_NOT_FOUND');
+});
+
+test('a file that cannot be read keeps no other from being scanned, and a bucket that is away ends the run', async () => {
+  const clock = { time: Date.now(), now: () => clock.time };
+  await using scanner = await startClamd();
+  await using store = await S3Server.start();
+  await using server = await startServer({
+    ...clamdOptions(scanner),
+    ...{ scannerFailure: 'open', mediaBucket: store.option(), clock },
+  });
+  const alice = await register(server);
+  scanner.behaviour = 'gone';
+  clock.time += 120_000;
+  for (const text of [MALWARE, 'one', 'two']) await upload(alice, text);
+  scanner.behaviour = 'right';
+  clock.time += 120_000;
+  const run = () => server.ctx.scanning?.backlog.run((known) => known === undefined);
+  const counts = { clean: 0, infected: 0, unscanned: 0 };
+  store.fault = ({ method }, response) => {
+    if (method === 'GET') response.writeHead(403).end();
+    return method === 'GET';
+  };
+  assert.deepEqual(await run(), { ...counts, isWhole: false });
+  const [first] = store.files.toSorted();
+  store.fault = ({ method, url }, response) => {
+    const isFirst = method === 'GET' && url?.endsWith(String(first)) === true;
+    if (isFirst) response.writeHead(200, { 'content-length': 100 }).write('x', () => response.destroy());
+    return isFirst;
+  };
+  assert.equal((await run())?.unscanned, 1);
+  store.fault = () => false;
+  assert.equal((await run())?.isWhole, true);
+  assert.deepEqual(await run(), { ...counts, isWhole: true }, 'nothing is left');
 });
 
 test('a scanner that hangs holds nothing up for longer than its time, and no more files than may be at once', async () => {
