@@ -95,13 +95,19 @@ const SET = sql<SetParams>(
    ON CONFLICT (app_id, pushkey, user_id) DO UPDATE SET device_id = excluded.device_id, kind = excluded.kind,
      app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
      profile_tag = excluded.profile_tag, lang = excluded.lang, data_json = excluded.data_json,
-     enabled = excluded.enabled, activated = excluded.activated, ack_hash = excluded.ack_hash,
+     created_ts = excluded.created_ts, enabled = excluded.enabled, activated = excluded.activated, ack_hash = excluded.ack_hash,
      ack_expires_ts = excluded.ack_expires_ts`,
 );
 
 const REMOVE = sql<[string, string, string]>(
   'pushers.remove',
   'DELETE FROM pushers WHERE app_id = ? AND pushkey = ? AND user_id = ?',
+);
+
+const REMOVE_REJECTED = sql<[string, string, string, number, string]>(
+  'pushers.removeRejected',
+  `DELETE FROM pushers
+   WHERE app_id = ? AND pushkey = ? AND user_id = ? AND created_ts = ? AND data_json = ?`,
 );
 
 const REMOVE_OF_OTHERS = sql<[string, string, string]>(
@@ -253,6 +259,12 @@ export async function removeMail(tx: Tx, userId: UserId): Promise<void> {
 /** Removes a pusher, where there is one. */
 export async function remove(tx: Tx, key: PusherKey): Promise<void> {
   await tx.run(REMOVE, ...keyColumns(key));
+}
+
+/** Removes a pusher that was rejected; false where it has been set anew since it was read. */
+export async function removeRejected(tx: Tx, pusher: Pusher): Promise<boolean> {
+  const { createdTs, data } = pusher;
+  return (await tx.run(REMOVE_REJECTED, ...keyColumns(pusher), createdTs, JSON.stringify(data))) === 1;
 }
 
 /** Removes what other users have under the same app and key. */

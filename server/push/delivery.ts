@@ -235,14 +235,14 @@ export class PushDelivery {
       const notification = await eventNotification(this.#ctx, pusher, told, unread);
       const outcome = await this.#notify({ pusher, url, key }, notification, mayTry);
       if (outcome === 'removed') return newest;
-      if (outcome === 'failed') return reached;
+      if (outcome !== 'taken') return reached;
       reached = told.position;
     }
     if (news.length === 0 && (countsItself(pusher) || this.#told.get(key) === unread)) return newest;
     // Read elsewhere: "The counts may be sent along with a notification about an event or by themselves."
     if (news.length === 0) {
       const outcome = await this.#notify({ pusher, url, key }, countsNotification(pusher, unread), mayTry);
-      if (outcome === 'failed') return reached;
+      if (outcome === 'failed' || outcome === 'replaced') return reached;
     }
     this.#told.set(key, unread);
     return newest;
@@ -252,7 +252,7 @@ export class PushDelivery {
     { pusher, url, key }: { readonly pusher: pushers.Pusher; readonly url: URL; readonly key: string },
     notification: JsonObject,
     mayTry: () => boolean,
-  ): Promise<'taken' | 'removed' | 'failed'> {
+  ): Promise<'taken' | 'removed' | 'replaced' | 'failed'> {
     const { userId, appId } = pusher;
     const answer = await this.#send(pusher, url, notification, mayTry);
     if (answer.kind !== 'failed') {
@@ -260,7 +260,14 @@ export class PushDelivery {
       this.#retries.succeeded(url.origin);
       if (answer.kind === 'taken') return 'taken';
       // "Homeservers must cease sending notification requests for these pushkeys and remove the associated pushers."
-      await this.#ctx.db.write('pushers.reject', (tx) => pushers.remove(tx, pusher));
+      const isRemoved = await this.#ctx.db.write('pushers.reject', (tx) =>
+        pushers.removeRejected(tx, pusher),
+      );
+      if (!isRemoved) {
+        // Its app has set it anew meanwhile: it is told by that.
+        this.wake(userId);
+        return 'replaced';
+      }
       this.#ctx.log.info({ userId, appId }, 'a push gateway or service rejected a pusher: it is removed');
       return 'removed';
     }

@@ -94,7 +94,7 @@ export class Pushes {
     const reason = answer.kind === 'failed' ? answer.reason : 'it is not known there';
     this.#ctx.log.info({ userId, appId, reason }, 'a push service took no request to activate a pusher');
     if (answer.kind === 'rejected')
-      await this.#ctx.db.write('pushers.reject', (tx) => pushers.remove(tx, pusher));
+      await this.#ctx.db.write('pushers.reject', (tx) => pushers.removeRejected(tx, pusher));
   }
 
   #watch(userId: UserId): void {

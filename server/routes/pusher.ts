@@ -137,7 +137,8 @@ function merged(
     ...wanted,
     // Another device may switch it on and off: it stays that of its own.
     deviceId: asked.kind === 'email' ? '' : isToggle && known !== undefined ? known.deviceId : deviceId,
-    createdTs: now,
+    // "The unix timestamp (in seconds) when the pushkey was last updated", which its own app does.
+    createdTs: isToggle && known !== undefined ? known.createdTs : now,
     // Of what was there before nobody wants to be told.
     delivered: ctx.streams.upto(),
     activated: !isToActivate,

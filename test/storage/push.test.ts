@@ -100,6 +100,15 @@ for (const { name, open } of drivers) {
       await pushers.remove(tx, pusher);
     });
     assert.deepEqual(await pushers.ofUser(db, ALICE), []);
+    await db.write('test', (tx) => pushers.set(tx, pusher));
+    const others = [
+      { ...pusher, createdTs: pusher.createdTs - 1 },
+      { ...pusher, data: { url: 'y' } },
+    ];
+    for (const other of others)
+      assert.equal(await db.write('test', (tx) => pushers.removeRejected(tx, other)), false);
+    assert.equal(await db.write('test', (tx) => pushers.removeRejected(tx, pusher)), true);
+    assert.deepEqual(await pushers.ofUser(db, ALICE), []);
   });
 
   test(`${name}: a pusher is switched off and on, and activated by what it was sent`, async () => {

@@ -152,6 +152,26 @@ test('"Homeservers must cease sending notification requests for these pushkeys a
   assert.equal(told[0].pushkey, `key of ${bob.userId}`);
 });
 
+test('a pusher that its app sets anew while it is rejected stays, and is told', async () => {
+  await using gateway = await startGateway();
+  await using server = await startServer(gateway.options);
+  const alice = await register(server, 'alice');
+  const bob = await register(server, 'bob');
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  await gateway.pusherOf(bob);
+  gateway.answer = async () => {
+    gateway.answer = () => ({ json: { rejected: [] } });
+    await gateway.pusherOf(bob, { data: { installed: 2 } });
+    return { json: { rejected: [`key of ${bob.userId}`] } };
+  };
+  const eventId = await alice.send(roomId, 'hello');
+  await until(() => gateway.events.length === 2, 'it was told by the new one');
+  assert.deepEqual(gateway.events, [eventId, eventId]);
+  assert.deepEqual(gateway.told[1].devices[0].data, { installed: 2 });
+  assert.equal((await bob.get('/pushers')).pushers.length, 1);
+});
+
 test('a gateway that is away gets the news when it is back, also after a restart of the server', async () => {
   await using gateway = await startGateway();
   await using server = await startServer(gateway.options);
