@@ -36,7 +36,7 @@ export interface DeliveryParts {
   readonly badges: Badges;
   readonly signal: AbortSignal;
   /** The user has no pushers any more. */
-  readonly onGone: (userId: UserId) => void;
+  readonly onGone: (userId: UserId) => Promise<void>;
 }
 
 interface Due extends Told {
@@ -81,6 +81,11 @@ export class PushDelivery {
     this.#begin();
   }
 
+  /** A pusher was set anew: what it failed at before does not count any more. */
+  forgive(pusher: pushers.PusherKey): void {
+    this.#retries.succeeded(keyOf(pusher));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#due.clear();
     this.#retries[Symbol.dispose]();
@@ -112,7 +117,7 @@ export class PushDelivery {
     const all = await pushers.ofUser(db, userId);
     const own = all.filter((pusher) => this.#isTold(pusher));
     const newest = waiting.at(-1)?.position;
-    if (all.length === 0) this.#parts.onGone(userId);
+    if (all.length === 0) await this.#parts.onGone(userId);
     if (own.length === 0) {
       if (newest !== undefined) await this.#forget(userId, newest);
       return;

@@ -63,7 +63,7 @@ export class Pushes {
     this.#recipients = new Recipients(ctx, unread, (userId) => this.#users.has(userId));
     this.#delivery = new PushDelivery(ctx, {
       ...{ gateways: this.#gateways, webPush: this.webPush, badges: new Badges(ctx, unread), signal },
-      onGone: (userId) => this.#forget(userId),
+      onGone: (userId) => this.#forgetIfGone(userId),
     });
     this.#follower = new EventFollower(ctx, {
       ...{ name: 'push', batch: BATCH, lingerMs: LINGER_MS, withOutOfBand: true },
@@ -81,8 +81,10 @@ export class Pushes {
   }
 
   /** A user has set a pusher. */
-  added({ userId, kind }: Pick<pushers.Pusher, 'userId' | 'kind'>): void {
+  added(pusher: pushers.Pusher): void {
+    const { userId, kind } = pusher;
     this.#watch(userId);
+    this.#delivery.forgive(pusher);
     if (kind === 'email') this.#mail?.added(userId);
   }
 
@@ -143,6 +145,13 @@ export class Pushes {
       this.#delivery.wake(userId);
     }, BADGE_MS).unref();
     this.#badgeTimers.set(userId, timer);
+  }
+
+  /** In line with who sets pushers: or one that is being set would be forgotten with those before it. */
+  async #forgetIfGone(userId: UserId): Promise<void> {
+    await this.#ctx.db.write('pushers.forgetUser', async (tx) => {
+      if ((await pushers.ofUser(tx, userId)).length === 0) this.#forget(userId);
+    });
   }
 
   #forget(userId: UserId): void {

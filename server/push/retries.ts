@@ -14,7 +14,8 @@ export class Retries implements Disposable {
   readonly #failed = new Lru<string, { readonly failures: number; readonly until: number }>({
     maxEntries: MOST_KEYS,
   });
-  readonly #timers = new Map<UserId, NodeJS.Timeout>();
+  /** For each user the earliest: whoever is woken says again what they still wait for. */
+  readonly #timers = new Map<UserId, { readonly timer: NodeJS.Timeout; readonly at: number }>();
 
   constructor(wake: (userId: UserId) => void) {
     this.#wake = wake;
@@ -41,20 +42,23 @@ export class Retries implements Disposable {
     this.waitFor(userId, [key]);
   }
 
-  /** Wakes the user when all of the keys may be tried again. */
+  /** Wakes the user when all of the keys may be tried again, or earlier where they wait for others, too. */
   waitFor(userId: UserId, keys: readonly string[]): void {
     const until = Math.max(...keys.map((key) => this.#failed.peek(key)?.until ?? 0));
-    const ms = Math.max(0, until - performance.now()) * (1 + SPREAD * Math.random()) + 1;
-    clearTimeout(this.#timers.get(userId));
+    const now = performance.now();
+    const ms = Math.max(0, until - now) * (1 + SPREAD * Math.random()) + 1;
+    const set = this.#timers.get(userId);
+    if (set !== undefined && set.at <= now + ms) return;
+    clearTimeout(set?.timer);
     const timer = setTimeout(() => {
       this.#timers.delete(userId);
       this.#wake(userId);
     }, ms).unref();
-    this.#timers.set(userId, timer);
+    this.#timers.set(userId, { timer, at: now + ms });
   }
 
   [Symbol.dispose](): void {
-    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const { timer } of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
   }
 }

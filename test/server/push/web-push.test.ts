@@ -151,6 +151,23 @@ test('a pusher that the push service does not know any more is removed, one that
   await until(async () => (await pushersOf(bob)).length === 1, 'what cannot be activated is removed');
 });
 
+test('a pusher that is to be left alone for an hour is told at once when its app has set it anew', async () => {
+  await using service = await startPushService();
+  await using server = await startServer(service.options);
+  const [alice, bob] = [await register(server, 'alice'), await register(server, 'bob')];
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const app = service.app();
+  await app.subscribe(bob);
+  const told = app.messages.length;
+  service.answer = () => ({ status: 429, json: {}, headers: { 'retry-after': '3600' } });
+  await alice.send(roomId, 'one');
+  await until(() => app.messages.length > told, 'that it is refused');
+  service.answer = () => ({ status: 201, json: {} });
+  await app.set(bob, { data: { device: 'new' } });
+  await app.untilTold(await alice.send(roomId, 'two'));
+});
+
 test('of a long event an app is told what it needs to fetch it, within what push services carry', async () => {
   await using service = await startPushService();
   await using server = await startServer(service.options);
