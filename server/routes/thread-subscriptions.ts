@@ -28,6 +28,7 @@ const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 100;
 /** Of one user; a client makes one for each thread that the user writes in. */
 const MOST_OF_USER = 50_000;
+const NEVER = 0;
 
 export function threadSubscriptionsRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.get<{ Params: Params }>(SUBSCRIPTION, async (request) => {
@@ -47,7 +48,9 @@ export function threadSubscriptionsRoutes(app: FastifyInstance, ctx: ServerConte
     await ctx.db.write('threadSubscriptions.subscribe', async (tx) => {
       const before = await threadSubscriptions.get(tx, thread);
       const automatic = causePosition !== undefined;
-      if (automatic && causePosition <= (before?.unsubscribedPosition ?? 0))
+      const unsubscribed = before?.unsubscribedPosition ?? NEVER;
+      // History that was fetched later stands at 0 or below it.
+      if (automatic && unsubscribed !== NEVER && causePosition <= unsubscribed)
         throw conflictingUnsubscription();
       // "Manual subscriptions take precedence over automatic subscriptions."
       const isSaid = before?.subscribed === true && (automatic || !before.automatic);

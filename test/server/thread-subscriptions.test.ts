@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Answer, type Body, register, type TestClient } from '#test/harness/client.ts';
+import { startFleet } from '#test/harness/fleet.ts';
 import { startServer } from '#test/harness/server.ts';
+import { until } from '#test/harness/until.ts';
 import { FACES, SlidingClient } from '#test/server/sliding-sync/face.ts';
 
 const MSC4306 = '/_matrix/client/unstable/io.element.msc4306';
@@ -62,6 +64,25 @@ test('a client subscribes by itself only by an event of the thread, and not by o
     refused(await by(cause), 409, 'IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION');
   refused(await alice.try('GET', path), 404, 'M_NOT_FOUND');
   assert.equal((await by(third)).status, 200);
+});
+
+test('a client subscribes by itself by an event from before the server came into the room', async () => {
+  await using fleet = await startFleet(2);
+  const [alice, bob] = [await register(fleet.at(0), 'alice'), await register(fleet.at(1), 'bob')];
+  const roomId = await alice.createRoom();
+  const rootId = await alice.send(roomId, 'root');
+  const cause = await reply(alice, roomId, rootId);
+  await bob.join(roomId, [fleet.at(0).serverName]);
+  const seen = async () => {
+    const { chunk } = await bob.get(`/rooms/${encodeURIComponent(roomId)}/messages?dir=b&limit=50`);
+    return chunk.some(({ event_id: eventId }: Body) => eventId === rootId);
+  };
+  await until(seen, 'that the history is there');
+  const path = pathOf(roomId, rootId);
+  assert.equal((await bob.try('PUT', path, { automatic: cause })).status, 200);
+  await bob.delete(path);
+  const conflict = 'IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION';
+  refused(await bob.try('PUT', path, { automatic: cause }), 409, conflict);
 });
 
 test('a thread that is not there, or in a room that the user does not see, is not found', async () => {
