@@ -182,7 +182,8 @@ export class DelayedEvents {
     } catch (error) {
       const { roomId } = event;
       if (!(error instanceof MatrixError)) {
-        this.#log.error({ delayId, roomId, err: error }, 'a delayed event was not sent: it is tried again');
+        // Without its id, by which anybody could do something with it.
+        this.#log.error({ roomId, err: error }, 'a delayed event was not sent: it is tried again');
         await this.#postpone(delayId, now + LATER_MS);
         return;
       }
