@@ -1,7 +1,7 @@
 /** What this server refuses to sign as a policy server: the operator's rules, by what an event says. Pure. */
 
 import type { RoomId } from '#keys/ids.ts';
-import { serverNameOf } from '#keys/ids.ts';
+import { parseServerName, serverNameOf } from '#keys/ids.ts';
 import { type JsonObject, objectAt, own, stringAt } from '#keys/json.ts';
 import type { Event } from '#rooms/event.ts';
 import { type Glob, globOf, matchesGlob } from '#rooms/glob.ts';
@@ -31,7 +31,7 @@ export class PolicyRules {
   constructor(config: PolicyRulesConfig) {
     this.#config = config;
     this.#globs = {
-      servers: config.policyRefusedServers.map(globOf),
+      servers: config.policyRefusedServers.map((server) => globOf(server.toLowerCase())),
       users: config.policyRefusedUsers.map(globOf),
       types: config.policyRefusedTypes.map(globOf),
       msgtypes: config.policyRefusedMsgtypes.map(globOf),
@@ -52,8 +52,11 @@ export class PolicyRules {
   }
 
   #refusalOfSender({ sender }: Judged): string | undefined {
-    const server = serverNameOf(sender) ?? '';
-    if (isAmong(this.#globs.servers, server)) return 'Events of this server are not wanted in this room';
+    // As for `m.room.server_acl`: a server is not another one by its port, nor by how it writes its name.
+    const server = (serverNameOf(sender) ?? '').toLowerCase();
+    const host = (parseServerName(server)?.host ?? server).replace(/\.+$/, '');
+    const isRefused = [server, host].some((name) => isAmong(this.#globs.servers, name));
+    if (isRefused) return 'Events of this server are not wanted in this room';
     return isAmong(this.#globs.users, sender) ? 'Events of this user are not wanted in this room' : undefined;
   }
 
@@ -95,8 +98,8 @@ function mentionsIn(content: JsonObject): number {
   return Array.isArray(users) ? new Set(users).size : 0;
 }
 
-/** Of a link, its host; nothing in it is tried twice. */
-const LINK = /https?:\/\/(?:[^\s/?#@"'<>]*@)?([^\s/?#:@"'<>]+)/gi;
+/** Of a link, its host; nothing in it is tried twice. Browsers take any number of slashes, either way round. */
+const LINK = /https?:[\\/]*(?:[^\s\\/?#@"'<>]*@)?([^\s\\/?#:@"'<>]+)/gi;
 /** Who writes more is refused unseen. */
 const MOST_LINKS = 100;
 

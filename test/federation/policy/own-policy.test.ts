@@ -166,10 +166,14 @@ function refuses(
 
 test('the rules: each refuses what it names, and nothing else', () => {
   const text = (body: string, more: JsonObject = {}) => ({ content: { msgtype: 'm.text', body, ...more } });
-  const cases: [Partial<PolicyRulesConfig>, Parameters<typeof refuses>[1], boolean][] = [
+  type Case = [Partial<PolicyRulesConfig>, Parameters<typeof refuses>[1], boolean];
+  const cases: Case[] = [
     [{}, {}, false],
     [{ policyRefusedServers: ['*.bad.test'] }, { sender: '@a:x.bad.test' }, true],
     [{ policyRefusedServers: ['*.bad.test'] }, {}, false],
+    [{ policyRefusedServers: ['Bad.test'] }, { sender: '@a:BAD.test:8449' }, true],
+    [{ policyRefusedServers: ['bad.test:8449'] }, { sender: '@a:bad.test:8449' }, true],
+    [{ policyRefusedServers: ['bad.test:8449'] }, { sender: '@a:bad.test' }, false],
     [{ policyRefusedUsers: ['@spam*:*'] }, { sender: '@spammer:good.test' }, true],
     [{ policyRefusedTypes: ['m.sticker', 'org.*'] }, { type: 'org.example.x' }, true],
     [{ policyRefusedTypes: ['m.sticker'] }, {}, false],
@@ -186,6 +190,13 @@ test('the rules: each refuses what it names, and nothing else', () => {
       text('x', { formatted_body: '<a href="http://bad.test.">x</a>' }),
       true,
     ],
+    ...['https:/bad.test', 'https:\\\\bad.test', 'https:bad.test/x', 'https:///u@bad.test'].map(
+      (href): Case => [
+        { policyRefusedLinks: ['bad.test'] },
+        text('x', { formatted_body: `<a href="${href}">x</a>` }),
+        true,
+      ],
+    ),
     [{ policyRefusedLinks: ['*'] }, text('no link: bad.test'), false],
     [{ policyRefusedLinks: ['none'] }, text('http://a '.repeat(101)), true],
     [{ policyMaxEventSize: 500 }, text('x'.repeat(500)), true],
