@@ -31,11 +31,10 @@ export type MailContext = NotificationsContext & {
   readonly seal: Seal;
 };
 
-/** The time of a letter that is not written down yet. */
+/** A pusher that something is to be told by, as it was when that was found; `waitMs` where no letter was due then. */
 export interface NewMail {
   readonly pusher: pushers.MailPusher;
-  readonly dueTs: number;
-  readonly waitMs: number;
+  readonly waitMs: number | undefined;
 }
 
 const AT_ONCE = 4;
@@ -75,33 +74,46 @@ export class MailPushers {
     await this.#running;
   }
 
-  /** The letters that become due by what users are notified of. */
+  /** What letters there are to be by what users are notified of. */
   async prepare(waiting: readonly WaitingPush[]): Promise<readonly NewMail[]> {
     const userIds = new Set<UserId>();
     for (const { userId, actions } of waiting)
       if (this.#users.has(userId) && !isNotForMail(actions)) userIds.add(userId);
     if (userIds.size === 0) return [];
-    const found = await pushers.mailOf(this.#ctx.db, userIds);
     const mails: NewMail[] = [];
-    for (const pusher of found) {
-      if (pusher.dueTs !== undefined) this.#noticed.add(pusher.userId);
-      if (pusher.dueTs !== undefined || !pusher.enabled) continue;
+    for (const pusher of await pushers.mailOf(this.#ctx.db, userIds)) {
+      if (!pusher.enabled) continue;
       // One after the other: seldom, since those of whom a letter is due are not looked at.
-      const waitMs = pusher.waitMs > 0 && (await this.#hasReadOn(pusher)) ? 0 : pusher.waitMs;
-      mails.push({ pusher, waitMs, dueTs: this.#ctx.clock.now() + this.#waitOf(waitMs) });
+      const waitMs = pusher.dueTs === undefined ? await this.#nextWaitOf(pusher) : undefined;
+      mails.push({ pusher, waitMs });
     }
     return mails;
   }
 
-  /** Writes them down. */
+  /** Writes down when letters are due. In line with what is written after a letter: nobody is missed in between. */
   async apply(tx: Tx, mails: readonly NewMail[]): Promise<void> {
-    for (const { pusher, dueTs, waitMs } of mails) {
-      const { delivered } = pusher;
-      await pushers.setMail(tx, pusher, { dueTs, waitMs, delivered });
+    if (mails.length === 0) return;
+    const waits = new Map(mails.map(({ pusher, waitMs }) => [keyOf(pusher), waitMs]));
+    const times: number[] = [];
+    for (const pusher of await pushers.mailOf(tx, new Set(mails.map(({ pusher: { userId } }) => userId)))) {
+      if (!waits.has(keyOf(pusher))) continue;
+      if (pusher.dueTs !== undefined) {
+        this.#noticed.add(pusher.userId);
+        continue;
+      }
+      const { delivered, waitMs } = pusher;
+      const wait = waits.get(keyOf(pusher)) ?? waitMs;
+      const dueTs = this.#ctx.clock.now() + this.#waitOf(wait);
+      await pushers.setMail(tx, pusher, { dueTs, waitMs: wait, delivered });
+      times.push(dueTs);
     }
     tx.afterCommit(() => {
-      for (const { dueTs } of mails) this.#wakeAt(dueTs);
+      for (const dueTs of times) this.#wakeAt(dueTs);
     });
+  }
+
+  async #nextWaitOf(pusher: pushers.MailPusher): Promise<number> {
+    return pusher.waitMs > 0 && (await this.#hasReadOn(pusher)) ? 0 : pusher.waitMs;
   }
 
   #waitOf(waitMs: number): number {
@@ -167,8 +179,11 @@ export class MailPushers {
       await db.write('pushers.mailLater', (tx) => pushers.setMail(tx, pusher, later));
       return;
     }
-    const dueTs = this.#noticed.has(userId) ? clock.now() + this.#waitOf(told.waitMs) : undefined;
-    await db.write('pushers.mailed', (tx) => pushers.setMail(tx, pusher, { ...told, dueTs }));
+    const { delivered, waitMs: nextMs } = told;
+    await db.write('pushers.mailed', async (tx) => {
+      const dueTs = this.#noticed.has(userId) ? clock.now() + this.#waitOf(nextMs) : undefined;
+      await pushers.setMail(tx, pusher, { delivered, waitMs: nextMs, dueTs });
+    });
   }
 
   /** Sends the letter, where there is something to tell. Undefined where it was not taken. */
@@ -213,4 +228,8 @@ export class MailPushers {
       unsubscribe: `${config.publicBaseurl ?? ''}${UNSUBSCRIBE_PATH}?${query}`,
     });
   }
+}
+
+function keyOf({ appId, pushkey, userId }: pushers.PusherKey): string {
+  return `${appId}\n${pushkey}\n${userId}`;
 }

@@ -175,6 +175,36 @@ test('after each letter the next one waits longer, and ten minutes again once th
   assert.equal(await office.untilDue(), 10 * MINUTE_MS);
 });
 
+test('what comes while it is written down that a letter was sent is told by the next one', async () => {
+  await using gateway = await startGateway();
+  await using mail = await startMailServer();
+  await using server = await startServer({
+    ...{ ...mailOptions(mail), ...gateway.options, emailNotificationDelay: 1 },
+  });
+  const [alice, bob] = [await register(server, 'alice'), await register(server, 'bob')];
+  const { db } = server.ctx;
+  const email = { medium: 'email', address: BOBS, validatedTs: 1, addedTs: 1 };
+  await db.write('test', (tx) => threepids.add(tx, bob.userId as `@${string}`, email));
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  await gateway.pusherOf(bob);
+  const names = { app_display_name: 'E-mail', device_display_name: BOBS, lang: 'en', data: {} };
+  await bob.post('/pushers/set', { kind: 'email', app_id: 'm.email', pushkey: BOBS, append: true, ...names });
+  const write: typeof db.write = db.write.bind(db);
+  let isLate = false;
+  // The disk is slow at this moment.
+  db.write = async (name, body) => {
+    if (name === 'pushers.mailed' && !isLate) {
+      isLate = true;
+      await gateway.untilTold(await alice.send(roomId, 'second'));
+    }
+    return write(name, body);
+  };
+  await alice.send(roomId, 'first');
+  await until(() => mail.letters.length === 2, 'that there is a second letter');
+  assert.ok(mail.letters[0]?.body.includes('first') && mail.last.body.includes('second'));
+});
+
 test('a letter that the mail server does not take is sent later, with what has come since', async () => {
   await using office = await Office.open();
   const { alice, mail } = office;
