@@ -10,12 +10,12 @@ import type http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { badJson, invalidParam, notJson, unknown } from '#federation/errors.ts';
+import { invalidParam, unknown } from '#federation/errors.ts';
 import { nodeHttp } from '#federation/network/node-http.ts';
-import { parseLoose, RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
-import type { Json } from '#keys/json.ts';
+import { RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Log } from '#rooms/context.ts';
 import { answerClientError, answerError, answerUnrouted } from './error-handler.ts';
+import { OF_CLIENTS, parseBody } from './json-body.ts';
 import { readBody } from './read-body.ts';
 
 declare module 'fastify' {
@@ -201,10 +201,8 @@ function endStalled(server: http.Server): void {
 
 /** Every body is JSON, whatever its content type says: many clients say nothing, or something else. */
 function readJson(app: FastifyInstance, relaysEvents: boolean): void {
-  // Half a surrogate pair is in no canonical JSON: a client is told at once, and each event of a server by itself.
-  const limits = relaysEvents
-    ? { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_TRANSACTION_NODES }
-    : { refuseLoneSurrogates: true };
+  // What is wrong with an event of a server it is told for each event by itself.
+  const limits = relaysEvents ? { maxDepth: RELAYED_MAX_DEPTH, maxNodes: MAX_TRANSACTION_NODES } : OF_CLIENTS;
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', async (request: FastifyRequest, payload: http.IncomingMessage) => {
     // What no route answers is refused whatever its body says.
@@ -212,10 +210,7 @@ function readJson(app: FastifyInstance, relaysEvents: boolean): void {
     const bytes = await readBody(payload, request.routeOptions.bodyLimit);
     request.rawBody = bytes;
     // Many clients name a content type where they send nothing.
-    if (bytes.length === 0) return undefined;
-    const parsed = parseLoose(bytes, limits);
-    if (parsed.kind === 'ok') return parsed.value satisfies Json;
-    throw /deep|many|surrogate/.test(parsed.reason) ? badJson(parsed.reason) : notJson(parsed.reason);
+    return bytes.length === 0 ? undefined : parseBody(bytes, limits);
   });
 }
 

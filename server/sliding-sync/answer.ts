@@ -24,6 +24,7 @@ import {
   threadSubscriptionsExtension,
   toDeviceExtension,
 } from './extensions.ts';
+import { quickAnswer } from './quick-answer.ts';
 import type { SlidingRequest } from './request.ts';
 import { RoomExtensions } from './room-extensions.ts';
 import { RoomTellings } from './room-tellings.ts';
@@ -40,6 +41,14 @@ export interface Answer {
 
 /** What there is to tell now. */
 export async function answerNow(
+  sliding: SlidingContext,
+  request: SlidingRequest,
+  point: ConnectionPoint,
+): Promise<Answer> {
+  return quickAnswer(sliding, request, point) ?? wholeAnswer(sliding, request, point);
+}
+
+async function wholeAnswer(
   sliding: SlidingContext,
   request: SlidingRequest,
   point: ConnectionPoint,

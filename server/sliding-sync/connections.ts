@@ -130,10 +130,20 @@ export class Connections {
 
   /** Where the request with a `pos` continues. Throws `M_UNKNOWN_POS`. */
   async at(ref: stored.ConnectionRef, pos: string): Promise<ConnectionPoint> {
+    const connection = this.#known(ref) ?? (await this.#find(ref));
+    if (connection === undefined) throw unknownPos();
+    return this.#goOn(connection, pos);
+  }
+
+  /** The same, where nothing is to be read. */
+  knownAt(ref: stored.ConnectionRef, pos: string): ConnectionPoint | undefined {
+    const connection = this.#known(ref);
+    return connection && this.#goOn(connection, pos);
+  }
+
+  #goOn(connection: Connection, pos: string): ConnectionPoint {
     const point = parsePos(pos);
-    if (point === undefined || point.position > this.#ctx.streams.upto()) throw unknownPos();
-    const connection = await this.#find(ref);
-    if (connection?.id !== point.connection) throw unknownPos();
+    if (point?.connection !== connection.id || point.position > this.#ctx.streams.upto()) throw unknownPos();
     if (connection.state.number !== point.number) this.#take(connection, point.number);
     if (this.#ctx.clock.now() - connection.savedTs > USE_NOTED_MS) this.#saveSoon(connection);
     return { connection, since: point.position, state: connection.state };
@@ -186,10 +196,12 @@ export class Connections {
     this.#devices.set(key, connections);
   }
 
+  #known(ref: stored.ConnectionRef): Connection | undefined {
+    return this.#devices.get(deviceOf(ref))?.get(ref.connId);
+  }
+
   async #find(ref: stored.ConnectionRef): Promise<Connection | undefined> {
     const key = deviceOf(ref);
-    const known = this.#devices.get(key)?.get(ref.connId);
-    if (known !== undefined) return known;
     return this.#queue.run(`${key} ${ref.connId}`, async () => {
       const meanwhile = this.#devices.get(key)?.get(ref.connId);
       if (meanwhile !== undefined) return meanwhile;

@@ -3,9 +3,9 @@ import type { Requester } from '../auth/requester.ts';
 import type { SyncContext, SyncRequest } from '../sync/context.ts';
 import { NO_FILTER } from '../sync/filter.ts';
 import type { SyncUser } from '../sync/sync-users.ts';
+import { Bodies } from './bodies.ts';
 import { BumpStamps } from './bump-stamps.ts';
 import { Connections, type SentState } from './connections.ts';
-import { RoomRequests } from './parse.ts';
 import type { SlidingRequest } from './request.ts';
 import { RoomFactsCache } from './room-facts.ts';
 import { type RoomOrder, RoomOrders } from './room-order.ts';
@@ -14,7 +14,7 @@ import { type RoomOrder, RoomOrders } from './room-order.ts';
 export interface SlidingContext {
   readonly sync: SyncContext;
   readonly connections: Connections;
-  readonly requests: RoomRequests;
+  readonly bodies: Bodies;
   readonly orders: RoomOrders;
   readonly facts: RoomFactsCache;
   readonly bumps: BumpStamps;
@@ -37,7 +37,7 @@ export function createSlidingContext(sync: SyncContext): SlidingContext {
   return {
     sync,
     connections: new Connections(server),
-    requests: new RoomRequests(),
+    bodies: new Bodies(),
     orders: new RoomOrders(server),
     facts: new RoomFactsCache(server),
     bumps: new BumpStamps(server),

@@ -1,6 +1,7 @@
 /** What one answer tells of a room that the user is in. */
 
 import type { StoredEvent } from '#rooms/stored-event.ts';
+import type { Unread } from '../push/unread.ts';
 import { totalOf } from '../push/unread-json.ts';
 import { comingSince } from '../sync/joined-rooms.ts';
 import { BEGINNING } from '../sync/recent-timelines.ts';
@@ -139,7 +140,7 @@ export function stableMembers(
 
 /** `timeline` and what is said of it. */
 export function timelineMembers(
-  { request, since }: SlidingAnswer,
+  { request, since }: Pick<SlidingAnswer, 'request' | 'since'>,
   { events, json, limited, start }: TimelinePart,
   { isExpanded, isTold }: { readonly isExpanded: boolean; readonly isTold: boolean },
 ): string[] {
@@ -165,12 +166,15 @@ async function unreadMembers(
   since: number | undefined,
 ): Promise<{ readonly members: readonly string[]; readonly hasChanged: boolean }> {
   if (request.face === 'stable') return { members: [], hasChanged: false };
-  const unread = await sync.server.unread.of(user.userId, joined, upto);
-  const { notifications, highlights } = totalOf(unread.threads);
-  return {
-    members: [`"notification_count":${notifications}`, `"highlight_count":${highlights}`],
-    hasChanged: since !== undefined && unread.changedAt > since,
-  };
+  const counts = sync.server.unread;
+  const unread = counts.ofNow(user.userId, joined, upto) ?? (await counts.of(user.userId, joined, upto));
+  return { members: unreadTexts(unread), hasChanged: since !== undefined && unread.changedAt > since };
+}
+
+/** The counts of what is unread, as members of a room's object. */
+export function unreadTexts({ threads }: Unread): string[] {
+  const { notifications, highlights } = totalOf(threads);
+  return [`"notification_count":${notifications}`, `"highlight_count":${highlights}`];
 }
 
 /** The members that are there. */

@@ -1,7 +1,6 @@
 /** Reads the requests of both faces of sliding sync. */
 
 import { invalidParam, missingParam } from '#federation/errors.ts';
-import type { UserId } from '#keys/ids.ts';
 import { isObject, isStringArray, type Json, type JsonObject, own } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
 import { optionalBoolean, optionalObject, optionalString } from '../body.ts';
@@ -16,17 +15,21 @@ import {
 } from './parse-parts.ts';
 import type { Face, ListConfig, Range, RoomRequest } from './request.ts';
 import {
+  type CombinedConfig,
   NO_STATE,
+  OWN,
   type RequiredState,
   type RoomConfig,
   type StateElement,
-  withOwnId,
 } from './required-state.ts';
 
 /** Longer requests are parsed, but not kept. */
-const LONGEST_KEPT = 8_192;
-const MOST_KEPT = 2_000;
+export const LONGEST_KEPT = 8_192;
+const MOST_KEPT = 1_000;
+/** Of one request: many rooms are in the same lists. */
+const MOST_CONFIGS = 100;
 const LAZY = '$LAZY';
+const ME = '$ME';
 const ANY = '*';
 /** Where a client does not say. */
 const DEFAULT_TIMELINE_LIMIT = 10;
@@ -34,51 +37,51 @@ const MOST_RANGES = 20;
 /** "The list keys must follow the grammar of opaque identifiers." */
 const OPAQUE_IDENTIFIER = /^[0-9a-zA-Z\-._~]{1,255}$/;
 
-/** What clients ask of rooms, parsed, by its text: the same again and again. */
+/** What clients ask of rooms, parsed, by its text: the same again and again, and mostly the same for all users. */
 export class RoomRequests {
   readonly #known = new Lru<string, RoomRequest>({ maxEntries: MOST_KEPT });
 
   /** Throws what is wrong with it. */
-  parse(face: Face, userId: UserId, body: JsonObject): RoomRequest {
+  parse(face: Face, body: JsonObject): RoomRequest {
     const extensions = optionalObject(body, 'extensions') ?? {};
     const { account_data: accountData, receipts, typing } = extensions;
     const parts = [body.lists, body.room_subscriptions, accountData, receipts, typing];
     const signature = JSON.stringify(parts);
-    // By the user, since `$ME` is the one who asks.
-    const key = `${face} ${userId} ${signature}`;
+    const key = `${face} ${signature}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const request = {
-      lists: new Map(listsOf(body).map(([name, list]) => [name, listConfig(face, userId, name, list)])),
+      lists: new Map(listsOf(body).map(([name, list]) => [name, listConfig(face, name, list)])),
       subscriptions: new Map(
-        subscriptionsOf(body).map(([roomId, config]) => [roomId, roomConfig(face, userId, config)]),
+        subscriptionsOf(body).map(([roomId, config]) => [roomId, roomConfig(face, config)]),
       ),
       accountData: scopeOf(extensions, 'account_data'),
       receipts: scopeOf(extensions, 'receipts'),
       typing: scopeOf(extensions, 'typing'),
       signature,
+      configs: new Lru<string, CombinedConfig>({ maxEntries: MOST_CONFIGS }),
     };
     if (key.length <= LONGEST_KEPT) this.#known.set(key, request);
     return request;
   }
 }
 
-function listConfig(face: Face, userId: UserId, name: string, list: JsonObject): ListConfig {
+function listConfig(face: Face, name: string, list: JsonObject): ListConfig {
   if (face === 'stable' && !OPAQUE_IDENTIFIER.test(name))
     throw invalidParam('The key of a list must be an opaque identifier');
   return {
-    ...roomConfig(face, userId, list),
+    ...roomConfig(face, list),
     ranges: face === 'stable' ? rangesOfStable(list) : rangesOfExperimental(list),
     filters: filtersOf(list, face === 'stable' ? 'is_invited' : 'is_invite'),
   };
 }
 
-function roomConfig(face: Face, userId: UserId, config: JsonObject): RoomConfig {
+function roomConfig(face: Face, config: JsonObject): RoomConfig {
   return face === 'stable'
     ? { timelineLimit: timelineLimitOf(config), requiredState: stateOfStable(config) }
     : {
         timelineLimit: timelineLimitOf(config, DEFAULT_TIMELINE_LIMIT),
-        requiredState: stateOfExperimental(config, userId),
+        requiredState: stateOfExperimental(config),
       };
 }
 
@@ -120,7 +123,7 @@ function elementsOf(required: JsonObject, key: string): readonly StateElement[] 
 }
 
 /** Pairs of a type and a state key; either may be "*". */
-function stateOfExperimental(config: JsonObject, userId: UserId): RequiredState {
+function stateOfExperimental(config: JsonObject): RequiredState {
   const pairs = own(config, 'required_state');
   if (pairs === undefined || pairs === null) return NO_STATE;
   const isPair = (pair: Json): pair is readonly [string, string] => isStringArray(pair) && pair.length === 2;
@@ -134,11 +137,16 @@ function stateOfExperimental(config: JsonObject, userId: UserId): RequiredState 
       .filter((pair) => !isLazy(pair))
       .map(([type, stateKey]) => ({
         type: type === ANY ? undefined : type,
-        stateKey: stateKey === ANY ? undefined : withOwnId(stateKey, userId),
+        stateKey: stateKeyOf(stateKey),
       })),
     exclude: [],
     lazyMembers: pairs.some(isLazy),
   };
+}
+
+function stateKeyOf(stateKey: string): string | undefined | typeof OWN {
+  if (stateKey === ANY) return undefined;
+  return stateKey === ME ? OWN : stateKey;
 }
 
 function refuseTooMany(elements: readonly unknown[]): void {

@@ -1,9 +1,10 @@
 /** A request of sliding sync, by whichever path it came. */
 
 import type { RoomId } from '#keys/ids.ts';
+import type { Lru } from '#storage/lru.ts';
 import type { PresenceState } from '#storage/presences.ts';
 import type { Requester } from '../auth/requester.ts';
-import type { RoomConfig } from './required-state.ts';
+import type { CombinedConfig, RoomConfig } from './required-state.ts';
 
 /**
  * `experimental`: what clients of today speak, `org.matrix.simplified_msc3575`. `stable`: `/v4/sync`, as MSC4186 was
@@ -51,11 +52,12 @@ export interface RoomRequest {
   readonly typing: ExtensionScope | undefined;
   /** The same for the same request. */
   readonly signature: string;
+  /** The combined configs of rooms that were found by it, by their lists and subscriptions. */
+  readonly configs: Lru<string, CombinedConfig>;
 }
 
-export interface SlidingRequest {
-  readonly requester: Requester;
-  readonly face: Face;
+/** What a body asks for, whoever sends it. */
+export interface SlidingBody {
   readonly connId: string;
   readonly pos: string | undefined;
   readonly timeoutMs: number;
@@ -66,4 +68,9 @@ export interface SlidingRequest {
   readonly e2ee: boolean;
   readonly stickyEvents: { readonly since: number; readonly limit: number } | undefined;
   readonly threadSubscriptions: { readonly limit: number } | undefined;
+}
+
+export interface SlidingRequest extends SlidingBody {
+  readonly requester: Requester;
+  readonly face: Face;
 }

@@ -14,9 +14,17 @@ export interface StateElement {
   readonly stateKey: string | undefined;
 }
 
+/** "$ME" of the experimental face, as a state key: the user who asks, so that all users may ask by the same request. */
+export const OWN = { own: true } as const;
+
+interface AskedElement {
+  readonly type: string | undefined;
+  readonly stateKey: string | undefined | typeof OWN;
+}
+
 /** The state that one list or subscription asks for. */
-export interface RequiredState {
-  readonly include: readonly StateElement[];
+export interface RequiredState<Element = AskedElement> {
+  readonly include: readonly Element[];
   readonly exclude: readonly StateElement[];
   readonly lazyMembers: boolean;
 }
@@ -27,14 +35,17 @@ export interface RoomConfig {
   readonly requiredState: RequiredState;
 }
 
-export interface CombinedConfig {
+export interface CombinedConfig<Element = AskedElement> {
   readonly timelineLimit: number;
-  readonly states: readonly RequiredState[];
+  readonly states: readonly RequiredState<Element>[];
   /** Members are told where the timeline needs them. */
   readonly lazyMembers: boolean;
   /** The same for the same required state. */
   readonly key: string;
 }
+
+/** What one user asks for. */
+export type UserConfig = CombinedConfig<StateElement>;
 
 const MEMBER = 'm.room.member';
 export const NO_STATE: RequiredState = { include: [], exclude: [], lazyMembers: false };
@@ -55,16 +66,26 @@ export function combined(configs: readonly RoomConfig[]): CombinedConfig {
 export function configOfKey(key: string): CombinedConfig {
   const parsed: readonly Partial<RequiredState>[] = JSON.parse(key);
   const states = parsed.map(({ include = [], exclude = [], lazyMembers = false }) => ({
-    include: include.map(elementFrom),
-    exclude: exclude.map(elementFrom),
+    // JSON has nothing for undefined.
+    include: include.map(({ type, stateKey }) => ({ type, stateKey })),
+    exclude: exclude.map(({ type, stateKey }) => ({ type, stateKey })),
     lazyMembers,
   }));
   return { timelineLimit: 0, ...statesOf(states), key };
 }
 
-/** JSON has nothing for undefined. */
-function elementFrom({ type, stateKey }: Partial<StateElement>): StateElement {
-  return { type, stateKey };
+/** The config as one user means it. */
+export function configFor({ states, ...config }: CombinedConfig, userId: UserId): UserConfig {
+  return {
+    ...config,
+    states: states.map(({ include, ...state }) => ({
+      ...state,
+      include: include.map(({ type, stateKey }) => ({
+        type,
+        stateKey: typeof stateKey === 'object' ? userId : stateKey,
+      })),
+    })),
+  };
 }
 
 /**
@@ -77,15 +98,15 @@ function statesOf(states: readonly RequiredState[]): Pick<CombinedConfig, 'state
 }
 
 /** True where a state event is asked for, not counting what is told of members lazily. */
-export function isRequired(
-  { states }: Pick<CombinedConfig, 'states'>,
-  type: string,
-  stateKey: string,
-): boolean {
+export function isRequired({ states }: Pick<UserConfig, 'states'>, type: string, stateKey: string): boolean {
   return states.some((state) => includes(state, type, stateKey));
 }
 
-function includes({ include, exclude, lazyMembers }: RequiredState, type: string, stateKey: string): boolean {
+function includes(
+  { include, exclude, lazyMembers }: RequiredState<StateElement>,
+  type: string,
+  stateKey: string,
+): boolean {
   const isLazy = lazyMembers && type === MEMBER;
   const isIncluded = include.some(
     (element) => matches(element, type, stateKey) && !(isLazy && element.stateKey === undefined),
@@ -116,7 +137,7 @@ export interface StateReads {
 }
 
 /** The fewest reads that have everything that is asked for. */
-export function readsFor({ states }: Pick<CombinedConfig, 'states'>): StateReads {
+export function readsFor({ states }: Pick<UserConfig, 'states'>): StateReads {
   const types = new Set<string>();
   const keys = new Map<string, StateKey>();
   let whole: StateReads['whole'];
@@ -131,9 +152,4 @@ export function readsFor({ states }: Pick<CombinedConfig, 'states'>): StateReads
     }
   }
   return { whole, types, keys: [...keys.values()] };
-}
-
-/** "$ME" of the experimental face: the user who asks. */
-export function withOwnId(stateKey: string, userId: UserId): string {
-  return stateKey === '$ME' ? userId : stateKey;
 }

@@ -50,16 +50,13 @@ export class RoomFactsCache {
 
   /** Of all the rooms, by numeric id. */
   async ofRooms(rooms: readonly ListedRoom[]): Promise<ReadonlyMap<number, RoomFacts>> {
-    const { streams } = this.#ctx;
     const facts = new Map<number, RoomFacts>();
     const unknown: ListedRoom[] = [];
-    const upto = streams.upto();
+    const upto = this.#ctx.streams.upto();
     for (const room of rooms) {
-      const known = this.#rooms.get(room.roomNid);
-      if (known !== undefined && !streams.mayConcern(`state:${room.roomId}`, known.asOf)) {
-        known.asOf = upto;
-        facts.set(room.roomNid, known.value);
-      } else unknown.push(room);
+      const known = this.knownOf(room);
+      if (known === undefined) unknown.push(room);
+      else facts.set(room.roomNid, known);
     }
     const slices = new Slices();
     for (const portion of portionsOf(unknown)) {
@@ -70,6 +67,15 @@ export class RoomFactsCache {
       await slices.rest();
     }
     return facts;
+  }
+
+  /** Of one room, where nothing is to be read. */
+  knownOf({ roomNid, roomId }: ListedRoom): RoomFacts | undefined {
+    const { streams } = this.#ctx;
+    const known = this.#rooms.get(roomNid);
+    if (known === undefined || streams.mayConcern(`state:${roomId}`, known.asOf)) return undefined;
+    known.asOf = streams.upto();
+    return known.value;
   }
 
   async #read(rooms: readonly ListedRoom[]): Promise<ReadonlyMap<number, RoomFacts>> {
@@ -142,6 +148,11 @@ export class RoomFactsCache {
     });
   }
 
+  /** The same, where nothing is to be read. */
+  directKnown(userId: UserId): ReadonlySet<string> | undefined {
+    return this.#knownOfUser(this.#direct, userId);
+  }
+
   /** The tags of the user's rooms, by room. */
   async tagsOf(userId: UserId): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
     return this.#ofUser(this.#tags, userId, async () => {
@@ -152,17 +163,26 @@ export class RoomFactsCache {
     });
   }
 
+  /** The same, where nothing is to be read. */
+  tagsKnown(userId: UserId): ReadonlyMap<string, ReadonlySet<string>> | undefined {
+    return this.#knownOfUser(this.#tags, userId);
+  }
+
   async #ofUser<T>(cache: Lru<UserId, Known<T>>, userId: UserId, read: () => Promise<T>): Promise<T> {
-    const { streams } = this.#ctx;
-    const known = cache.get(userId);
-    const asOf = streams.upto();
-    if (known !== undefined && !streams.mayConcern(`user:${userId}`, known.asOf)) {
-      known.asOf = asOf;
-      return known.value;
-    }
+    const known = this.#knownOfUser(cache, userId);
+    if (known !== undefined) return known;
+    const asOf = this.#ctx.streams.upto();
     const value = await read();
     cache.set(userId, { value, asOf });
     return value;
+  }
+
+  #knownOfUser<T>(cache: Lru<UserId, Known<T>>, userId: UserId): T | undefined {
+    const { streams } = this.#ctx;
+    const known = cache.get(userId);
+    if (known === undefined || streams.mayConcern(`user:${userId}`, known.asOf)) return undefined;
+    known.asOf = streams.upto();
+    return known.value;
   }
 }
 

@@ -108,6 +108,26 @@ export class RoomOrders {
     return (await this.#beginReading(user)).order;
   }
 
+  /** The same as `of`, where nothing is to be read. */
+  known(user: SyncUser): RoomOrder | undefined {
+    const { streams } = this.#ctx;
+    const known = this.#users.get(user.userId);
+    if (known === undefined || !isSame(known.user, user)) return undefined;
+    const upto = streams.upto();
+    if (upto <= known.asOf) return known.order;
+    const recent = streams.keysSince(known.asOf, FEW);
+    if (recent === undefined) return undefined;
+    for (const key of recent) {
+      const room = user.joinedByKey.get(key);
+      if (room === undefined) continue;
+      const activity = this.#knownActivityOf(room, upto);
+      if (activity === undefined) return undefined;
+      known.order.move(room.roomNid, activity);
+    }
+    known.asOf = upto;
+    return known.order;
+  }
+
   #beginReading(user: SyncUser): Promise<Known> {
     const reading = this.#read(user).finally(() => {
       if (this.#reading.get(user.userId) === reading) this.#reading.delete(user.userId);
@@ -158,13 +178,9 @@ export class RoomOrders {
 
   /** Undefined where no event of the room is known. */
   async #activityOf(room: JoinedRoom): Promise<number | undefined> {
-    const { streams } = this.#ctx;
-    const known = this.#activities.get(room.roomNid);
-    const upto = streams.upto();
-    if (known !== undefined && (known.asOf === upto || !streams.mayConcern(room.keys.any, known.asOf))) {
-      known.asOf = upto;
-      return known.last;
-    }
+    const upto = this.#ctx.streams.upto();
+    const known = this.#knownActivityOf(room, upto);
+    if (known !== undefined) return known;
     // All members of a room may ask at once.
     const key = `${room.roomNid} ${upto}`;
     const begun = this.#learning.get(key);
@@ -172,6 +188,14 @@ export class RoomOrders {
     this.#learning.set(key, learning);
     await learning;
     return this.#activities.peek(room.roomNid)?.last;
+  }
+
+  #knownActivityOf({ roomNid, keys }: JoinedRoom, upto: number): number | undefined {
+    const known = this.#activities.get(roomNid);
+    if (known === undefined) return undefined;
+    if (known.asOf !== upto && this.#ctx.streams.mayConcern(keys.any, known.asOf)) return undefined;
+    known.asOf = upto;
+    return known.last;
   }
 
   async #catchUp(known: Known, user: SyncUser): Promise<void> {

@@ -10,7 +10,7 @@ import { stateTexts } from '../sync/format.ts';
 import { rewound } from '../sync/state-part.ts';
 import type { TimelinePart } from '../sync/timeline-part.ts';
 import { deviceOf, type SlidingAnswer, type SlidingContext } from './context.ts';
-import { type CombinedConfig, isRequired, readsFor } from './required-state.ts';
+import { type CombinedConfig, configFor, isRequired, readsFor, type UserConfig } from './required-state.ts';
 import type { ListedRoom } from './room-order.ts';
 
 export interface StateAsked {
@@ -40,16 +40,19 @@ export async function requiredState(
   asked: StateAsked & { readonly timeline: TimelinePart },
 ): Promise<RequiredStatePart> {
   const { server, sentMembers } = sliding.sync;
-  const { config, before, since, upto, timeline, left } = asked;
+  const { since, upto, timeline, left } = asked;
   const device = deviceOf(answer.request);
   // "Clients must flush any "membership" cache when `limited` is true."
   if (since === undefined || timeline.limited) sentMembers.forget(device, room.roomNid);
-  const members = config.lazyMembers ? missingMembers(sliding, answer, room, timeline) : [];
+  const members = asked.config.lazyMembers ? missingMembers(sliding, answer, room, timeline) : [];
   const isNew = since === undefined;
   const hasChanged = isNew || server.streams.mayConcern(`state:${room.roomId}`, since);
-  const isWider = before !== undefined && before.key !== config.key;
+  const isWider = asked.before !== undefined && asked.before.key !== asked.config.key;
   if (!hasChanged && !isWider && members.length === 0) return { events: [], changedTypes: new Set() };
 
+  const { userId } = answer.user;
+  const config = configFor(asked.config, userId);
+  const before = asked.before && configFor(asked.before, userId);
   const wantsNew = (type: string, stateKey: string) =>
     isRequired(config, type, stateKey) && (before === undefined || !isRequired(before, type, stateKey));
   const base =
@@ -121,7 +124,7 @@ function noteMembers(
 async function wholeState(
   sliding: SlidingContext,
   room: ListedRoom,
-  config: CombinedConfig,
+  config: UserConfig,
   which: {
     readonly left: StoredEvent | undefined;
     readonly isWanted: (type: string, stateKey: string) => boolean;
@@ -140,7 +143,7 @@ type StateRow = Awaited<ReturnType<typeof currentState.all>>[number];
 async function currentRows(
   { sync }: SlidingContext,
   roomNid: number,
-  config: CombinedConfig,
+  config: UserConfig,
 ): Promise<StateRow[]> {
   const { db } = sync.server;
   const { whole, types, keys } = readsFor(config);
@@ -154,11 +157,7 @@ async function currentRows(
   return rows;
 }
 
-async function rowsAt(
-  { sync }: SlidingContext,
-  left: StoredEvent,
-  config: CombinedConfig,
-): Promise<StateRow[]> {
+async function rowsAt({ sync }: SlidingContext, left: StoredEvent, config: UserConfig): Promise<StateRow[]> {
   const { whole, types, keys } = readsFor(config);
   const isExact = whole === undefined && types.size === 0;
   const events = await stateAt(sync.server, left, 'after', ...(isExact ? [keys] : []));

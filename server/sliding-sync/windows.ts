@@ -48,20 +48,19 @@ export function windowsOf(
       }
     }
   }
-  const configs = new Configs(request);
   const rooms = new Map<number, WindowRoom>();
   for (const [nid, names] of lists) {
     const room = order.byNid.get(nid);
-    if (room !== undefined) rooms.set(nid, configs.of(room, names));
+    if (room !== undefined) rooms.set(nid, windowRoom(request, room, names));
   }
   if (request.subscriptions.size > 0) {
     for (const room of order.rooms) {
       if (request.subscriptions.has(room.roomId) && !rooms.has(room.roomNid))
-        rooms.set(room.roomNid, configs.of(room, []));
+        rooms.set(room.roomNid, windowRoom(request, room, []));
     }
     for (const other of left) {
       if (!request.subscriptions.has(other.roomId) || rooms.has(other.roomNid)) continue;
-      rooms.set(other.roomNid, configs.of(listedOther(other), []));
+      rooms.set(other.roomNid, windowRoom(request, listedOther(other), []));
     }
   }
   return { rooms, counts };
@@ -82,7 +81,6 @@ export function windowsOfSome(
   passes: Passes,
   asked: { readonly rooms: Iterable<ListedRoom>; readonly counts: ReadonlyMap<string, number> },
 ): Windows {
-  const configs = new Configs(request);
   const rooms = new Map<number, WindowRoom>();
   for (const room of asked.rooms) {
     const names: string[] = [];
@@ -91,7 +89,7 @@ export function windowsOfSome(
       if (isInRange(list, order, passes, { room, count: asked.counts.get(name) ?? 0 })) names.push(name);
     }
     if (names.length > 0 || request.subscriptions.has(room.roomId))
-      rooms.set(room.roomNid, configs.of(room, names));
+      rooms.set(room.roomNid, windowRoom(request, room, names));
   }
   return { rooms, counts: asked.counts };
 }
@@ -112,30 +110,26 @@ function isInRange(
   return ranges.some(([first, last]) => first <= index && index <= last);
 }
 
-/** The combined configs of one request: many rooms match the same lists. */
-class Configs {
-  readonly #request: RoomRequest;
-  readonly #known = new Map<string, CombinedConfig>();
+function windowRoom(request: RoomRequest, room: ListedRoom, lists: readonly string[]): WindowRoom {
+  const isSubscribed = request.subscriptions.has(room.roomId);
+  return { room, config: configOf(request, room.roomId, lists), lists, isSubscribed };
+}
 
-  constructor(request: RoomRequest) {
-    this.#request = request;
-  }
-
-  of(room: ListedRoom, lists: readonly string[]): WindowRoom {
-    const { subscriptions } = this.#request;
-    const subscription = subscriptions.get(room.roomId);
-    const key =
-      subscription === undefined ? JSON.stringify(lists) : `${room.roomId} ${JSON.stringify(lists)}`;
-    const config = this.#known.get(key) ?? this.#combine(lists, subscription);
-    this.#known.set(key, config);
-    return { room, config, lists, isSubscribed: subscription !== undefined };
-  }
-
-  #combine(lists: readonly string[], subscription: RoomConfig | undefined): CombinedConfig {
-    const configs: RoomConfig[] = lists.flatMap((name) => this.#request.lists.get(name) ?? []);
-    if (subscription !== undefined) configs.push(subscription);
-    return combined(configs);
-  }
+/** What a room is told by: the same object for the same request, which is mostly the same again and again. */
+function configOf(
+  { lists: all, subscriptions, configs }: RoomRequest,
+  roomId: RoomId,
+  lists: readonly string[],
+): CombinedConfig {
+  const subscription = subscriptions.get(roomId);
+  const key = subscription === undefined ? JSON.stringify(lists) : `${roomId} ${JSON.stringify(lists)}`;
+  const known = configs.get(key);
+  if (known !== undefined) return known;
+  const ofRoom: RoomConfig[] = lists.flatMap((name) => all.get(name) ?? []);
+  if (subscription !== undefined) ofRoom.push(subscription);
+  const config = combined(ofRoom);
+  configs.set(key, config);
+  return config;
 }
 
 /** True where an extension is asked for a room. */
@@ -165,11 +159,10 @@ export async function filtersFor(
   { userId, rooms: request }: { readonly userId: `@${string}`; readonly rooms: RoomRequest },
   order: RoomOrder,
 ): Promise<Passes> {
-  const filters = [...request.lists.values()].flatMap((list) => list.filters ?? []);
-  if (filters.length === 0) return () => true;
-  const direct = filters.some(({ isDm }) => isDm !== undefined) ? await facts.directOf(userId) : new Set();
-  const hasTags = filters.some(({ tags, notTags }) => tags !== undefined || notTags.length > 0);
-  const tags = hasTags ? await facts.tagsOf(userId) : new Map<string, ReadonlySet<string>>();
+  const filters = filtersOf(request);
+  if (filters.length === 0) return PASSES_ALL;
+  const direct = filters.some(asksDirect) ? await facts.directOf(userId) : new Set();
+  const tags = filters.some(asksTags) ? await facts.tagsOf(userId) : NOTHING_TAGGED;
   const looks = filters.some((filter) => hasStateFilter({ ...filter, spaces: undefined }));
   const ofRooms = looks ? await facts.ofRooms(order.rooms) : new Map<number, RoomFacts>();
   const children = await childrenOf(facts, order, filters);
@@ -181,6 +174,53 @@ export async function filtersFor(
       (filter.spaces?.some((space) => children.get(space)?.has(room.roomId) === true) ?? true)
     );
   };
+}
+
+/** What `filtersFor` answers, from what is in memory. */
+export interface KnownFilters {
+  readonly passes: Passes;
+  /** True once it was asked of a room of which not all is known. */
+  lacks: boolean;
+}
+
+/** The same as `filtersFor`, where nothing is to be read. */
+export function knownFilters(
+  facts: RoomFactsCache,
+  { userId, rooms: request }: { readonly userId: `@${string}`; readonly rooms: RoomRequest },
+): KnownFilters | undefined {
+  const filters = filtersOf(request);
+  if (filters.length === 0) return { passes: PASSES_ALL, lacks: false };
+  const direct = filters.some(asksDirect) ? facts.directKnown(userId) : new Set();
+  const tags = filters.some(asksTags) ? facts.tagsKnown(userId) : NOTHING_TAGGED;
+  if (direct === undefined || tags === undefined || filters.some(({ spaces }) => spaces !== undefined))
+    return undefined;
+  const looks = filters.some(hasStateFilter);
+  const known: KnownFilters = {
+    passes: (room, filter) => {
+      if (!passesAccount(room, filter, { direct, tags: tags.get(room.roomId) })) return false;
+      if (!looks) return true;
+      const ofRoom = facts.knownOf(room);
+      known.lacks ||= ofRoom === undefined;
+      return ofRoom !== undefined && passesState(ofRoom, filter);
+    },
+    lacks: false,
+  };
+  return known;
+}
+
+const PASSES_ALL: Passes = () => true;
+const NOTHING_TAGGED: ReadonlyMap<string, ReadonlySet<string>> = new Map();
+
+function filtersOf({ lists }: RoomRequest): RoomFilters[] {
+  return [...lists.values()].flatMap((list) => list.filters ?? []);
+}
+
+function asksDirect({ isDm }: RoomFilters): boolean {
+  return isDm !== undefined;
+}
+
+function asksTags({ tags, notTags }: RoomFilters): boolean {
+  return tags !== undefined || notTags.length > 0;
 }
 
 /** "The server will inspect the `m.space.child` state events for the JOINED space room IDs given." */

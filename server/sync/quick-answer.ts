@@ -59,7 +59,11 @@ export function quickAnswer(sync: SyncContext, request: SyncRequest): Answer | u
 }
 
 /** The rooms in whose timelines something is new, where nothing else is new for the user. */
-function roomsOfNews({ server }: SyncContext, user: SyncUser, since: number): JoinedRoom[] | undefined {
+export function roomsOfNews(
+  { server }: SyncContext,
+  user: SyncUser,
+  since: number,
+): JoinedRoom[] | undefined {
   const { streams, typing } = server;
   const recent = streams.keysSince(since, MOST_POSITIONS);
   if (recent === undefined) return undefined;

@@ -77,7 +77,11 @@ async function bundledJson(
 }
 
 /** The events of a recent part as the reader is shown them, who was joined at each. */
-export function recentJson({ server }: SyncContext, { requester }: SyncRequest, part: RecentPart): string {
+export function recentJson(
+  { server }: SyncContext,
+  { requester }: Pick<SyncRequest, 'requester'>,
+  part: RecentPart,
+): string {
   const now = server.clock.now();
   if (!part.events.some((stored) => isMadeBy(stored, requester))) return part.json(now);
   const shown = { now, membership: 'join', showsPrevContent: true, device: requester };
