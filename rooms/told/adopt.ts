@@ -27,14 +27,12 @@ import { pendingRedactionOf } from '../redaction.ts';
 import { groupRef } from '../resolve-state.ts';
 import { isInRoom, makeKnown, type Room } from '../room.ts';
 import type { RoomHead } from '../room-cache.ts';
-import { headOf } from '../room-head.ts';
-import { isPlaced } from '../stored-event.ts';
+import { headOf, stateOfGroup } from '../room-head.ts';
+import { isPlaced, type StoredEvent } from '../stored-event.ts';
 import type { VerifiedEvent } from '../verified-event.ts';
 import type { RoomVersionRules } from '../versions.ts';
 import { authEventsOfOne, type Judged, judge, judgeTold, portions } from './judge-told.ts';
-import { headOf, stateOfGroup } from './room-head.ts';
 import { type StateNumbers, storeTold } from './store-told.ts';
-import { isPlaced, type StoredEvent } from './stored-event.ts';
 import type { ToldState } from './told-state.ts';
 
 export interface Adoption {

@@ -21,21 +21,20 @@ import type { RoomsContext } from '../context.ts';
 import { newRoomId } from '../create-room.ts';
 import { accessOf } from '../directory/room-access.ts';
 import { type Line, lineFrom, planOf, tryDraft } from '../draft.ts';
-import type { Event } from '../event.ts';
+import { type Event, stateMapKey } from '../event.ts';
 import { loadNids } from '../load.ts';
 import { type PersistPlan, writePlan } from '../persist.ts';
+import type { Unsigned } from '../policy.ts';
 import { additionalCreatorsOf, powerOf } from '../power.ts';
 import { getRoom, type Room } from '../room.ts';
 import { headOf } from '../room-head.ts';
 import { type Draft, planFor } from '../send.ts';
+import { needsNoSignatures, putSigned, signaturesFor } from '../sign-line.ts';
 import { draftStart, writeStart } from '../start-room.ts';
 import { currentStateEvents, currentStateOfType } from '../state.ts';
 import { type RoomVersionRules, supportedRulesOf } from '../versions.ts';
 import { carrySettings, predecessorOf } from './carry-settings.ts';
-import { type Event, stateMapKey } from './event.ts';
-import type { Unsigned } from './policy.ts';
 import { type OldRoom, replacementEvents, TRANSFERRED } from './replacement-events.ts';
-import { needsNoSignatures, putSigned, signaturesFor } from './sign-line.ts';
 
 export interface Upgrade {
   readonly roomId: RoomId;
