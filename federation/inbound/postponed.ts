@@ -10,6 +10,7 @@
  * 3. An event that was fetched for the sake of a later one is known by its next turn, and the row goes.
  */
 
+import { DueTimer } from '#keys/due-timer.ts';
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
 import type { Tx } from '#storage/database.ts';
 import * as postponedEvents from '#storage/postponed-events.ts';
@@ -26,8 +27,7 @@ const WAITS_MS = [5_000, 30_000, 2 * 60_000, 10 * 60_000, 60 * 60_000, 6 * 60 * 
 const MOST = { inRoom: 100, ofOrigin: 20 };
 const ROOMS_AT_ONCE = 16;
 const ROOMS_PER_PAGE = 500;
-/** The clock may be set. */
-const LONGEST_SLEEP_MS = 60_000;
+const RETRY_MS = 60_000;
 
 type Row = Omit<stagedEvents.StagedRow, 'json'>;
 
@@ -40,25 +40,25 @@ export class Postponed {
   readonly #ctx: PullContext;
   readonly #log: QuietLog;
   readonly #stop = new AbortController();
+  readonly #timer: DueTimer;
   readonly #workers = new RoomWorkers({
     atOnce: ROOMS_AT_ONCE,
     signal: this.#stop.signal,
     work: (roomId) => this.#work(roomId),
     onError: (err, roomId) => {
       this.#ctx.log.error({ err, roomId }, 'postponed events were not received');
-      this.#wakeAt(this.#ctx.clock.now() + LONGEST_SLEEP_MS);
+      this.#timer.set(this.#ctx.clock.now() + RETRY_MS);
     },
   });
   readonly #calls = new Set<Promise<void>>();
   #unsubscribe: (() => void) | undefined;
   #looking: Promise<void> | undefined;
   #isAwaited = false;
-  #timer: NodeJS.Timeout | undefined;
-  #timerTs = Number.POSITIVE_INFINITY;
 
   constructor(ctx: PullContext) {
     this.#ctx = ctx;
     this.#log = new QuietLog(ctx);
+    this.#timer = new DueTimer({ clock: ctx.clock, wake: () => this.look() });
   }
 
   /** Takes up what the last process left. */
@@ -71,7 +71,7 @@ export class Postponed {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     this.#unsubscribe?.();
-    clearTimeout(this.#timer);
+    this.#timer.stop();
     await Promise.all(this.#calls);
     await this.#looking;
     await this.#workers.settled();
@@ -109,7 +109,7 @@ export class Postponed {
     if (givenUp !== undefined) {
       this.#log.warn({ roomId, eventId: givenUp, origin }, 'event given up: too many wait for their past');
     }
-    this.#wakeAt(turnTs);
+    this.#timer.set(turnTs);
   }
 
   /** Looks for events whose turn has come. */
@@ -119,7 +119,7 @@ export class Postponed {
     this.#looking ??= this.#look()
       .catch((error: unknown) => {
         this.#ctx.log.error({ err: error }, 'postponed events were not looked for');
-        this.#wakeAt(this.#ctx.clock.now() + LONGEST_SLEEP_MS);
+        this.#timer.set(this.#ctx.clock.now() + RETRY_MS);
       })
       .finally(() => {
         this.#looking = undefined;
@@ -139,7 +139,7 @@ export class Postponed {
     }
     // Those whose turn has come are in work.
     const next = await postponedEvents.nextTurn(db, now);
-    if (next !== undefined) this.#wakeAt(next);
+    if (next !== undefined) this.#timer.set(next);
   }
 
   #callSoon(server: ServerName): void {
@@ -158,17 +158,6 @@ export class Postponed {
     if (!(await postponedEvents.hasOf(db, server))) return;
     await db.write('federation.callPostponed', (tx) => postponedEvents.call(tx, server));
     this.look();
-  }
-
-  #wakeAt(ts: number): void {
-    if (this.#stop.signal.aborted || ts >= this.#timerTs) return;
-    clearTimeout(this.#timer);
-    this.#timerTs = ts;
-    const ms = Math.min(Math.max(0, ts - this.#ctx.clock.now()), LONGEST_SLEEP_MS);
-    this.#timer = setTimeout(() => {
-      this.#timerTs = Number.POSITIVE_INFINITY;
-      this.look();
-    }, ms).unref();
   }
 
   async #work(roomId: RoomId): Promise<void> {
@@ -202,7 +191,7 @@ export class Postponed {
     if (outcome.kind === 'unanswered' && wait !== undefined) {
       const turn = { turns: row.turns + 1, turnTs: clock.now() + wait };
       await db.write('federation.postponeAgain', (tx) => postponedEvents.postponeAgain(tx, seq, turn));
-      this.#wakeAt(turn.turnTs);
+      this.#timer.set(turn.turnTs);
       return;
     }
     if (outcome.kind !== 'over') {

@@ -12,6 +12,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FederationContext } from '#federation/context.ts';
+import { DueTimer } from '#keys/due-timer.ts';
 import type { RoomId, UserId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
@@ -30,8 +31,6 @@ const LEVELS_AT_ONCE = 1_000;
 const PAUSE_MS = 10;
 const FIRST_RETRY_MS = 30_000;
 const LAST_RETRY_MS = 6 * 3_600_000;
-/** So that a clock which is set forward is noticed. */
-const LONGEST_SLEEP_MS = 60_000;
 const SPACE_LINGER_MS = 1_000;
 const PAGE = 500;
 const MOST_BINDINGS = 20_000;
@@ -42,10 +41,10 @@ const NOBODY = 'nobody of this server is in the room';
 export class GroupRoomKeeper {
   readonly #ctx: FederationContext;
   readonly #stopping = new AbortController();
+  readonly #timer: DueTimer;
   /** Ends of the watches over spaces, by the space and then by its rooms that are spaces. */
   readonly #watching = new Map<RoomId, readonly (() => void)[]>();
   readonly #spaceTimers = new Map<RoomId, NodeJS.Timeout>();
-  #timer: NodeJS.Timeout | undefined;
   #isStarted = false;
   #isAsked = false;
   #running: Promise<void> | undefined;
@@ -53,6 +52,7 @@ export class GroupRoomKeeper {
 
   constructor(ctx: FederationContext) {
     this.#ctx = ctx;
+    this.#timer = new DueTimer({ clock: ctx.clock, wake: () => this.wake() });
   }
 
   /** Goes on with what is left to do, and watches the spaces. */
@@ -71,7 +71,7 @@ export class GroupRoomKeeper {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
-    clearTimeout(this.#timer);
+    this.#timer.stop();
     for (const timer of this.#spaceTimers.values()) clearTimeout(timer);
     for (const ends of this.#watching.values()) for (const end of ends) end();
     await this.#spaceWork;
@@ -123,17 +123,16 @@ export class GroupRoomKeeper {
   }
 
   async #run(): Promise<void> {
-    clearTimeout(this.#timer);
+    this.#timer.clear();
     const { signal } = this.#stopping;
     try {
       while (!signal.aborted) {
         this.#isAsked = false;
         // Room by room, each when the one before is done.
         const work = await groupRooms.next(this.#ctx.db);
-        const ms = work === undefined ? undefined : work.dueTs - this.#ctx.clock.now();
-        if (work !== undefined && ms !== undefined && ms <= 0) await this.#tend(work);
+        if (work !== undefined && work.dueTs <= this.#ctx.clock.now()) await this.#tend(work);
         else if (!this.#isAsked) {
-          this.#sleep(ms);
+          if (work !== undefined) this.#timer.set(work.dueTs);
           return;
         }
         await sleep(PAUSE_MS);
@@ -141,16 +140,10 @@ export class GroupRoomKeeper {
     } catch (error) {
       if (signal.aborted) return;
       this.#ctx.log.error({ err: error }, 'the rooms of groups could not be looked at: it is tried again');
-      this.#sleep(FIRST_RETRY_MS);
+      this.#timer.set(this.#ctx.clock.now() + FIRST_RETRY_MS);
     } finally {
       this.#running = undefined;
     }
-  }
-
-  #sleep(ms: number | undefined): void {
-    if (ms === undefined || this.#stopping.signal.aborted) return;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.wake(), Math.min(Math.max(ms, PAUSE_MS), LONGEST_SLEEP_MS)).unref();
   }
 
   async #tend(work: Work): Promise<void> {

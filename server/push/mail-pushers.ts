@@ -9,6 +9,7 @@
  * handed over and before that was written down sends it again.
  */
 
+import { DueTimer } from '#keys/due-timer.ts';
 import type { UserId } from '#keys/ids.ts';
 import type { Tx } from '#storage/database.ts';
 import * as pushers from '#storage/pushers.ts';
@@ -40,27 +41,26 @@ export interface NewMail {
 const AT_ONCE = 4;
 const SLOWER = 6;
 const LONGEST_WAIT_MS = 24 * 60 * 60_000;
-/** So that a clock which is set forward is noticed. */
-const LONGEST_SLEEP_MS = 60_000;
+const RETRY_MS = 60_000;
 
 export class MailPushers {
   readonly #ctx: MailContext;
   readonly #users = new Set<UserId>();
   /** Who was notified of something while a letter to them was due already. */
   readonly #noticed = new Set<UserId>();
-  #timer: NodeJS.Timeout | undefined;
-  #timerAt = Number.POSITIVE_INFINITY;
+  readonly #timer: DueTimer;
   #running: Promise<void> | undefined;
   #isStopping = false;
 
   constructor(ctx: MailContext) {
     this.#ctx = ctx;
+    this.#timer = new DueTimer({ clock: ctx.clock, wake: () => this.#wake() });
   }
 
   /** Goes on with what the last process left. */
   async start(): Promise<void> {
     for (const userId of await pushers.usersWithMail(this.#ctx.db)) this.#users.add(userId);
-    this.#wakeAt(this.#ctx.clock.now());
+    this.#timer.set(this.#ctx.clock.now());
   }
 
   /** The user has set a pusher of the kind email. */
@@ -70,7 +70,7 @@ export class MailPushers {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isStopping = true;
-    clearTimeout(this.#timer);
+    this.#timer.stop();
     await this.#running;
   }
 
@@ -108,7 +108,7 @@ export class MailPushers {
       times.push(dueTs);
     }
     tx.afterCommit(() => {
-      for (const dueTs of times) this.#wakeAt(dueTs);
+      for (const dueTs of times) this.#timer.set(dueTs);
     });
   }
 
@@ -127,31 +127,22 @@ export class MailPushers {
     return notifications[0]?.isRead ?? true;
   }
 
-  #wakeAt(time: number): void {
-    if (this.#isStopping || time >= this.#timerAt) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = time;
-    const ms = Math.min(Math.max(0, time - this.#ctx.clock.now()), LONGEST_SLEEP_MS);
-    this.#timer = setTimeout(() => this.#wake(), ms).unref();
-  }
-
   #wake(): void {
     const { log, clock } = this.#ctx;
-    this.#timerAt = Number.POSITIVE_INFINITY;
     // What becomes due while it runs is seen at its end.
     this.#running ??= this.#runDue()
       .then(() => this.#sleep())
       .catch((error: unknown) => {
         this.#running = undefined;
         log.error({ err: error }, 'letters about unread messages could not be read: it is tried again');
-        this.#wakeAt(clock.now() + LONGEST_SLEEP_MS);
+        this.#timer.set(clock.now() + RETRY_MS);
       });
   }
 
   async #sleep(): Promise<void> {
     const next = await pushers.nextMailDue(this.#ctx.db);
     this.#running = undefined;
-    if (next !== undefined) this.#wakeAt(next);
+    if (next !== undefined) this.#timer.set(next);
   }
 
   async #runDue(): Promise<void> {

@@ -13,6 +13,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { MatrixError } from '#federation/errors.ts';
+import { DueTimer } from '#keys/due-timer.ts';
 import type { EventId, UserId } from '#keys/ids.ts';
 import type { Clock, Log } from '#rooms/context.ts';
 import type { Database } from '#storage/database.ts';
@@ -26,8 +27,6 @@ export type DelayAction = (typeof delayActions)[number];
 export const MOST_SCHEDULED = 100;
 const RETENTION = { ms: 7 * 24 * 60 * 60_000, most: 100 };
 const AT_ONCE = 50;
-/** So that a clock which is set forward is noticed. */
-const LONGEST_SLEEP_MS = 60_000;
 const LONGEST_POSTPONED_MS = 30_000;
 /** Where it is the server that fails: neither it nor its log is helped by trying at once. */
 const LATER_MS = 30_000;
@@ -47,9 +46,8 @@ export class DelayedEvents {
   readonly #log: Log;
   /** One thing after the other is done with one event. */
   readonly #locks = new KeyedQueue();
+  readonly #timer: DueTimer;
   #send: Send | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #timerAt = Number.POSITIVE_INFINITY;
   #running: Promise<void> | undefined;
   #isStopping = false;
   /** What was due before that could not be sent then. */
@@ -59,18 +57,19 @@ export class DelayedEvents {
     this.#db = options.db;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#timer = new DueTimer({ clock: options.clock, wake: () => this.#wake() });
   }
 
   /** Begins to send what is due. `send` throws the error that a client would be answered with. */
   start(send: Send): void {
     this.#send = send;
     this.#startedTs = this.#clock.now();
-    this.#wakeAt(this.#startedTs);
+    this.#timer.set(this.#startedTs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isStopping = true;
-    clearTimeout(this.#timer);
+    this.#timer.stop();
     await this.#running;
   }
 
@@ -83,7 +82,8 @@ export class DelayedEvents {
     const inserted = await this.#db.write('delayedEvents.insert', (tx) =>
       delayedEvents.insert(tx, fresh, MOST_SCHEDULED),
     );
-    this.#wakeAt(sinceTs + event.delayMs);
+    // Before the start nothing is sent; then all that is due is looked for.
+    if (this.#send !== undefined) this.#timer.set(sinceTs + event.delayMs);
     return inserted;
   }
 
@@ -129,30 +129,21 @@ export class DelayedEvents {
     );
   }
 
-  #wakeAt(time: number): void {
-    if (this.#isStopping || this.#send === undefined || time >= this.#timerAt) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = time;
-    const ms = Math.min(Math.max(0, time - this.#clock.now()), LONGEST_SLEEP_MS);
-    this.#timer = setTimeout(() => this.#wake(), ms).unref();
-  }
-
   #wake(): void {
-    this.#timerAt = Number.POSITIVE_INFINITY;
     // What comes while it runs is seen at its end.
     this.#running ??= this.#runDue()
       .then(() => this.#sleep())
       .catch((error: unknown) => {
         this.#running = undefined;
         this.#log.error({ err: error }, 'delayed events could not be looked at: it is tried again');
-        this.#wakeAt(this.#clock.now() + LATER_MS);
+        this.#timer.set(this.#clock.now() + LATER_MS);
       });
   }
 
   async #sleep(): Promise<void> {
     const next = await delayedEvents.nextDue(this.#db);
     this.#running = undefined;
-    if (next !== undefined) this.#wakeAt(next);
+    if (next !== undefined) this.#timer.set(next);
   }
 
   async #runDue(): Promise<void> {
