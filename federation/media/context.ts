@@ -1,9 +1,9 @@
 import type { Lanes } from '#keys/lanes.ts';
 import type { Blobs } from '#storage/blobs.ts';
 import type { FederationContext } from '../context.ts';
+import type { Flights } from '../flights.ts';
 import type { Dialer } from '../network/dial.ts';
 import type { Arrivals } from './arrivals.ts';
-import type { Flights } from './flights.ts';
 import type { Looked, ThumbnailResult } from './found.ts';
 import type { MediaScanner } from './scanner.ts';
 import type { ThumbnailMaker } from './thumbnail-maker.ts';

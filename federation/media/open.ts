@@ -5,9 +5,9 @@ import type { Reader } from '#storage/database.ts';
 import { DiskPlace } from '#storage/disk-place.ts';
 import * as media from '#storage/media.ts';
 import * as thumbnails from '#storage/thumbnails.ts';
+import { Flights } from '../flights.ts';
 import { Arrivals } from './arrivals.ts';
 import type { MediaContext, MediaParts } from './context.ts';
-import { Flights } from './flights.ts';
 import { ThumbnailMaker } from './thumbnail-maker.ts';
 
 export interface MediaOptions extends Pick<MediaParts, 'dialer' | 'limits' | 'scanner' | 'stopping'> {

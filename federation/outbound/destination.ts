@@ -23,11 +23,11 @@ import type { FederationContext } from '../context.ts';
 import { faultOf } from '../fault.ts';
 import type { Remote } from '../remote/answer.ts';
 import { sendTransaction, type TransactionAnswer } from '../remote/transaction.ts';
-import type { Flights } from './flights.ts';
 import { encodeFault } from './ledger.ts';
 import { MomentaryEdus, type Taken } from './momentary.ts';
 import * as outbox from './outbox.ts';
 import { MAX_EDUS, transactionBody } from './transaction.ts';
+import type { Flights } from './transaction-lanes.ts';
 
 export interface DestinationOptions {
   readonly ctx: Omit<FederationContext, 'sender' | 'inbound'>;

@@ -20,8 +20,8 @@ import type { PartnerChange } from '../partners/registry.ts';
 import { cutOutbox, MOST_OF_FAILING, missedIn, sendLatest } from './catch-up.ts';
 import { Destination } from './destination.ts';
 import { EduSource } from './edus.ts';
-import { Flights } from './flights.ts';
 import { JoinedServers } from './joined-servers.ts';
+import { Flights } from './transaction-lanes.ts';
 
 export type SenderContext = Omit<FederationContext, 'sender' | 'inbound'>;
 

@@ -17,7 +17,7 @@ import type { Event } from '#rooms/event.ts';
 import { POLICY_KEY_ID, type PolicyAnswer, type PolicySigner } from '#rooms/policy.ts';
 import { Lru } from '#storage/lru.ts';
 import type { FederationClient, FederationFailure } from '../client.ts';
-import { Flights } from '../media/flights.ts';
+import { Flights } from '../flights.ts';
 import { readObject } from '../remote/answer.ts';
 
 const TIMEOUT_MS = 10_000;

@@ -1,6 +1,6 @@
 /** What is behind links: https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediapreview_url */
 
-import { Flights } from '#federation/media/flights.ts';
+import { Flights } from '#federation/flights.ts';
 import { sha256 } from '#keys/hash.ts';
 import { isObject, type JsonObject } from '#keys/json.ts';
 import { Lanes, LanesFull } from '#keys/lanes.ts';

@@ -1,6 +1,6 @@
 /** Has files looked at by the scanner: so many at once, each for so long, and none where it does not answer. */
 
-import { Flights } from '#federation/media/flights.ts';
+import { Flights } from '#federation/flights.ts';
 import { TimeLimit } from '#federation/network/time-limit.ts';
 import { QuietLog } from '#federation/quiet-log.ts';
 import { Lanes, LanesFull } from '#keys/lanes.ts';
