@@ -34,7 +34,7 @@ import { knockRemotely } from './handshakes/knock.ts';
 import { leaveRemotely } from './handshakes/leave.ts';
 import type { HandshakeFailure } from './handshakes/template.ts';
 import { exchangeInvite } from './handshakes/third-party-invite.ts';
-import { whileJoining } from './handshakes/under-way.ts';
+import { joinUnderWay, whileJoining } from './handshakes/under-way.ts';
 import { blocksInvites } from './invite-permission.ts';
 import { joinAdvice, misfitOfInvite } from './partners/preflight.ts';
 import { notSigned } from './policy/not-signed.ts';
@@ -199,6 +199,8 @@ export async function leave(
 ): Promise<MembershipResult> {
   const content = reason === undefined ? {} : { reason };
   if (!fits(content)) return invalid;
+  // Who leaves amid a join does not mean to be in the room once it has ended.
+  if ((await roomWeAreIn(ctx, roomId)) === undefined) await joinUnderWay(ctx, roomId);
   const room = await getRoom(ctx, roomId);
   if (room === undefined) return { kind: 'not_found', reason: 'Unknown room' };
   if ((await isInRoom(ctx, room)) && !(await isUnheard(ctx, room, userId))) {

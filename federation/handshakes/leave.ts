@@ -11,7 +11,10 @@ import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
 import { referenceHashesOf } from '#rooms/references.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
+import { roomWeAreIn } from '../access.ts';
 import type { FederationContext } from '../context.ts';
+import { pull } from '../inbound/pull.ts';
+import { newLimits } from '../inbound/source.ts';
 import { makeLeave, sendLeave } from '../remote/memberships.ts';
 import { originFor, readTemplate } from './template.ts';
 
@@ -36,22 +39,42 @@ const DEADLINE_MS = 30_000;
  */
 export async function leaveRemotely(ctx: FederationContext, leave: RemoteLeave): Promise<boolean> {
   const told = await tellServers(ctx, leave);
-  const event = told ?? leaveAfter(ctx, leave);
+  const event = told?.event ?? leaveAfter(ctx, leave);
   const recorded = await recordOutOfBandLeave(ctx, {
     rules: event.rules,
     leave: event,
     ended: leave.ended.event.eventId,
   });
-  // Where another of our users has joined meanwhile, the leave comes back by the room.
-  return recorded.kind === 'recorded' || (recorded.kind === 'in_room' && told !== undefined);
+  if (recorded.kind !== 'in_room') return recorded.kind === 'recorded';
+  if (told === undefined) return false;
+  await takeIntoOurs(ctx, told);
+  return true;
 }
 
-async function tellServers(ctx: FederationContext, leave: RemoteLeave): Promise<VerifiedEvent | undefined> {
+/** Another of our users has joined meanwhile: nobody sends us what we have handed in ourselves. */
+async function takeIntoOurs(ctx: FederationContext, { event, server }: Told): Promise<void> {
+  const room = await roomWeAreIn(ctx, event.roomId);
+  if (room === undefined) return;
+  const received = await pull(ctx, room, event, {
+    origin: server,
+    ...newLimits(AbortSignal.timeout(DEADLINE_MS)),
+  });
+  const { roomId, eventId } = event;
+  ctx.log.info({ roomId, eventId, kind: received.kind }, 'a leave was taken into a room joined meanwhile');
+}
+
+interface Told {
+  readonly event: VerifiedEvent;
+  /** The server that took it. */
+  readonly server: ServerName;
+}
+
+async function tellServers(ctx: FederationContext, leave: RemoteLeave): Promise<Told | undefined> {
   const signal = AbortSignal.timeout(DEADLINE_MS);
   for (const server of leave.servers) {
     // One after the other: one that takes it is enough.
     const event = await leaveThrough(ctx, server, leave, signal);
-    if (event !== undefined) return event;
+    if (event !== undefined) return { event, server };
     if (signal.aborted) return undefined;
   }
   return undefined;

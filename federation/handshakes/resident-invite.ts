@@ -8,7 +8,7 @@ import type { Event } from '#rooms/event.ts';
 import { loadEvent, loadEvents } from '#rooms/load.ts';
 import { askedToSign, unsignedReason } from '#rooms/policy.ts';
 import { type Received, receive } from '#rooms/receive.ts';
-import { getRoom, type Room } from '#rooms/room.ts';
+import { getRoom, joinedServers, type Room } from '#rooms/room.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
 import type { VerifiedEvent } from '#rooms/verified-event.ts';
 import { fetchAuthEvents, fetchByIds } from '../inbound/outliers.ts';
@@ -56,6 +56,18 @@ async function receiveAfterPast(
 ): Promise<Received> {
   const received = await receive(ctx, room, invite, { as: 'live' });
   if (received.kind !== 'missing') return received;
+  // Nothing is fetched because a server says so that has nobody in the room.
+  if (!(await joinedServers(ctx, room.roomNid)).includes(source.origin)) return received;
+  return ctx.roomLocks.run(`past ${room.roomId}`, () => receiveFetched(ctx, room, invite, source));
+}
+
+/** One invitation at a time: each may bring much. */
+async function receiveFetched(
+  ctx: PullContext,
+  room: Room,
+  invite: VerifiedEvent,
+  source: Source,
+): Promise<Received> {
   const missing = await unplacedBefore(ctx, invite);
   const { events } = await fetchByIds(ctx, room, missing, source);
   // In order: what comes before one may come before the other.

@@ -2,15 +2,15 @@
 
 import type { FastifyInstance } from 'fastify';
 import { authenticateOrigin } from '../auth.ts';
-import type { FederationContext } from '../context.ts';
 import { forbidden, incompatibleRoomVersion, missingParam } from '../errors.ts';
 import { pduOf, takeIntoRoom, verifiedMembership } from '../handshakes/handed-in.ts';
+import { type HandshakesContext, takeHandshake } from '../handshakes/limit.ts';
 import { shownStateOf } from '../handshakes/shown-state.ts';
 import { memberTemplate, ownUserParam } from '../member-template.ts';
 import { residentRoom } from '../room-params.ts';
 
 /** `GET make_knock/{roomId}/{userId}` and `PUT send_knock/{roomId}/{eventId}`. */
-export function knocksRoutes(app: FastifyInstance, ctx: FederationContext): void {
+export function knocksRoutes(app: FastifyInstance, ctx: HandshakesContext): void {
   const preHandler = authenticateOrigin(ctx);
 
   app.get<{ Params: { roomId: string; userId: string }; Querystring: Record<string, unknown> }>(
@@ -32,6 +32,7 @@ export function knocksRoutes(app: FastifyInstance, ctx: FederationContext): void
     '/_matrix/federation/v1/send_knock/:roomId/:eventId',
     { preHandler },
     async ({ origin, params, rawBody }) => {
+      takeHandshake(ctx, origin, params.roomId);
       const room = await residentRoom(ctx, origin, params.roomId);
       const { rules, roomId } = room;
       if (!rules.knocking) throw forbidden(`Nobody knocks on rooms of version ${rules.version}`);
