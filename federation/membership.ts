@@ -78,9 +78,7 @@ async function joinAnywhere(ctx: FederationContext, wanted: Join): Promise<Membe
     const invited = await exchangeInvite(ctx, { roomId, target: userId, ...wanted.thirdPartySigned });
     if (invited.kind !== 'invited') return invited;
   }
-  const room = await roomWeAreIn(ctx, roomId);
-  if (room !== undefined && (await canLetIn(ctx, room, userId))) return changeHere(ctx, entry, 'join');
-  return whileJoining(ctx, roomId, () => joinElsewhere(ctx, entry));
+  return (await joinHere(ctx, entry)) ?? whileJoining(ctx, roomId, () => joinElsewhere(ctx, entry));
 }
 
 /** A room that one of our users wants to get into. */
@@ -133,8 +131,8 @@ async function mayJoinByNow(ctx: FederationContext, { roomId, userId }: Entry): 
 async function tryElsewhere(ctx: FederationContext, entry: Entry): Promise<MembershipResult> {
   const { roomId, userId } = entry;
   // Another of our users may have been faster.
-  const room = await roomWeAreIn(ctx, roomId);
-  if (room !== undefined && (await canLetIn(ctx, room, userId))) return changeHere(ctx, entry, 'join');
+  const here = await joinHere(ctx, entry);
+  if (here !== undefined) return here;
   const candidates = await candidatesFor(ctx, entry);
   const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...entry.content };
   const joined = await joinRemotely(ctx, { roomId, userId, candidates, content });
@@ -146,15 +144,26 @@ async function tryElsewhere(ctx: FederationContext, entry: Entry): Promise<Membe
   return advice === undefined ? joined : { kind: 'forbidden', reason: advice };
 }
 
-/** In a room that we are in, by our own graph. */
+/** Undefined for a room that only another server can let the user into. */
+async function joinHere(ctx: FederationContext, entry: Entry): Promise<MembershipResult | undefined> {
+  const room = await roomWeAreIn(ctx, entry.roomId);
+  const canBe = room !== undefined && (await canLetIn(ctx, room, entry.userId));
+  return canBe ? changeHere(ctx, entry, 'join') : undefined;
+}
+
+/** In a room that we are in, by our own graph. Undefined where the last of our users has just left it. */
 async function changeHere(
   ctx: FederationContext,
   { roomId, userId, content }: Entry,
   membership: 'join' | 'knock',
-): Promise<MembershipResult> {
+): Promise<MembershipResult | undefined> {
+  if ((await roomWeAreIn(ctx, roomId)) === undefined) return undefined;
   const profile = await profiles.of(ctx.db, userId);
-  const change = { roomId, sender: userId, target: userId, membership, content, profile };
-  return resultOf(await changeMembership(ctx, change), roomId);
+  const sent = await changeMembership(ctx, {
+    ...{ roomId, sender: userId, target: userId },
+    ...{ membership, content, profile },
+  });
+  return sent.kind === 'unknown_room' ? undefined : resultOf(sent, roomId);
 }
 
 /**
@@ -176,16 +185,18 @@ export async function knock(
   const entry = await entryTo(ctx, wanted);
   if (entry.kind !== 'open') return entry;
   const { roomId } = entry;
-  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return changeHere(ctx, entry, 'knock');
   // Who answers the knock at once waits, as with a join, until it is recorded.
-  return whileJoining(ctx, roomId, () => knockElsewhere(ctx, entry));
+  return (
+    (await changeHere(ctx, entry, 'knock')) ?? whileJoining(ctx, roomId, () => knockElsewhere(ctx, entry))
+  );
 }
 
 /** Under the lock of the room's joins. */
 async function knockElsewhere(ctx: FederationContext, entry: Entry): Promise<MembershipResult> {
   const { roomId, userId } = entry;
   // Another of our users may have joined meanwhile.
-  if ((await roomWeAreIn(ctx, roomId)) !== undefined) return changeHere(ctx, entry, 'knock');
+  const here = await changeHere(ctx, entry, 'knock');
+  if (here !== undefined) return here;
   const candidates = await candidatesFor(ctx, entry);
   const content = { ...shownProfile(await profiles.of(ctx.db, userId)), ...entry.content };
   const knocked = await knockRemotely(ctx, { roomId, userId, candidates, content });
@@ -205,7 +216,9 @@ export async function leave(
   if (room === undefined) return { kind: 'not_found', reason: 'Unknown room' };
   if ((await isInRoom(ctx, room)) && !(await isUnheard(ctx, room, userId))) {
     const change = { roomId, sender: userId, target: userId, membership: 'leave', content } as const;
-    return resultOf(await changeMembership(ctx, change), roomId);
+    const sent = await changeMembership(ctx, change);
+    // Else the last of our users in the room has just left it.
+    if (sent.kind !== 'unknown_room') return resultOf(sent, roomId);
   }
   const member = await memberships.of(ctx.db, room.roomNid, userId);
   if (member?.membership === 'leave') return { kind: 'ok', roomId };

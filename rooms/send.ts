@@ -3,17 +3,19 @@
  * written together, so that a busy room is not held to one event for each flush to disk.
  */
 
-import type { EventId, RoomId, UserId } from '#keys/ids.ts';
+import { belongsTo, type EventId, type RoomId, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { TransactionKey } from '#storage/client-transactions.ts';
 import * as clientTransactions from '#storage/client-transactions.ts';
+import * as memberships from '#storage/memberships.ts';
 import type { RoomsContext } from './context.ts';
-import { type Drafted, type Line, lineFrom, planOf, tryDraft } from './draft.ts';
+import { type Drafted, type Line, lineFrom, planOf, stateFor, tryDraft } from './draft.ts';
+import { membershipOf } from './event.ts';
 import { loadEvent } from './load.ts';
 import { type PersistPlan, persist } from './persist.ts';
 import type { Unsigned } from './policy.ts';
 import type { RefusedRelation } from './relations/own-relation.ts';
-import { getRoom, isOfRemoteMember, joinedServers, type Room } from './room.ts';
+import { getRoom, isInRoom, isOfRemoteMember, joinedServers, type Room } from './room.ts';
 import { headOf } from './room-head.ts';
 import { placeSigned } from './send-signed.ts';
 import { needsNoSignatures } from './sign-line.ts';
@@ -217,10 +219,31 @@ async function draftOnce(
   const text = key === undefined ? undefined : clientTransactions.textOf(key);
   const before = text === undefined ? undefined : seen.get(text);
   if (before !== undefined) return { eventId: before };
+  if (await isFromOutside(ctx, line, draft)) return { kind: 'unknown_room' };
   const drafted: Drafted = await tryDraft(ctx, line, draft, key);
   if (drafted.kind !== 'ok') return drafted;
   if (text !== undefined) seen.set(text, drafted.eventId);
   return { eventId: drafted.eventId };
+}
+
+/**
+ * True for what one of ours who is not in the room does there, such as joining, once the last of our users has left it, be
+ * it in the line: from then on the room goes on without us, and such an event goes to it by a handshake.
+ */
+async function isFromOutside(ctx: RoomsContext, line: Line, draft: Draft): Promise<boolean> {
+  const { type, stateKey, sender } = draft;
+  if (type !== 'm.room.member' || stateKey !== sender) return false;
+  const member = (await stateFor(ctx, line, draft)).get('m.room.member', sender);
+  if (member !== undefined && membershipOf(member) === 'join') return false;
+  const ours = [...line.changed.values()].filter(({ type, stateKey = '' }) => {
+    return type === 'm.room.member' && belongsTo(stateKey, ctx.serverName);
+  });
+  const { room } = line;
+  if (ours.length === 0) return !(await isInRoom(ctx, room));
+  if (ours.some((event) => membershipOf(event) === 'join')) return false;
+  const joined = await memberships.joinedLocalUsers(ctx.db, room.roomNid, ctx.serverName);
+  const gone = new Set(ours.map((event) => event.stateKey));
+  return joined.every((userId) => gone.has(userId));
 }
 
 /** What the line writes, to be sent to the other servers of the room where there are any. */

@@ -6,6 +6,7 @@ import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { checkRooms } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
+import { sendEvent } from '#rooms/send.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
 import { inRoom, membershipOf, untilInvited, untilMember } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
@@ -45,11 +46,11 @@ async function handIn(peer: RoomPeer, { pdu, roomId, eventId }: Event): Promise<
   assert.equal(status, 200);
 }
 
-function join(user: TestClient, { roomId, peer }: Setting) {
+function join(user: TestClient, { roomId, peer }: Pick<Setting, 'roomId' | 'peer'>) {
   return user.try('POST', `/join/${encode(roomId)}?via=${encode(peer.name)}`);
 }
 
-function leave(user: TestClient, { roomId }: Setting) {
+function leave(user: TestClient, { roomId }: Pick<Setting, 'roomId'>) {
   return user.try('POST', `${inRoom(roomId)}/leave`, {});
 }
 
@@ -122,4 +123,53 @@ test('the last of our users leaves while another joins by way of the room: each 
   assert.equal(await membershipOf(late, roomId, neighbour.userId), 'leave');
   assert.equal((await neighbour.sync()).rooms?.join?.[roomId], undefined);
   assert.deepEqual(await Array.fromAsync(checkRooms(server.ctx)), []);
+});
+
+test('what one of ours does together with the leave of the last of ours goes to the room by a handshake', async () => {
+  await using peer = await new RoomPeer(fleet.authority).start();
+  const room = peer.makeRoom({ join_rule: 'public' });
+  const { roomId } = room;
+  const [last, next] = [await register(server), await register(server)];
+  assert.equal((await join(last, { peer, roomId })).status, 200);
+  const member = (userId: string, membership: string) =>
+    sendEvent(server.ctx, {
+      ...{ roomId, type: 'm.room.member', content: { membership } },
+      ...{ sender: userId as UserId, stateKey: userId },
+    });
+  // Both wait for the room, and are taken together.
+  const sent = await Promise.all([member(last.userId, 'leave'), member(next.userId, 'join')]);
+  assert.deepEqual(
+    sent.map(({ kind }) => kind),
+    ['sent', 'unknown_room'],
+  );
+  room.member(last.userId as UserId, last.userId as UserId, 'leave');
+  const [left, joined] = await Promise.all([leave(last, { roomId }), join(next, { peer, roomId })]);
+  assert.deepEqual([left.status, joined.status], [200, 200]);
+  assert.equal(peer.asked('/send_join/').length, 2);
+});
+
+test('the last of our users leaves and another joins, in any order: the other server agrees who is in the room', async () => {
+  await using two = await startFleet(2);
+  const admin = await register(two.at(0));
+  const users = [await register(two.at(1)), await register(two.at(1))];
+  const roomId = await admin.createRoom({ preset: 'public_chat' });
+  await users[0]?.join(roomId, [two.at(0).serverName]);
+  for (let turn = 0; turn < 6; turn++) {
+    const [last, next] = turn % 2 === 0 ? users : users.toReversed();
+    assert.ok(last !== undefined && next !== undefined);
+    await untilMember(admin, roomId, last.userId, 'join');
+    const path = `/join/${encode(roomId)}?via=${encode(two.at(0).serverName)}`;
+    const both = [() => leave(last, { roomId }), () => next.try('POST', path)];
+    const answers = await Promise.all((turn % 3 === 0 ? both : both.toReversed()).map((act) => act()));
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [200, 200],
+      `turn ${turn}`,
+    );
+    await untilMember(next, roomId, next.userId, 'join');
+    for (const viewer of [admin, next]) {
+      await untilMember(viewer, roomId, next.userId, 'join');
+      await untilMember(viewer, roomId, last.userId, 'leave');
+    }
+  }
 });
