@@ -102,8 +102,8 @@ export interface Inbound {
     readonly events: readonly VerifiedEvent[];
     /** What nobody could be asked the keys of: it is postponed. */
     readonly unverified: readonly Event[];
-    /** What else of the transaction is being written: on disk before the answer is. */
-    readonly beside: Promise<void>;
+    /** The write of what else there is of the transaction: on disk before the answer is. */
+    readonly beside: Promise<void> | undefined;
   }): Promise<void>;
 }
 

@@ -69,26 +69,33 @@ export async function readEdus(
 }
 
 /**
- * Writes what EDUs leave. The first write, mostly the only one, is queued before this returns: whatever the caller writes
- * next does not come before it. Rejects where the database is at fault.
+ * Writes what EDUs leave, and `last` together with the last of it. The first write, mostly the only one, is queued before
+ * this returns: whatever the caller writes next does not come before it. Rejects where the database is at fault.
  */
 export async function writeEdus(
   ctx: EduContext,
   origin: ServerName,
   writes: readonly EduWrite[],
+  last?: EduWrite['write'],
 ): Promise<void> {
+  const portions = portionsOf(writes);
+  const rest = portions.pop() ?? [];
   // Portion by portion: others get their turn in between.
-  for (const portion of portionsOf(writes)) await writePortion(ctx, origin, portion);
+  for (const portion of portions) await writePortion(ctx, origin, portion);
+  await writePortion(ctx, origin, rest, last);
 }
 
 async function writePortion(
   ctx: EduContext,
   origin: ServerName,
   portion: readonly EduWrite[],
+  last?: EduWrite['write'],
 ): Promise<void> {
+  if (portion.length === 0 && last === undefined) return;
   try {
     await ctx.db.write('federation.edus', async (tx) => {
       for (const { write } of portion) await write(tx);
+      await last?.(tx);
     });
     return;
   } catch (error) {
@@ -98,21 +105,24 @@ async function writePortion(
   const failures = alone.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
   for (const failure of failures) if (isDatabaseFault(failure)) throw failure;
   tellOf(ctx, origin, failures);
+  // Not before it is known that the others are on disk.
+  if (last !== undefined) await ctx.db.write('federation.edus', last);
 }
 
-function* portionsOf(writes: readonly EduWrite[]): Generator<EduWrite[], void, void> {
-  let portion: EduWrite[] = [];
+function portionsOf(writes: readonly EduWrite[]): EduWrite[][] {
+  const portions: EduWrite[][] = [];
   let rows = 0;
   for (const write of writes) {
-    if (portion.length > 0 && rows + write.rows > ROWS_AT_ONCE) {
-      yield portion;
-      portion = [];
-      rows = 0;
+    const portion = portions.at(-1);
+    if (portion === undefined || rows + write.rows > ROWS_AT_ONCE) {
+      portions.push([write]);
+      rows = write.rows;
+    } else {
+      portion.push(write);
+      rows += write.rows;
     }
-    portion.push(write);
-    rows += write.rows;
   }
-  if (portion.length > 0) yield portion;
+  return portions;
 }
 
 /** One line for many: they are of one server, and mostly of one kind. */

@@ -77,15 +77,19 @@ export class Stage implements Inbound {
 
   async stage(transaction: Parameters<Inbound['stage']>[0]): Promise<void> {
     const { origin, txnId, answer, events, unverified, beside } = transaction;
-    const receiving = this.#receiveAtOnce(events);
+    const now = this.#ctx.clock.now();
+    const remember = (tx: Tx) => inboundTransactions.remember(tx, { origin, txnId, answer }, now);
+    // Together with what it brings, where that is one write.
+    const isOneWrite = beside === undefined && unverified.length === 0 && isOfOneRoom(events);
+    const receiving = this.#receiveAtOnce(events, isOneWrite ? remember : undefined);
     // Neither is under way any more when the other has failed.
     await Promise.allSettled([receiving, beside]);
     const left = await receiving;
     await beside;
+    if (isOneWrite && left.length === 0) return;
     const staged = left.map((event) => stagedFrom(event, origin));
-    const now = this.#ctx.clock.now();
     const called = await this.#ctx.db.write('federation.stage', async (tx) => {
-      await inboundTransactions.remember(tx, { origin, txnId, answer }, now);
+      await remember(tx);
       for (const event of unverified) await this.#postponed.addUnverified(tx, stagedFrom(event, origin));
       const again = await stagedEvents.insert(tx, staged);
       return again.length === 0 ? 0 : callAgain(tx, again);
@@ -100,15 +104,21 @@ export class Stage implements Inbound {
 
   /**
    * Receives what simply goes on with rooms in which nothing waits, and answers what is left. That takes no longer than a
-   * write: what may take longer is not waited for.
+   * write: what may take longer is not waited for. `whole` is written together with all of a room.
    */
-  async #receiveAtOnce(events: readonly VerifiedEvent[]): Promise<VerifiedEvent[]> {
+  async #receiveAtOnce(
+    events: readonly VerifiedEvent[],
+    whole: ((tx: Tx) => Promise<void>) | undefined,
+  ): Promise<VerifiedEvent[]> {
     const left = [...Map.groupBy(events, ({ roomId }) => roomId)].map(async ([roomId, incoming]) => {
       if (this.#workers.has(roomId) || this.#ctx.roomLocks.isBusy(roomId)) return incoming;
       const room = await roomWeAreIn(this.#ctx, roomId);
       if (room === undefined) return incoming;
       // What keeps them from being received, one of several events perhaps, is for the room's worker to deal with.
-      const taken = await receiveRun(this.#ctx, room, incoming).catch((error: unknown) => {
+      const also = async (tx: Tx, count: number) => {
+        if (count === incoming.length) await whole?.(tx);
+      };
+      const taken = await receiveRun(this.#ctx, room, incoming, also).catch((error: unknown) => {
         this.#ctx.log.warn({ err: error, roomId }, 'events were not received at once');
         return 0;
       });
@@ -336,6 +346,11 @@ function seqsWithout(
 ): number[] {
   const seqs = new Set(kept.map(({ seq }) => seq));
   return rows.map(({ seq }) => seq).filter((seq) => !seqs.has(seq));
+}
+
+function isOfOneRoom(events: readonly VerifiedEvent[]): boolean {
+  const [first] = events;
+  return first !== undefined && events.every(({ roomId }) => roomId === first.roomId);
 }
 
 function eventsOf(rows: readonly VerifiedRow[], most: number): VerifiedEvent[] {

@@ -35,6 +35,7 @@ import { ID_TAKEN } from '#rooms/receive.ts';
 import { getRoom, isInRoom, type Room } from '#rooms/room.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
 import { DEFAULT_ROOM_VERSION, type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
+import type { Tx } from '#storage/database.ts';
 import * as inboundTransactions from '#storage/inbound-transactions.ts';
 import * as memberships from '#storage/memberships.ts';
 import { isAllowedByAcl } from '../access.ts';
@@ -97,10 +98,15 @@ export async function receiveTransaction(
   if (events.some(({ roomId }) => ctx.inbound.isFull(roomId))) return { kind: 'busy' };
   const answer = answerOf(admissions);
   // On disk before the answer is remembered: a transaction that is cut short here comes again with all that it brings.
-  const beside = writeEdus(ctx, origin, await readEdus(ctx, origin, edus));
-  if (pdus.length > 0 || !edus.every(isMomentary)) {
+  const writes = await readEdus(ctx, origin, edus);
+  if (pdus.length === 0) {
+    const now = ctx.clock.now();
+    const remember = (tx: Tx) => inboundTransactions.remember(tx, { origin, txnId, answer }, now);
+    await writeEdus(ctx, origin, writes, edus.every(isMomentary) ? undefined : remember);
+  } else {
+    const beside = writes.length === 0 ? undefined : writeEdus(ctx, origin, writes);
     await ctx.inbound.stage({ origin, txnId, answer, events, unverified, beside });
-  } else await beside;
+  }
   return { kind: 'ok', answer };
 }
 

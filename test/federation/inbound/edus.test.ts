@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { JsonObject } from '#keys/json.ts';
 import { getRoom } from '#rooms/room.ts';
+import * as inboundTransactions from '#storage/inbound-transactions.ts';
 import * as receipts from '#storage/receipts.ts';
 import { type Body, register, type TestClient } from '#test/harness/client.ts';
 import { untilMessages } from '#test/harness/conversation.ts';
@@ -150,4 +151,22 @@ test('a transaction whose EDUs find no place on the disk is taken in whole when 
   assert.equal(await readBy(peer), read);
   await untilMessages(alice, peer.room.roomId, ['with a message to devices']);
   assert.deepEqual(await inboxOf(alice), [7]);
+});
+
+test('a transaction of EDUs alone is remembered, with a bad one among them too', async () => {
+  const guest = await peerWithGuest();
+  const { peer, alice } = guest;
+  await using _ = peer;
+  await run(
+    `CREATE TRIGGER test_bad BEFORE INSERT ON inbound_to_device WHEN NEW.message_id = 'bad'
+     BEGIN SELECT RAISE(FAIL, 'bad'); END`,
+  );
+  for (const ids of [['a'], ['b', 'bad', 'c']]) {
+    const edus = ids.map((id) => toDeviceEdu(guest, id));
+    const txnId = ids.join();
+    assert.equal((await peer.send(server, [], { edus, txnId })).status, 200);
+    assert.equal(await inboundTransactions.answerOf(server.ctx.db, peer.name, txnId), '{"pdus":{}}');
+  }
+  await run('DROP TRIGGER test_bad');
+  assert.equal((await inboxOf(alice)).length, 3);
 });
