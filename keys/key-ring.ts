@@ -128,13 +128,15 @@ export class KeyRing {
   }
 
   /**
-   * Brings what can be had of these keys into memory. Servers that do not answer are passed over. Rejects with
-   * the signal's reason when it is aborted.
+   * Brings what can be had of these keys into memory, those too that are valid at no time so late: they may serve other
+   * events. Servers that do not answer are passed over. Rejects with the signal's reason when it is aborted.
    */
   async ensure(requests: readonly KeyRequest[], signal?: AbortSignal): Promise<void> {
     const queue = requests.values();
+    const latestTs = this.#source.clock.now() + LONGEST_VALIDITY;
     const lane = async () => {
-      for (const { server, keyId, atTs } of queue) {
+      for (const { server, keyId, atTs: wantedTs } of queue) {
+        const atTs = Math.min(wantedTs, latestTs);
         await this.keyFor(server, keyId, { atTs, strictValidity: true, ...(signal && { signal }) });
       }
     };

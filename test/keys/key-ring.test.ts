@@ -356,6 +356,18 @@ test('ensure brings keys of many servers into memory and passes over those that 
   assert.equal(desk.fetched.length, 60);
 });
 
+test('ensure brings a key for a time at which no key is valid yet: the key may serve other events', async () => {
+  const desk = new Desk();
+  desk.answers.set(peer, await published(pair, START + DAY));
+  const request = { server: peer, keyId: pair.keyId, atTs: Number.MAX_SAFE_INTEGER };
+  await desk.ring.ensure([request], AbortSignal.timeout(60_000));
+  const find = (atTs: number, strictValidity: boolean) =>
+    desk.ring.cachedKeyFor(peer, pair.keyId, { atTs, strictValidity })?.base64;
+  assert.equal(find(START, true), pair.publicKey);
+  assert.equal(find(request.atTs, false), pair.publicKey);
+  assert.equal(find(request.atTs, true), undefined);
+});
+
 test('a caller who gives up does not end the look-up for others', async () => {
   const desk = new Desk();
   const gate = Promise.withResolvers<void>();

@@ -77,3 +77,21 @@ test('what is no event is left out alone, and only what the state lacks is worth
   assert.equal(intake.dropped, bad.length);
   assert.equal(intake.told.told.length, 1);
 });
+
+for (const version of ['2', '9', '12']) {
+  test(`v${version}: an event of a time that no key is valid at does not keep the keys of its server from the others`, async () => {
+    await using server = await openRooms();
+    const ctx = withKeysOf(server.ctx, async () => true);
+    const built = roomOf(eve, { version, join_rule: 'public' });
+    const events = [...built.stateMap.values()];
+    const late = { type: 'test.late', state_key: '', origin_server_ts: Number.MAX_SAFE_INTEGER };
+    const { json } = built.draft(eve, late);
+    await using intake = await StateIntake.open(ctx, built.rules, { signal: never });
+    await intake.take('state', [json, ...events.map((event) => event.json)]);
+    await intake.finish();
+    // "The signing key validity period [...] must be enforced" from version 5.
+    const isTaken = !built.rules.strictKeyValidity;
+    assert.equal(intake.told.told.length, events.length + Number(isTaken));
+    assert.equal(intake.dropped, Number(!isTaken));
+  });
+}

@@ -71,6 +71,7 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
   byTransaction?.(
     `F28: v${version}: poison in a transaction does not keep the other events out`,
     async (t) => {
+      t.diagnostic(`seed ${seed}`);
       const poisoned = await poisonedRoom(version);
       const { peer, room } = poisoned;
       await alice.join(room.roomId, [peer.name]);
@@ -91,13 +92,13 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
       }
       assert.deepEqual(await wrongsOf(server, room, poisons, 'placed'), []);
       await checkAfter(poisoned);
-      t.diagnostic(`seed ${seed}, ${shapes.length} shapes`);
     },
   );
 
   bySendJoin?.(
     `v${version}: poison in the answer to send_join does not keep the rest of the state out`,
     async (t) => {
+      t.diagnostic(`seed ${seed}`);
       const poisoned = await poisonedRoom(version);
       const { peer, room } = poisoned;
       const shapes = whole(shapesFor(room.rules));
@@ -119,13 +120,13 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
       assert.deepEqual(await wrongsOf(server, room, poisons, 'told as state'), []);
       poisoned.good.splice(0);
       await checkAfter(poisoned);
-      t.diagnostic(`seed ${seed}, ${shapes.length} shapes`);
     },
   );
 
   byBackfill?.(
     `v${version}: poison in a page of backfill does not keep the rest of the history out`,
     async (t) => {
+      t.diagnostic(`seed ${seed}`);
       const rules = rulesOf(version);
       assert.ok(rules);
       const shapes = whole(shapesFor(rules));
@@ -149,13 +150,13 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
         assert.deepEqual(await wrongsOf(server, room, poisons, 'placed'), []);
         await checkAfter(poisoned);
       }
-      t.diagnostic(`seed ${seed}, ${shapes.length} shapes`);
     },
   );
 
   byGap?.(
     `v${version}: poison in the answer to get_missing_events does not keep the rest of the gap out`,
     async (t) => {
+      t.diagnostic(`seed ${seed}`);
       const poisoned = await poisonedRoom(version);
       const { peer, room } = poisoned;
       await alice.join(room.roomId, [peer.name]);
@@ -180,13 +181,13 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
       }
       assert.deepEqual(await wrongsOf(server, room, poisons, 'placed'), []);
       await checkAfter(poisoned);
-      t.diagnostic(`seed ${seed}, ${shapes.length} shapes`);
     },
   );
 
   byInvite?.(
     `v${version}: poison as an invitation, or beside one, is signed only if it is one, and can be declined`,
     async (t) => {
+      t.diagnostic(`seed ${seed}`);
       const poisoned = await poisonedRoom(version);
       const { peer, room } = poisoned;
       const invitation = {
@@ -234,7 +235,6 @@ for (const [index, version] of SUPPORTED_VERSIONS.entries()) {
       await alice.post(`${inRoom(room.roomId)}/leave`);
       assert.equal(await membershipOf(alice, room.roomId, alice.userId), undefined);
       assert.deepEqual(faults, []);
-      t.diagnostic(`seed ${seed}, ${shapes.length} shapes`);
     },
   );
 }
