@@ -82,6 +82,8 @@ export async function tryDraft(
 ): Promise<Drafted> {
   if (!belongsTo(draft.sender, ctx.serverName)) throw new Error('only our own users send events from here');
   const state = await stateFor(ctx, line, draft);
+  if (draft.upon !== undefined && state.get(draft.type, draft.stateKey ?? '')?.eventId !== draft.upon)
+    return { kind: 'forbidden', reason: 'The state has changed meanwhile' };
   const built = buildEvent(ctx, await partsUpon(ctx, line, draft, state));
   if (built.kind === 'invalid') return built;
   const { event } = built;

@@ -27,6 +27,7 @@ export interface MembershipChange {
   /** The profile of the target, for `join`, `invite` and `knock`; leave it out where it is not known. */
   readonly profile?: MemberProfile;
   readonly txn?: Draft['txn'];
+  readonly upon?: Draft['upon'];
 }
 
 /**
@@ -117,13 +118,14 @@ async function joinContent(
 }
 
 function send(ctx: RoomsContext, change: MembershipChange, content: JsonObject): Promise<Sent> {
-  const { roomId, sender, target, txn } = change;
+  const { roomId, sender, target, txn, upon } = change;
   return sendEvent(ctx, {
     roomId,
     sender,
     type: 'm.room.member',
     stateKey: target,
     content,
+    upon,
     ...(txn !== undefined && { txn }),
   });
 }

@@ -29,6 +29,8 @@ export interface Draft {
   readonly type: string;
   readonly content: JsonObject;
   readonly stateKey?: string;
+  /** The event that it takes the place of in the state: refused where another one stands there by then. */
+  readonly upon?: EventId | undefined;
   /** For `m.room.redaction`; where it goes in the event is the room version's matter. */
   readonly redacts?: EventId;
   /** For how long it is sticky, in milliseconds (`sticky.ts`). */

@@ -1,6 +1,6 @@
 /** By which of our users a room is kept. */
 
-import type { UserId } from '#keys/ids.ts';
+import type { EventId, UserId } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { type PowerLevels, powerOf } from '#rooms/power.ts';
@@ -15,6 +15,8 @@ export interface Acting {
   readonly power: PowerLevels;
   /** Of `m.room.power_levels`; undefined where the room has none. */
   readonly levels: JsonObject | undefined;
+  /** That event. */
+  readonly levelsId: EventId | undefined;
   readonly isPublic: boolean;
 }
 
@@ -39,5 +41,6 @@ export async function actingIn(
   }
   if (most === undefined) return undefined;
   const isPublic = stringAt(of('m.room.join_rules')?.content ?? {}, 'join_rule') === 'public';
-  return { userId: most, power, levels: of('m.room.power_levels')?.content, isPublic };
+  const levels = of('m.room.power_levels');
+  return { userId: most, power, levels: levels?.content, levelsId: levels?.eventId, isPublic };
 }

@@ -84,7 +84,7 @@ export async function giveLevels(
   { roomId }: Room,
   { acting, changes }: { readonly acting: Acting; readonly changes: readonly LevelChange[] },
 ): Promise<string | undefined> {
-  const { power, levels, userId: sender } = acting;
+  const { power, levels, levelsId: upon, userId: sender } = acting;
   const own = power.of(sender);
   // Without the event the creator has 100 by it not being there.
   const before = levels === undefined ? { users: Number.isFinite(own) ? { [sender]: own } : {} } : levels;
@@ -98,7 +98,7 @@ export async function giveLevels(
   const isSame = JSON.stringify(content) === JSON.stringify(before);
   if (isSame) return undefined;
   const fault = faultOf(
-    await sendEvent(ctx, { roomId, sender, type: 'm.room.power_levels', stateKey: '', content }),
+    await sendEvent(ctx, { roomId, sender, type: 'm.room.power_levels', stateKey: '', content, upon }),
   );
   return fault === undefined ? undefined : `${sender} cannot give the levels: ${fault}`;
 }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { RoomId, UserId } from '#keys/ids.ts';
+import { type Sent, sendEvent } from '#rooms/send.ts';
 import { register } from '#test/harness/client.ts';
 import { startServer } from '#test/harness/server.ts';
+import { until } from '#test/harness/until.ts';
 
 const member = (roomId: string, userId: string) =>
   `/rooms/${encodeURIComponent(roomId)}/state/m.room.member/${encodeURIComponent(userId)}`;
@@ -30,6 +33,29 @@ test('a change of name or avatar goes into the member events of all joined rooms
   const content = await alice.get(member(joined[0] ?? '', alice.userId));
   assert.equal('displayname' in content, false);
   assert.equal(content.avatar_url, 'mxc://kurir.test/alice');
+});
+
+test('who leaves a room while a new name goes to all rooms is not brought back by it', async () => {
+  await using server = await startServer();
+  const { ctx } = server;
+  const alice = await register(server, 'alice');
+  const bob = await register(server, 'bob');
+  const [left, other] = [await bob.createRoom(), await bob.createRoom()];
+  for (const roomId of [left, other]) await alice.join(roomId);
+  const sender = alice.userId as UserId;
+  let leaving: Promise<Sent> | undefined;
+  let naming: Promise<unknown> | undefined;
+  await ctx.roomLocks.run(left, async () => {
+    // Both wait until the room is free, the name behind the leave.
+    const draft = { sender, type: 'm.room.member', stateKey: sender, content: { membership: 'leave' } };
+    leaving = sendEvent(ctx, { roomId: left as RoomId, ...draft });
+    naming = alice.put(`/profile/${alice.userId}/displayname`, { displayname: 'Alice' });
+    const isNamed = async () => (await bob.get(member(other, alice.userId))).displayname === 'Alice';
+    await until(isNamed, 'that the other room has the name');
+  });
+  assert.equal((await leaving)?.kind, 'sent');
+  await naming;
+  assert.equal((await bob.get(member(left, alice.userId))).membership, 'leave');
 });
 
 test('the same name again makes no new event', async () => {
