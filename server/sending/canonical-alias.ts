@@ -2,7 +2,7 @@
 
 import { resolveAlias } from '#federation/directory.ts';
 import { badAlias, invalidParam } from '#federation/errors.ts';
-import { isRoomAlias, type RoomAlias, type RoomId, type UserId } from '#keys/ids.ts';
+import { type EventId, isRoomAlias, type RoomAlias, type RoomId, type UserId } from '#keys/ids.ts';
 import { isStringArray, type JsonObject, own } from '#keys/json.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { sendEvent } from '#rooms/send.ts';
@@ -11,6 +11,7 @@ import type { ServerContext } from '../context.ts';
 
 /** Each may be asked of another server. */
 const MOST_ADDED = 20;
+const ATTEMPTS = 5;
 
 /**
  * "Any new aliases being listed in the event are valid per their grammar/syntax and [...] point to the room ID where
@@ -42,22 +43,37 @@ export async function dropCanonicalAlias(
   ctx: ServerContext,
   { userId, roomId, alias }: { readonly userId: UserId; readonly roomId: RoomId; readonly alias: RoomAlias },
 ): Promise<void> {
-  const room = await getRoom(ctx, roomId);
-  const stored = room && (await currentStateEvent(ctx, room.roomNid, 'm.room.canonical_alias', ''));
-  if (stored === undefined) return;
-  const { alias: main, alt_aliases: others, ...rest } = stored.event.content;
+  let before: EventId | undefined;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const room = await getRoom(ctx, roomId);
+    const stored = room && (await currentStateEvent(ctx, room.roomNid, 'm.room.canonical_alias', ''));
+    const content = stored && withoutAlias(stored.event.content, alias);
+    if (stored === undefined || content === undefined) return;
+    const upon = stored.event.eventId;
+    // It was refused, not overtaken.
+    if (upon === before) break;
+    before = upon;
+    // Each attempt begins with what the one before found: others may have been dropped meanwhile.
+    const sent = await sendEvent(ctx, {
+      ...{ roomId, sender: userId, type: 'm.room.canonical_alias', stateKey: '', content, upon },
+    });
+    if (sent.kind === 'sent') return;
+  }
+  ctx.log.debug({ roomId, alias }, 'a deleted alias stays canonical');
+}
+
+/** Undefined where the alias is not in it. */
+function withoutAlias(content: JsonObject, alias: RoomAlias): JsonObject | undefined {
+  const { alias: main, alt_aliases: others, ...rest } = content;
   const kept = Array.isArray(others) ? others.filter((other) => other !== alias) : others;
   const wasOther = Array.isArray(others) && Array.isArray(kept) && kept.length < others.length;
-  if (main !== alias && !wasOther) return;
+  if (main !== alias && !wasOther) return undefined;
   const isEmpty = kept === undefined || (Array.isArray(kept) && kept.length === 0);
-  const content = {
+  return {
     ...rest,
     ...(main !== undefined && main !== alias && { alias: main }),
     ...(!isEmpty && { alt_aliases: kept }),
   };
-  const draft = { roomId, sender: userId, type: 'm.room.canonical_alias', stateKey: '', content };
-  const sent = await sendEvent(ctx, draft);
-  if (sent.kind !== 'sent') ctx.log.debug({ roomId, alias }, 'a deleted alias stays canonical');
 }
 
 async function checkPointsTo(ctx: ServerContext, { roomId }: Room, alias: RoomAlias): Promise<void> {

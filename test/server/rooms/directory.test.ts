@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Body, register, request } from '#test/harness/client.ts';
 import { startServer } from '#test/harness/server.ts';
+import { until } from '#test/harness/until.ts';
 
 const path = (alias: string) => `/directory/room/${encodeURIComponent(alias)}`;
 
@@ -51,6 +52,24 @@ test('aliases: one that is deleted is no canonical alias any more, where its del
   await alice.put(state, { alias: main });
   await alice.delete(path(main));
   assert.deepEqual(await alice.get(state), {});
+});
+
+test('aliases: of several that are deleted at once none stays canonical', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const roomId = await alice.createRoom();
+  const all = Array.from({ length: 4 }, (_, number) => `#alias${number}:${server.serverName}`);
+  for (const alias of all) await alice.put(path(alias), { room_id: roomId });
+  const state = `/rooms/${encodeURIComponent(roomId)}/state/m.room.canonical_alias`;
+  await alice.put(state, { alias: all[0], alt_aliases: all.slice(1) });
+  let deleting: readonly Promise<Body>[] = [];
+  await server.ctx.roomLocks.run(roomId, async () => {
+    deleting = all.slice(0, 3).map((alias) => alice.delete(path(alias)));
+    for (const alias of all.slice(0, 3))
+      await until(async () => (await alice.try('GET', path(alias))).status === 404, 'that it is gone');
+  });
+  await Promise.all(deleting);
+  assert.deepEqual(await alice.get(state), { alt_aliases: all.slice(3) });
 });
 
 test('public rooms: listed while published, found by a search, in pages', async () => {
