@@ -25,14 +25,17 @@ export async function setProfileField(
   ctx: ServerContext,
   { userId, keyName, value }: { userId: UserId; keyName: string; value: Json | undefined },
 ): Promise<void> {
-  const before = await profiles.of(ctx.db, userId);
-  if (value !== undefined) {
-    const size = Buffer.byteLength(JSON.stringify({ ...before, [keyName]: value }));
-    if (size > MAX_PROFILE_BYTES) throw profileTooLarge();
-  }
-  await ctx.db.write('profiles.set', (tx) =>
-    value === undefined ? profiles.remove(tx, userId, keyName) : profiles.set(tx, userId, keyName, value),
-  );
+  const before = await ctx.db.write('profiles.set', async (tx) => {
+    // Within the write: another field may be set at the same time.
+    const present = await profiles.of(tx, userId);
+    if (value === undefined) await profiles.remove(tx, userId, keyName);
+    else {
+      const size = Buffer.byteLength(JSON.stringify({ ...present, [keyName]: value }));
+      if (size > MAX_PROFILE_BYTES) throw profileTooLarge();
+      await profiles.set(tx, userId, keyName, value);
+    }
+    return present;
+  });
   const isShown = keyName === 'displayname' || keyName === 'avatar_url';
   if (isShown && own(before, keyName) !== value) await showInRooms(ctx, userId);
 }

@@ -42,6 +42,11 @@ test('a profile takes further fields, within 255 bytes a name and 64 KiB in all'
   assert.deepEqual(await alice.get(`${path}/org.example.list`), { 'org.example.list': [1, { a: null }] });
   const long = 'a'.repeat(256);
   assertError(await alice.try('PUT', `${path}/${long}`, { [long]: 1 }), 400, 'M_KEY_TOO_LARGE');
+  const atOnce = Array.from({ length: 6 }, (_, number) => `org.example.part${number}`).map((name) =>
+    alice.try('PUT', `${path}/${name}`, { [name]: 'x'.repeat(20_000) }),
+  );
+  const statuses = (await Promise.all(atOnce)).map(({ status }) => status);
+  assert.deepEqual(statuses.sort(), [200, 200, 200, 400, 400, 400], 'together they would be larger');
   const huge = { 'org.example.huge': 'x'.repeat(65_536) };
   assertError(await alice.try('PUT', `${path}/org.example.huge`, huge), 400, 'M_PROFILE_TOO_LARGE');
 });
