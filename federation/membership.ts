@@ -24,6 +24,7 @@ import { carrySettingsOnJoin } from '#rooms/upgrade/carry-settings.ts';
 import * as invites from '#storage/invites.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as profiles from '#storage/profiles.ts';
+import * as users from '#storage/users.ts';
 import { roomWeAreIn } from './access.ts';
 import type { FederationContext } from './context.ts';
 import { resolveAlias } from './directory.ts';
@@ -66,7 +67,15 @@ export interface Join {
 /** Joins one of our users to a room. To join again changes nothing. */
 export async function join(ctx: FederationContext, wanted: Join): Promise<MembershipResult> {
   const result = await joinAnywhere(ctx, wanted);
-  if (result.kind === 'ok') await carrySettingsOnJoin(ctx, wanted.userId, result.roomId);
+  if (result.kind !== 'ok') return result;
+  const { userId } = wanted;
+  const { roomId } = result;
+  // Others may have been asked for long: who was deactivated meanwhile has left all rooms but this one.
+  if ((await users.of(ctx.db, userId))?.deactivatedTs !== undefined) {
+    await leave(ctx, { userId, roomId });
+    return { kind: 'forbidden', reason: 'The account is deactivated' };
+  }
+  await carrySettingsOnJoin(ctx, userId, roomId);
   return result;
 }
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RoomId, UserId } from '#keys/ids.ts';
 import { type Sent, sendEvent } from '#rooms/send.ts';
-import { register } from '#test/harness/client.ts';
+import * as users from '#storage/users.ts';
+import { type Answer, register } from '#test/harness/client.ts';
 import { startServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
 
@@ -67,6 +68,24 @@ test('the same name again makes no new event', async () => {
   await alice.put(`/profile/${alice.userId}/displayname`, { displayname: 'Alice' });
   const { rooms } = await alice.sync({ since });
   assert.equal(rooms?.join?.[roomId], undefined);
+});
+
+test('who is deactivated while they join a room does not stay in it', async () => {
+  await using server = await startServer();
+  const { ctx } = server;
+  const alice = await register(server, 'alice');
+  const bob = await register(server, 'bob');
+  const roomId = await bob.createRoom();
+  let joining: Promise<Answer> | undefined;
+  await ctx.roomLocks.run(roomId, async () => {
+    joining = alice.try('POST', `/join/${encodeURIComponent(roomId)}`, {});
+    await alice.post('/account/deactivate', {
+      auth: { type: 'm.login.password', user: 'alice', password: alice.password },
+    });
+    await until(async () => (await users.leavingRooms(ctx.db)).length === 0, 'that all rooms are left');
+  });
+  assert.equal((await joining)?.status, 403);
+  assert.equal((await bob.get(member(roomId, alice.userId))).membership, 'leave');
 });
 
 test('a deactivated user leaves the rooms', async () => {
