@@ -2,6 +2,8 @@
 
 import type { FastifyRequest } from 'fastify';
 import { forbidden, missingToken, unknownToken, userLocked } from '#federation/errors.ts';
+import type { Tx } from '#storage/database.ts';
+import * as devices from '#storage/devices.ts';
 import { type MasqueradeContext, masquerade } from '../appservices/masquerade.ts';
 import type { ServerContext } from '../context.ts';
 import { accessTokenOf } from './access-token.ts';
@@ -47,6 +49,17 @@ export async function findRequester(
   const { requester, isLocked } = await known(ctx, request, token);
   if (isLocked) throw userLocked();
   return requester;
+}
+
+/**
+ * Within the write of what outlives a device, or lets another one in: throws `M_UNKNOWN_TOKEN` where the device was signed
+ * out since it asked. Nothing of it is to remain.
+ */
+export async function requireStillSignedIn(
+  tx: Tx,
+  { userId, deviceId, hasDevice = true }: Requester,
+): Promise<void> {
+  if (hasDevice && (await devices.of(tx, userId, deviceId)) === undefined) throw unknownToken();
 }
 
 /** Who makes the request, if they are an administrator of this server; else throws `M_FORBIDDEN`. */

@@ -22,7 +22,7 @@ import * as dehydratedDevices from '#storage/dehydrated-devices.ts';
 import * as devices from '#storage/devices.ts';
 import * as toDevice from '#storage/to-device.ts';
 import { deviceName, refuseTakenDeviceId, removeDevices } from '../auth/accounts.ts';
-import { requireRequester } from '../auth/requester.ts';
+import { type Requester, requireRequester, requireStillSignedIn } from '../auth/requester.ts';
 import { bodyObject, optionalObject, optionalString, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { type KeyUpload, parseUpload, storeUpload } from '../e2ee-keys/key-upload.ts';
@@ -40,21 +40,26 @@ const MOST_MESSAGES = 100;
 /** The one dehydrated device that each user may have. */
 export function dehydratedDeviceRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.put(PATH, { bodyLimit: BODY_LIMIT }, async (request) => {
-    const userId = await requireOwner(ctx, request);
+    const requester = await requireOwner(ctx, request);
+    const { userId } = requester;
     const device = parseDevice(userId, bodyObject(request));
-    await ctx.db.write('dehydratedDevices.set', (tx) => replace(ctx, tx, userId, device));
+    await ctx.db.write('dehydratedDevices.set', async (tx) => {
+      await requireStillSignedIn(tx, requester);
+      await replace(ctx, tx, userId, device);
+    });
     ctx.sessions.forget(userId);
     return { device_id: device.deviceId };
   });
 
   app.get(PATH, async (request) => {
-    const found = await dehydratedDevices.of(ctx.db, await requireOwner(ctx, request));
+    const { userId } = await requireOwner(ctx, request);
+    const found = await dehydratedDevices.of(ctx.db, userId);
     if (found === undefined) throw noDevice();
     return { device_id: found.deviceId, device_data: found.deviceData };
   });
 
   app.delete(PATH, async (request) => {
-    const userId = await requireOwner(ctx, request);
+    const { userId } = await requireOwner(ctx, request);
     const deviceId = await ctx.db.write('dehydratedDevices.remove', async (tx) => {
       const found = await dehydratedDevices.of(tx, userId);
       if (found !== undefined) await removeDevices(ctx, tx, userId, [found.deviceId]);
@@ -93,10 +98,10 @@ interface NewDevice extends DehydratedDevice {
   readonly keys: KeyUpload;
 }
 
-async function requireOwner(ctx: ServerContext, request: FastifyRequest): Promise<UserId> {
-  const { userId } = await requireRequester(ctx, request);
-  ctx.limits.take('keys', `${userId} dehydrated`);
-  return userId;
+async function requireOwner(ctx: ServerContext, request: FastifyRequest): Promise<Requester> {
+  const requester = await requireRequester(ctx, request);
+  ctx.limits.take('keys', `${requester.userId} dehydrated`);
+  return requester;
 }
 
 function parseDevice(userId: UserId, body: JsonObject): NewDevice {
@@ -136,7 +141,7 @@ async function eventsAfter(
   request: EventsRequest,
   { from, limit }: { readonly from: string | undefined; readonly limit: number },
 ): Promise<Events> {
-  const userId = await requireOwner(ctx, request);
+  const { userId } = await requireOwner(ctx, request);
   const { deviceId } = request.params;
   const device = await dehydratedDevices.of(ctx.db, userId);
   if (device?.deviceId !== deviceId) throw forbidden('This is not your dehydrated device');

@@ -21,7 +21,7 @@ import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import * as keySignatures from '#storage/key-signatures.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import { requiredDevice } from '../appservices/masquerade.ts';
-import { requireRequester } from '../auth/requester.ts';
+import { requireRequester, requireStillSignedIn } from '../auth/requester.ts';
 import { bodyObject, optionalInteger } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { parseUpload, storeUpload } from '../e2ee-keys/key-upload.ts';
@@ -40,7 +40,10 @@ export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const deviceId = requiredDevice(requester);
     ctx.limits.take('keys', `${userId} ${deviceId}`);
     const upload = parseUpload(bodyObject(request), { userId, deviceId });
-    await ctx.db.write('keys.upload', (tx) => storeUpload(ctx, tx, { userId, deviceId }, upload));
+    await ctx.db.write('keys.upload', async (tx) => {
+      await requireStillSignedIn(tx, requester);
+      await storeUpload(ctx, tx, { userId, deviceId }, upload);
+    });
     const counts = await e2eeKeys.oneTimeKeyCounts(ctx.db, userId, deviceId);
     return { one_time_key_counts: { signed_curve25519: 0, ...Object.fromEntries(counts) } };
   });

@@ -1,11 +1,9 @@
 import type { FastifyInstance } from 'fastify';
-import { unknownToken } from '#federation/errors.ts';
 import { hashToken, newToken } from '#keys/tokens.ts';
 import * as deviceOrigins from '#storage/device-origins.ts';
-import * as devices from '#storage/devices.ts';
 import * as loginTokens from '#storage/login-tokens.ts';
 import { confirmByPassword } from '../auth/confirm-password.ts';
-import { requireRequester } from '../auth/requester.ts';
+import { requireRequester, requireStillSignedIn } from '../auth/requester.ts';
 import { bodyObject } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 
@@ -20,13 +18,12 @@ export function loginTokenRoutes(app: FastifyInstance, ctx: ServerContext): void
     // "Servers MUST always re-prompt the user": a session is finished with the request that it confirms.
     const action = 'sign another device in for';
     const session = await confirmByPassword(ctx, body, { requester, action, address: request.ip });
-    const { userId, deviceId, hasDevice = true } = requester;
+    const { userId } = requester;
     ctx.limits.take('login_token', userId);
     const token = newToken('klt');
     const now = ctx.clock.now();
     await ctx.db.write('loginTokens.add', async (tx) => {
-      // The device may have been signed out since it asked: nothing of it remains.
-      if (hasDevice && (await devices.of(tx, userId, deviceId)) === undefined) throw unknownToken();
+      await requireStillSignedIn(tx, requester);
       // A device that another one has signed in ends with the same session of an identity provider.
       const origin = await deviceOrigins.of(tx, requester);
       const expiresTs = now + TOKEN_MS;

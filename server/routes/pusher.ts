@@ -15,7 +15,7 @@ import { hashToken } from '#keys/tokens.ts';
 import type { Tx } from '#storage/database.ts';
 import * as pushers from '#storage/pushers.ts';
 import * as threepids from '#storage/threepids.ts';
-import { type Requester, requireRequester } from '../auth/requester.ts';
+import { type Requester, requireRequester, requireStillSignedIn } from '../auth/requester.ts';
 import { bodyObject, optionalBoolean, requiredString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import {
@@ -97,6 +97,7 @@ async function setPusher(ctx: ServerContext, requester: Requester, setting: Sett
   const { key, asked, append } = setting;
   const token = randomUUID();
   const set = await ctx.db.write('pushers.set', async (tx) => {
+    await requireStillSignedIn(tx, requester);
     const present = await pushers.ofUser(tx, key.userId);
     const known = present.find(({ appId, pushkey }) => appId === key.appId && pushkey === key.pushkey);
     if (known === undefined && present.length >= MOST_PUSHERS) throw tooLarge('There are too many pushers');
