@@ -1,8 +1,10 @@
 /** Scanners for malware on loopback, by the protocols of ClamAV and of ICAP, which the test makes fail. */
 
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type SecureVersion } from 'node:tls';
 import type { Config } from '#server/config-options.ts';
+import type { TestCertificate } from './certificates.ts';
 
 /** A file with this text in it is malware to these scanners. */
 export const MALWARE = 'this-is-malware-to-the-scanners-of-the-tests';
@@ -146,6 +148,48 @@ function answerWith(body: Buffer, http: string, header = ''): Buffer {
   }
   const head = `ICAP/1.0 200 OK\r\n${header}Encapsulated: res-hdr=0, res-body=${http.length}\r\n\r\n${http}`;
   return Buffer.concat([Buffer.from(head), ...chunks, Buffer.from('0\r\n\r\n')]);
+}
+
+export interface TlsFront extends AsyncDisposable {
+  readonly port: number;
+  /** What came through to it in the clear. */
+  readonly bytes: number;
+}
+
+/** TLS in front of a scanner, as `stunnel` makes it. */
+export async function startTlsFront(
+  behind: { readonly port: number },
+  certificate: TestCertificate,
+  options: { readonly minVersion?: SecureVersion; readonly maxVersion?: SecureVersion } = {},
+): Promise<TlsFront> {
+  const open = new Set<Socket>();
+  const state = { bytes: 0 };
+  const server = createTlsServer({ ...certificate, ...options }, (socket) => {
+    const inner = connect(behind.port, '127.0.0.1');
+    for (const end of [socket, inner]) end.on('error', () => socket.destroy());
+    socket.on('data', (piece) => {
+      state.bytes += piece.length;
+    });
+    socket.pipe(inner).pipe(socket);
+    socket.once('close', () => inner.destroy());
+  });
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return Object.assign(state, {
+    port: address.port,
+    [Symbol.asyncDispose]: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of open) socket.destroy();
+      await closed;
+    },
+  });
 }
 
 async function startScanner(serve: (socket: Socket, state: State) => Promise<void>): Promise<TestScanner> {

@@ -6,12 +6,14 @@ import { test } from 'node:test';
 import { Clamd } from '#server/scanning/clamd.ts';
 import { type EngineAnswer, type ScanEngine, ScannerFailed } from '#server/scanning/engine.ts';
 import { Icap } from '#server/scanning/icap.ts';
+import { createAuthority, selfSigned } from '#test/harness/certificates.ts';
 import {
   type IcapOptions,
   MALWARE,
   SIGNATURE,
   startClamd,
   startIcap,
+  startTlsFront,
   type TestScanner,
 } from '#test/harness/scanner.ts';
 
@@ -23,6 +25,10 @@ function clamd({ port }: TestScanner): ScanEngine {
 
 function icap({ port }: TestScanner): ScanEngine {
   return new Icap({ protocol: 'icap', host: '127.0.0.1', port, service: '/scan', ca: undefined });
+}
+
+function icaps({ port }: { port: number }, { host, ca }: { host: string; ca: string }): ScanEngine {
+  return new Icap({ protocol: 'icaps', host, port, service: '/scan', ca });
 }
 
 async function* piecesOf(bytes: Buffer): AsyncGenerator<Buffer> {
@@ -73,6 +79,48 @@ for (const [name, options] of services) {
     }
   });
 }
+
+test('ICAP over TLS: files of any size arrive whole, by names and by addresses', async () => {
+  const authority = await createAuthority();
+  await using scanner = await startIcap({ preview: 1_024 });
+  await using front = await startTlsFront(scanner, await authority.issue(['localhost', '127.0.0.1']));
+  for (const host of ['localhost', '127.0.0.1']) {
+    const engine = icaps(front, { host, ca: authority.cert });
+    assert.equal(await engine.version(AbortSignal.timeout(10_000)), `"${scanner.version}"`);
+    for (const file of FILES) {
+      assert.deepEqual(await scan(engine, file), { kind: 'clean' });
+      assert.ok(scanner.files.at(-1)?.equals(file), String(file.length));
+      assert.deepEqual(await scan(engine, Buffer.concat([file, Buffer.from(MALWARE)])), infected);
+    }
+  }
+});
+
+test('ICAP over TLS: a service that is not who it should be has failed, and gets nothing of the file', async () => {
+  const authority = await createAuthority();
+  await using scanner = await startIcap();
+  const good = await authority.issue(['localhost']);
+  const fronts = {
+    'another name': [await authority.issue(['other.example.org']), {}],
+    expired: [await authority.issue(['localhost'], { expired: true }), {}],
+    'signed by nobody': [await selfSigned(['localhost']), {}],
+    'signed by another authority': [await (await createAuthority()).issue(['localhost']), {}],
+    'TLS 1.2 and another name': [await authority.issue(['other.example.org']), { maxVersion: 'TLSv1.2' }],
+    'TLS 1.1': [good, { maxVersion: 'TLSv1.1', minVersion: 'TLSv1.1' }],
+  } as const;
+  for (const [what, [certificate, options]] of Object.entries(fronts)) {
+    await using front = await startTlsFront(scanner, certificate, options);
+    const engine = icaps(front, { host: 'localhost', ca: authority.cert });
+    await assert.rejects(engine.version(AbortSignal.timeout(10_000)), ScannerFailed, what);
+    await assert.rejects(scan(engine, randomBytes(100_000)), ScannerFailed, what);
+    assert.equal(front.bytes, 0, what);
+  }
+  // A service without TLS, and one that says nothing.
+  const plain = icaps(scanner, { host: 'localhost', ca: authority.cert });
+  await assert.rejects(scan(plain, randomBytes(100), AbortSignal.timeout(300)), ScannerFailed);
+  scanner.behaviour = 'silent';
+  await assert.rejects(scan(plain, randomBytes(100), AbortSignal.timeout(300)), ScannerFailed);
+  assert.deepEqual(scanner.files, []);
+});
 
 test('ICAP: a page in place of the file says that it is infected, without any header of its own', async () => {
   await using scanner = await startIcap({ tells: 'page' });

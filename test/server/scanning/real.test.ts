@@ -2,12 +2,16 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { createAuthority } from '#test/harness/certificates.ts';
 import { startRealClamd, startRealIcap, withoutClamd, withoutIcap } from '#test/harness/clamav.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
+import { temporaryFolder } from '#test/harness/databases.ts';
 import { ROUNDS } from '#test/harness/long-run.ts';
 import { download, upload } from '#test/harness/media.ts';
-import { MALWARE } from '#test/harness/scanner.ts';
+import { MALWARE, startTlsFront } from '#test/harness/scanner.ts';
 import { startServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
 
@@ -71,4 +75,25 @@ test(`c-icap: what is infected is refused${withoutIcap ? `: SKIPPED, ${withoutIc
   const scanner = { protocol: 'icap', host: '127.0.0.1', port: icap.port, service: '/avscan' } as const;
   await using server = await startServer({ scanner });
   await tryFiles(await register(server));
+});
+
+test(`c-icap behind TLS: what is infected is refused${withoutIcap ? `: SKIPPED, ${withoutIcap}` : ''}`, {
+  skip: withoutIcap,
+}, async () => {
+  const authority = await createAuthority();
+  await using folder = await temporaryFolder();
+  const ca = join(folder.path, 'ca.pem');
+  await writeFile(ca, authority.cert);
+  await using clamd = await startRealClamd();
+  await using icap = await startRealIcap(clamd);
+  await using front = await startTlsFront(icap, await authority.issue(['localhost']));
+  const scanner = { protocol: 'icaps', host: 'localhost', port: front.port, service: '/avscan' } as const;
+  await using server = await startServer({ scanner, scannerCa: [ca] });
+  const alice = await register(server);
+  await tryFiles(alice);
+  // Without the authority nothing is told to it, and nothing is taken.
+  await server.restart({ scannerCa: [] });
+  const { bytes } = front;
+  assert.equal(await uploadStatus(alice, randomBytes(KIB)), 503);
+  assert.equal(front.bytes, bytes);
 });
