@@ -1,13 +1,14 @@
 /**
  * Files of 100 KB, 5 MB and 100 MB up and down, parts of a file, and a thumbnail of a picture of 12 megapixels, while
- * somebody asks the server something else again and again. Memory is that of the server with its child processes.
+ * somebody asks the server something else again and again. Memory is what is resident of the server and of the process
+ * that makes thumbnails; what both have of the same file, Node above all, is counted once.
  */
 
 import { randomBytes } from 'node:crypto';
 import sharp from 'sharp';
 import { type Account, registerAccount } from '#bench/lib/accounts.ts';
 import { askOthers } from '#bench/lib/others.ts';
-import { cpuMs, residentBytes } from '#bench/lib/process-tree.ts';
+import { cpuMs, distinctResidentBytes } from '#bench/lib/process-tree.ts';
 import { type Figures, type Scenario, temporaryFolder } from '#bench/lib/scenario.ts';
 import { settle } from '#bench/lib/settle.ts';
 import { median, megabytes, percentile, round } from '#bench/lib/statistics.ts';
@@ -51,7 +52,7 @@ async function run(): Promise<Figures> {
   const client = { server, account: await registerAccount(server, 'anna') };
   const other = await registerAccount(server, 'ben');
   await settle(server);
-  const idle = residentBytes(server.pid) ?? Number.NaN;
+  const idle = distinctResidentBytes(server.pid) ?? Number.NaN;
   const ending = new AbortController();
   const others = askOthers(other, ending.signal);
   const cpuBefore = cpuMs(server.pid) ?? Number.NaN;
@@ -180,7 +181,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 async function peakDuring(pid: number, work: () => Promise<void>): Promise<number> {
   let peak = 0;
   const timer = setInterval(() => {
-    peak = Math.max(peak, residentBytes(pid) ?? 0);
+    peak = Math.max(peak, distinctResidentBytes(pid) ?? 0);
   }, SAMPLE_MS);
   await work().finally(() => clearInterval(timer));
   return peak;

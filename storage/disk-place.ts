@@ -4,6 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type BlobPlace, type ByteRange, blobKey, isBlobName, type LocalFile } from './blob-place.ts';
+import { FileStream } from './file-stream.ts';
 
 const NAMES_AT_ONCE = 500;
 
@@ -31,7 +32,7 @@ export class DiskPlace implements BlobPlace {
 
   async read(sha256: string, range?: ByteRange): Promise<Readable | undefined> {
     const file = await whereThere(open(this.pathOf(sha256), 'r'));
-    return file?.createReadStream({ ...range });
+    return file && new FileStream(file, range);
   }
 
   async sizeOf(sha256: string): Promise<number | undefined> {

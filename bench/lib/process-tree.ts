@@ -4,6 +4,9 @@ import fs from 'node:fs';
 
 /** /proc counts CPU time in ticks of 10 ms on every Linux that Node runs on. */
 const TICK_MS = 10;
+/** The first line of a mapping in smaps: addresses, rights, offset, device, inode, and the path, if any. */
+const MAPPING = /^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+ *(.*)$/;
+const AMOUNT = /^(Rss|Anonymous): +(\d+) kB$/;
 
 /** CPU time of all threads, user and system, of the tree and of its ended children, in ms. */
 export function cpuMs(pid: number): number | undefined {
@@ -17,6 +20,24 @@ export function cpuMs(pid: number): number | undefined {
 /** Resident memory in bytes. */
 export function residentBytes(pid: number): number | undefined {
   return sumOver(pid, (member) => statusKilobytes(member, 'VmRSS') * 1024);
+}
+
+/**
+ * As `residentBytes`, but for pages of files that several processes have mapped, such as those of Node itself: they are in
+ * memory once. Of each file as much is counted as the process has that has most of it.
+ */
+export function distinctResidentBytes(pid: number): number | undefined {
+  if (process.platform !== 'linux') return undefined;
+  const members = treeOf(pid);
+  if (members.length === 1) return residentBytes(pid);
+  const ofFiles = new Map<string, number>();
+  for (const member of members) {
+    for (const [file, kilobytes] of fileKilobytes(member)) {
+      ofFiles.set(file, Math.max(kilobytes, ofFiles.get(file) ?? 0));
+    }
+  }
+  const own = members.map((member) => statusKilobytes(member, 'VmRSS') - statusKilobytes(member, 'RssFile'));
+  return [...own, ...ofFiles.values()].reduce((sum, kilobytes) => sum + kilobytes, 0) * 1024;
 }
 
 /** The highest resident memory so far, in bytes. */
@@ -46,4 +67,19 @@ function statFields(pid: number): string[] {
 function statusKilobytes(pid: number, key: string): number {
   const status = fs.readFileSync(`/proc/${pid}/status`, 'latin1');
   return Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
+}
+
+/** How much of each file that a process has mapped is in memory, without what it has changed of it. */
+function fileKilobytes(pid: number): Map<string, number> {
+  const files = new Map<string, number>();
+  let file: string | undefined;
+  for (const line of fs.readFileSync(`/proc/${pid}/smaps`, 'latin1').split('\n')) {
+    const [, path] = MAPPING.exec(line) ?? [];
+    if (path !== undefined) file = path.startsWith('/') ? path : undefined;
+    const [, key, kilobytes] = AMOUNT.exec(line) ?? [];
+    if (file === undefined || kilobytes === undefined) continue;
+    const sign = key === 'Rss' ? 1 : -1;
+    files.set(file, (files.get(file) ?? 0) + sign * Number(kilobytes));
+  }
+  return files;
 }

@@ -87,8 +87,8 @@ export class ThumbnailMaker {
     const program = spawn('/bin/sh', ['-c', limited, ...node, this.#program], {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       serialization: 'advanced',
-      // Nothing of the server's own: its environment may hold secrets.
-      env: { PATH: process.env.PATH },
+      // Nothing else of the server's own: its environment may hold secrets. Compiled code halves time and memory.
+      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE },
     });
     // It does not keep the server alive.
     program.unref();

@@ -4,6 +4,7 @@
  */
 
 import { open } from 'node:fs/promises';
+import { flushCompileCache } from 'node:module';
 import { setPriority } from 'node:os';
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import type { ImageType } from './image-type.ts';
@@ -49,6 +50,8 @@ const CHUNK_CHECKSUM_BYTES = 4;
 const PNG_SIGNATURE_BYTES = 8;
 const MOST_CHUNKS = 10_000;
 
+let isCompiledKept = false;
+
 setPriority(LOW_PRIORITY);
 // One image at a time, by one thread, and nothing of it is kept.
 sharp.cache(false);
@@ -62,12 +65,20 @@ sharp.unblock({
 process.on('disconnect', () => process.exit(0));
 process.on('message', (job: ThumbnailJob | MeasureJob) => {
   const outcome = 'variant' in job ? thumbnailOf(job) : sizeOfImage(job);
-  outcome.then(
-    (outcome) => process.send?.(outcome),
-    // What libvips says of a broken image is of no use to anybody.
-    () => process.send?.({ kind: 'unsupported' } satisfies ThumbnailOutcome),
-  );
+  outcome
+    .then(
+      (outcome) => process.send?.(outcome),
+      // What libvips says of a broken image is of no use to anybody.
+      () => process.send?.({ kind: 'unsupported' } satisfies ThumbnailOutcome),
+    )
+    .then(keepCompiled);
 });
+
+/** Once, and now: at the end it would be too late, since the server does not ask the program to end. */
+function keepCompiled(): void {
+  if (!isCompiledKept) flushCompileCache();
+  isCompiledKept = true;
+}
 
 async function thumbnailOf({ path, type, variant }: ThumbnailJob): Promise<ThumbnailOutcome> {
   const metadata = await sharp(path, { limitInputPixels: false, failOn: 'error' }).metadata();

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { MatrixError, notFound } from '#federation/errors.ts';
 import type { ByteRange } from '#storage/blob-place.ts';
+import { FileStream } from '#storage/file-stream.ts';
 import { byteRangeOf } from './byte-range.ts';
 
 /** A file, and what is said of it. */
@@ -39,6 +40,7 @@ export async function sendFile(
   if (range === 'unsatisfiable') throw unsatisfiable(size);
   const bytes = await content(range === 'whole' ? undefined : range);
   if (bytes === undefined) throw notFound('There is no such media');
+  if (bytes instanceof FileStream) bytes.reuseFor(reply.raw);
   reply.headers({
     etag,
     'cache-control': CACHE_CONTROL,

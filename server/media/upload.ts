@@ -95,11 +95,22 @@ async function refuseOverQuota(
 async function* piecesOf(body: IncomingMessage): AsyncGenerator<Buffer> {
   try {
     for await (const piece of body.iterator({ destroyOnReturn: false })) {
-      if (Buffer.isBuffer(piece)) yield piece;
+      if (!Buffer.isBuffer(piece)) continue;
+      yield piece;
+      free(piece);
     }
   } catch (cause) {
     throw unknown(400, 'The upload ends early', cause);
   }
+}
+
+/**
+ * Gives the memory of a piece back that nobody reads any more: garbage is collected by how much there is of objects, not
+ * of what they hold, and tens of megabytes may wait for that.
+ */
+function free(piece: Buffer): void {
+  const { buffer } = piece;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === piece.byteLength) buffer.transfer(0);
 }
 
 /** Who is still sending when the connection is closed does not get to read the answer. */
