@@ -125,6 +125,11 @@ export function unknown(status: number, message: string, cause?: unknown): Matri
   return new MatrixError(status, 'M_UNKNOWN', message, { cause });
 }
 
+/** 507 `M_UNKNOWN`: there is no space on a disk, until the operator makes some. */
+export function insufficientStorage(message: string, cause: unknown): MatrixError {
+  return new MatrixError(507, 'M_UNKNOWN', message, { cause, headers: { 'retry-after': '60' } });
+}
+
 /** 504 `M_UNKNOWN`: another server that we need for the answer could not be reached. */
 export function unreachable(message: string): MatrixError {
   return new MatrixError(504, 'M_UNKNOWN', message);

@@ -56,6 +56,11 @@ export interface DatabaseLog {
   error(fields: object, message: string): void;
 }
 
+/** There is no space left for a write, of which nothing was kept. Once there is space the database takes writes again. */
+export class DatabaseFull extends Error {
+  override readonly name = 'DatabaseFull';
+}
+
 /** `write` refused because too many writes wait already: the server is overloaded. */
 export class WriteQueueFull extends Error {
   override readonly name = 'WriteQueueFull';

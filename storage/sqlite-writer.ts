@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type Sqlite from 'better-sqlite3';
 import {
   callHooks,
+  DatabaseFull,
   type DatabaseLog,
   DatabaseUnavailable,
   type SqlValue,
@@ -21,6 +22,7 @@ const BATCH = 64;
 const MAX_WAITING = 10_000;
 const BODY_LIMIT_MS = 10_000;
 const IDLE_MS = 2_000;
+const FULL_TOLD_EVERY_MS = 60_000;
 
 export interface WriterOptions {
   readonly log?: DatabaseLog | undefined;
@@ -67,6 +69,7 @@ export class SqliteWriter {
   #drained: PromiseWithResolvers<void> | undefined;
   #unavailable: DatabaseUnavailable | undefined;
   #broken = false;
+  #fullTold = Number.NEGATIVE_INFINITY;
   #watch: NodeJS.Immediate | undefined;
   #running: { readonly job: Job; readonly abandon: (error: Error) => void } | undefined;
   readonly #control: Record<
@@ -175,7 +178,7 @@ export class SqliteWriter {
     for (const { tx, job, resolve, error } of attempts) {
       callHooks(resolve ? tx.commitHooks : tx.rollbackHooks, job.name);
       if (resolve) resolve();
-      else job.reject(error);
+      else job.reject(this.#asRefusal(error));
     }
   }
 
@@ -222,10 +225,21 @@ export class SqliteWriter {
     const begun = attempts.length > 0 && batch.length > 1;
     for (const [index, job] of batch.entries()) {
       const attempt = attempts[index];
-      if (attempt && !attempt.tx.open && !attempt.resolve) job.reject(attempt.error);
+      if (attempt && !attempt.tx.open && !attempt.resolve) job.reject(this.#asRefusal(attempt.error));
       else if (begun && !this.#broken) await this.#commit([job]);
-      else job.reject(this.#broken ? this.#unavailable : error);
+      else job.reject(this.#broken ? this.#unavailable : this.#asRefusal(error));
     }
+  }
+
+  /** Of a full disk is told now and then: each write that it refuses would be a line, for which there is no space either. */
+  #asRefusal(error: unknown): unknown {
+    if (!isSqliteError(error, 'SQLITE_FULL')) return error;
+    const now = performance.now();
+    if (now >= this.#fullTold + FULL_TOLD_EVERY_MS) {
+      this.#fullTold = now;
+      this.#options.log?.error({ err: error }, 'the disk of the database is full: nothing is written');
+    }
+    return new DatabaseFull('there is no space left for the database', { cause: error });
   }
 
   #rollback(): void {

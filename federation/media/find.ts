@@ -2,6 +2,7 @@
 
 import { LanesFull } from '#keys/lanes.ts';
 import { type Mxc, mxcOf } from '#keys/mxc.ts';
+import { DatabaseFull } from '#storage/database.ts';
 import { type Media, of, touch } from '#storage/media.ts';
 import type { MediaContext } from './context.ts';
 import { fetchRemote } from './fetch-remote.ts';
@@ -86,5 +87,10 @@ function isReserved({ sha256, expiresTs }: Media, now: number): boolean {
 async function noteAccess(ctx: MediaContext, { nid, accessedTs }: StoredMedia): Promise<void> {
   const now = ctx.clock.now();
   if (now - accessedTs < ACCESS_PRECISION_MS) return;
-  await ctx.db.write('media.touch', (tx) => touch(tx, nid, now));
+  await ctx.db
+    .write('media.touch', (tx) => touch(tx, nid, now))
+    .catch((error: unknown) => {
+      // On a full disk files are still read.
+      if (!(error instanceof DatabaseFull)) throw error;
+    });
 }

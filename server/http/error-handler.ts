@@ -3,6 +3,7 @@
 import type { Duplex } from 'node:stream';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import {
+  insufficientStorage,
   invalidParam,
   limitExceeded,
   MatrixError,
@@ -17,7 +18,7 @@ import { PasswordQueueFull } from '#keys/password.ts';
 import type { Log } from '#rooms/context.ts';
 import { RoomBusy } from '#rooms/send.ts';
 import { NoSpace, PlaceUnavailable } from '#storage/blob-place.ts';
-import { DatabaseUnavailable, WriteQueueFull } from '#storage/database.ts';
+import { DatabaseFull, DatabaseUnavailable, WriteQueueFull } from '#storage/database.ts';
 import { QueueFull } from '#storage/locks.ts';
 
 const JSON_TYPE = 'application/json';
@@ -52,10 +53,17 @@ export function matrixErrorOf(error: unknown): MatrixError | undefined {
   if (error instanceof MatrixError) return error;
   if (OVERLOADS.some((overload) => error instanceof overload)) return limitExceeded(OVERLOAD_RETRY_MS);
   if (error instanceof DatabaseUnavailable) return unknown(503, 'The server is shutting down', error);
-  if (error instanceof NoSpace) return unknown(507, 'The server has no space left for files', error);
+  if (error instanceof NoSpace) return insufficientStorage('The server has no space left for files', error);
+  if (error instanceof DatabaseFull) return insufficientStorage('The server has no space left', error);
+  if (isOutOfFiles(error)) return unknown(503, 'The server has too many files open', error);
   if (error instanceof PlaceUnavailable)
     return unknown(503, 'The files cannot be reached at the moment', error);
   return isFastifyError(error) ? frameworkErrorOf(error) : undefined;
+}
+
+/** The process, or the machine, may open no more files for the moment. */
+function isOutOfFiles(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EMFILE' || error.code === 'ENFILE');
 }
 
 function isFastifyError(error: unknown): error is FastifyError {

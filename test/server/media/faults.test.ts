@@ -78,6 +78,38 @@ test('F6: an upload for which there is no space is 507, leaves nothing, and the 
   await alice.createRoom();
 });
 
+test('F8: where no more files may be opened those who are connected are served, and all others once some are closed', {
+  skip: hasPrlimit ? false : 'needs prlimit',
+}, async () => {
+  await using folder = await temporaryFolder();
+  const env = { ...serverEnvironment(folder.path), KURIR_REGISTRATION: 'open', KURIR_LOG_LEVEL: 'warn' };
+  await using server = await startProcess(env);
+  const alice = await register(server, 'alice');
+  const uri = await upload(alice, 'a file');
+  const inUse = (await readdir(`/proc/${server.child.pid}/fd`)).length;
+  const limited = spawnSync('prlimit', ['--pid', String(server.child.pid), `--nofile=${inUse + 8}`]);
+  assert.equal(limited.status, 0);
+  const { hostname, port } = new URL(server.clientUrl);
+  const sockets = Array.from({ length: 300 }, () =>
+    connect(Number(port), hostname).on('error', () => undefined),
+  );
+  await until(
+    async () => (await readdir(`/proc/${server.child.pid}/fd`)).length >= inUse + 7,
+    'that there are no more',
+  );
+  // By the connection that there is: a file for the download there may not be.
+  assert.ok([200, 503].includes((await download(alice, uri)).status));
+  assert.ok((await alice.sync()).next_batch);
+  for (const socket of sockets) socket.destroy();
+  await until(async () => {
+    const again = await download(alice, uri).catch(() => undefined);
+    return again?.bytes.toString() === 'a file';
+  }, 'that files are read again');
+  await upload(alice, 'another file');
+  await alice.createRoom();
+  assert.equal(server.child.exitCode, null);
+});
+
 test('F7, F8: clients that go away in the middle of a download leave no file open', {
   skip: process.platform === 'linux' ? false : 'needs /proc',
 }, async () => {
