@@ -20,6 +20,23 @@ export interface PresentDevice {
   syncs: number;
 }
 
+/** A device while a request of it waits for news. */
+export class SyncingDevice implements Disposable {
+  readonly #device: PresentDevice;
+  readonly #clock: { now(): number };
+
+  constructor(device: PresentDevice, clock: { now(): number }) {
+    this.#device = device;
+    this.#clock = clock;
+    device.syncs += 1;
+  }
+
+  [Symbol.dispose](): void {
+    this.#device.syncs -= 1;
+    this.#device.seenTs = this.#clock.now();
+  }
+}
+
 export interface PresenceEntry {
   /** Of a user of ours, those heard of last at the end. */
   readonly devices: Map<string, PresentDevice>;

@@ -17,6 +17,7 @@ import {
   type Presence,
   type PresenceEntry,
   type PresentDevice,
+  SyncingDevice,
 } from './presence-entry.ts';
 import { PresencePace } from './presence-pace.ts';
 import type { Streams } from './streams.ts';
@@ -54,6 +55,7 @@ const MOST_DEVICES = 50;
 const MOST_ANNOUNCED_AT_ONCE = 1_000;
 /** Of the row of a user who was there when the last process ended. */
 const BEFORE_START = '';
+const NOBODY: Disposable = { [Symbol.dispose]: () => undefined };
 
 export class Presences {
   readonly #options: PresencesOptions;
@@ -107,14 +109,7 @@ export class Presences {
   /** Notes that a device asks for news, until what is answered is disposed of. `state`: what it says of its user. */
   syncing(ref: DeviceRef, state: PresenceState): Disposable {
     const device = this.#contact(ref, state);
-    if (device === undefined) return { [Symbol.dispose]: () => undefined };
-    device.syncs += 1;
-    return {
-      [Symbol.dispose]: () => {
-        device.syncs -= 1;
-        device.seenTs = this.#now();
-      },
-    };
+    return device === undefined ? NOBODY : new SyncingDevice(device, this.#options.clock);
   }
 
   /** Notes that the user does something by a device. */
@@ -250,9 +245,12 @@ export class Presences {
     const device = entry.devices.get(deviceId) ?? { state, seenTs: now, syncs: 0 };
     device.state = state;
     device.seenTs = now;
-    entry.devices.delete(BEFORE_START);
-    entry.devices.delete(deviceId);
-    entry.devices.set(deviceId, device);
+    // In the order in which they were heard of; most users have one.
+    if (entry.devices.size > 1 || !entry.devices.has(deviceId)) {
+      entry.devices.delete(BEFORE_START);
+      entry.devices.delete(deviceId);
+      entry.devices.set(deviceId, device);
+    }
     const [oldest] = entry.devices.keys();
     if (entry.devices.size > MOST_DEVICES && oldest !== undefined) entry.devices.delete(oldest);
     this.#judge(userId, entry);

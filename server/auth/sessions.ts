@@ -40,13 +40,16 @@ export interface TokensElsewhere {
   ): Promise<{ readonly owner: accessTokens.TokenOwner; readonly freshUntilTs: number } | undefined>;
 }
 
-interface Session {
+/** Who is signed in by a token; may be kept by whoever asks for it again and again, as long as it `holds`. */
+export interface Session {
   readonly found: Found & { readonly kind: 'known' };
   readonly expiresTs: number | undefined;
   /** Until then it is not asked for again. */
   readonly freshUntilTs: number;
   /** When the device's last use was noted. */
   notedTs: number;
+  /** It is not in memory any more: whoever has kept it looks for it again. */
+  isGone: boolean;
 }
 
 interface Use {
@@ -69,7 +72,7 @@ export class Sessions {
   /** By the token's hash. */
   readonly #known = new Lru<string, Session>({
     maxEntries: MOST_SESSIONS,
-    onEvict: (hash, { found }) => this.#dropped(found.requester.userId, hash),
+    onEvict: (hash, session) => this.#dropped(session, hash),
   });
   /** The hashes that are known, by user. */
   readonly #ofUser = new Map<UserId, Set<string>>();
@@ -105,6 +108,17 @@ export class Sessions {
     return this.#use(known, usedFrom);
   }
 
+  /** The session of a token, where it is in memory. */
+  ofToken(token: string): Session | undefined {
+    return this.#known.peek(hashToken(token));
+  }
+
+  /** True where a session that was kept is what `findNow` would answer, and its use need not be noted. */
+  holds({ isGone, expiresTs, freshUntilTs, notedTs }: Session): boolean {
+    const now = this.#clock.now();
+    return !isGone && freshUntilTs > now && now - notedTs <= NOTE_EVERY_MS && (expiresTs ?? now + 1) > now;
+  }
+
   #use(session: Session, usedFrom: () => UsedFrom): Found {
     const now = this.#clock.now();
     if (session.expiresTs !== undefined && session.expiresTs <= now) return EXPIRED;
@@ -125,7 +139,7 @@ export class Sessions {
   /** Forgets what is known of a user: to be called after their tokens, or what they may do, has changed. */
   forget(userId: UserId): void {
     this.#epoch += 1;
-    for (const hash of this.#ofUser.get(userId) ?? []) this.#known.delete(hash);
+    for (const hash of this.#ofUser.get(userId) ?? []) this.#remove(hash);
     this.#ofUser.delete(userId);
   }
 
@@ -153,7 +167,7 @@ export class Sessions {
         ? await this.#inUse(hash, await accessTokens.ownerOf(this.#db, hash))
         : elsewhere?.owner;
     if (owner === undefined) {
-      this.#known.delete(hash);
+      this.#remove(hash);
       return undefined;
     }
     const { userId, deviceId, isAdmin, isGuest, isSuspended, isLocked, expiresTs } = owner;
@@ -163,6 +177,7 @@ export class Sessions {
       expiresTs,
       freshUntilTs: elsewhere?.freshUntilTs ?? Number.POSITIVE_INFINITY,
       notedTs: before?.notedTs ?? 0,
+      isGone: false,
     };
     if (epoch === this.#epoch) this.#keep(hash, session);
     return session;
@@ -189,12 +204,21 @@ export class Sessions {
 
   #keep(hash: string, session: Session): void {
     const { userId } = session.found.requester;
+    this.#remove(hash);
     const hashes = this.#ofUser.get(userId) ?? new Set();
     this.#ofUser.set(userId, hashes.add(hash));
     this.#known.set(hash, session);
   }
 
-  #dropped(userId: UserId, hash: string): void {
+  #remove(hash: string): void {
+    const session = this.#known.peek(hash);
+    if (session !== undefined) session.isGone = true;
+    this.#known.delete(hash);
+  }
+
+  #dropped(session: Session, hash: string): void {
+    session.isGone = true;
+    const { userId } = session.found.requester;
     const hashes = this.#ofUser.get(userId);
     hashes?.delete(hash);
     if (hashes?.size === 0) this.#ofUser.delete(userId);

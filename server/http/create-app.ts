@@ -14,6 +14,7 @@ import { invalidParam, unknown } from '#federation/errors.ts';
 import { nodeHttp } from '#federation/network/node-http.ts';
 import { RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Log } from '#rooms/context.ts';
+import { type DirectAnswer, DirectRoutes } from './direct-routes.ts';
 import { answerClientError, answerError, answerUnrouted } from './error-handler.ts';
 import { OF_CLIENTS, parseBody } from './json-body.ts';
 import { readBody } from './read-body.ts';
@@ -22,6 +23,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Every route of the application, also of its parts. */
     routeTable: { readonly method: string; readonly url: string }[];
+    directRoutes: DirectRoutes;
   }
   interface FastifyRequest {
     /** The body as it was received; empty where there is none. */
@@ -94,9 +96,11 @@ const SINGLE_HEADERS: ReadonlySet<string> = new Set(['host', 'authorization', 'c
 
 /** An application without routes; health, errors and unknown paths are answered already. */
 export function createApp(options: AppOptions): FastifyInstance {
+  const requestId = requestIds();
+  const directRoutes = directRoutesFor(options, requestId);
   const app = fastify({
     logger: false,
-    serverFactory: (handler) => serverFor(options, handler),
+    serverFactory: (handler) => serverFor(options, directRoutes.before(handler)),
     bodyLimit: options.bodyLimit,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: options.cors },
     rewriteUrl: ({ url = '' }) => (options.cors ? currentPath(url) : url),
@@ -105,7 +109,7 @@ export function createApp(options: AppOptions): FastifyInstance {
     // The framework's answer is none of Matrix.
     return503OnClosing: false,
     requestIdHeader: false,
-    genReqId: requestIds(),
+    genReqId: requestId,
     schemaController: { compilersFactory: NO_SCHEMAS },
     frameworkErrors: (error, request, reply) => {
       decorateAnswer(request, reply, options.cors);
@@ -117,8 +121,10 @@ export function createApp(options: AppOptions): FastifyInstance {
   app.decorateRequest('rawBody');
   readJson(app, options.relaysEvents ?? false);
   let isClosing = false;
+  app.decorate('directRoutes', directRoutes);
   app.addHook('preClose', (done) => {
     isClosing = true;
+    directRoutes.close();
     done();
   });
   app.addHook('onRequest', (request, reply, done) => {
@@ -147,6 +153,17 @@ export function createApp(options: AppOptions): FastifyInstance {
   keepRouteTable(app);
   answerUnrouted(app);
   return app;
+}
+
+/** What they answer has the same headers, and is reported in the same way. */
+function directRoutesFor({ cors, log, logRequests }: AppOptions, requestId: () => string): DirectRoutes {
+  const report = ({ ms, ...fields }: DirectAnswer) =>
+    log.debug({ ...fields, method: 'GET', ms: Math.round(ms) }, 'request');
+  return new DirectRoutes({
+    headers: cors ? CORS_HEADERS : {},
+    requestId,
+    onAnswer: logRequests === true ? report : undefined,
+  });
 }
 
 function keepRouteTable(app: FastifyInstance): void {

@@ -6,13 +6,17 @@ import { KeyedQueue } from '#storage/locks.ts';
 import type { PresenceState } from '#storage/presences.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
+import { waitedMs } from '../http/direct-routes.ts';
 import { sendJsonText } from '../json-text.ts';
 import { answerInTime } from '../sync/answer-in-time.ts';
 import { type SyncContext, type SyncRequest, syncContextOf } from '../sync/context.ts';
+import { DirectSync } from '../sync/direct-sync.ts';
 import { NO_FILTER } from '../sync/filter.ts';
 import { parseSyncToken } from '../sync/token.ts';
 import { type Answer, answerNow } from '../sync/v3.ts';
 import { LONGEST_WAIT_MS, LongPolls, type WaitingPoint } from '../sync/wait.ts';
+
+const PATH = '/_matrix/client/v3/sync';
 
 type Query = Partial<Record<string, unknown>>;
 type SyncHttpRequest = FastifyRequest<{ Querystring: Query }>;
@@ -27,16 +31,21 @@ const TIMEOUT = /^\d{1,15}$/;
 export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const sync = syncContextOf(ctx);
   const polls = new LongPolls(ctx);
+  const direct = new DirectSync(sync, polls);
   const lanes = new KeyedQueue();
   let lastLane = 0;
   const config = { longPoll: true };
-  app.get<{ Querystring: Query }>('/_matrix/client/v3/sync', { config }, async (request, reply) => {
+  app.directRoutes.add(PATH, (request, query) => direct.take(request, query));
+  app.get<{ Querystring: Query }>(PATH, { config }, async (request, reply) => {
     const wanted = await parseRequest(sync, request);
     const { userId, deviceId } = wanted.requester;
     const isWhole = wanted.since === undefined || wanted.fullState;
     if (isWhole) ctx.limits.take('initial_sync', `${userId} ${deviceId}`);
-    using _ = ctx.presence.syncing(wanted.requester, presenceOf(request.query));
-    const timeoutMs = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
+    const presence = presenceOf(request.query);
+    using _ = ctx.presence.syncing(wanted.requester, presence);
+    const longest = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
+    direct.learn(request, { request: wanted, presence, timeoutMs: longest });
+    const timeoutMs = Math.max(0, longest - waitedMs(request.raw));
     const answering = () => waitForAnswer(sync, wanted, { polls, timeoutMs, request, reply });
     lastLane = (lastLane + 1) % WHOLE_AT_ONCE;
     const answer = await (isWhole ? lanes.run(`${lastLane}`, answering) : answering());

@@ -15,6 +15,8 @@ import { type JoinedRoom, type SyncUser, SyncUsers } from './sync-users.ts';
 export interface SyncContext {
   readonly server: ServerContext;
   readonly filters: Filters;
+  /** How many requests were answered without the framework (`direct-sync.ts`). */
+  readonly answered: { direct: number };
   readonly inboxes: Inboxes;
   /** By user and device: how many keys are left, as JSON, and up to where that is known. */
   readonly keyCounts: Lru<string, { readonly json: string; readonly asOf: number }>;
@@ -63,6 +65,7 @@ function createSyncContext(server: ServerContext): SyncContext {
   return {
     server,
     filters: new Filters(),
+    answered: { direct: 0 },
     inboxes: new Inboxes(),
     keyCounts: new Lru({ maxEntries: 20_000 }),
     joinedMembers: new JoinedMembers(server),

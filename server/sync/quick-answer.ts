@@ -1,6 +1,6 @@
 /**
- * The answer to who waits for news and is told of messages in a room or two, which is what ends most waits: put
- * together from what is in memory, without waiting for anything. It is word for word what `v3.ts` would answer.
+ * The answer to who waits for news and is told of messages in a room or two, or that there is none, which is what ends
+ * most waits: put together from what is in memory, without waiting for anything. It is word for word what `v3.ts` would answer.
  *
  * 1. What has happened since? Undefined where that is more than a few positions, or concerns the user otherwise than by
  *    what rooms hold: the account, devices, memberships, presence.
@@ -40,7 +40,7 @@ export function quickAnswer(sync: SyncContext, request: SyncRequest): Answer | u
   const { user, upto } = found;
   const counts = knownKeyCounts(sync, requester);
   const rooms = counts === undefined ? undefined : roomsOfNews(sync, user, since);
-  if (rooms === undefined || rooms.length === 0) return undefined;
+  if (rooms === undefined) return undefined;
   const sections: string[] = [];
   for (const room of rooms) {
     if (!includesRoom(filter.rooms, room.roomId)) continue;
@@ -48,11 +48,12 @@ export function quickAnswer(sync: SyncContext, request: SyncRequest): Answer | u
     if (section === undefined) return undefined;
     sections.push(section);
   }
-  if (sections.length === 0) return undefined;
   const nextBatch = formatSyncToken({ position: upto, inbox: upto });
+  const hasNews = sections.length > 0;
+  const joined = hasNews ? `,"rooms":{"join":{${sections.join(',')}}}` : '';
   return {
-    text: `{"next_batch":"${nextBatch}",${counts},"rooms":{"join":{${sections.join(',')}}}}`,
-    hasNews: true,
+    text: `{"next_batch":"${nextBatch}",${counts}${joined}}`,
+    hasNews,
     upto,
     follower: user.follower,
   };

@@ -27,7 +27,8 @@ export async function answerNow(sync: SyncContext, request: SyncRequest): Promis
   return quickAnswer(sync, request) ?? wholeAnswer(sync, request);
 }
 
-async function wholeAnswer(sync: SyncContext, request: SyncRequest): Promise<Answer> {
+/** The same, where not all of it is in memory or it is more than a few messages. */
+export async function wholeAnswer(sync: SyncContext, request: SyncRequest): Promise<Answer> {
   const { user, upto } = await sync.users.find(request.requester.userId);
   const { since } = request;
   const account = await accountPart(sync, request, upto);

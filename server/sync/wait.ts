@@ -26,10 +26,16 @@ export interface Poll extends Disposable {
   wait(point: WaitingPoint): Promise<'woken' | 'over'>;
 }
 
+/** A request that waits, as far as it counts as one of its device. */
+interface Held {
+  /** It is time to answer. */
+  end(how: 'aborted'): void;
+}
+
 export class LongPolls {
   readonly #streams: Streams;
   /** By device, oldest first; most devices have one. */
-  readonly #waiting = new Map<string, WaitingPoll | WaitingPoll[]>();
+  readonly #waiting = new Map<string, Held | Held[]>();
   /** When news was last told to a device, by `performance.now()`. */
   readonly #told = new Map<string, number>();
   #isStopping = false;
@@ -42,8 +48,15 @@ export class LongPolls {
 
   /** Lets news gather where the device was told some only just now. */
   gather(device: string): Promise<void> | undefined {
-    const since = performance.now() - (this.#told.get(device) ?? Number.NEGATIVE_INFINITY);
-    return since < GATHER_MS && !this.#isStopping ? sleep(GATHER_MS - since) : undefined;
+    const ms = this.gatherMs(device);
+    return ms > 0 ? sleep(ms) : undefined;
+  }
+
+  /** How long news is to gather for the device. */
+  gatherMs(device: string): number {
+    const told = this.#told.get(device);
+    if (told === undefined || this.#isStopping) return 0;
+    return Math.max(0, told + GATHER_MS - performance.now());
   }
 
   /** Notes that the device is told news now. */
@@ -59,9 +72,8 @@ export class LongPolls {
     { timeoutMs, response }: { readonly timeoutMs: number; readonly response: ServerResponse },
   ): Poll {
     const poll = new WaitingPoll({ streams: this.#streams, polls: this, device, response });
-    if (this.#isStopping) poll.end('aborted');
-    else poll.start(timeoutMs);
-    this.#enter(device, poll);
+    poll.start(timeoutMs);
+    this.enter(device, poll);
     return poll;
   }
 
@@ -71,7 +83,9 @@ export class LongPolls {
     if (2 * this.#told.size > MOST_DEVICES) this.#told.clear();
   }
 
-  #enter(device: string, poll: WaitingPoll): void {
+  /** A request of the device waits, until it leaves; it is ended where too many newer ones do. */
+  enter(device: string, poll: Held): void {
+    if (this.#isStopping) poll.end('aborted');
     const before = this.#waiting.get(device);
     if (before === undefined) {
       this.#waiting.set(device, poll);
@@ -83,7 +97,7 @@ export class LongPolls {
   }
 
   /** A request of the device waits no longer. */
-  leave(device: string, poll: Poll): void {
+  leave(device: string, poll: Held): void {
     const before = this.#waiting.get(device);
     if (before === poll) this.#waiting.delete(device);
     if (before === poll || before === undefined) return;

@@ -1,0 +1,143 @@
+/**
+ * Requests that come again and again, such as those that wait for news, are answered without the framework where all
+ * that this takes is in memory. Whatever is unusual goes the long way, which answers the same: also after a while, when
+ * it turns out to be unusual only then.
+ */
+
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+
+export interface DirectRoutesOptions {
+  /** Of every answer. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The id of the next request. */
+  readonly requestId: () => string;
+  /** Told of each answer. */
+  readonly onAnswer: ((answer: DirectAnswer) => void) | undefined;
+}
+
+export interface DirectAnswer {
+  readonly requestId: string;
+  readonly route: string;
+  readonly status: number;
+  readonly ms: number;
+}
+
+/** Begins to answer a request, whose query is given as it was received. False: it is not answered so. */
+export type DirectRoute = (request: DirectRequest, query: string) => boolean;
+
+/** Those that say that there is a body, or what is in it, by the length of their names. */
+const BODY_HEADERS: ReadonlyMap<number, RegExp> = new Map([
+  [12, /^content-type$/i],
+  [14, /^content-length$/i],
+  [17, /^transfer-encoding$/i],
+]);
+
+const waitedBefore = new WeakMap<IncomingMessage, number>();
+
+/** How long a request has waited before it went the long way, in milliseconds. */
+export function waitedMs(request: IncomingMessage): number {
+  return waitedBefore.get(request) ?? 0;
+}
+
+export class DirectRoutes {
+  readonly options: DirectRoutesOptions;
+  /** By path. */
+  readonly #routes = new Map<string, Place>();
+  #longWay: RequestListener = refuse;
+  #isClosed = false;
+
+  constructor(options: DirectRoutesOptions) {
+    this.options = options;
+  }
+
+  /** Requests that come by GET to this path, with a query. */
+  add(path: string, route: DirectRoute): void {
+    this.#routes.set(path, { routes: this, path, route });
+  }
+
+  /** All goes the long way from now on. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** What listens to requests, where `longWay` answers all that is not answered directly. */
+  before(longWay: RequestListener): RequestListener {
+    this.#longWay = longWay;
+    return (request, response) => {
+      if (!this.#take(request, response)) longWay(request, response);
+    };
+  }
+
+  handOver(request: IncomingMessage, response: ServerResponse, waited: number): void {
+    waitedBefore.set(request, waited);
+    this.#longWay(request, response);
+  }
+
+  #take(request: IncomingMessage, response: ServerResponse): boolean {
+    const { url = '', method } = request;
+    if (method !== 'GET' || this.#isClosed) return false;
+    const end = url.indexOf('?');
+    const place = end < 0 ? undefined : this.#routes.get(url.slice(0, end));
+    if (place === undefined || !isPlain(request.rawHeaders)) return false;
+    return place.route(new DirectRequest(place, request, response), url.slice(end + 1));
+  }
+}
+
+interface Place {
+  readonly routes: DirectRoutes;
+  readonly path: string;
+  readonly route: DirectRoute;
+}
+
+/** One request, until it is answered or goes the long way. */
+export class DirectRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly #place: Place;
+  readonly #began = performance.now();
+
+  constructor(place: Place, request: IncomingMessage, response: ServerResponse) {
+    this.#place = place;
+    this.request = request;
+    this.response = response;
+  }
+
+  /** Answers with JSON. */
+  answer(text: string): void {
+    const { routes, path } = this.#place;
+    const { headers, requestId, onAnswer } = routes.options;
+    const id = requestId();
+    this.response.writeHead(200, {
+      ...headers,
+      'x-request-id': id,
+      'x-content-type-options': 'nosniff',
+      'content-type': 'application/json',
+      'content-length': `${Buffer.byteLength(text)}`,
+    });
+    this.response.end(text);
+    onAnswer?.({ requestId: id, route: path, status: 200, ms: performance.now() - this.#began });
+  }
+
+  /** From now on it is for the framework, as if it had just come. `isOver`: it is to wait no longer. */
+  handOver({ isOver }: { readonly isOver: boolean }): void {
+    const waited = isOver ? Number.POSITIVE_INFINITY : performance.now() - this.#began;
+    this.#place.routes.handOver(this.request, this.response, waited);
+  }
+}
+
+/** True where no header is there twice that must not be, and none says that there is a body. */
+function isPlain(rawHeaders: readonly string[]): boolean {
+  let [hosts, authorizations] = [0, 0];
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    // By their lengths first: of each request there are a dozen.
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+    else if (name.length === 13 && name.toLowerCase() === 'authorization') authorizations += 1;
+    else if (BODY_HEADERS.get(name.length)?.test(name) === true) return false;
+  }
+  return hosts <= 1 && authorizations <= 1;
+}
+
+function refuse(): never {
+  throw new Error('there is no server yet');
+}
