@@ -3,7 +3,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { KeyedQueue } from '#storage/locks.ts';
-import type { PresenceState } from '#storage/presences.ts';
 import { requireRequester } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
 import { waitedMs } from '../http/direct-routes.ts';
@@ -12,20 +11,17 @@ import { answerInTime } from '../sync/answer-in-time.ts';
 import { type SyncContext, type SyncRequest, syncContextOf } from '../sync/context.ts';
 import { DirectSync } from '../sync/direct-sync.ts';
 import { NO_FILTER } from '../sync/filter.ts';
+import { flagOf, presenceOf, type Query, stateMemberOf, timeoutOf } from '../sync/parameters.ts';
 import { parseSyncToken } from '../sync/token.ts';
 import { type Answer, answerNow } from '../sync/v3.ts';
-import { LONGEST_WAIT_MS, LongPolls, type WaitingPoint } from '../sync/wait.ts';
+import { LongPolls, type WaitingPoint } from '../sync/wait.ts';
 
 const PATH = '/_matrix/client/v3/sync';
 
-type Query = Partial<Record<string, unknown>>;
 type SyncHttpRequest = FastifyRequest<{ Querystring: Query }>;
 
-/** What came before `use_state_after`, and is still sent by older clients. */
-const MSC4222 = 'org.matrix.msc4222';
 /** Answers that tell all of a user's rooms: each may have tens of megabytes, and all are made by the same thread. */
 const WHOLE_AT_ONCE = 4;
-const TIMEOUT = /^\d{1,15}$/;
 
 /** News of all rooms and of the account: at once, or when there is something new. */
 export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
@@ -43,9 +39,7 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
     if (isWhole) ctx.limits.take('initial_sync', `${userId} ${deviceId}`);
     const presence = presenceOf(request.query);
     using _ = ctx.presence.syncing(wanted.requester, presence);
-    const longest = Math.min(timeoutOf(request.query.timeout), LONGEST_WAIT_MS);
-    direct.learn(request, { request: wanted, presence, timeoutMs: longest });
-    const timeoutMs = Math.max(0, longest - waitedMs(request.raw));
+    const timeoutMs = Math.max(0, timeoutOf(request.query) - waitedMs(request.raw));
     const answering = () => waitForAnswer(sync, wanted, { polls, timeoutMs, request, reply });
     lastLane = (lastLane + 1) % WHOLE_AT_ONCE;
     const answer = await (isWhole ? lanes.run(`${lastLane}`, answering) : answering());
@@ -115,18 +109,6 @@ async function parseRequest(sync: SyncContext, request: SyncHttpRequest): Promis
   };
 }
 
-/** Under which name, and thereby of which moment, the state of rooms is told. */
-function stateMemberOf(query: Query): SyncRequest['stateMember'] {
-  if (flagOf(query.use_state_after, 'use_state_after')) return 'state_after';
-  return query[`${MSC4222}.use_state_after`] === 'true' ? `${MSC4222}.state_after` : 'state';
-}
-
-function flagOf(value: unknown, name: string): boolean {
-  if (value === undefined || value === '' || value === 'false') return false;
-  if (value === 'true') return true;
-  throw invalidParam(`${name} is neither true nor false`);
-}
-
 /** The filter, where nothing is to be read or to be refused. */
 function knownFilter(
   sync: SyncContext,
@@ -146,17 +128,4 @@ async function filterOf(
   const found = await sync.filters.find(sync.server.db, userId, filter);
   if (typeof found === 'string') throw invalidParam(found);
   return found;
-}
-
-/** "If this parameter is omitted then the client is automatically marked as online when it uses this API." */
-function presenceOf({ set_presence: value }: Query): PresenceState {
-  if (value === undefined || value === '' || value === 'online') return 'online';
-  if (value === 'offline' || value === 'unavailable') return value;
-  throw invalidParam('set_presence is neither online, unavailable nor offline');
-}
-
-function timeoutOf(value: unknown): number {
-  if (value === undefined) return 0;
-  if (typeof value !== 'string' || !TIMEOUT.test(value)) throw invalidParam('timeout must be an integer');
-  return Number(value);
 }

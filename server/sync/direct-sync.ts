@@ -2,35 +2,36 @@
  * A client that has an answer of /sync asks for the next one in the words of the last time, but for the token. That is
  * answered without the framework, and it waits in one object, of which there are thousands for hours.
  *
- * 1. What went the long way is learnt: who asked, and what all but the token in the query means.
- * 2. The same words come again, of a session that nothing has happened to.
+ * 1. Who asks, and what does all but the token in the query mean? Kept for the next time, until something happens to the
+ *    session. What is wrong, or unusual, goes the long way.
+ * 2. What the device has been given is deleted.
  * 3. The request waits as any other, and counts as one of its device.
  * 4. What ends most waits is told from memory (`quick-answer.ts`), all else by asking the database. Who is to be looked up
  *    anew, or meets an error, goes the long way.
  */
 
-import type { FastifyRequest } from 'fastify';
+import { parse } from 'node:querystring';
+import { MatrixError } from '#federation/errors.ts';
 import { Lru } from '#storage/lru.ts';
 import type { PresenceState } from '#storage/presences.ts';
 import type { Follower, Waiter } from '#storage/streams.ts';
-import { accessTokenOf } from '../auth/access-token.ts';
+import { bearerOf } from '../auth/access-token.ts';
 import type { Session } from '../auth/sessions.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
+import { NO_FILTER } from './filter.ts';
+import { flagOf, presenceOf, type Query, stateMemberOf, timeoutOf } from './parameters.ts';
 import { quickAnswer } from './quick-answer.ts';
-import { formatToken, parseSyncToken } from './token.ts';
+import { parsePlainToken } from './token.ts';
 import { type Answer, wholeAnswer } from './v3.ts';
 import type { LongPolls } from './wait.ts';
 
 /** What a client asks for each time. */
-export interface Habit {
+interface Habit {
+  readonly session: Session;
   readonly request: SyncRequest;
   readonly presence: PresenceState;
   readonly timeoutMs: number;
-}
-
-interface Learnt extends Habit {
-  readonly session: Session;
   /** Who waits, for `LongPolls`. */
   readonly poller: string;
   /** The query before the token and after it. */
@@ -46,51 +47,70 @@ export class DirectSync {
   readonly sync: SyncContext;
   readonly polls: LongPolls;
   /** By what the requests are authorised with. */
-  readonly #habits = new Lru<string, Learnt>({ maxEntries: MOST_HABITS });
+  readonly #habits = new Lru<string, Habit>({ maxEntries: MOST_HABITS });
 
   constructor(sync: SyncContext, polls: LongPolls) {
     this.sync = sync;
     this.polls = polls;
   }
 
-  /** Notes what a request means that went the long way. */
-  learn(request: FastifyRequest, habit: Habit): void {
-    const { requester, since, fullState, inbox } = habit.request;
-    if (since === undefined || since !== inbox || fullState || habit.timeoutMs === 0) return;
-    const { url = '', headers } = request.raw;
-    const query = url.slice(url.indexOf('?') + 1);
-    const [, before, token, after] = query.length <= LONGEST_QUERY ? (SINCE.exec(query) ?? []) : [];
-    if (before === undefined || after === undefined || token !== formatToken(since)) return;
-    const session = this.sync.server.sessions.ofToken(accessTokenOf(request) ?? '');
-    const { authorization } = headers;
-    // Guests and those who are suspended have rules of their own; for services it is not the token that says who they are.
-    const isPlain = !requester.isGuest && !requester.isSuspended && session?.found.requester === requester;
-    if (!isPlain || session === undefined || authorization === undefined) return;
-    const { userId, deviceId } = requester;
-    const poller = `${userId} ${deviceId}`;
-    this.#habits.set(authorization, { ...habit, session, poller, before, after });
-  }
-
-  /** Takes a request that is as the one before. */
+  /** Takes a request that is as the one before, or as many are. */
   take(direct: DirectRequest, query: string): boolean {
-    const habit = this.#habits.get(direct.request.headers.authorization ?? '');
-    if (habit === undefined || !this.isGood(habit)) return false;
+    const { authorization } = direct.request.headers;
+    if (authorization === undefined) return false;
+    let habit = this.#habits.get(authorization);
+    if (habit === undefined || !this.isGood(habit) || !isInWordsOf(habit, query)) {
+      habit = this.#understand(authorization, query);
+      if (habit === undefined) return false;
+      this.#habits.set(authorization, habit);
+    }
     const { before, after } = habit;
-    if (!query.startsWith(before) || !query.endsWith(after)) return false;
-    const point = parseSyncToken(query.slice(before.length, query.length - after.length));
-    if (point === undefined || point.inbox !== point.position) return false;
-    const { server, inboxes, users } = this.sync;
-    const { requester } = habit.request;
-    if (point.position > server.streams.upto() || !inboxes.isAcknowledged(requester, point.inbox))
-      return false;
-    const known = users.known(requester.userId);
-    if (known === undefined) return false;
-    new DirectPoll(this, { direct, habit, since: point.position }).begin(known.user.follower);
+    const since = parsePlainToken(query.slice(before.length, query.length - after.length));
+    if (since === undefined || since < 0 || since > this.sync.server.streams.upto()) return false;
+    new DirectPoll(this, { direct, habit, since }).begin();
     return true;
   }
 
+  /** What a query means that says nothing unusual, of a user of whom nothing is unusual. */
+  #understand(authorization: string, query: string): Habit | undefined {
+    const [, before, token, after] = query.length <= LONGEST_QUERY ? (SINCE.exec(query) ?? []) : [];
+    if (before === undefined || token === undefined || after === undefined) return undefined;
+    const session = this.#sessionOf(authorization);
+    const parameters = queryOf(query);
+    if (session === undefined || parameters?.since !== token) return undefined;
+    const { requester } = session.found;
+    const { filter: text = '' } = parameters;
+    if (typeof text !== 'string') return undefined;
+    const filter = text === '' ? NO_FILTER : this.sync.filters.known(requester.userId, text);
+    if (filter === undefined) return undefined;
+    const poller = `${requester.userId} ${requester.deviceId}`;
+    try {
+      const fullState = flagOf(parameters.full_state, 'full_state');
+      const timeoutMs = timeoutOf(parameters);
+      if (fullState || timeoutMs === 0) return undefined;
+      const stateMember = stateMemberOf(parameters);
+      const request = { requester, since: 0, inbox: 0, filter, fullState, stateMember };
+      return { session, request, presence: presenceOf(parameters), timeoutMs, poller, before, after };
+    } catch (error) {
+      // The long way says so.
+      if (error instanceof MatrixError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Guests and those who are suspended have rules of their own, and services act for whom they name. */
+  #sessionOf(authorization: string): Session | undefined {
+    const token = bearerOf(authorization);
+    const { sessions, appservices } = this.sync.server;
+    if (token === undefined || appservices.ofToken(token) !== undefined) return undefined;
+    const session = sessions.ofToken(token);
+    if (session === undefined || !this.isGood({ session }) || session.found.isLocked) return undefined;
+    const { isGuest, isSuspended } = session.found.requester;
+    return isGuest || isSuspended ? undefined : session;
+  }
+
   /** True where the session is as it was: nobody has to be asked anew whether it may sync. */
-  isGood({ session }: Learnt): boolean {
+  isGood({ session }: Pick<Habit, 'session'>): boolean {
     const { sessions, consents } = this.sync.server;
     return sessions.holds(session) && !consents.areAsked;
   }
@@ -98,7 +118,7 @@ export class DirectSync {
 
 interface Asked {
   readonly direct: DirectRequest;
-  readonly habit: Learnt;
+  readonly habit: Habit;
   readonly since: number;
 }
 
@@ -121,10 +141,31 @@ class DirectPoll implements Waiter {
     this.#timer = setTimeout(endPoll, timeoutMs, this);
   }
 
-  begin(follower: Follower): void {
-    this.#asked.direct.response.once('close', this.#leave);
-    this.#lane.polls.enter(this.#asked.habit.poller, this);
-    // Over already where the server stops.
+  begin(): void {
+    const { direct, habit, since } = this.#asked;
+    const { inboxes, users } = this.#lane.sync;
+    const { requester } = habit.request;
+    direct.response.once('close', this.#leave);
+    this.#lane.polls.enter(habit.poller, this);
+    const known = inboxes.isAcknowledged(requester, since) ? users.known(requester.userId) : undefined;
+    if (known !== undefined) this.#waitOrAnswer(known.user.follower);
+    else
+      this.#prepare().then(
+        (follower) => this.#waitOrAnswer(follower),
+        () => this.#handOver(),
+      );
+  }
+
+  /** Deletes what the device has been given, and reads where its user is. */
+  async #prepare(): Promise<Follower> {
+    const { habit, since } = this.#asked;
+    const { inboxes, users, server } = this.#lane.sync;
+    await inboxes.acknowledge(server.db, habit.request.requester, since);
+    return (await users.find(habit.request.requester.userId)).user.follower;
+  }
+
+  /** It may be over already: where the server stops. */
+  #waitOrAnswer(follower: Follower): void {
     if (this.#state === 'open') this.#wait(this.#asked.since, follower);
     else this.answer();
   }
@@ -209,6 +250,21 @@ class DirectPoll implements Waiter {
     this.#lane.polls.leave(this.#asked.habit.poller, this);
     this.#presence[Symbol.dispose]();
   }
+}
+
+function isInWordsOf({ before, after }: Habit, query: string): boolean {
+  return query.startsWith(before) && query.endsWith(after) && query.length > before.length + after.length;
+}
+
+/** Undefined where another reader might read it in another way. */
+function queryOf(query: string): Query | undefined {
+  try {
+    decodeURIComponent(query);
+  } catch {
+    // The escapes of something else than UTF-8.
+    return undefined;
+  }
+  return parse(query);
 }
 
 function endPoll(poll: DirectPoll): void {

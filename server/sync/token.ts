@@ -3,6 +3,8 @@
  * serve /sync, /messages and all other pages: a position is a point between two events of every timeline.
  */
 
+const PREFIX = 's1_';
+const PLAIN = /^s1_\d{1,15}$/;
 const TOKEN = /^s1_(-?\d{1,15})(?:_(\d{1,15}))?$/;
 /** Of sliding sync: with the connection, and the number of what was sent on it. */
 const POS = /^s1_(\d{1,15})\.([0-9a-f]{1,40})\.(\d{1,15})$/;
@@ -36,6 +38,11 @@ export function parseSyncToken(token: string): SyncPoint | undefined {
   const position = Number(digits);
   if (digits === undefined || position < 0) return undefined;
   return { position, inbox: inbox === undefined ? position : Math.min(Number(inbox), position) };
+}
+
+/** The position of a token that says nothing else, as most do. */
+export function parsePlainToken(token: string): number | undefined {
+  return PLAIN.test(token) ? Number(token.slice(PREFIX.length)) : undefined;
 }
 
 /** Where a connection of sliding sync continues. */
