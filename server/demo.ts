@@ -174,10 +174,7 @@ async function stayUp(
   { accounts, told }: { accounts: readonly Account[]; told: Promise<unknown> },
 ): Promise<void> {
   step('Now you: both servers stay up. Sign in with a Matrix client, such as https://app.element.io');
-  tell(
-    '(choose "Edit" beside the homeserver, and enter the address). In rooms that you make for both, leave',
-  );
-  tell('end-to-end encryption off: between users of different servers it does not work yet.');
+  tell('(choose "Edit" beside the homeserver, and enter the address).');
   for (const { clientUrl, userId, password } of accounts) {
     tell('');
     tell(`address   ${clientUrl}`);
