@@ -13,7 +13,7 @@ export interface FlightsOptions<T> {
 
 const MOST_REMEMBERED = 1_000;
 
-/** Work by keys: each key once at a time, however many ask for it, and failures are not tried again at once. */
+/** Work by keys: each key once at a time, however many ask for it, and what lasts is answered again for a while. */
 export class Flights<T> {
   readonly #options: FlightsOptions<T>;
   readonly #running = new Map<string, Promise<T>>();
@@ -24,12 +24,17 @@ export class Flights<T> {
     this.#remembered = new Lru({ maxEntries: options.mostRemembered ?? MOST_REMEMBERED });
   }
 
+  /** How many run. */
+  get running(): number {
+    return this.#running.size;
+  }
+
   /** True where `run` would begin something. */
   isNew(key: string): boolean {
     return !this.#running.has(key) && this.#known(key) === undefined;
   }
 
-  /** The result of `work`, of the work that runs for this key, or of a failure a moment ago. */
+  /** The result of `work`, of the work that runs for this key, or a lasting one of a moment ago. */
   async run(key: string, work: () => Promise<T>): Promise<T> {
     const running = this.#running.get(key);
     if (running !== undefined) return running;

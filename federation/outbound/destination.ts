@@ -27,13 +27,13 @@ import { encodeFault } from './ledger.ts';
 import { MomentaryEdus, type Taken } from './momentary.ts';
 import * as outbox from './outbox.ts';
 import { MAX_EDUS, transactionBody } from './transaction.ts';
-import type { Flights } from './transaction-lanes.ts';
+import type { TransactionLanes } from './transaction-lanes.ts';
 
 export interface DestinationOptions {
   readonly ctx: Omit<FederationContext, 'sender' | 'inbound'>;
   readonly server: ServerName;
   /** Bounds the transactions that are under way to all servers. */
-  readonly flights: Flights;
+  readonly lanes: TransactionLanes;
   readonly signal: AbortSignal;
   /** Called when the server has all that was queued for it and is behind all the same. */
   readonly catchUp: () => void;
@@ -77,7 +77,7 @@ const NOTHING: Taken = { edus: [], receiptsUpto: undefined };
 export class Destination {
   readonly #ctx: Omit<FederationContext, 'sender' | 'inbound'>;
   readonly #server: ServerName;
-  readonly #flights: Flights;
+  readonly #lanes: TransactionLanes;
   readonly #signal: AbortSignal;
   readonly #catchUp: () => void;
   readonly #momentary: MomentaryEdus;
@@ -101,7 +101,7 @@ export class Destination {
   constructor(options: DestinationOptions) {
     this.#ctx = options.ctx;
     this.#server = options.server;
-    this.#flights = options.flights;
+    this.#lanes = options.lanes;
     this.#signal = options.signal;
     this.#catchUp = options.catchUp;
     this.#momentary = new MomentaryEdus(options.ctx, options.server);
@@ -189,7 +189,7 @@ export class Destination {
   async #send({ txnId, ts, stored, momentary }: Transaction): Promise<Remote<Sent>> {
     const isFailing = (await this.#ctx.backoff.failingSince(this.#server)) !== undefined;
     // The body is made when its turn has come: those that wait hold no memory.
-    return this.#flights.run(isFailing, async () => {
+    return this.#lanes.run(isFailing, async () => {
       const rows = stored?.rows ?? [];
       const events = await loadNids(
         this.#ctx,

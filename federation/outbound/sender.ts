@@ -21,7 +21,7 @@ import { cutOutbox, MOST_OF_FAILING, missedIn, sendLatest } from './catch-up.ts'
 import { Destination } from './destination.ts';
 import { EduSource } from './edus.ts';
 import { JoinedServers } from './joined-servers.ts';
-import { Flights } from './transaction-lanes.ts';
+import { TransactionLanes } from './transaction-lanes.ts';
 
 export type SenderContext = Omit<FederationContext, 'sender' | 'inbound'>;
 
@@ -45,7 +45,7 @@ export class FederationSender implements Outbound {
   readonly #ctx: SenderContext;
   readonly #joined: JoinedServers;
   readonly #edus: EduSource;
-  readonly #flights = new Flights();
+  readonly #lanes = new TransactionLanes();
   readonly #stop = new AbortController();
   /** One for each server that we share a room with and have had something for. */
   readonly #destinations = new Map<ServerName, Destination>();
@@ -142,7 +142,7 @@ export class FederationSender implements Outbound {
       this.#toCatchUp.add(server);
       this.#drainSoon();
     };
-    const destination = new Destination({ ctx: this.#ctx, server, flights: this.#flights, signal, catchUp });
+    const destination = new Destination({ ctx: this.#ctx, server, lanes: this.#lanes, signal, catchUp });
     this.#destinations.set(server, destination);
     return destination;
   }

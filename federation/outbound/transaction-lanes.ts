@@ -6,7 +6,7 @@ const MOST = 512;
 const MOST_OF_FAILING = 64;
 
 /** Bounds the transactions that are under way to all servers, and keeps those that failed before from the others. */
-export class Flights {
+export class TransactionLanes {
   readonly #answering = new Lanes(MOST, Number.POSITIVE_INFINITY);
   readonly #failing = new Lanes(MOST_OF_FAILING, Number.POSITIVE_INFINITY);
 

@@ -6,8 +6,8 @@
  */
 
 import { requestTimeout } from '#federation/errors.ts';
+import { Flights } from '#federation/flights.ts';
 import type { RoomAlias, UserId } from '#keys/ids.ts';
-import { Lru } from '#storage/lru.ts';
 import type { Appservice } from './appservice.ts';
 import type { Call } from './call.ts';
 
@@ -25,9 +25,13 @@ const ABSENT_MS = 30_000;
 
 export class AppserviceQueries {
   readonly #services: Asked;
-  readonly #flights = new Map<string, Promise<boolean>>();
-  /** Until when, by the process's own clock, what was asked for is not there. */
-  readonly #absent = new Lru<string, number>({ maxEntries: MOST_REMEMBERED });
+  readonly #flights = new Flights<boolean>({
+    // The process's own: nobody sets it.
+    clock: { now: () => performance.now() },
+    isLasting: (isThere) => !isThere,
+    rememberedMs: ABSENT_MS,
+    mostRemembered: MOST_REMEMBERED,
+  });
 
   constructor(services: Asked) {
     this.#services = services;
@@ -49,16 +53,10 @@ export class AppserviceQueries {
 
   async #ask(all: readonly Appservice[], path: string): Promise<boolean> {
     const services = all.filter(({ registration }) => registration.url !== undefined);
-    if (services.length === 0 || (this.#absent.get(path) ?? 0) > performance.now()) return false;
-    const known = this.#flights.get(path);
-    if (known !== undefined) return known;
+    if (services.length === 0) return false;
     // Whoever asks for more than that is answered as if there were nothing.
-    if (this.#flights.size >= MOST_AT_ONCE) return false;
-    const flight = askAll(services, path).finally(() => this.#flights.delete(path));
-    this.#flights.set(path, flight);
-    const isThere = await flight;
-    if (!isThere) this.#absent.set(path, performance.now() + ABSENT_MS);
-    return isThere;
+    if (this.#flights.running >= MOST_AT_ONCE && this.#flights.isNew(path)) return false;
+    return this.#flights.run(path, () => askAll(services, path));
   }
 }
 
