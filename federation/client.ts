@@ -1,17 +1,16 @@
 /** The one client for requests to other servers: resolves, dials, signs, limits; failures are values. */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import type { Pool } from 'undici';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
-import { Lru } from '#storage/lru.ts';
 import type { Backoff } from './backoff.ts';
 import type { CertificateFacts } from './fault.ts';
 import { ConsumerFailed, collect, consumeUpTo } from './network/answer-body.ts';
 import { CertificateRefused, type Dialer } from './network/dial.ts';
+import { Pools } from './network/pools.ts';
 import { type Destination, NotAPartner, type ServerResolver } from './network/resolve.ts';
 import { TimeLimit } from './network/time-limit.ts';
 import { formatXMatrix } from './x-matrix.ts';
@@ -115,31 +114,19 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MAX_BYTES = 16 * MIB;
 const MAX_REFUSAL_BYTES = 64 * 1024;
 const LONGEST_RETRY_AFTER_MS = 60 * 60_000;
-/** More servers than this in one room would need a handshake for each message. Idle connections are closed. */
-const MOST_POOLS = 1_536;
-const CONNECTIONS_PER_SERVER = 8;
-const IDLE_CONNECTION_MS = 30_000;
 /** What a connection fails with that the peer closed while it was idle. */
 const CUT_OFF: ReadonlySet<unknown> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 /** A proxy's word that the server behind it does not answer. */
 const OUTAGE_STATUS: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
-interface PooledDestination {
-  readonly key: string;
-  readonly pool: Pool;
-}
-
 export class FederationClient {
   readonly #options: FederationClientOptions;
-  readonly #pools = new Lru<ServerName, PooledDestination>({
-    maxEntries: MOST_POOLS,
-    onEvict: (_, { pool }) => this.#retire(pool),
-  });
-  readonly #open = new Set<Pool>();
+  readonly #pools: Pools;
   readonly #disposed = new AbortController();
 
   constructor(options: FederationClientOptions) {
     this.#options = options;
+    this.#pools = new Pools(options.dialer);
   }
 
   /** Sends a request and reads the whole answer. Never rejects for what the network or the peer does. */
@@ -171,7 +158,7 @@ export class FederationClient {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed.abort();
-    await Promise.all([...this.#open].map((pool) => pool.destroy()));
+    await this.#pools[Symbol.asyncDispose]();
   }
 
   async #attempt<T>(request: FederationRequest, consume: ConsumeAnswer<T>): Promise<FederationStreamed<T>> {
@@ -180,7 +167,7 @@ export class FederationClient {
     try {
       const destination = await limit.race(this.#options.resolver.resolve(request.server));
       if (destination === undefined) return failure('invalid_server', 'not a server name');
-      const pool = await this.#poolOf(request.server, destination);
+      const pool = await this.#pools.of(request.server, destination);
       return await this.#send(pool, request, { destination, signal: limit.signal, consume });
     } catch (error) {
       if (error instanceof ConsumerFailed) throw error.cause;
@@ -249,46 +236,6 @@ export class FederationClient {
     return formatXMatrix({ origin, destination: server, key: keyPair.keyId, sig: keyPair.sign(signed) });
   }
 
-  async #poolOf(server: ServerName, destination: Destination): Promise<Pool> {
-    const key = JSON.stringify(destination);
-    const known = this.#pools.get(server);
-    if (known?.key === key) return known.pool;
-    // Loaded at first use: a server that talks to nobody should not hold its 20 MB.
-    const undici = await import('undici');
-    const meanwhile = this.#pools.get(server);
-    if (meanwhile?.key === key) return meanwhile.pool;
-    if (meanwhile !== undefined) this.#retire(meanwhile.pool);
-    const pool = new undici.Pool('https://peer.invalid', {
-      connect: (_, callback) => this.#dial(destination, callback),
-      connections: CONNECTIONS_PER_SERVER,
-      pipelining: 1,
-      keepAliveTimeout: IDLE_CONNECTION_MS,
-      keepAliveMaxTimeout: IDLE_CONNECTION_MS,
-      maxHeaderSize: 16 * 1024,
-    });
-    this.#open.add(pool);
-    this.#pools.set(server, { key, pool });
-    return pool;
-  }
-
-  /** Evicted, or its server moved: the requests that run may end. */
-  #retire(pool: Pool): void {
-    const forget = (): boolean => this.#open.delete(pool);
-    pool.close().then(forget, forget);
-  }
-
-  /** The pool's URL means nothing: where to connect to, and whose certificate to expect, is the destination's. */
-  #dial(destination: Destination, callback: DialCallback): void {
-    const { host, port, tlsName, fallbacks, ca } = destination;
-    const endpoints = [{ host, port }, ...fallbacks];
-    this.#options.dialer
-      .dial({ endpoints, tlsName, signal: this.#disposed.signal, ...(ca !== undefined && { ca }) })
-      .then(
-        (socket) => callback(null, socket),
-        (error: unknown) => callback(error instanceof Error ? error : new Error(String(error)), null),
-      );
-  }
-
   async #note(server: ServerName, answer: FederationStreamed<unknown>): Promise<void> {
     const { backoff } = this.#options;
     if (answer.kind === 'ok') {
@@ -316,8 +263,6 @@ export class FederationClient {
 function isOutage({ status = 0, errcode = 'M_UNKNOWN' }: FederationFailure): boolean {
   return OUTAGE_STATUS.has(status) && (status === 429 || errcode === 'M_UNKNOWN');
 }
-
-type DialCallback = (...args: [null, TLSSocket] | [Error, null]) => void;
 
 /** A failure without an answer. */
 export function failure(reason: FailureReason, message: string): FederationFailure {
