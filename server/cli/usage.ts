@@ -1,6 +1,8 @@
 /** The operator's commands and what `--help` says of each. */
 
 import { mediaUsage } from './media-usage.ts';
+import { partnerUsage } from './partner-usage.ts';
+import { userUsage } from './user-usage.ts';
 
 /** The command line cannot be carried out as it stands. The message is for the operator. */
 export class UsageError extends Error {
@@ -106,65 +108,7 @@ export const usage = `The operator's command of Kurir:
 Each has --help, and takes --config FILE where the server takes it.`;
 
 const commands = {
-  'user add': `user add NAME [--password-stdin | --password PASSWORD] [--admin]
-
-Makes an account NAME (alice, or @alice:example.org), whether the server runs or not.
-
-  --password-stdin     reads the password from standard input
-  --password PASSWORD  takes it from the command line, where other users of this machine may see it
-  --admin              makes the account an administrator
-
-Without either a password is made up and printed.`,
-  'user list': `user list
-
-Lists all accounts: user id, day of creation, and whether it is an administrator or deactivated.`,
-  'user terms': `user terms NAME
-
-Lists the policies that NAME has accepted: id, version, and when.`,
-  'user deactivate': `user deactivate NAME [--erase]
-
-Ends the account NAME for good: it is signed out everywhere, leaves all rooms, and its name stays taken.
-
-  --erase  shows nothing of what it wrote to those who come into a room later; who was there before keeps it`,
-  'user lock': `user lock NAME
-
-Locks the account NAME, until it is unlocked: whoever uses it is told so, and can do nothing but sign out. Devices stay
-signed in, with their keys.`,
-  'user unlock': `user unlock NAME
-
-Gives the account NAME back after "user lock".`,
-  'user suspend': `user suspend NAME
-
-Suspends the account NAME, until that is ended: it reads what it could read, leaves rooms, takes back what it wrote, and
-ends its sessions, but writes nothing, joins nothing and invites nobody.`,
-  'user unsuspend': `user unsuspend NAME
-
-Gives the account NAME back after "user suspend".`,
-  'user remove-second-factor': `user remove-second-factor NAME
-
-Removes the app with codes, the passkeys and the recovery codes of the account NAME, for somebody who has lost them and of
-whom you know that it is them: after that the password alone signs in, or they set up others.`,
-  'user rate-limit': `user rate-limit NAME on|off
-
-With "off" the limits of how often users may do things do not hold for NAME, as for a program that sends much; with "on"
-they do again. How often somebody may sign in to the account stays limited.`,
-  'user link': `user link NAME [PROVIDER ID] [--sub SUB]
-
-Lets the person with the permanent id ID at PROVIDER (its id in the configuration, or ldap) sign in to the account NAME.
-Without PROVIDER it lists by whom NAME signs in. The permanent id is the claim sub, or what subject_claims says, several
-as JSON: '["tenant","object"]'; of a directory it is the value of id_attribute.
-
-  --sub SUB  what the provider calls the person in logout tokens, where that is not ID`,
-  'user unlink': `user unlink NAME PROVIDER ID
-
-Ends what "user link" or a first sign-in has made. Devices stay signed in.`,
-  'provider list': `provider list
-
-Lists the identity providers of the configuration, the directory and the authentication service.`,
-  'provider check': `provider check [PROVIDER]
-
-Asks the identity providers, or the one of that id (ldap for the directory), what they say of themselves, and looks at
-their keys and their clock. Says what to register there.`,
+  ...userUsage,
   'room list': `room list
 
 Lists all rooms: room id, room version, how many of their members are of this server, the name, and whether a room is
@@ -185,22 +129,6 @@ stay among themselves.
   'room unblock': `room unblock ROOM
 
 Lets users join ROOM again, and be invited to it, after "room shutdown".`,
-  'token new': `token new [--uses N|any] [--expires WHEN|never] [--note TEXT]
-
-Makes a token by which people register where registration is "token", and prints it, with the link of the page where
-public_baseurl is set. It is kept as a hash, and cannot be shown again.
-
-  --uses     how many accounts it admits; 1 unless given
-  --expires  when it ends: a time from now on (7d, 12h), a day (2030-01-31) or a time (2030-01-31T12:00Z); 7d unless
-             given
-  --note     a word for you`,
-  'token list': `token list
-
-Lists the tokens that admit somebody: an id, how many accounts they admit yet, how often they were used, when they end,
-and the note.`,
-  'token revoke': `token revoke TOKEN
-
-Ends a token, given by itself or by its id in "token list". Accounts that it admitted stay.`,
   'appservice add': `appservice add FILE [--no-federation] [--no-public-rooms] [--max-members N]
 
 Adds the application service of a registration file (YAML, as bridges generate it), at once, whether the server runs or
@@ -261,70 +189,7 @@ Lists the key that the server signs with, and those that it signed with before a
 Makes a new signing key, which the server signs with from now on, whether it runs or not. The key before is published
 as an old one: what it signed stays valid, and its secret is deleted. Do it when somebody may have read signing.key, or
 when your rules ask for it. Rocket.Chat servers do not read old keys: they cannot verify earlier events any more.`,
-  'federation check': `federation check SERVER
-
-Goes the way to SERVER step by step, as it would deliver to it: its name, where it leads, the certificate, the key, the
-clock, whether it takes our signature; and looks at this server as the other one must. Says what is wrong with either,
-and who is to do what. Works while the server runs and while it does not; a running one also knows who has called. Exits
-with 1 where something is wrong.`,
-  'federation status': `federation status [SERVER]
-
-Says for each server that events are sent to whether it has them all, how many wait and since when, and why it does not
-take them: its certificate, its clock, its name, its answer. With SERVER it says what to do about it, when the next
-attempt is, and which events the server refused for what reason. Reads only, and works while the server runs.`,
-  'room circle': `room circle ROOM CIRCLE | ROOM --none
-
-Binds ROOM (a room id, or an alias of this server) to CIRCLE: from now on the server keeps its access control list
-(m.room.server_acl), by which only the servers of the circle and this one take part in it. The list is sent by a user of
-this server who may, now and whenever the circle changes.
-
-  --none  lets the room go; its list stays as it is`,
-  'policy show': `policy show
-
-Shows what this server refuses as a policy server (policy_server), and the state by which a room has it for one.`,
-  'policy test': `policy test FILE
-
-Says whether the server would sign the event in FILE, as JSON (clients show it as the source of a message). Exits with 1
-where it would not.`,
-  'partner list': `partner list
-
-Lists the partners: name, direction, profile, what is pinned, and the note. The first line says whether other servers
-are talked to at all (federation_inbound, federation_outbound).`,
-  'partner show': `partner show SERVER
-
-Says of SERVER, partner or not, whether it may call this server and be called, what is agreed with it, and what it can
-do: room versions, encryption, join rules.`,
-  'partner add': `partner add SERVER [--direction both|inbound|outbound] [--profile PROFILE]
-                   [--key ed25519:ID=BASE64]... [--ca FILE] [--note TEXT]
-
-Makes SERVER (example.org, or *.example.org for all under it) a partner, at once, whether the server runs or not.
-
-  --direction  who may call whom, where only partners may: both (the default), inbound (it may call us), outbound
-  --profile    kurir, synapse, rocketchat or strict; without it the partner is asked what it is
-  --key        a signing key; only those that are given are accepted of it
-  --ca         a PEM file with the only authorities that are trusted for it
-  --note       a word for you`,
-  'partner set': `partner set SERVER [--direction both|inbound|outbound] [--profile PROFILE|auto]
-                   [--key ed25519:ID=BASE64 | none]... [--ca FILE|none] [--note TEXT]
-
-Changes what is agreed with the partner SERVER, at once; what is not named stays. Keys that are given take the place of
-those that were pinned. Partners of the configuration file are changed there.`,
-  'partner remove': `partner remove SERVER
-
-Ends the partnership with SERVER at once. Rooms with its users stay; with federation_outbound set to "partners" nothing
-is sent to it any more.`,
-  'circle list': `circle list
-
-Lists the circles, with their servers.`,
-  'circle create': `circle create NAME SERVER...
-
-Makes the circle NAME of these servers (example.org, or *.example.org). Rooms are bound to it by "room circle".`,
-  'circle add': `circle add NAME SERVER...
-
-Takes servers into the circle NAME, and into the access control lists of its rooms.`,
-  'circle remove': `circle remove NAME SERVER...
-
-Takes servers out of the circle NAME, and out of the access control lists of its rooms.`,
+  ...partnerUsage,
   'group list': `group list
 
 Lists the groups that the directory keeps by SCIM: id, members, name, and the rooms that each is bound to.`,
@@ -343,11 +208,6 @@ Lets ROOM go: who is in it stays, and changes of GROUP do not matter to it any m
 
 Says how many rooms are not yet as their groups are, and where something cannot be done, as where no user of this server
 has the power for it. Those are tried again, later and later. Ends with 1 where there are any.`,
-  'federation resend': `federation resend SERVER
-
-Sends to SERVER again what was set aside for it: an event, or another message, that it called malformed time after time is
-not sent any more, so that what comes after it does not wait for ever. For when SERVER has mended that. Works by the
-running server, or else when the server starts.`,
   'report list': `report list [--all]
 
 Lists what users have reported to the administrators and nobody has dealt with: number, time, who reports, and what.
