@@ -2,8 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { JsonObject } from '#keys/json.ts';
 import type { Config } from '../config-options.ts';
 import { performOnAppservices, policyOfFlags } from './appservice-operations.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import type { Outcome } from './operations.ts';
 import { UsageError } from './usage.ts';
 
@@ -44,15 +43,8 @@ export function appserviceStatus(config: Config, id: string | undefined): Promis
 }
 
 /** By the running server where there is one, else on its database. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  return withDatabase(
-    config,
-    async ({ db, serverName, clock }) =>
-      (await performOnAppservices({ db, serverName, clock }, operation)) ?? {
-        kind: 'refused',
-        problem: 'the command is not understood',
-      },
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, ({ db, serverName, clock }) =>
+    performOnAppservices({ db, serverName, clock }, operation),
   );
 }

@@ -1,9 +1,8 @@
 import type { JsonObject } from '#keys/json.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import type { Config } from '../config-options.ts';
+import { carryOut } from './carry-out.ts';
 import { performOnCircles } from './circle-operations.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
 import type { Outcome } from './operations.ts';
 
 /** All circles, with their servers. */
@@ -26,11 +25,8 @@ export function bindRoom(config: Config, room: string, name: string | undefined)
 }
 
 /** By the running server where there is one, else on its database. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  return withDatabase(config, async ({ db, clock, serverName }) => {
-    const outcome = await performOnCircles({ db, clock, serverName, rooms: new RoomCache() }, operation);
-    return outcome ?? { kind: 'refused', problem: 'the command is not understood' };
-  });
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, (opened) =>
+    performOnCircles({ ...opened, rooms: new RoomCache() }, operation),
+  );
 }

@@ -1,8 +1,7 @@
 import type { JsonObject } from '#keys/json.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import type { Config } from '../config-options.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import { performOnGroups } from './group-operations.ts';
 import type { Outcome } from './operations.ts';
 import { UsageError } from './usage.ts';
@@ -45,11 +44,8 @@ export function groupStatus(config: Config): Promise<Outcome> {
 }
 
 /** By the running server where there is one, else on its database. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  return withDatabase(config, async ({ db, clock, serverName }) => {
-    const outcome = await performOnGroups({ db, clock, serverName, rooms: new RoomCache() }, operation);
-    return outcome ?? { kind: 'refused', problem: 'the command is not understood' };
-  });
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, (opened) =>
+    performOnGroups({ ...opened, rooms: new RoomCache() }, operation),
+  );
 }

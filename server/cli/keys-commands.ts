@@ -1,7 +1,6 @@
 import { loadSigningKey, type OldKey, SigningKeyError } from '#keys/signing-key.ts';
 import type { Config } from '../config-options.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import { performOnKeys, signingKeyPath } from './keys-operations.ts';
 import type { Outcome } from './operations.ts';
 
@@ -21,13 +20,8 @@ export async function listKeys(config: Config): Promise<Outcome> {
 /** Makes a new key, in the running server where there is one, else for the next start. */
 export async function rotateKeys(config: Config): Promise<Outcome> {
   const operation = { operation: 'keys.rotate' };
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
   // Under the lock of the folder: a server that starts meanwhile would read the key that is being replaced.
-  return withDatabase(config, async ({ clock }) => {
-    const outcome = await performOnKeys({ config, clock }, operation);
-    return outcome ?? { kind: 'refused', problem: 'the command is not understood' };
-  });
+  return carryOut(config, operation, ({ clock }) => performOnKeys({ config, clock }, operation));
 }
 
 function lineOf({ keyId, publicKey, expiredTs }: OldKey): string {

@@ -5,10 +5,9 @@ import { createLog } from '../log.ts';
 import { openBucket } from '../media/media-bucket.ts';
 import { ScanBacklog } from '../scanning/backlog.ts';
 import { openScanning } from '../scanning/open.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import { performOnMedia } from './media-operations.ts';
-import type { Outcome } from './operations.ts';
+import type { OperationContext, Outcome } from './operations.ts';
 import { performOnScans } from './scan-operations.ts';
 import { type Command, UsageError } from './usage.ts';
 import { none, one } from './words.ts';
@@ -54,25 +53,23 @@ export function runOnMedia(
 }
 
 /** By the running server where there is one, else on its database and files. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation, LONGEST_MS);
-  if (answer !== undefined) return answer;
-  return withDatabase(config, async ({ db, clock, serverName }) => {
-    await using closing = new AsyncDisposableStack();
-    const blobs = await openBlobs(db, config.dataDir, await openBucket(config, closing));
-    const { signal: stopping } = new AbortController();
-    const log = createLog('silent');
-    const given = { db, clock, log, blobs, stopping };
-    const opened = await openScanning(given, config, stopping);
-    const scanning = opened && { ...opened, backlog: new ScanBacklog(given, opened.files, opened.queue) };
-    const inTime = <T>(work: Promise<T>) => work;
-    const ctx = { db, clock, serverName, log, media: { blobs, stopping }, inTime };
-    return (
-      (await performOnMedia(ctx, operation)) ??
-      (await performOnScans({ ...ctx, scanning }, operation)) ?? {
-        kind: 'refused',
-        problem: 'the command is not understood',
-      }
-    );
-  });
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, (opened) => performHere(config, operation, opened), LONGEST_MS);
+}
+
+async function performHere(
+  config: Config,
+  operation: JsonObject,
+  { db, clock, serverName }: OperationContext,
+): Promise<Outcome | undefined> {
+  await using closing = new AsyncDisposableStack();
+  const blobs = await openBlobs(db, config.dataDir, await openBucket(config, closing));
+  const { signal: stopping } = new AbortController();
+  const log = createLog('silent');
+  const given = { db, clock, log, blobs, stopping };
+  const opened = await openScanning(given, config, stopping);
+  const scanning = opened && { ...opened, backlog: new ScanBacklog(given, opened.files, opened.queue) };
+  const inTime = <T>(work: Promise<T>) => work;
+  const ctx = { db, clock, serverName, log, media: { blobs, stopping }, inTime };
+  return (await performOnMedia(ctx, operation)) ?? (await performOnScans({ ...ctx, scanning }, operation));
 }

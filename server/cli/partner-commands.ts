@@ -3,8 +3,7 @@ import { PartnerRegistry } from '#federation/partners/registry.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { partnerSettings } from '../config/partner-option.ts';
 import type { Config } from '../config-options.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import type { Outcome } from './operations.ts';
 import { performOnPartners } from './partner-operations.ts';
 import { UsageError } from './usage.ts';
@@ -74,13 +73,9 @@ async function readCertificates(path: string): Promise<string> {
 }
 
 /** By the running server where there is one, else on its database. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  const settings = await partnerSettings(config);
-  return withDatabase(config, async ({ db, clock, serverName }) => {
-    const partners = await PartnerRegistry.open({ db, clock, settings });
-    const outcome = await performOnPartners({ serverName, partners }, operation);
-    return outcome ?? { kind: 'refused', problem: 'the command is not understood' };
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, async ({ db, clock, serverName }) => {
+    const partners = await PartnerRegistry.open({ db, clock, settings: await partnerSettings(config) });
+    return performOnPartners({ serverName, partners }, operation);
   });
 }

@@ -7,8 +7,7 @@ import { LDAP_ISSUER, LdapDirectory } from '../providers/ldap-directory.ts';
 import type { OidcProvider } from '../providers/oidc-provider.ts';
 import { ProviderFault } from '../providers/provider-fault.ts';
 import { Providers, redirectUriOf } from '../providers/providers.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import { performOnLinks } from './link-operations.ts';
 import type { Outcome } from './operations.ts';
 import { UsageError } from './usage.ts';
@@ -125,10 +124,7 @@ export async function changeLink(
     ...(subject !== undefined && { subject }),
     ...(sub !== undefined && { sub }),
   };
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  const outcome = await withDatabase(config, (ctx) => performOnLinks(ctx, operation));
-  return outcome ?? { kind: 'refused', problem: 'the command is not understood' };
+  return carryOut(config, operation, (opened) => performOnLinks(opened, operation));
 }
 
 function issuerOf({ oidcProviders }: Config, id: string): string {

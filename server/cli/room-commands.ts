@@ -3,10 +3,9 @@ import { runPurge } from '#rooms/purge/purge.ts';
 import { RoomCache } from '#rooms/room-cache.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import type { Config } from '../config-options.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import type { Outcome } from './operations.ts';
-import { performOnRooms, type RoomOperationContext } from './room-operations.ts';
+import { performOnRooms } from './room-operations.ts';
 import { UsageError } from './usage.ts';
 
 export interface ShutdownOptions {
@@ -46,17 +45,10 @@ export function unblockRoom(config: Config, room: string): Promise<Outcome> {
 }
 
 /** By the running server where there is one, else on its database. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  return withDatabase(config, async ({ db, clock, serverName }) => {
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, async ({ db, clock, serverName }) => {
     const purging = { db, clock, serverName, rooms: new RoomCache(), roomLocks: new KeyedQueue() };
-    const ctx: RoomOperationContext = {
-      ...purging,
-      runPurge: (roomNid) => runPurge(purging, roomNid, new AbortController().signal),
-    };
-    return (
-      (await performOnRooms(ctx, operation)) ?? { kind: 'refused', problem: 'the command is not understood' }
-    );
+    const runNow = (roomNid: number) => runPurge(purging, roomNid, new AbortController().signal);
+    return performOnRooms({ ...purging, runPurge: runNow }, operation);
   });
 }

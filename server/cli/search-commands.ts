@@ -4,8 +4,7 @@ import { type JsonObject, own } from '#keys/json.ts';
 import type { Database } from '#storage/database.ts';
 import type { Config } from '../config-options.ts';
 import { emptyIndex, rebuildIndex, type SearchIndexer } from '../search/indexer.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import type { Outcome } from './operations.ts';
 
 export interface SearchOperationContext {
@@ -18,16 +17,7 @@ export interface SearchOperationContext {
 /** Builds the index of the search anew. */
 export async function rebuildSearch(config: Config): Promise<Outcome> {
   const operation = { operation: 'search.rebuild' };
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  return withDatabase(
-    config,
-    async ({ db }) =>
-      (await performOnSearch({ db, config }, operation)) ?? {
-        kind: 'refused',
-        problem: 'the command is not understood',
-      },
-  );
+  return carryOut(config, operation, ({ db }) => performOnSearch({ db, config }, operation));
 }
 
 /** Does one thing: `{"operation": "search.rebuild"}`; undefined for what is something else. */

@@ -1,7 +1,6 @@
 import type { JsonObject } from '#keys/json.ts';
 import type { Config } from '../config-options.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import type { Outcome } from './operations.ts';
 import { performOnTokens, usesOf } from './token-operations.ts';
 import { UsageError } from './usage.ts';
@@ -37,15 +36,6 @@ export function revokeRegistrationToken(config: Config, token: string): Promise<
 }
 
 /** By the running server where there is one, else on its database. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
-  if (answer !== undefined) return answer;
-  return withDatabase(
-    config,
-    async (ctx) =>
-      (await performOnTokens(ctx, operation)) ?? {
-        kind: 'refused',
-        problem: 'the command is not understood',
-      },
-  );
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, (opened) => performOnTokens(opened, operation));
 }

@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import type { JsonObject } from '#keys/json.ts';
 import type { Config } from '../config-options.ts';
-import { askServer } from './control-line.ts';
-import { withDatabase } from './database.ts';
+import { carryOut } from './carry-out.ts';
 import { type Outcome, perform } from './operations.ts';
 import { UsageError } from './usage.ts';
 
@@ -51,9 +50,8 @@ export function limitUser(config: Config, user: string, mode: string): Promise<O
 }
 
 /** By the running server where there is one, else on its database. */
-async function operate(config: Config, operation: JsonObject): Promise<Outcome> {
-  const answer = await askServer(config.dataDir, operation);
-  return answer ?? (await withDatabase(config, (ctx) => perform(ctx, operation)));
+function operate(config: Config, operation: JsonObject): Promise<Outcome> {
+  return carryOut(config, operation, (opened) => perform(opened, operation));
 }
 
 async function givenPassword({ password, passwordStdin }: AddOptions): Promise<string | undefined> {
