@@ -8,12 +8,12 @@ import { encodeCanonical } from '#keys/canonical-json.ts';
 import { isIpLiteral, parseServerName, type RoomId, type ServerName, type UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import { mostPowerful } from '#rooms/most-powerful.ts';
 import { powerOf } from '#rooms/power.ts';
 import { getRoom, isInRoom, joinedServers, type Room } from '#rooms/room.ts';
 import { type Draft, sendEvent } from '#rooms/send.ts';
 import { currentStateEvents } from '#rooms/state.ts';
 import * as circles from '#storage/circles.ts';
-import * as memberships from '#storage/memberships.ts';
 import { partnerName, standsFor } from './partner.ts';
 
 /** What became of the list of a room. */
@@ -232,22 +232,17 @@ function hostOf(name: string): string {
 /** The list as it is, and the most powerful of our users who may change it. */
 async function readState(
   ctx: RoomsContext,
-  { roomNid }: Room,
+  room: Room,
 ): Promise<{ readonly acl: JsonObject | undefined; readonly sender: UserId | undefined }> {
   const types = ['m.room.create', 'm.room.power_levels', ACL];
   const state = await currentStateEvents(
     ctx,
-    roomNid,
+    room.roomNid,
     types.map((type) => ({ type, stateKey: '' })),
   );
   const of = (type: string) => state.find(({ event }) => event.type === type)?.event;
   const power = powerOf(of('m.room.create'), of('m.room.power_levels'));
-  const required = power.required(ACL, 'state');
-  const ours = await memberships.joinedLocalUsers(ctx.db, roomNid, ctx.serverName);
-  let sender: UserId | undefined;
-  for (const userId of ours) {
-    const level = power.of(userId);
-    if (level >= required && (sender === undefined || level > power.of(sender))) sender = userId;
-  }
-  return { acl: of(ACL)?.content, sender };
+  const most = await mostPowerful(ctx, room, power);
+  const maySend = most !== undefined && power.of(most) >= power.required(ACL, 'state');
+  return { acl: of(ACL)?.content, sender: maySend ? most : undefined };
 }

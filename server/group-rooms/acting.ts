@@ -3,10 +3,10 @@
 import type { EventId, UserId } from '#keys/ids.ts';
 import { type JsonObject, stringAt } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
+import { mostPowerful } from '#rooms/most-powerful.ts';
 import { type PowerLevels, powerOf } from '#rooms/power.ts';
 import type { Room } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';
-import * as memberships from '#storage/memberships.ts';
 
 /** What is needed to bring people into a room. */
 export interface Acting {
@@ -21,26 +21,19 @@ export interface Acting {
 }
 
 /** Undefined where nobody of ours, but for `without`, is in the room. */
-export async function actingIn(
-  ctx: RoomsContext,
-  { roomNid }: Room,
-  without?: UserId,
-): Promise<Acting | undefined> {
+export async function actingIn(ctx: RoomsContext, room: Room, without?: UserId): Promise<Acting | undefined> {
   const types = ['m.room.create', 'm.room.power_levels', 'm.room.join_rules'];
   const state = await currentStateEvents(
     ctx,
-    roomNid,
+    room.roomNid,
     types.map((type) => ({ type, stateKey: '' })),
   );
   const of = (type: string) => state.find(({ event }) => event.type === type)?.event;
   const power = powerOf(of('m.room.create'), of('m.room.power_levels'));
-  let most: UserId | undefined;
-  for (const userId of await memberships.joinedLocalUsers(ctx.db, roomNid, ctx.serverName)) {
-    if (userId === without) continue;
-    if (most === undefined || power.of(userId) > power.of(most)) most = userId;
-  }
-  if (most === undefined) return undefined;
+  const userId = await mostPowerful(ctx, room, power, without);
+  if (userId === undefined) return undefined;
   const isPublic = stringAt(of('m.room.join_rules')?.content ?? {}, 'join_rule') === 'public';
+  return { userId, power, levels: of('m.room.power_levels')?.content, isPublic };
   const levels = of('m.room.power_levels');
   return { userId: most, power, levels: levels?.content, levelsId: levels?.eventId, isPublic };
 }
