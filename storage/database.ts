@@ -75,6 +75,8 @@ export class DatabaseUnavailable extends Error {
   override readonly name = 'DatabaseUnavailable';
 }
 
+/** What a write is refused with for the state of the database. */
+const STATES = [DatabaseFull, WriteQueueFull, DatabaseUnavailable];
 /** Of SQLite, of Node and of PostgreSQL: what was given cannot be stored. */
 const OF_VALUES = /^(?:SQLITE_(?:CONSTRAINT|ERROR|MISMATCH|RANGE|TOOBIG)|ERR_|2[23][0-9A-Z]{3}$)/;
 
@@ -83,7 +85,7 @@ const OF_VALUES = /^(?:SQLITE_(?:CONSTRAINT|ERROR|MISMATCH|RANGE|TOOBIG)|ERR_|2[
  * later. Otherwise what it was given is to blame, or its body.
  */
 export function isDatabaseFault(error: unknown): boolean {
-  if (error instanceof WriteQueueFull || error instanceof DatabaseUnavailable) return true;
+  if (STATES.some((state) => error instanceof state)) return true;
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' && !OF_VALUES.test(code);
 }

@@ -3,7 +3,13 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { DatabaseUnavailable, type Tx, WriteRuleBroken } from '#storage/database.ts';
+import {
+  DatabaseUnavailable,
+  isDatabaseFault,
+  type Tx,
+  WriteQueueFull,
+  WriteRuleBroken,
+} from '#storage/database.ts';
 import { anyOf, sql } from '#storage/sql.ts';
 import { drivers, type TestDatabase } from '#test/harness/databases.ts';
 
@@ -189,6 +195,27 @@ for (const driver of drivers) {
       );
       assert.equal((await db.get(byName, a))?.n, 1);
       assert.equal((await db.get(byName, b))?.n, 1);
+    });
+
+    test('a write that fails for what it was given is no fault of the database', async () => {
+      const { db } = opened;
+      const name = fresh();
+      await db.write('test', (tx) => tx.run(insert, name, 1));
+      const bodies: ((tx: Tx) => Promise<unknown>)[] = [
+        (tx) => tx.run(insert, name, 2),
+        (tx) => tx.run(insertPart, 'no such item'),
+        (tx) => tx.run(update, 1.5, name),
+        async () => Buffer.byteLength(undefined as never),
+        async () => {
+          throw new Error('boom');
+        },
+      ];
+      for (const [index, body] of bodies.entries()) {
+        const failing = db.write('test', body);
+        await assert.rejects(failing, (error) => !isDatabaseFault(error), `${index}`);
+      }
+      for (const error of [new WriteQueueFull(7), new DatabaseUnavailable('closed')])
+        assert.ok(isDatabaseFault(error));
     });
 
     test('a body that throws before it awaits anything is refused like any other', async () => {

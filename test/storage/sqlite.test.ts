@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
-import { type Database, DatabaseFull, WriteQueueFull } from '#storage/database.ts';
+import { type Database, DatabaseFull, isDatabaseFault, WriteQueueFull } from '#storage/database.ts';
 import { sql } from '#storage/sql.ts';
 import { openSqlite, openSqliteReadOnly } from '#storage/sqlite.ts';
 import { DatabaseLocked } from '#storage/sqlite-connection.ts';
@@ -169,6 +169,7 @@ test('a full disk refuses the write that does not fit, and the database goes on'
     ['fulfilled', 'rejected', 'fulfilled'],
   );
   assert.ok(results[1]?.status === 'rejected' && results[1].reason instanceof DatabaseFull);
+  assert.ok(isDatabaseFault(results[1].reason));
   assert.deepEqual(await db.get(count), { n: 2 });
   assert.ok(rolledBack.includes('b'));
   await write('d');

@@ -144,7 +144,7 @@ test('a transaction whose EDUs find no place on the disk is taken in whole when 
   await pragma(`PRAGMA max_page_count = ${n}`);
   const first = await peer.send(server, [event], { edus, txnId: 'whole' });
   await pragma('PRAGMA max_page_count = 1073741823');
-  assert.equal(first.status, 500);
+  assert.equal(first.status, 507);
   assert.deepEqual(await inboxOf(alice), []);
   const second = await peer.send(server, [event], { edus, txnId: 'whole' });
   assert.equal(second.status, 200);
