@@ -82,7 +82,8 @@ export class BucketPlace implements BlobPlace, AsyncDisposable {
   }
 
   async *names(): AsyncGenerator<readonly string[]> {
-    await this.#beOwner();
+    // Anew: of two that have begun with an empty bucket at the same time one must not remove what the other has.
+    await this.check();
     for (let after = ''; ; ) {
       // Page by page: each says where the next one begins.
       const keys = await this.#keysAfter(after);

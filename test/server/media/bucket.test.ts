@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { mediaBucketKind } from '#server/media/media-bucket.ts';
+import { PlaceUnavailable } from '#storage/blob-place.ts';
 import { register } from '#test/harness/client.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { download, picture, thumbnail, upload } from '#test/harness/media.ts';
@@ -198,6 +199,19 @@ test('media of other servers are kept in the bucket too, and go to other servers
   const keys = [...store.objects.keys()].filter((key) => !key.endsWith('kurir-server-name'));
   assert.deepEqual(new Set(keys.map((key) => key.startsWith('b/'))), new Set([true, false]));
   assert.deepEqual([...(await filesOnDisk(a)), ...(await filesOnDisk(b))], []);
+});
+
+test('of two servers that have claimed an empty bucket at the same time one removes nothing of the other', async () => {
+  await using store = await S3Server.start();
+  await using server = await startServer({ mediaBucket: store.option() });
+  const alice = await register(server, 'alice');
+  await upload(alice, 'ours');
+  store.objects.set('kurir-server-name', Buffer.from('other.test'));
+  const theirs = `aa/${'a'.repeat(64)}`;
+  store.objects.set(theirs, Buffer.from('theirs'));
+  const { blobs } = server.ctx.media;
+  await assert.rejects(blobs.sweep(new AbortController().signal), PlaceUnavailable);
+  assert.ok(store.objects.has(theirs));
 });
 
 test('media_bucket says what is wrong with it', () => {
