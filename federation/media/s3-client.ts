@@ -90,8 +90,12 @@ export class S3Client {
   async tell(asked: S3Request): Promise<IncomingHttpHeaders | undefined> {
     const answer = await this.ask(asked);
     if (answer.kind !== 'found') return undefined;
-    // Read to its end, or its connection could not be used again.
-    await consumeUpTo(answer.body, MOST_ERROR_BYTES, collect);
+    try {
+      // Read to its end, or its connection could not be used again.
+      await consumeUpTo(answer.body, MOST_ERROR_BYTES, collect);
+    } catch (cause) {
+      throw new PlaceUnavailable('the answer of the bucket breaks off', { cause });
+    }
     return answer.headers;
   }
 

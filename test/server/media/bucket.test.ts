@@ -45,6 +45,13 @@ test('an upload is answered with success once the bucket has it, and leaves noth
     const { status: got, body } = await alice.try('POST', UPLOAD, Buffer.from(code));
     assert.deepEqual([got, body.errcode], [answer, 'M_UNKNOWN'], code);
   }
+  store.fault = ({ method }, response) => {
+    if (method !== 'PUT') return false;
+    response.writeHead(200, { 'content-length': 100 }).write('x', () => response.destroy());
+    return true;
+  };
+  const broken = await alice.try('POST', UPLOAD, Buffer.from('breaks off'));
+  assert.deepEqual([broken.status, broken.body.errcode], [503, 'M_UNKNOWN']);
   store.fault = () => false;
   assert.equal(store.files.length, 1);
   assert.deepEqual(await filesOnDisk(server), []);
