@@ -6,6 +6,7 @@ const ADD = sql<[string, number]>(
   'erasedUsers.add',
   `INSERT INTO erased_users (user_id, position) VALUES (?, ?) ON CONFLICT (user_id) DO NOTHING`,
 );
+const REMOVE = sql<[string]>('erasedUsers.remove', 'DELETE FROM erased_users WHERE user_id = ?');
 const AMONG = sql<[string], { user_id: UserId; position: number }>(
   'erasedUsers.among',
   'SELECT user_id, position FROM erased_users WHERE user_id {anyOf} ORDER BY user_id',
@@ -25,6 +26,11 @@ const SERVER_CAME_IN = sql<[number, string], { joined_position: number }>(
 /** Notes that a user is erased from a position on. */
 export async function add(tx: Tx, userId: UserId, position: number): Promise<void> {
   await tx.run(ADD, userId, position);
+}
+
+/** Ends the erasure of a user who is back. */
+export async function remove(tx: Tx, userId: UserId): Promise<void> {
+  await tx.run(REMOVE, userId);
 }
 
 /** Those of the users who are erased, each with the position from which on they are. */

@@ -7,6 +7,7 @@ import { type JsonObject, own } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
+import * as erasedUsers from '#storage/erased-users.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as threepids from '#storage/threepids.ts';
 import * as users from '#storage/users.ts';
@@ -112,9 +113,11 @@ export async function syncDevices(
   endWaiting(ctx, userId);
 }
 
-/** Gives a deactivated account back. What it had is gone. */
+/** Gives a deactivated account back. What it had is gone; what it has said and will say is shown again, if it was erased. */
 export async function reactivate(ctx: ServerContext, userId: UserId): Promise<void> {
-  await ctx.db.write('mas.reactivate', (tx) => users.reactivate(tx, userId));
+  await ctx.db.write('mas.reactivate', async (tx) => {
+    if (await users.reactivate(tx, userId)) await erasedUsers.remove(tx, userId);
+  });
   endWaiting(ctx, userId);
 }
 

@@ -114,6 +114,8 @@ for (const { name, open } of drivers) {
     await write((tx) => erasedUsers.add(tx, ALICE, 5));
     await write((tx) => erasedUsers.add(tx, ALICE, 9));
     assert.deepEqual(await erasedUsers.among(db, [ALICE, GUEST]), new Map([[ALICE, 5]]));
+    await write((tx) => erasedUsers.remove(tx, ALICE));
+    assert.deepEqual(await erasedUsers.among(db, [ALICE]), new Map());
     assert.equal(await erasedUsers.cameIn(db, 1, ALICE), undefined);
     assert.equal(await erasedUsers.serverCameIn(db, 1, 'a.test'), undefined);
     await write((tx) => devices.create(tx, { ...PHONE, displayName: undefined, now: 1 }));

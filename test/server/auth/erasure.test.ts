@@ -2,6 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { RoomId, UserId } from '#keys/ids.ts';
+import { sendEvent } from '#rooms/send.ts';
+import { deactivate } from '#server/auth/accounts.ts';
+import { reactivate } from '#server/mas/provisioning.ts';
 import { type Body, register, type TestClient } from '#test/harness/client.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { startServer } from '#test/harness/server.ts';
@@ -55,6 +59,21 @@ test('who comes later is shown a redacted copy of what an erased user wrote; who
   }
   assert.ok(JSON.stringify(await early.sync()).includes('alice said this'));
   assert.equal((await other.try('GET', `/profile/${alice.userId}`)).status, 404);
+});
+
+test('who is given their account back is read again, also by those who come later', async () => {
+  await using server = await startServer();
+  const { ctx } = server;
+  const [alice, late] = [await register(server), await register(server)];
+  const sender = alice.userId as UserId;
+  const roomId = (await alice.createRoom()) as RoomId;
+  assert.equal(await deactivate(ctx, sender, { erase: true }), true);
+  await reactivate(ctx, sender);
+  const content = { msgtype: 'm.text', body: 'back again' };
+  const sent = await sendEvent(ctx, { roomId, sender, type: 'm.room.message', content });
+  assert.equal(sent.kind, 'sent');
+  await late.join(roomId);
+  assert.equal(await textOf(late, roomId, sent.kind === 'sent' ? sent.eventId : ''), 'back again');
 });
 
 test('without erase nothing is hidden, and erase must be a boolean', async () => {
