@@ -20,7 +20,7 @@ export interface Following<Prepared> {
   /** Of the cursor. Where there is no such cursor yet, what was there before is not read. */
   readonly name: string;
   /** Events that are read at once. */
-  readonly batch: number;
+  readonly batch: number | (() => number);
   /** How long to wait for more events before they are read: the longer, the fewer transactions. */
   readonly lingerMs: number;
   /** True where memberships in rooms that the server is not in are wanted, too: events without a position. */
@@ -136,7 +136,8 @@ export class EventFollower<Prepared> {
   /** One batch. True where there may be more. */
   async #step(): Promise<boolean> {
     const { db, streams } = this.#ctx;
-    const { batch, prepare, withOutOfBand = false } = this.#following;
+    const { prepare, withOutOfBand = false } = this.#following;
+    const batch = this.#batch();
     const upto = streams.upto();
     const arrived = await arrivals.page(db, { after: this.#position, upto, limit: batch });
     const isMore = arrived.length === batch;
@@ -159,6 +160,11 @@ export class EventFollower<Prepared> {
     this.#position = Math.max(this.#position, position);
     for (const waiter of [...this.#waiters]) if (waiter.position <= this.#position) waiter.end();
     return isMore;
+  }
+
+  #batch(): number {
+    const { batch } = this.#following;
+    return typeof batch === 'number' ? batch : batch();
   }
 
   async #write(position: number, prepared: Prepared | undefined): Promise<void> {

@@ -13,10 +13,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
+import { Lanes } from '#keys/lanes.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNids } from '#rooms/load.ts';
 import { threadOf } from '#rooms/relations/thread.ts';
 import { getRoomByNid } from '#rooms/room.ts';
+import { Slices } from '#rooms/slices.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -49,10 +51,17 @@ interface Tellable {
   readonly unread: number;
 }
 
+interface ToTell extends Tellable {
+  readonly own: readonly pushers.Pusher[];
+  readonly waiting: readonly waitingPushes.WaitingPush[];
+}
+
 /** How long one pusher may keep the others of its user waiting. */
 const PATIENCE_MS = 500;
 const MOST_FAILURES = 3;
 const USERS_AT_ONCE = 500;
+/** Of these, those of whom is read what they are told: all members of a room are woken at the same time. */
+const READ_AT_ONCE = 4;
 const MOST_AT_ONCE = 20;
 const MOST_TOLD = 100_000;
 const MOST_AGE_MS = 24 * 60 * 60_000;
@@ -62,6 +71,8 @@ export class PushDelivery {
   readonly #parts: DeliveryParts;
   readonly #due = new Set<UserId>();
   readonly #running = new Map<UserId, Promise<void>>();
+  readonly #readers = new Lanes(READ_AT_ONCE, Number.POSITIVE_INFINITY);
+  readonly #slices = new Slices();
   readonly #retries: Retries;
   /** By pusher: those that take long. */
   readonly #slow = new Map<string, Promise<void>>();
@@ -113,19 +124,16 @@ export class PushDelivery {
 
   async #deliver(userId: UserId): Promise<void> {
     const { db } = this.#ctx;
-    const waiting = await waitingPushes.newest(db, userId, MOST_AT_ONCE);
-    const all = await pushers.ofUser(db, userId);
-    const own = all.filter((pusher) => this.#isTold(pusher));
-    const newest = waiting.at(-1)?.position;
-    if (all.length === 0) await this.#parts.onGone(userId);
+    const what = await this.#readers.run(async () => {
+      await this.#slices.rest();
+      return this.#read(userId);
+    });
+    const { own, waiting, newest } = what;
     if (own.length === 0) {
       if (newest !== undefined) await this.#forget(userId, newest);
       return;
     }
-    const due = await this.#stillDue(userId, waiting);
-    const unread = await this.#parts.badges.of(userId);
     // Each for itself: one that hangs does not hold up the others.
-    const what = { due, newest, unread };
     const reached = await Promise.all(own.map((pusher) => this.#tellSoon(pusher, what)));
     if (newest !== undefined && reached.every((position) => position >= newest)) {
       await this.#forget(userId, newest);
@@ -142,6 +150,19 @@ export class PushDelivery {
       if (first !== undefined && waiting.length === MOST_AT_ONCE)
         await waitingPushes.removeUpto(tx, userId, first.position - 1);
     });
+  }
+
+  /** What the pushers of a user are to be told. */
+  async #read(userId: UserId): Promise<ToTell> {
+    const { db } = this.#ctx;
+    const waiting = await waitingPushes.newest(db, userId, MOST_AT_ONCE);
+    const all = await pushers.ofUser(db, userId);
+    const own = all.filter((pusher) => this.#isTold(pusher));
+    const newest = waiting.at(-1)?.position;
+    if (all.length === 0) await this.#parts.onGone(userId);
+    if (own.length === 0) return { own, waiting, due: [], newest, unread: 0 };
+    const due = await this.#stillDue(userId, waiting);
+    return { own, waiting, due, newest, unread: await this.#parts.badges.of(userId) };
   }
 
   /** "Pushers that are not enabled do not produce push notifications of any kind" (MSC3881). */

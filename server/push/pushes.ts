@@ -28,6 +28,9 @@ interface Prepared {
 }
 
 const BATCH = 100;
+const FIRST_BATCH = 5;
+/** How much is written down at once, about: events of large rooms are followed by fewer at a time. */
+const MOST_WRITTEN = 2_000;
 const LINGER_MS = 5;
 /** After what the user did the number on their icons is looked at: seldom, since they may be reading on. */
 const BADGE_MS = 500;
@@ -53,6 +56,7 @@ export class Pushes {
   readonly #recipients: Recipients;
   readonly #mail: MailPushers | undefined;
   readonly #follower: EventFollower<Prepared>;
+  #batch = FIRST_BATCH;
 
   constructor(ctx: RoomsContext, unread: UnreadCounts, { gateways, vapid, mail }: PushesOptions) {
     this.#ctx = ctx;
@@ -66,7 +70,8 @@ export class Pushes {
       onGone: (userId) => this.#forgetIfGone(userId),
     });
     this.#follower = new EventFollower(ctx, {
-      ...{ name: 'push', batch: BATCH, lingerMs: LINGER_MS, withOutOfBand: true },
+      ...{ name: 'push', lingerMs: LINGER_MS, withOutOfBand: true },
+      batch: () => this.#batch,
       prepare: (events) => this.#prepare(events),
       apply: (tx, prepared) => this.#write(tx, prepared),
     });
@@ -123,9 +128,10 @@ export class Pushes {
     const slices = new Slices();
     for (const stored of events) {
       // In order, since the later ones of a room find in memory what the first has read.
-      waiting.push(...(await this.#recipients.of(stored)));
-      await slices.rest();
+      for (const push of await this.#recipients.of(stored, slices)) waiting.push(push);
     }
+    const ofEach = Math.ceil(waiting.length / Math.max(1, events.length));
+    this.#batch = Math.min(BATCH, Math.ceil(MOST_WRITTEN / Math.max(1, ofEach)));
     if (waiting.length === 0) return undefined;
     return { waiting, mails: (await this.#mail?.prepare(waiting)) ?? [] };
   }

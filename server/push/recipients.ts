@@ -5,6 +5,7 @@ import { isUserId, serverNameOf, type UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { membershipOf } from '#rooms/event.ts';
 import { getRoomByNid } from '#rooms/room.ts';
+import type { Slices } from '#rooms/slices.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -34,8 +35,8 @@ export class Recipients {
     this.#hasPushers = hasPushers;
   }
 
-  /** What is to be pushed for an event. */
-  async of(stored: StoredEvent): Promise<WaitingPush[]> {
+  /** What is to be pushed for an event. `slices`: of what this is part of. */
+  async of(stored: StoredEvent, slices: Slices): Promise<WaitingPush[]> {
     const { event, roomNid, nid, redactedBy } = stored;
     // History that is fetched later is no news.
     if (redactedBy !== undefined || (stored.position ?? 1) <= 0) return [];
@@ -60,6 +61,7 @@ export class Recipients {
       // From memory but for the first time.
       const rule = await this.#ruleFor(userId, stored, room);
       if (rule !== undefined) found.push({ userId, position, nid, actions: rule.actions });
+      await slices.rest();
     }
     return found;
   }
