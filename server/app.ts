@@ -62,6 +62,7 @@ import { loginFallbackPageRoutes } from './routes/login-fallback-page.ts';
 import { loginTokenRoutes } from './routes/login-token.ts';
 import { logoutRoutes } from './routes/logout.ts';
 import { masRoutes } from './routes/mas.ts';
+import { mediaAdminRoutes } from './routes/media-admin.ts';
 import { mediaDownloadRoutes } from './routes/media-download.ts';
 import { mediaLegacyRoutes } from './routes/media-legacy.ts';
 import { mediaScannerRoutes } from './routes/media-scanner.ts';
@@ -123,6 +124,7 @@ import { toDeviceRoutes } from './routes/to-device.ts';
 import { typingRoutes } from './routes/typing.ts';
 import { unsubscribePageRoutes } from './routes/unsubscribe-page.ts';
 import { urlPreviewsRoutes } from './routes/url-previews.ts';
+import { userMediaAdminRoutes } from './routes/user-media-admin.ts';
 import { usersRoutes } from './routes/users.ts';
 import { versionsRoutes } from './routes/versions.ts';
 import { voipRoutes } from './routes/voip.ts';
@@ -199,6 +201,7 @@ const clientRoutes: readonly Routes[] = [
   loginTokenRoutes,
   logoutRoutes,
   masRoutes,
+  mediaAdminRoutes,
   mediaDownloadRoutes,
   mediaLegacyRoutes,
   mediaScannerRoutes,
@@ -234,6 +237,7 @@ const clientRoutes: readonly Routes[] = [
   signInPageRoutes,
   toDeviceRoutes,
   urlPreviewsRoutes,
+  userMediaAdminRoutes,
   usersRoutes,
   versionsRoutes,
   voipRoutes,

@@ -108,6 +108,11 @@ const OWN_OLD = sql<[number, number, number], Row>(
      AND quarantined_ts IS NULL AND protected_ts IS NULL
    ORDER BY media_nid LIMIT ?`,
 );
+const OF_USER = sql<[string, number, number], Row>(
+  'media.ofUser',
+  `SELECT ${COLUMNS} FROM media WHERE user_id = ? AND sha256 IS NOT NULL AND media_nid > ?
+   ORDER BY media_nid LIMIT ?`,
+);
 const PROTECT = sql<[number | null, number]>(
   'media.protect',
   'UPDATE media SET protected_ts = ? WHERE media_nid = ?',
@@ -224,6 +229,11 @@ export async function ownOld(
   limit: number,
 ): Promise<Media[]> {
   return (await reader.all(OWN_OLD, nid, before, limit)).map(fromRow);
+}
+
+/** What a user of ours has uploaded, in the order in which it came, after one of them. */
+export async function ofUser(reader: Reader, userId: UserId, after: number, limit: number): Promise<Media[]> {
+  return (await reader.all(OF_USER, userId, after, limit)).map(fromRow);
 }
 
 /** Protects a media, since `now`, or, by undefined, ends that. */

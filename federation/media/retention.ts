@@ -38,18 +38,58 @@ export async function forgetOld(ctx: RetentionContext, signal: AbortSignal): Pro
   for (const page of pages) await forgetPages(ctx, page, signal);
 }
 
-async function forgetPages(ctx: RetentionContext, pageAfter: Page, signal: AbortSignal): Promise<void> {
-  let [count, bytes] = [0, 0];
+/** Which media of ours are to go: not read since `before`, and of more than `largerThan` bytes. */
+export interface OwnChoice {
+  readonly before: number;
+  readonly largerThan: number;
+  readonly keepsAvatars: boolean;
+  /** How many at most. */
+  readonly most: number;
+}
+
+/** Forgets media of users of ours, but for those that are protected or in quarantine; answers which. */
+export async function forgetOwn(
+  ctx: RetentionContext,
+  { before, largerThan, keepsAvatars, most }: OwnChoice,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const gone: string[] = [];
+  const pageAfter: Page = (after) => ownUnused(ctx.db, after, before, AT_ONCE);
+  for await (const page of forgettable(ctx, pageAfter, { keepsAvatars, signal })) {
+    const going = page.filter(({ size }) => size > largerThan).slice(0, most - gone.length);
+    await forgetMedia(ctx, going);
+    gone.push(...going.map(({ mediaId }) => mediaId));
+    if (gone.length >= most) break;
+  }
+  return gone;
+}
+
+/** The pages, without what is the avatar of anybody where these are kept. */
+async function* forgettable(
+  ctx: RetentionContext,
+  pageAfter: Page,
+  { keepsAvatars, signal }: { readonly keepsAvatars: boolean; readonly signal: AbortSignal },
+): AsyncGenerator<Media[]> {
   let roomAvatars: ReadonlySet<string> | undefined;
   for (let after = BEFORE_ALL; !signal.aborted; ) {
     // In portions, so that nobody waits long for the one writer.
     const page = await pageAfter(after);
     const last = page.at(-1);
-    if (last === undefined) break;
+    if (last === undefined) return;
     after = last;
+    if (!keepsAvatars) {
+      yield page;
+      continue;
+    }
     roomAvatars ??= await avatarsOfRooms(ctx);
     const shown = (await avatarsOfUsers(ctx.db, page)).union(roomAvatars);
-    const going = page.filter((media) => !shown.has(mxcOf(media)));
+    yield page.filter((media) => !shown.has(mxcOf(media)));
+  }
+}
+
+async function forgetPages(ctx: RetentionContext, pageAfter: Page, signal: AbortSignal): Promise<void> {
+  let [count, bytes] = [0, 0];
+  for await (const going of forgettable(ctx, pageAfter, { keepsAvatars: true, signal })) {
     await forgetMedia(ctx, going);
     count += going.length;
     bytes += going.reduce((sum, { size }) => sum + size, 0);

@@ -1,13 +1,12 @@
 /** What the operator's command does to media: by the running server, or on its database and files. */
 
-import { type CacheContext, forgetMedia, purgeRemote } from '#federation/media/cache.ts';
+import { type CacheContext, purgeRemote } from '#federation/media/cache.ts';
 import type { MediaContext, MediaParts } from '#federation/media/context.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
 import { type Mxc, mxcOf, parseMxc } from '#keys/mxc.ts';
 import { NoSpace, PlaceUnavailable } from '#storage/blob-place.ts';
 import type { Moved } from '#storage/blobs.ts';
-import * as media from '#storage/media.ts';
-import * as mediaScans from '#storage/media-scans.ts';
+import { deleteMedia, protectMedia, quarantineMedia, releaseMedia } from '../media/moderation.ts';
 import type { Outcome } from './operations.ts';
 import { timeOf } from './when.ts';
 
@@ -45,40 +44,28 @@ const ON_ONE: ReadonlyMap<string, (ctx: MediaOperationContext, mxc: Mxc) => Prom
 ]);
 
 async function quarantine(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome> {
-  const { serverName, clock } = ctx;
-  const isKnown = await ctx.db.write('media.quarantine', (tx) =>
-    media.quarantine(tx, mxc, { serverName, now: clock.now() }),
-  );
-  if (!isKnown) return refused(`there is no media ${mxcOf(mxc)} on this server`);
+  if (!(await quarantineMedia(ctx, mxc))) return unknown(mxc);
   return done(
     `${mxcOf(mxc)} is in quarantine: nobody gets it here, nor the same file under another address.`,
   );
 }
 
 async function release(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome> {
-  const isReleased = await ctx.db.write('media.release', async (tx) => {
-    const sha256 = (await media.of(tx, mxc))?.sha256;
-    // Whatever the scanner says of it: the operator knows better.
-    if (sha256 !== undefined) await mediaScans.allow(tx, sha256);
-    return media.release(tx, mxc);
-  });
-  if (!isReleased) return refused(`${mxcOf(mxc)} is not in quarantine`);
+  if (!(await releaseMedia(ctx, mxc))) return refused(`${mxcOf(mxc)} is not in quarantine`);
   return done(`${mxcOf(mxc)} is served again, and so is the same file under another address.`);
 }
 
 async function protect(ctx: MediaOperationContext, mxc: Mxc, isProtected: boolean): Promise<Outcome> {
-  const known = await media.of(ctx.db, mxc);
-  if (known === undefined) return refused(`there is no media ${mxcOf(mxc)} on this server`);
-  const now = isProtected ? ctx.clock.now() : undefined;
-  await ctx.db.write('media.protect', (tx) => media.protect(tx, known.nid, now));
+  if (!(await protectMedia(ctx, mxc, isProtected))) return unknown(mxc);
   return done(isProtected ? `${mxcOf(mxc)} is kept for good.` : `${mxcOf(mxc)} is protected no more.`);
 }
 
 async function deleteOne(ctx: MediaOperationContext, mxc: Mxc): Promise<Outcome> {
-  const known = await media.of(ctx.db, mxc);
-  if (known === undefined) return refused(`there is no media ${mxcOf(mxc)} on this server`);
-  await forgetMedia(ctx, [known]);
-  return done(`${mxcOf(mxc)} is deleted.`);
+  return (await deleteMedia(ctx, mxc)) ? done(`${mxcOf(mxc)} is deleted.`) : unknown(mxc);
+}
+
+function unknown(mxc: Mxc): Outcome {
+  return refused(`there is no media ${mxcOf(mxc)} on this server`);
 }
 
 async function purge(ctx: MediaOperationContext, before: string): Promise<Outcome> {

@@ -32,6 +32,7 @@ const OURS: readonly (readonly [RegExp, string])[] = [
   ],
   [/^(GET|POST) \/_synapse\/admin\/v1\/register$/, 'for scripts that know the shared secret'],
   [/^(POST|PUT) \/_synapse\/admin\/v1\/send_server_notice/, 'by which administrators tell users something'],
+  [/^\w+ \/_synapse\/admin\/v1\/.*media/, 'what administrators do to media'],
 ];
 const FOR_PEOPLE = /^\/(oauth2\/(authorize|device)|sign-in|sign-out|account|_kurir\/(register|terms))(\/|$)/;
 const HUGE = 500_000_000;
