@@ -207,7 +207,7 @@ function endStalled(server: http.Server): void {
   const answering = new Set<Socket>();
   server.on('request', ({ socket }, response) => {
     answering.add(socket);
-    response.once('close', () => answering.delete(socket));
+    response.on('close', () => answering.delete(socket));
   });
   server.timeout = STALLED_MS;
   // Also of those that are kept alive for the next request. An answer may take its time, where nothing of it waits.

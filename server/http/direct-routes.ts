@@ -41,8 +41,8 @@ export function waitedMs(request: IncomingMessage): number {
 
 export class DirectRoutes {
   readonly options: DirectRoutesOptions;
-  /** By path. */
-  readonly #routes = new Map<string, Place>();
+  /** A few. */
+  readonly #places: Place[] = [];
   #longWay: RequestListener = refuse;
   #isClosed = false;
 
@@ -52,7 +52,7 @@ export class DirectRoutes {
 
   /** Requests that come by GET to this path, with a query. */
   add(path: string, route: DirectRoute): void {
-    this.#routes.set(path, { routes: this, path, route });
+    this.#places.push({ routes: this, path, route });
   }
 
   /** All goes the long way from now on. */
@@ -76,10 +76,9 @@ export class DirectRoutes {
   #take(request: IncomingMessage, response: ServerResponse): boolean {
     const { url = '', method } = request;
     if (method !== 'GET' || this.#isClosed) return false;
-    const end = url.indexOf('?');
-    const place = end < 0 ? undefined : this.#routes.get(url.slice(0, end));
+    const place = this.#places.find(({ path }) => url[path.length] === '?' && url.startsWith(path));
     if (place === undefined || !isPlain(request.rawHeaders)) return false;
-    return place.route(new DirectRequest(place, request, response), url.slice(end + 1));
+    return place.route(new DirectRequest(place, request, response), url.slice(place.path.length + 1));
   }
 }
 

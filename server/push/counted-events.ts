@@ -38,6 +38,7 @@ export interface CountedBy {
 /** A room with more unread events is counted by the newest: clients do not show higher numbers. */
 export const MOST_EVENTS = 1_000;
 const FORMAT = 1;
+const NO_COUNTS: ThreadCounts = new Map();
 const MAIN = 'main';
 
 export class CountedEvents {
@@ -156,6 +157,7 @@ export class CountedEvents {
 }
 
 function countsOf(events: readonly UnreadEvent[]): ThreadCounts {
+  if (events.length === 0) return NO_COUNTS;
   const counts = new Map<string, Counts>();
   for (const event of events) addTo(counts, event);
   return counts;

@@ -50,6 +50,8 @@ export async function readUptoIn(
   );
 }
 
+const NO_THREADS: ReadonlyMap<string, number> = new Map();
+
 function readUptoBy(
   roomNid: number,
   read: { readonly joined: number | undefined; readonly receipts: readonly receipts.PlacedReceipt[] },
@@ -65,7 +67,7 @@ function readUptoBy(
     if (threadId === '') everywhere = Math.max(everywhere, stored.position);
     else threads.set(threadId, Math.max(threads.get(threadId) ?? 0, stored.position));
   }
-  return { everywhere, threads, changedAt };
+  return { everywhere, threads: threads.size === 0 ? NO_THREADS : threads, changedAt };
 }
 
 /** True where an event of a thread is read. */

@@ -20,6 +20,8 @@ export interface SyncContext {
   readonly inboxes: Inboxes;
   /** By user and device: how many keys are left, as JSON, and up to where that is known. */
   readonly keyCounts: Lru<string, { readonly json: string; readonly asOf: number }>;
+  /** The same text for all devices that have as many keys left. */
+  readonly keyTexts: Lru<string, string>;
   readonly joinedMembers: JoinedMembers;
   readonly memberEvents: MemberEvents;
   readonly presenceTexts: PresenceTexts;
@@ -68,6 +70,7 @@ function createSyncContext(server: ServerContext): SyncContext {
     answered: { direct: 0 },
     inboxes: new Inboxes(),
     keyCounts: new Lru({ maxEntries: 20_000 }),
+    keyTexts: new Lru({ maxEntries: 1_000 }),
     joinedMembers: new JoinedMembers(server),
     memberEvents: new MemberEvents(server),
     presenceTexts: new PresenceTexts(),

@@ -79,7 +79,9 @@ export async function keyCounts(
   const unused = await e2eeKeys.unusedFallbackTypes(server.db, userId, deviceId);
   // Clients that find no count upload no keys: those of the usual algorithm are counted where there are none too.
   const byAlgorithm = { signed_curve25519: 0, ...Object.fromEntries(counts) };
-  const json = `"device_one_time_keys_count":${JSON.stringify(byAlgorithm)},"device_unused_fallback_key_types":${JSON.stringify(unused)}`;
+  const text = `"device_one_time_keys_count":${JSON.stringify(byAlgorithm)},"device_unused_fallback_key_types":${JSON.stringify(unused)}`;
+  const json = sync.keyTexts.get(text) ?? text;
+  sync.keyTexts.set(text, json);
   sync.keyCounts.set(`${userId} ${deviceId}`, { json, asOf: upto });
   return json;
 }

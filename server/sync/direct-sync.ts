@@ -37,6 +37,8 @@ interface Habit {
   /** The query before the token and after it. */
   readonly before: string;
   readonly after: string;
+  /** What the last answer said to wait for. */
+  follower: Follower | undefined;
 }
 
 const MOST_HABITS = 20_000;
@@ -90,7 +92,16 @@ export class DirectSync {
       if (fullState || timeoutMs === 0) return undefined;
       const stateMember = stateMemberOf(parameters);
       const request = { requester, since: 0, inbox: 0, filter, fullState, stateMember };
-      return { session, request, presence: presenceOf(parameters), timeoutMs, poller, before, after };
+      return {
+        session,
+        request,
+        presence: presenceOf(parameters),
+        timeoutMs,
+        poller,
+        before,
+        after,
+        follower: undefined,
+      };
     } catch (error) {
       // The long way says so.
       if (error instanceof MatrixError) return undefined;
@@ -143,12 +154,13 @@ class DirectPoll implements Waiter {
 
   begin(): void {
     const { direct, habit, since } = this.#asked;
-    const { inboxes, users } = this.#lane.sync;
-    const { requester } = habit.request;
-    direct.response.once('close', this.#leave);
+    const { inboxes } = this.#lane.sync;
+    // Not taken off again: it closes soon after it was answered.
+    direct.response.on('close', this.#leave);
     this.#lane.polls.enter(habit.poller, this);
-    const known = inboxes.isAcknowledged(requester, since) ? users.known(requester.userId) : undefined;
-    if (known !== undefined) this.#waitOrAnswer(known.user.follower);
+    // Whatever changes where the user is concerns the user: it ends the wait with an earlier one, too.
+    const known = inboxes.isAcknowledged(habit.request.requester, since) ? habit.follower : undefined;
+    if (known !== undefined) this.#waitOrAnswer(known);
     else
       this.#prepare().then(
         (follower) => this.#waitOrAnswer(follower),
@@ -223,6 +235,7 @@ class DirectPoll implements Waiter {
 
   #settle(answer: Answer): void {
     if (this.#state === 'finished') return;
+    this.#asked.habit.follower = answer.follower;
     if (!answer.hasNews && this.#state === 'open') {
       this.#wait(answer.upto, answer.follower);
       return;
@@ -245,7 +258,6 @@ class DirectPoll implements Waiter {
     if (this.#state === 'finished') return;
     this.#state = 'finished';
     clearTimeout(this.#timer);
-    this.#asked.direct.response.off('close', this.#leave);
     this.#stopWaiting();
     this.#lane.polls.leave(this.#asked.habit.poller, this);
     this.#presence[Symbol.dispose]();
