@@ -33,7 +33,6 @@ export async function actingIn(ctx: RoomsContext, room: Room, without?: UserId):
   const userId = await mostPowerful(ctx, room, power, without);
   if (userId === undefined) return undefined;
   const isPublic = stringAt(of('m.room.join_rules')?.content ?? {}, 'join_rule') === 'public';
-  return { userId, power, levels: of('m.room.power_levels')?.content, isPublic };
   const levels = of('m.room.power_levels');
-  return { userId: most, power, levels: levels?.content, levelsId: levels?.eventId, isPublic };
+  return { userId, power, levels: levels?.content, levelsId: levels?.eventId, isPublic };
 }

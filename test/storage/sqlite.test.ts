@@ -5,7 +5,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
-import { type Database, type Database, DatabaseFull, DatabaseFull, isDatabaseFault, WriteQueueFull, WriteQueueFull } from '#storage/database.ts';
+import { type Database, DatabaseFull, isDatabaseFault, WriteQueueFull } from '#storage/database.ts';
 import { sql } from '#storage/sql.ts';
 import { openSqlite, openSqliteReadOnly } from '#storage/sqlite.ts';
 import { DatabaseLocked } from '#storage/sqlite-connection.ts';
