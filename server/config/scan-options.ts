@@ -14,6 +14,9 @@ export interface ScanConfig {
   /** In bytes. */
   readonly scannerMaxSize: number;
   readonly scannerAtOnce: number;
+  /** Types such as `image/png` or `image/*`; all where there are none. */
+  readonly scannerAllowedTypes: readonly string[];
+  readonly scannerForbiddenTypes: readonly string[];
   /** Paths of PEM files. */
   readonly scannerCa: readonly string[];
 }
@@ -58,6 +61,21 @@ export const scanOptions: { readonly [Name in keyof ScanConfig]: Option<NonNulla
     describes:
       'How many files the scanner is given at once. It should be no more than the scanner has threads.',
   },
+  scannerAllowedTypes: {
+    key: 'scanner_allowed_types',
+    kind: listKind('types of files'),
+    default: [],
+    describes:
+      'The only types of files that the API of scanners gives to clients, such as `image/*` and `application/pdf`, by ' +
+      'what is in them; all types unless given. See [scanning](scanning.md#types-of-files). In the environment several ' +
+      'are divided by commas.',
+  },
+  scannerForbiddenTypes: {
+    key: 'scanner_forbidden_types',
+    kind: listKind('types of files'),
+    default: [],
+    describes: 'As `scanner_allowed_types`: types that it does not give to clients.',
+  },
   scannerCa: {
     key: 'scanner_ca',
     kind: listKind('paths of PEM files'),
@@ -79,6 +97,8 @@ export function scanConfig(
     scannerTimeout: required(scanOptions.scannerTimeout),
     scannerMaxSize: required(scanOptions.scannerMaxSize),
     scannerAtOnce: required(scanOptions.scannerAtOnce),
+    scannerAllowedTypes: required(scanOptions.scannerAllowedTypes),
+    scannerForbiddenTypes: required(scanOptions.scannerForbiddenTypes),
     scannerCa: required(scanOptions.scannerCa),
   };
 }

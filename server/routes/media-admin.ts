@@ -11,8 +11,8 @@ import { isServerName } from '#keys/ids.ts';
 import { isMediaId, type Mxc, mxcOf } from '#keys/mxc.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import * as media from '#storage/media.ts';
-import { requireAdmin } from '../auth/requester.ts';
 import type { ServerContext } from '../context.ts';
+import { admit, describe } from '../media/admin.ts';
 import {
   deleteMedia,
   mediaInRoom,
@@ -141,26 +141,6 @@ function oneMedia(app: FastifyInstance, ctx: ServerContext): void {
     if (!(await deleteMedia(ctx, mxc))) throw notFound('There is no such media');
     return { deleted_media: [mxc.mediaId], total: 1 };
   });
-}
-
-/** A media as the tools show it. Who put it into quarantine is not kept: this server has. */
-export function describe({ serverName }: Pick<ServerContext, 'serverName'>, known: media.Media): object {
-  return {
-    media_id: known.mediaId,
-    media_type: known.contentType,
-    media_length: known.size,
-    upload_name: known.uploadName ?? null,
-    created_ts: known.createdTs,
-    last_access_ts: known.accessedTs,
-    quarantined_by: known.isQuarantined ? serverName : null,
-    safe_from_quarantine: known.isProtected,
-  };
-}
-
-/** Only administrators, and not without end. */
-export async function admit(ctx: ServerContext, request: FastifyRequest): Promise<void> {
-  const { userId } = await requireAdmin(ctx, request);
-  ctx.limits.take('moderation', userId);
 }
 
 async function mxcParam(ctx: ServerContext, request: MediaRequest): Promise<Mxc> {

@@ -21,6 +21,7 @@ import type { ServerContext } from '../context.ts';
 import { answerError, matrixErrorOf } from '../http/error-handler.ts';
 import { POLICY, STALL_MS } from '../media/send-file.ts';
 import { findAsked, type MediaRequest, sendDownload, sendThumbnail } from '../media/serve.ts';
+import { LOOKED_AT_BYTES } from '../scanning/content-type.ts';
 import { decryptedSource, type EncryptedFile, encryptedFileOf } from '../scanning/encrypted-file.ts';
 import {
   asScannerError,
@@ -28,10 +29,12 @@ import {
   encryptedClearanceError,
   malformedJson,
   mediaFailedToDecrypt,
+  mimeTypeForbidden,
   NOT_CLEAN,
   scannedAbsenceError,
 } from '../scanning/errors.ts';
 import type { Scanning } from '../scanning/open.ts';
+import { TypeRules } from '../scanning/type-rules.ts';
 
 /** A file that was found, the keys that were given for it, and what the scanner says. */
 interface Looked {
@@ -57,38 +60,46 @@ export function mediaScannerRoutes(app: FastifyInstance, ctx: ServerContext): vo
     },
   };
 
+  const rules = new TypeRules(ctx.config);
+  const allowed = async (media: StoredMedia, file?: EncryptedFile): Promise<StoredMedia> => {
+    if (rules.areAny && !rules.allow(await startOf(ctx, media, file))) throw mimeTypeForbidden();
+    return media;
+  };
+
   app.get(`${BASE}/public_key`, options, async () => ({ public_key: scanning.requestKey.publicKey }));
 
   app.get(`${BASE}/download/:serverName/:mediaId`, options, async (request: MediaRequest, reply) => {
     const { userId } = await requireRequester(ctx, request);
     const asked = { request, reply, userId };
-    return sendDownload(ctx, asked, foundOrThrow(await findAsked(ctx, asked)));
+    return sendDownload(ctx, asked, await allowed(foundOrThrow(await findAsked(ctx, asked))));
   });
 
   app.get(`${BASE}/thumbnail/:serverName/:mediaId`, options, async (request: MediaRequest, reply) => {
     const { userId } = await requireRequester(ctx, request);
     const asked = { request, reply, userId };
     thumbnailQuery(request.query);
-    return sendThumbnail(ctx, asked, foundOrThrow(await findAsked(ctx, asked)));
+    return sendThumbnail(ctx, asked, await allowed(foundOrThrow(await findAsked(ctx, asked))));
   });
 
   app.get(`${BASE}/scan/:serverName/:mediaId`, options, async (request: MediaRequest, reply) => {
     const { userId } = await requireRequester(ctx, request);
     const found = await findAsked(ctx, { request, reply, userId });
     if (found.kind === 'infected') return INFECTED;
-    const { sha256 } = foundOrThrow(found);
+    const { sha256 } = await allowed(foundOrThrow(found));
     return (await mediaScans.of(ctx.db, sha256)) === undefined ? NOT_SCANNED : CLEAN;
   });
 
   app.post(`${BASE}/scan_encrypted`, options, async (request) => {
     const looked = await lookEncrypted(ctx, scanning, request);
     if (looked === 'infected') return INFECTED;
+    await allowed(looked.media, looked.file);
     return looked.isScanned ? CLEAN : NOT_SCANNED;
   });
 
   app.post(`${BASE}/download_encrypted`, options, async (request, reply) => {
     const looked = await lookEncrypted(ctx, scanning, request);
     if (looked === 'infected') throw scannedAbsenceError('infected');
+    await allowed(looked.media, looked.file);
     return sendDecrypted(ctx, reply, looked);
   });
 
@@ -103,6 +114,14 @@ export function mediaScannerRoutes(app: FastifyInstance, ctx: ServerContext): vo
 function foundOrThrow(found: Found): StoredMedia {
   if (found.kind !== 'found') throw scannedAbsenceError(found.kind);
   return found.media;
+}
+
+/** The first bytes of a file, decrypted where there are keys. */
+async function startOf(ctx: ServerContext, { sha256 }: StoredMedia, file?: EncryptedFile): Promise<Buffer> {
+  const start = await ctx.media.blobs.start(sha256, LOOKED_AT_BYTES);
+  if (start === undefined) throw notFound('There is no such media');
+  if (file === undefined) return start;
+  return Buffer.concat(await Array.fromAsync(decryptedSource(file, Readable.from([start])).pieces));
 }
 
 /** Has the file that the body names looked at, decrypted; throws where it may not be given to anybody. */

@@ -9,10 +9,10 @@ import { serverNameOf, type UserId } from '#keys/ids.ts';
 import * as media from '#storage/media.ts';
 import * as users from '#storage/users.ts';
 import type { ServerContext } from '../context.ts';
+import { admit, describe } from '../media/admin.ts';
 import { deleteSome } from '../media/moderation.ts';
 import { type Query, queryLimit, queryString } from '../query.ts';
 import { userIdParam } from '../room-params.ts';
-import { admit, describe } from './media-admin.ts';
 
 type UserRequest = FastifyRequest<{ Params: { userId: string }; Querystring: Query }>;
 

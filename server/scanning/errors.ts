@@ -22,6 +22,11 @@ function mediaNotClean(): MatrixError {
   return new ScannerError(403, 'MCS_MEDIA_NOT_CLEAN', NOT_CLEAN);
 }
 
+/** 403 `MCS_MIME_TYPE_FORBIDDEN`: the operator does not let files of this type through. */
+export function mimeTypeForbidden(): MatrixError {
+  return new ScannerError(403, 'MCS_MIME_TYPE_FORBIDDEN', 'Files of this type are not allowed');
+}
+
 /** 400 `MCS_MEDIA_FAILED_TO_DECRYPT`: the file is another one than its keys are for. */
 export function mediaFailedToDecrypt(): MatrixError {
   return new ScannerError(

@@ -105,6 +105,44 @@ test('scan, download and thumbnail of files that are not encrypted', async () =>
   );
 });
 
+test('types of files that are not allowed are 403 MCS_MIME_TYPE_FORBIDDEN, whatever their sender says of them', async () => {
+  await using scanner = await startClamd();
+  const types = { scannerAllowedTypes: ['image/*', 'text/plain'], scannerForbiddenTypes: ['image/svg+xml'] };
+  await using server = await startServer({ ...clamdOptions(scanner), ...types });
+  const alice = await register(server);
+  const body = { reason: 'MCS_MIME_TYPE_FORBIDDEN', info: 'Files of this type are not allowed' };
+  const image = await picture(100, 100);
+  for (const [bytes, isAllowed] of [
+    [image, true],
+    [Buffer.from('text'), true],
+    [Buffer.from('<svg></svg>'), false],
+    [Buffer.from('MZ\0 a program'), false],
+  ] as const) {
+    const uri = await upload(alice, bytes, { type: 'image/png' });
+    const scanned = await alice.try('GET', `${BASE}/scan/${partsOf(uri)}`);
+    const got = await getBytes(server, `${BASE}/download/${partsOf(uri)}`, { token: alice.accessToken });
+    const expected = isAllowed ? [200, CLEAN, 200] : [403, body, 403];
+    assert.deepEqual([scanned.status, scanned.body, got.status], expected);
+    const file = await uploadEncrypted(alice, bytes);
+    const reason = isAllowed ? `200 ${JSON.stringify(CLEAN)}` : '403 MCS_MIME_TYPE_FORBIDDEN';
+    assert.equal(await ask(alice, 'scan_encrypted', { file }), reason);
+    const decrypted = await alice.try('POST', `${BASE}/download_encrypted`, { file });
+    assert.equal(decrypted.status, isAllowed ? 200 : 403);
+    // The content repository itself knows no such limit.
+    assert.equal(
+      (
+        await getBytes(server, `/_matrix/client/v1/media/download/${partsOf(uri)}`, {
+          token: alice.accessToken,
+        })
+      ).status,
+      200,
+    );
+  }
+  const program = await upload(alice, 'MZ\0 a program', { type: 'image/png' });
+  const thumbnail = `${BASE}/thumbnail/${partsOf(program)}?width=32&height=32`;
+  assert.equal((await getBytes(server, thumbnail, { token: alice.accessToken })).status, 403);
+});
+
 test('scan_encrypted and download_encrypted see what is in the file, by keys in the clear or encrypted', async () => {
   await using scanner = await startClamd();
   await using server = await startServer(clamdOptions(scanner));
