@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -53,4 +53,37 @@ test('every link within the documentation leads to a file, and to a heading of i
   }
   assert.ok(links > 20, `${links} links`);
   assert.deepEqual(broken, []);
+});
+
+test('every file of the product that the documentation names is there', async () => {
+  const missing: string[] = [];
+  let named = 0;
+  for (const [path, text] of await pages()) {
+    for (const [, file = ''] of text.matchAll(
+      /`((?:keys|storage|rooms|federation|server|test|bench)\/[\w./-]+\.ts)`/g,
+    )) {
+      named += 1;
+      const isThere = await access(join(root, file)).then(
+        () => true,
+        () => false,
+      );
+      if (!isThere) missing.push(`${path}: ${file}`);
+    }
+  }
+  assert.ok(named > 20, `${named} files`);
+  assert.deepEqual(missing, []);
+});
+
+test('docs/develop.md says of each folder of rooms, federation and server what it holds, and of no other', async () => {
+  const text = await readFile(join(root, 'docs/develop.md'), 'utf8');
+  for (const layer of ['rooms', 'federation', 'server']) {
+    const [, table = ''] = text.split(`| in \`${layer}/\` | |\n`);
+    const [rows = ''] = table.split('\n\n');
+    const told = [...rows.matchAll(/^\| (.+?) \|/gm)].flatMap(([, names = '']) =>
+      [...names.matchAll(/`([\w-]+)\/`/g)].map(([, name = '']) => name),
+    );
+    const entries = await readdir(join(root, layer), { withFileTypes: true });
+    const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    assert.deepEqual(told.toSorted(), folders.toSorted(), layer);
+  }
 });
