@@ -39,6 +39,8 @@ export interface FederationContext extends RoomsContext {
   readonly bridged?: Bridged;
   /** Undefined before a server runs. */
   readonly bridgedKeys?: BridgedKeys;
+  /** As `bridged`: throws 403 where a room of an application service holds no more members (`server/appservices/restraint.ts`). */
+  readonly refuseBridgedJoin?: (roomId: RoomId, userId: UserId) => Promise<void>;
   /**
    * How a server that was away is brought up to date: by every event in order (`full`), or, where it missed many, by
    * the newest of each room, from which it fetches the rest (`latest`, the default).

@@ -8,6 +8,7 @@ import { CircleKeeper } from '#federation/partners/circles.ts';
 import { Appservices } from './appservices/appservices.ts';
 import { AppserviceKeys } from './appservices/keys.ts';
 import { AppserviceQueries } from './appservices/query.ts';
+import { refuseTooMany } from './appservices/restraint.ts';
 import { GuestRooms } from './auth/guest-rooms.ts';
 import { InteractiveAuth } from './auth/interactive-auth.ts';
 import { Sessions } from './auth/sessions.ts';
@@ -45,7 +46,10 @@ type Mailing = Foundation & Pick<ServerContext, 'unread' | 'seal' | 'mailer'>;
 
 export type Services = Omit<
   ServerContext,
-  Exclude<keyof FederationContext, 'bridged' | 'bridgedKeys'> | 'config' | 'shutdown' | 'directory'
+  | Exclude<keyof FederationContext, 'bridged' | 'bridgedKeys' | 'refuseBridgedJoin'>
+  | 'config'
+  | 'shutdown'
+  | 'directory'
 >;
 
 /** Opens the services; each is closed with `opening`, the last one first. */
@@ -78,6 +82,8 @@ export async function openServices(given: Foundation, opening: AsyncDisposableSt
     appservices,
     bridged: new AppserviceQueries(appservices),
     bridgedKeys: new AppserviceKeys(appservices, config, log),
+    refuseBridgedJoin: (roomId, userId) =>
+      refuseTooMany({ ...given, appservices }, roomId, { by: userId, who: userId }),
     mas,
     sessions: opening.use(
       new Sessions({ db, clock, elsewhere: mas }, (error) => log.error({ err: error }, 'not noted')),

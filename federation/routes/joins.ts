@@ -33,6 +33,7 @@ export function joinsRoutes(app: FastifyInstance, ctx: HandshakesContext): void 
       if (query.ver !== undefined) await ctx.partners.learn(origin, { kind: 'knows_versions', versions });
       const room = await residentRoom(ctx, origin, params.roomId);
       await inviteUnderWay(ctx, room.roomId, userId);
+      await ctx.refuseBridgedJoin?.(room.roomId, userId);
       const { version } = room.rules;
       if (!versions.includes(version)) throw incompatibleRoomVersion(version);
       return memberTemplate(ctx, room, userId, await joinContent(ctx, room, userId));
@@ -67,6 +68,7 @@ async function letIn(
   const expected = { rules, roomId, eventId, origin, membership: 'join' } as const;
   const servers = await joinedServers(ctx, room.roomNid);
   const join = await verifiedMembership(ctx, pdu, expected);
+  await ctx.refuseBridgedJoin?.(roomId, join.sender);
   const stored = await takeIntoRoom(ctx, room, join);
   const { state, chain } = omitsMembers
     ? await stateForFewer(ctx, room, stored)

@@ -1,17 +1,28 @@
 /** What names are reserved for, and what the operator's policy keeps application services from. */
 
 import { exclusive, forbidden } from '#federation/errors.ts';
-import { belongsTo, isRoomAlias, isRoomId, isUserId, type RoomAlias, type UserId } from '#keys/ids.ts';
+import {
+  belongsTo,
+  isRoomAlias,
+  isRoomId,
+  isUserId,
+  type RoomAlias,
+  type RoomId,
+  type UserId,
+} from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
+import type { RoomsContext } from '#rooms/context.ts';
 import type { NewRoom } from '#rooms/create-room.ts';
-import { getRoom } from '#rooms/room.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
 import { currentStateEvent } from '#rooms/state.ts';
 import * as aliases from '#storage/aliases.ts';
 import * as memberships from '#storage/memberships.ts';
+import * as roomDirectory from '#storage/room-directory.ts';
 import type { Requester } from '../auth/sessions.ts';
 import type { ServerContext } from '../context.ts';
 import type { Appservice } from './appservice.ts';
 
+type MembersContext = RoomsContext & Pick<ServerContext, 'appservices'>;
 type RestraintContext = Pick<ServerContext, 'appservices' | 'serverName'>;
 
 /**
@@ -39,9 +50,9 @@ export function restrainedRoom(ctx: RestraintContext, room: NewRoom): NewRoom {
   if (maxMembers !== undefined && (room.invite?.length ?? 0) + 1 > maxMembers) throw tooMany(maxMembers);
   if (federation) return room;
   const { creationContent = {} } = room;
-  if (own(creationContent, 'm.federate') === true) {
-    throw forbidden('The policy of this service allows no federation of its rooms');
-  }
+  const isOpen = own(creationContent, 'm.federate') === true;
+  if (isOpen || room.invite?.some((userId) => !belongsTo(userId, ctx.serverName)) === true)
+    throw noFederation();
   return { ...room, creationContent: { ...creationContent, 'm.federate': false } };
 }
 
@@ -56,6 +67,23 @@ export function refusePublicState(
   }
 }
 
+/** Throws where the room that replaces another would be one that the policy of its maker's service forbids. */
+export async function refuseReplacement(ctx: MembersContext, sender: UserId, old: Room): Promise<void> {
+  const policy = ctx.appservices.exclusiveOwnerOf(sender)?.policy;
+  if (policy === undefined) return;
+  const { roomNid } = old;
+  const create = await currentStateEvent(ctx, roomNid, 'm.room.create', '');
+  if (!policy.federation && create !== undefined && own(create.event.content, 'm.federate') !== false)
+    throw noFederation();
+  if (policy.publicRooms) return;
+  for (const type of OPENING_TYPES) {
+    // Two of them.
+    const stored = await currentStateEvent(ctx, roomNid, type, '');
+    if (stored !== undefined && isOpening(stored.event)) throw noPublicRooms();
+  }
+  if (await roomDirectory.isPublished(ctx.db, roomNid)) throw noPublicRooms();
+}
+
 /** Throws where a user may not put a room into the directory. */
 export function refusePublishing(ctx: RestraintContext, sender: UserId): void {
   if (ctx.appservices.exclusiveOwnerOf(sender)?.policy.publicRooms === false) throw noPublicRooms();
@@ -66,28 +94,48 @@ export function refusePublishing(ctx: RestraintContext, sender: UserId): void {
  * or invites.
  */
 export async function refuseTooMany(
-  ctx: ServerContext,
+  ctx: MembersContext,
+  room: string,
+  wanted: { readonly by: UserId; readonly who: UserId },
+): Promise<void> {
+  const cap = await capOn(ctx, room, wanted);
+  if (cap !== undefined) throw tooMany(cap);
+}
+
+/** Throws where a user of another server is invited into a room of a service whose rooms are for this server alone. */
+export async function refuseOutsider(ctx: MembersContext, roomId: RoomId, who: UserId): Promise<void> {
+  if (belongsTo(who, ctx.serverName) || ctx.appservices.all().every(({ policy }) => policy.federation))
+    return;
+  const room = await getRoom(ctx, roomId);
+  const create = room && (await currentStateEvent(ctx, room.roomNid, 'm.room.create', ''));
+  const maker = create && ctx.appservices.exclusiveOwnerOf(create.event.sender);
+  if (maker?.policy.federation === false) throw noFederation();
+}
+
+/** The number of members above which one more would come; undefined where they may come. */
+async function capOn(
+  ctx: MembersContext,
   room: string,
   { by, who }: { readonly by: UserId; readonly who: UserId },
-): Promise<void> {
-  if (ctx.appservices.all().every(({ policy }) => policy.maxMembers === undefined)) return;
+): Promise<number | undefined> {
+  if (ctx.appservices.all().every(({ policy }) => policy.maxMembers === undefined)) return undefined;
   const roomId = isRoomAlias(room) ? (await aliases.get(ctx.db, room))?.roomId : room;
   const known = isRoomId(roomId) ? await getRoom(ctx, roomId) : undefined;
-  if (known === undefined) return;
+  if (known === undefined) return undefined;
   const { roomNid } = known;
   const create = await currentStateEvent(ctx, roomNid, 'm.room.create', '');
   const caps = [by, create?.event.sender]
     .filter((userId) => userId !== undefined)
     .map((userId) => ctx.appservices.exclusiveOwnerOf(userId)?.policy.maxMembers)
     .filter((cap) => cap !== undefined);
-  if (caps.length === 0) return;
+  if (caps.length === 0) return undefined;
   const membership = (await memberships.of(ctx.db, roomNid, who))?.membership;
-  if (membership === 'join' || (membership === 'invite' && by !== who)) return;
+  if (membership === 'join' || (membership === 'invite' && by !== who)) return undefined;
   const { joined, invited } = await memberships.countsIn(ctx.db, roomNid);
   // Who was invited has a place already.
   const taken = joined + invited - (membership === 'invite' ? 1 : 0);
   const cap = Math.min(...caps);
-  if (taken + 1 > cap) throw tooMany(cap);
+  return taken + 1 > cap ? cap : undefined;
 }
 
 /** True for the service's own user ids, which nobody else may register. */
@@ -107,12 +155,19 @@ function refusePublic({ visibility, preset, initialState = [] }: NewRoom): void 
   if (visibility === 'public' || isPreset || opens) throw noPublicRooms();
 }
 
+/** That guests may join says nothing where nobody may join without being invited: so it is in all private rooms. */
+const OPENING_TYPES = ['m.room.join_rules', 'm.room.history_visibility'];
+
 function isOpening({ type, content }: { readonly type?: unknown; readonly content?: unknown }): boolean {
   if (typeof content !== 'object' || content === null) return false;
   const object = content as JsonObject;
   if (type === 'm.room.join_rules') return stringAt(object, 'join_rule') === 'public';
   if (type === 'm.room.guest_access') return stringAt(object, 'guest_access') === 'can_join';
   return type === 'm.room.history_visibility' && stringAt(object, 'history_visibility') === 'world_readable';
+}
+
+function noFederation() {
+  return forbidden('The policy of this service allows no federation of its rooms');
 }
 
 function noPublicRooms() {

@@ -21,7 +21,7 @@ import {
 import type { JsonObject } from '#keys/json.ts';
 import type { MemberProfile } from '#rooms/membership-local.ts';
 import * as profiles from '#storage/profiles.ts';
-import { refuseTooMany } from '../appservices/restraint.ts';
+import { refuseOutsider, refuseTooMany } from '../appservices/restraint.ts';
 import type { ServerContext } from '../context.ts';
 
 /** A room that a user wants to get into. */
@@ -61,6 +61,7 @@ export async function inviteUser(
   sender: UserId,
   wanted: { readonly roomId: RoomId; readonly target: UserId; readonly content: JsonObject },
 ): Promise<void> {
+  await refuseOutsider(ctx, wanted.roomId, wanted.target);
   await refuseTooMany(ctx, wanted.roomId, { by: sender, who: wanted.target });
   const result = await invite(ctx, { sender, ...wanted });
   // "One or more users being invited to the room are residents of a homeserver which does not support the requested

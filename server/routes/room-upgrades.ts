@@ -6,6 +6,7 @@ import { refusalOfUpgrade } from '#federation/partners/preflight.ts';
 import { policyRefusal } from '#federation/policy/not-signed.ts';
 import { isUserId } from '#keys/ids.ts';
 import { upgradeRoom } from '#rooms/upgrade/upgrade-room.ts';
+import { refuseReplacement } from '../appservices/restraint.ts';
 import { requireRequester } from '../auth/requester.ts';
 import { bodyObject, requiredString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -29,7 +30,9 @@ export function roomUpgradesRoutes(app: FastifyInstance, ctx: ServerContext): vo
     if (additionalCreators.length > MOST_CREATORS) {
       throw invalidParam(`additional_creators names more than ${MOST_CREATORS} users`);
     }
-    const { roomId } = await joinedRoom(ctx, userId, request.params.roomId);
+    const room = await joinedRoom(ctx, userId, request.params.roomId);
+    const { roomId } = room;
+    await refuseReplacement(ctx, userId, room);
     const refusal = await refusalOfUpgrade(ctx, roomId, newVersion);
     if (refusal !== undefined) throw unsupportedRoomVersion(newVersion, refusal);
     const upgraded = await upgradeRoom(ctx, { roomId, sender: userId, newVersion, additionalCreators });

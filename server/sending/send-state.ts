@@ -32,7 +32,8 @@ export async function sendStateForClient(
   if (draft.originServerTs !== undefined && belongsTo(stateKey, ctx.serverName)) {
     const room = await getRoom(ctx, roomId);
     if (room !== undefined && (await isInRoom(ctx, room))) {
-      if (membership !== 'leave') await refuseTooMany(ctx, roomId, { by: sender, who: stateKey });
+      if (membership === 'invite' || membership === 'join')
+        await refuseTooMany(ctx, roomId, { by: sender, who: stateKey });
       return sendForClient(ctx, draft);
     }
   }
