@@ -157,8 +157,7 @@ export function createApp(options: AppOptions): FastifyInstance {
 
 /** What they answer has the same headers, and is reported in the same way. */
 function directRoutesFor({ cors, log, logRequests }: AppOptions, requestId: () => string): DirectRoutes {
-  const report = ({ ms, ...fields }: DirectAnswer) =>
-    log.debug({ ...fields, method: 'GET', ms: Math.round(ms) }, 'request');
+  const report = ({ ms, ...fields }: DirectAnswer) => log.debug({ ...fields, ms: Math.round(ms) }, 'request');
   return new DirectRoutes({
     headers: cors ? CORS_HEADERS : {},
     requestId,

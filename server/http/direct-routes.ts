@@ -17,19 +17,24 @@ export interface DirectRoutesOptions {
 
 export interface DirectAnswer {
   readonly requestId: string;
+  readonly method: Method;
   readonly route: string;
   readonly status: number;
   readonly ms: number;
 }
 
+type Method = 'GET' | 'POST';
+
 /** Begins to answer a request, whose query is given as it was received. False: it is not answered so. */
 export type DirectRoute = (request: DirectRequest, query: string) => boolean;
 
 /** Those that say that there is a body, or what is in it, by the length of their names. */
+const CONTENT_TYPE = 12;
+const TRANSFER_ENCODING = 17;
 const BODY_HEADERS: ReadonlyMap<number, RegExp> = new Map([
-  [12, /^content-type$/i],
+  [CONTENT_TYPE, /^content-type$/i],
   [14, /^content-length$/i],
-  [17, /^transfer-encoding$/i],
+  [TRANSFER_ENCODING, /^transfer-encoding$/i],
 ]);
 
 const waitedBefore = new WeakMap<IncomingMessage, number>();
@@ -50,8 +55,9 @@ export class DirectRoutes {
     this.options = options;
   }
 
-  /** Requests that come by GET to this path, with a query. */
-  add(path: string, route: DirectRoute): void {
+  /** Requests that come to this path, with a query. For a route that is for POST, reading the body is its own affair. */
+  add(path: string, route: DirectRoute, method: Method = 'GET'): void {
+    this.#routes.set(path, { routes: this, method, path, route });
     this.#places.push({ routes: this, path, route });
   }
 
@@ -75,15 +81,16 @@ export class DirectRoutes {
 
   #take(request: IncomingMessage, response: ServerResponse): boolean {
     const { url = '', method } = request;
-    if (method !== 'GET' || this.#isClosed) return false;
+    if (this.#isClosed || (method !== 'GET' && method !== 'POST')) return false;
+    if (place?.method !== method || !isPlain(method, request.rawHeaders)) return false;
     const place = this.#places.find(({ path }) => url[path.length] === '?' && url.startsWith(path));
-    if (place === undefined || !isPlain(request.rawHeaders)) return false;
     return place.route(new DirectRequest(place, request, response), url.slice(place.path.length + 1));
   }
 }
 
 interface Place {
   readonly routes: DirectRoutes;
+  readonly method: Method;
   readonly path: string;
   readonly route: DirectRoute;
 }
@@ -103,7 +110,7 @@ export class DirectRequest {
 
   /** Answers with JSON. */
   answer(text: string): void {
-    const { routes, path } = this.#place;
+    const { routes, method, path } = this.#place;
     const { headers, requestId, onAnswer } = routes.options;
     const id = requestId();
     this.response.writeHead(200, {
@@ -114,7 +121,7 @@ export class DirectRequest {
       'content-length': `${Buffer.byteLength(text)}`,
     });
     this.response.end(text);
-    onAnswer?.({ requestId: id, route: path, status: 200, ms: performance.now() - this.#began });
+    onAnswer?.({ requestId: id, method, route: path, status: 200, ms: performance.now() - this.#began });
   }
 
   /** From now on it is for the framework, as if it had just come. `isOver`: it is to wait no longer. */
@@ -124,17 +131,21 @@ export class DirectRequest {
   }
 }
 
-/** True where no header is there twice that must not be, and none says that there is a body. */
-function isPlain(rawHeaders: readonly string[]): boolean {
-  let [hosts, authorizations] = [0, 0];
+/** True where no header is there twice that must not be, and none says that there is a body where there is none. */
+function isPlain(method: Method, rawHeaders: readonly string[]): boolean {
+  let [hosts, authorizations, types] = [0, 0, 0];
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? '';
     // By their lengths first: of each request there are a dozen.
     if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1;
     else if (name.length === 13 && name.toLowerCase() === 'authorization') authorizations += 1;
-    else if (BODY_HEADERS.get(name.length)?.test(name) === true) return false;
+    else if (BODY_HEADERS.get(name.length)?.test(name) === true) {
+      // A body in pieces of which nobody knows how many there are is for the framework, too.
+      if (method === 'GET' || name.length === TRANSFER_ENCODING) return false;
+      if (name.length === CONTENT_TYPE) types += 1;
+    }
   }
-  return hosts <= 1 && authorizations <= 1;
+  return hosts <= 1 && authorizations <= 1 && types <= 1;
 }
 
 function refuse(): never {

@@ -48,7 +48,8 @@ export async function answerNow(
   return quickAnswer(sliding, request, point) ?? wholeAnswer(sliding, request, point);
 }
 
-async function wholeAnswer(
+/** The same, where not all of it is in memory or it is more than a few messages. */
+export async function wholeAnswer(
   sliding: SlidingContext,
   request: SlidingRequest,
   point: ConnectionPoint,

@@ -3,9 +3,9 @@
 import { badJson, invalidParam } from '#federation/errors.ts';
 import { isObject, type JsonObject, own } from '#keys/json.ts';
 import { Lru } from '#storage/lru.ts';
-import type { PresenceState } from '#storage/presences.ts';
 import { optionalInteger, optionalObject, optionalString } from '../body.ts';
 import { OF_CLIENTS, parseBody } from '../http/json-body.ts';
+import { presenceOf } from './parameters.ts';
 import { LONGEST_KEPT, RoomRequests } from './parse.ts';
 import { connIdOf, extensionOf, stickyEventsOf, threadSubscriptionsOf, toDeviceOf } from './parse-parts.ts';
 import type { Face, SlidingBody } from './request.ts';
@@ -56,11 +56,4 @@ function parametersOf(body: JsonObject): Pick<SlidingBody, 'pos' | 'timeoutMs' |
   const timeoutMs = optionalInteger(body, 'timeout') ?? 0;
   if (timeoutMs < 0) throw invalidParam('timeout must not be negative');
   return { pos: optionalString(body, 'pos'), timeoutMs, presence: presenceOf(own(body, 'set_presence')) };
-}
-
-/** "An unknown value will result in a 400 error response with code `M_INVALID_PARAM`." */
-export function presenceOf(value: unknown): PresenceState {
-  if (value === undefined || value === null || value === '' || value === 'online') return 'online';
-  if (value === 'offline' || value === 'unavailable') return value;
-  throw invalidParam('set_presence is neither online, unavailable nor offline');
 }

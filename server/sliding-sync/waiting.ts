@@ -1,0 +1,38 @@
+/** What a request finds when it comes: on which connection, and whether it may wait at once for something to happen. */
+
+import type { ConnectionRef } from '#storage/sliding-connections.ts';
+import type { SyncUser } from '../sync/sync-users.ts';
+import type { WaitingPoint } from '../sync/wait.ts';
+import type { ConnectionPoint } from './connections.ts';
+import type { SlidingContext } from './context.ts';
+import type { SlidingRequest } from './request.ts';
+
+/** Who waits, for `LongPolls`. */
+export function pollerOf({ requester: { userId, deviceId }, face, connId }: SlidingRequest): string {
+  return `${userId} ${deviceId} ${face} ${connId}`;
+}
+
+export function refOf({ requester: { userId, deviceId }, face, connId }: SlidingRequest): ConnectionRef {
+  return { userId, deviceId, connId: `${face} ${connId}` };
+}
+
+/** True where nothing is stored still of what the device has by its own words. */
+export function isAcknowledged({ sync }: SlidingContext, { requester, toDevice }: SlidingRequest): boolean {
+  if (toDevice === undefined || toDevice.since === 0 || toDevice.since > sync.server.streams.upto())
+    return true;
+  return sync.inboxes.isAcknowledged(requester, toDevice.since);
+}
+
+/** Undefined where there may be something to tell already: what is asked for is not what was told. */
+export function lastAnswered(
+  { follower }: SyncUser,
+  { rooms, toDevice, threadSubscriptions }: SlidingRequest,
+  { since, state }: ConnectionPoint,
+): WaitingPoint | undefined {
+  if (since === undefined || state.settled?.signature !== rooms.signature) return undefined;
+  if (toDevice !== undefined && toDevice.since < since) return undefined;
+  const isNew = (isAsked: boolean, isTold: boolean) => isAsked && !isTold;
+  if (isNew(threadSubscriptions !== undefined, state.whole.threadSubscriptions)) return undefined;
+  if (isNew(rooms.accountData !== undefined, state.whole.accountData)) return undefined;
+  return { upto: since, follower };
+}
