@@ -57,8 +57,7 @@ export class DirectRoutes {
 
   /** Requests that come to this path, with a query. For a route that is for POST, reading the body is its own affair. */
   add(path: string, route: DirectRoute, method: Method = 'GET'): void {
-    this.#routes.set(path, { routes: this, method, path, route });
-    this.#places.push({ routes: this, path, route });
+    this.#places.push({ routes: this, method, path, route });
   }
 
   /** All goes the long way from now on. */
@@ -82,8 +81,8 @@ export class DirectRoutes {
   #take(request: IncomingMessage, response: ServerResponse): boolean {
     const { url = '', method } = request;
     if (this.#isClosed || (method !== 'GET' && method !== 'POST')) return false;
-    if (place?.method !== method || !isPlain(method, request.rawHeaders)) return false;
     const place = this.#places.find(({ path }) => url[path.length] === '?' && url.startsWith(path));
+    if (place?.method !== method || !isPlain(method, request.rawHeaders)) return false;
     return place.route(new DirectRequest(place, request, response), url.slice(place.path.length + 1));
   }
 }
