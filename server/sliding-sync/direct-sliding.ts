@@ -17,12 +17,13 @@ import type { Requester } from '../auth/requester.ts';
 import type { Session } from '../auth/sessions.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
 import { readBody } from '../http/read-body.ts';
+import type { SyncContext } from '../sync/context.ts';
 import type { LongPolls } from '../sync/wait.ts';
 import type { SlidingContext } from './context.ts';
-import { DirectPoll } from './direct-poll.ts';
 import { slidingRequest, type UrlParameters } from './parameters.ts';
 import { LONGEST_KEPT } from './parse.ts';
 import type { SlidingBody } from './request.ts';
+import { SlidingPoll } from './sliding-poll.ts';
 import { isAcknowledged, lastAnswered, refOf } from './waiting.ts';
 
 interface Habit {
@@ -48,6 +49,10 @@ export class DirectSliding {
   constructor(sliding: SlidingContext, polls: LongPolls) {
     this.sliding = sliding;
     this.polls = polls;
+  }
+
+  get sync(): SyncContext {
+    return this.sliding.sync;
   }
 
   /** Notes what a request means that went the long way. */
@@ -119,7 +124,7 @@ export class DirectSliding {
       const point = connections.knownAt(refOf(wanted), pos);
       const waitFrom = point && lastAnswered(user, wanted, point);
       if (point === undefined || waitFrom === undefined) return false;
-      new DirectPoll(this, { direct, wanted, point, session: habit.session }).begin(waitFrom);
+      new SlidingPoll(this, { direct, wanted, point, session: habit.session }).begin(waitFrom);
       return true;
     } catch {
       // What is wrong with it the long way tells.

@@ -14,17 +14,18 @@ import { parse } from 'node:querystring';
 import { MatrixError } from '#federation/errors.ts';
 import { Lru } from '#storage/lru.ts';
 import type { PresenceState } from '#storage/presences.ts';
-import type { Follower, Waiter } from '#storage/streams.ts';
+import type { Follower } from '#storage/streams.ts';
 import { bearerOf } from '../auth/access-token.ts';
 import type { Session } from '../auth/sessions.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
+import { DirectPoll } from './direct-poll.ts';
 import { NO_FILTER } from './filter.ts';
 import { flagOf, presenceOf, type Query, stateMemberOf, timeoutOf } from './parameters.ts';
 import { quickAnswer } from './quick-answer.ts';
 import { parsePlainToken } from './token.ts';
 import { type Answer, wholeAnswer } from './v3.ts';
-import type { LongPolls } from './wait.ts';
+import type { LongPolls, WaitingPoint } from './wait.ts';
 
 /** What a client asks for each time. */
 interface Habit {
@@ -69,7 +70,7 @@ export class DirectSync {
     const { before, after } = habit;
     const since = parsePlainToken(query.slice(before.length, query.length - after.length));
     if (since === undefined || since < 0 || since > this.sync.server.streams.upto()) return false;
-    new DirectPoll(this, { direct, habit, since }).begin();
+    new SyncPoll(this, { direct, habit, since }).start();
     return true;
   }
 
@@ -134,133 +135,60 @@ interface Asked {
 }
 
 /** One request while it waits. */
-class DirectPoll implements Waiter {
+class SyncPoll extends DirectPoll<Answer> {
   readonly #lane: DirectSync;
-  readonly #asked: Asked;
-  readonly #presence: Disposable;
-  readonly #leave = () => this.#finish();
-  #timer: NodeJS.Timeout;
-  /** What it waits for now. */
-  #follower: Follower | undefined;
-  #state: 'open' | 'over' | 'finished' = 'open';
+  readonly #habit: Habit;
+  readonly #since: number;
 
-  constructor(lane: DirectSync, asked: Asked) {
-    const { request, presence, timeoutMs } = asked.habit;
+  constructor(lane: DirectSync, { direct, habit, since }: Asked) {
+    const { request, presence, timeoutMs, poller } = habit;
+    super(lane, { direct, requester: request.requester, presence, timeoutMs, poller });
     this.#lane = lane;
-    this.#asked = asked;
-    this.#presence = lane.sync.server.presence.syncing(request.requester, presence);
-    this.#timer = setTimeout(endPoll, timeoutMs, this);
+    this.#habit = habit;
+    this.#since = since;
   }
 
-  begin(): void {
-    const { direct, habit, since } = this.#asked;
-    const { inboxes } = this.#lane.sync;
-    // Not taken off again: it closes soon after it was answered.
-    direct.response.on('close', this.#leave);
-    this.#lane.polls.enter(habit.poller, this);
+  start(): void {
+    const isAcknowledged = this.#lane.sync.inboxes.isAcknowledged(this.#habit.request.requester, this.#since);
     // Whatever changes where the user is concerns the user: it ends the wait with an earlier one, too.
-    const known = inboxes.isAcknowledged(habit.request.requester, since) ? habit.follower : undefined;
-    if (known !== undefined) this.#waitOrAnswer(known);
-    else
-      this.#prepare().then(
-        (follower) => this.#waitOrAnswer(follower),
-        () => this.#handOver(),
-      );
+    const follower = isAcknowledged ? this.#habit.follower : undefined;
+    this.begin(follower === undefined ? this.#prepare() : { upto: this.#since, follower });
   }
 
   /** Deletes what the device has been given, and reads where its user is. */
-  async #prepare(): Promise<Follower> {
-    const { habit, since } = this.#asked;
+  async #prepare(): Promise<WaitingPoint> {
     const { inboxes, users, server } = this.#lane.sync;
-    await inboxes.acknowledge(server.db, habit.request.requester, since);
-    return (await users.find(habit.request.requester.userId)).user.follower;
+    const { requester } = this.#habit.request;
+    await inboxes.acknowledge(server.db, requester, this.#since);
+    return { upto: this.#since, follower: (await users.find(requester.userId)).user.follower };
   }
 
-  /** It may be over already: where the server stops. */
-  #waitOrAnswer(follower: Follower): void {
-    if (this.#state === 'open') this.#wait(this.#asked.since, follower);
-    else this.answer();
+  protected override isGood(): boolean {
+    return this.#lane.isGood(this.#habit);
   }
 
-  /** By the streams; or because it is time to answer. */
-  end(how: 'woken' | 'aborted'): void {
-    if (this.#state !== 'open') return;
-    if (how === 'aborted') this.#state = 'over';
-    const isWaiting = this.#follower !== undefined;
-    this.#stopWaiting();
-    // Otherwise what was told is still being gathered, and the answer follows.
-    if (isWaiting) this.#goOn();
+  protected override quickAnswer(): Answer | undefined {
+    const answer = quickAnswer(this.#lane.sync, this.#request());
+    if (answer !== undefined) this.#habit.follower = answer.follower;
+    return answer;
   }
 
-  #wait(upto: number, follower: Follower): void {
-    this.#follower = follower;
-    if (this.#lane.sync.server.streams.await(upto, follower, this)) return;
-    this.#follower = undefined;
-    this.#goOn();
+  protected override async wholeAnswer(): Promise<Answer> {
+    const answer = await wholeAnswer(this.#lane.sync, this.#request());
+    this.#habit.follower = answer.follower;
+    return answer;
   }
 
-  #stopWaiting(): void {
-    if (this.#follower !== undefined) this.#lane.sync.server.streams.leave(this.#follower, this);
-    this.#follower = undefined;
+  #request(): SyncRequest {
+    return { ...this.#habit.request, since: this.#since, inbox: this.#since };
   }
 
-  #goOn(): void {
-    const ms = this.#state === 'over' ? 0 : this.#lane.polls.gatherMs(this.#asked.habit.poller);
-    if (ms > 0) setTimeout(answerPoll, ms, this);
-    else this.answer();
+  protected override textOf({ text }: Answer): string {
+    return text;
   }
 
-  answer(): void {
-    if (this.#state === 'finished') return;
-    const { habit, since } = this.#asked;
-    const { sync } = this.#lane;
-    if (!this.#lane.isGood(habit)) {
-      this.#handOver();
-      return;
-    }
-    const request = { ...habit.request, since, inbox: since };
-    try {
-      const answer = quickAnswer(sync, request);
-      if (answer !== undefined) this.#settle(answer);
-      else
-        wholeAnswer(sync, request).then(
-          (whole) => this.#settle(whole),
-          () => this.#handOver(),
-        );
-    } catch {
-      // A fault of ours: the long way meets it too, and tells it. Others who are woken now have nothing to do with it.
-      this.#handOver();
-    }
-  }
-
-  #settle(answer: Answer): void {
-    if (this.#state === 'finished') return;
-    this.#asked.habit.follower = answer.follower;
-    if (!answer.hasNews && this.#state === 'open') {
-      this.#wait(answer.upto, answer.follower);
-      return;
-    }
-    const { direct, habit } = this.#asked;
-    this.#finish();
-    if (answer.hasNews) this.#lane.polls.tell(habit.poller);
-    direct.answer(answer.text);
-    this.#lane.sync.answered.direct += 1;
-  }
-
-  #handOver(): void {
-    const isOver = this.#state === 'over';
-    if (this.#state === 'finished') return;
-    this.#finish();
-    this.#asked.direct.handOver({ isOver });
-  }
-
-  #finish(): void {
-    if (this.#state === 'finished') return;
-    this.#state = 'finished';
-    clearTimeout(this.#timer);
-    this.#stopWaiting();
-    this.#lane.polls.leave(this.#asked.habit.poller, this);
-    this.#presence[Symbol.dispose]();
+  protected override handOver(isOver: boolean): void {
+    this.direct.handOver({ isOver });
   }
 }
 
@@ -277,12 +205,4 @@ function queryOf(query: string): Query | undefined {
     return undefined;
   }
   return parse(query);
-}
-
-function endPoll(poll: DirectPoll): void {
-  poll.end('aborted');
-}
-
-function answerPoll(poll: DirectPoll): void {
-  poll.answer();
 }

@@ -1,0 +1,51 @@
+/** One request of `direct-sliding.ts` while it waits. */
+
+import type { Session } from '../auth/sessions.ts';
+import type { DirectRequest } from '../http/direct-routes.ts';
+import { DirectPoll } from '../sync/direct-poll.ts';
+import { type Answer, wholeAnswer } from './answer.ts';
+import type { ConnectionPoint } from './connections.ts';
+import type { DirectSliding } from './direct-sliding.ts';
+import { quickAnswer } from './quick-answer.ts';
+import type { SlidingRequest } from './request.ts';
+import { pollerOf } from './waiting.ts';
+
+interface Asked {
+  readonly direct: DirectRequest;
+  readonly wanted: SlidingRequest;
+  readonly point: ConnectionPoint;
+  readonly session: Session;
+}
+
+export class SlidingPoll extends DirectPoll<Answer> {
+  readonly #lane: DirectSliding;
+  readonly #asked: Asked;
+
+  constructor(lane: DirectSliding, asked: Asked) {
+    const { direct, wanted } = asked;
+    const { requester, presence, timeoutMs } = wanted;
+    super(lane, { direct, requester, presence, timeoutMs, poller: pollerOf(wanted) });
+    this.#lane = lane;
+    this.#asked = asked;
+  }
+
+  protected override isGood(): boolean {
+    return this.#lane.isGood(this.#asked);
+  }
+
+  protected override quickAnswer(): Answer | undefined {
+    return quickAnswer(this.#lane.sliding, this.#asked.wanted, this.#asked.point);
+  }
+
+  protected override wholeAnswer(): Promise<Answer> {
+    return wholeAnswer(this.#lane.sliding, this.#asked.wanted, this.#asked.point);
+  }
+
+  protected override textOf(answer: Answer): string {
+    return answer.send();
+  }
+
+  protected override handOver(isOver: boolean): void {
+    this.#lane.handOver(this.direct, { isOver, body: Promise.resolve(this.#asked.wanted) });
+  }
+}
