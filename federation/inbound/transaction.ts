@@ -32,13 +32,13 @@ import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvents, loadNid } from '#rooms/load.ts';
 import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
 import { ID_TAKEN } from '#rooms/receive.ts';
-import { getRoom, isInRoom, type Room } from '#rooms/room.ts';
+import { getRoom, type Room } from '#rooms/room.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
 import { DEFAULT_ROOM_VERSION, type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
 import type { Tx } from '#storage/database.ts';
 import * as inboundTransactions from '#storage/inbound-transactions.ts';
 import * as memberships from '#storage/memberships.ts';
-import { isAllowedByAcl } from '../access.ts';
+import { isAllowedByAcl, roomWeAreIn } from '../access.ts';
 import type { FederationContext } from '../context.ts';
 import { joinUnderWay } from '../handshakes/under-way.ts';
 import { isMomentary, readEdus, writeEdus } from './edus.ts';
@@ -236,11 +236,15 @@ class AdmittingRooms {
   }
 
   async #find(roomId: RoomId): Promise<AdmittingRoom> {
-    // The server that lets us in sends events to us before we have taken the room over.
-    await joinUnderWay(this.#ctx, roomId);
-    const room = await getRoom(this.#ctx, roomId);
-    if (room === undefined || !(await isInRoom(this.#ctx, room))) {
-      return { kind: 'elsewhere', room, reason: 'This server is not in the room' };
+    let room = await roomWeAreIn(this.#ctx, roomId);
+    if (room === undefined) {
+      // The server that lets us in sends events to us before we have taken the room over.
+      await joinUnderWay(this.#ctx, roomId);
+      room = await roomWeAreIn(this.#ctx, roomId);
+    }
+    if (room === undefined) {
+      const known = await getRoom(this.#ctx, roomId);
+      return { kind: 'elsewhere', room: known, reason: 'This server is not in the room' };
     }
     if (!(await isAllowedByAcl(this.#ctx, room, this.#origin))) {
       return { kind: 'denied', room, reason: 'The server is denied access to the room' };

@@ -8,7 +8,13 @@ import { checkRooms } from '#rooms/db-check.ts';
 import type { Event } from '#rooms/event.ts';
 import { sendEvent } from '#rooms/send.ts';
 import { register, type TestClient } from '#test/harness/client.ts';
-import { inRoom, membershipOf, untilInvited, untilMember } from '#test/harness/conversation.ts';
+import {
+  inRoom,
+  membershipOf,
+  untilInvited,
+  untilMember,
+  untilMessages,
+} from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
 import { until } from '#test/harness/until.ts';
@@ -123,6 +129,27 @@ test('the last of our users leaves while another joins by way of the room: each 
   assert.equal(await membershipOf(late, roomId, neighbour.userId), 'leave');
   assert.equal((await neighbour.sync()).rooms?.join?.[roomId], undefined);
   assert.deepEqual(await Array.fromAsync(checkRooms(server.ctx)), []);
+});
+
+test('a room that we are in goes on while another server is asked to let one of our users in', async () => {
+  await using setting = await invitedToRoom();
+  const { peer, neighbour, roomId } = setting;
+  const late = await register(server);
+  const elsewhere = peer.room.fork();
+  const invite = elsewhere.invite(peer.user('mallory'), late.userId as UserId);
+  await handIn(peer, invite);
+  assert.equal((await join(neighbour, setting)).status, 200);
+  peer.room.merge([elsewhere], [invite]);
+  const message = peer.room.message(peer.user('mallory'), 'meanwhile');
+  peer.script = async (request) => {
+    if (!request.url.includes('/make_join/')) return undefined;
+    const sent = peer.send(server, [message]);
+    await untilMessages(neighbour, roomId, ['meanwhile']);
+    assert.equal((await sent).status, 200);
+    return peer.usual(request);
+  };
+  assert.equal((await join(late, setting)).status, 200);
+  assert.equal(peer.asked('/make_join/').length, 2);
 });
 
 test('what one of ours does together with the leave of the last of ours goes to the room by a handshake', async () => {
