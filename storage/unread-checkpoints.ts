@@ -3,11 +3,12 @@
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { Reader, Tx } from './database.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 
-const GET = sql<[number, string], { content_json: string }>(
-  'unreadCheckpoints.get',
-  'SELECT content_json FROM unread_checkpoints WHERE room_nid = ? AND user_id = ?',
+const OF_ROOMS = sql<[string, string], { room_nid: number; content_json: string }>(
+  'unreadCheckpoints.ofRooms',
+  `SELECT room_nid, content_json FROM unread_checkpoints
+   WHERE room_nid {anyInt} AND user_id = ? ORDER BY room_nid`,
 );
 const SET = sql<[number, string, string]>(
   'unreadCheckpoints.set',
@@ -20,10 +21,14 @@ const CLEAR_ROOM = sql<[number]>(
   'DELETE FROM unread_checkpoints WHERE room_nid = ?',
 );
 
-/** The checkpoint of a user in a room. */
-export async function get(reader: Reader, roomNid: number, userId: UserId): Promise<JsonObject | undefined> {
-  const row = await reader.get(GET, roomNid, userId);
-  return row && (JSON.parse(row.content_json) as JsonObject);
+/** The checkpoints of a user in some rooms, by room. */
+export async function ofRooms(
+  reader: Reader,
+  userId: UserId,
+  roomNids: readonly number[],
+): Promise<ReadonlyMap<number, JsonObject>> {
+  const found = await reader.all(OF_ROOMS, anyOf(roomNids), userId);
+  return new Map(found.map((row) => [row.room_nid, JSON.parse(row.content_json) as JsonObject]));
 }
 
 /** Writes one in place of that before. */

@@ -32,7 +32,6 @@ import { KeyedQueue } from '#storage/locks.ts';
 import { Lru } from '#storage/lru.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
 import type { Placed } from '#storage/timeline.ts';
-import * as checkpoints from '#storage/unread-checkpoints.ts';
 import {
   areSameCounts,
   CountedEvents,
@@ -40,6 +39,7 @@ import {
   type PlainEvent,
   type ThreadCounts,
 } from './counted-events.ts';
+import { CountedRooms } from './counted-rooms.ts';
 import type { DefaultRuleOptions } from './default-rules.ts';
 import { effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
 import { isRead, type ReadUpto, readUptoIn, readUptoOf } from './read-upto.ts';
@@ -67,13 +67,6 @@ interface Counting {
 }
 
 const MOST_ROOMS = 50_000;
-/** Of unread events in memory, about 100 bytes each. */
-const MOST_UNREAD = 1_000_000;
-/** That of a room, and of the events by which it may grow until it is measured again. */
-const WEIGHT_OF_ROOM = 25;
-const MEASURED_EVERY = 20;
-/** Events that are looked through again after a restart, at most. */
-const UNWRITTEN = 200;
 /** Looked through at once, without giving others their turn. */
 const MOST_NOW = 50;
 const MOST_GROUPS = 10_000;
@@ -85,11 +78,7 @@ export class UnreadCounts {
   readonly members: MemberCounts;
   readonly #ctx: RoomsContext;
   readonly #queue = new KeyedQueue();
-  readonly #counted = new Lru<string, CountedEvents>({
-    maxEntries: MOST_ROOMS,
-    maxWeight: MOST_UNREAD,
-    weigh: (counted) => counted.size + WEIGHT_OF_ROOM,
-  });
+  readonly #counted: CountedRooms;
   readonly #read = new Lru<string, { readonly read: ReadUpto; asOf: number }>({ maxEntries: MOST_ROOMS });
   readonly #recent: RecentEvents;
   readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
@@ -98,6 +87,7 @@ export class UnreadCounts {
     this.#ctx = ctx;
     this.rules = new RulesOfUsers(ctx, options);
     this.members = new MemberCounts(ctx);
+    this.#counted = new CountedRooms(ctx);
     this.#recent = new RecentEvents(ctx, MOST_EVENTS + 1);
   }
 
@@ -115,12 +105,12 @@ export class UnreadCounts {
   /** The same, where all of it is in memory: undefined where something is to be read, or somebody else counts. */
   ofNow(userId: UserId, room: CountedRoom, upto: number): Unread | undefined {
     const key = `${room.roomNid} ${userId}`;
-    const counted = this.#counted.get(key);
+    const counted = this.#counted.known(room.roomNid, userId);
     const rules = this.rules.known(userId);
     const read = this.#knownRead(key, userId);
     if (counted === undefined || rules === undefined || read === undefined || this.#queue.isBusy(key))
       return undefined;
-    if (counted.unwritten >= UNWRITTEN || read.everywhere > counted.upto) return undefined;
+    if (this.#counted.isDue(counted) || read.everywhere > counted.upto) return undefined;
     const counting = { room, rules, read };
     if (!this.#isValidNow(counted, counting)) return undefined;
     const came = this.#cameNow(counted, counting, upto);
@@ -129,7 +119,7 @@ export class UnreadCounts {
     for (const plain of came) counted.take(plain, read);
     counted.upto = Math.max(counted.upto, upto);
     counted.unwritten += came.length;
-    if (Math.abs(counted.size - counted.measured) > MEASURED_EVERY) this.#measure(key, counted);
+    this.#counted.measure(room.roomNid, userId, counted);
     return unreadOf(counted, read, upto);
   }
 
@@ -151,24 +141,19 @@ export class UnreadCounts {
     return came;
   }
 
-  #measure(key: string, counted: CountedEvents): void {
-    counted.measured = counted.size;
-    this.#counted.set(key, counted);
-  }
-
   /** What was counted in part only is counted anew the next time. */
   async #countOrForget(counting: Counting, upto: number): Promise<CountedEvents> {
     try {
       return await this.#count(counting, upto);
     } catch (error) {
-      this.#counted.delete(keyOf(counting));
+      this.#counted.forget(counting.room.roomNid, counting.rules.userId);
       throw error;
     }
   }
 
   /** True where it is in memory what was counted of a room: then it is known what a change of the rules changes. */
   isCounted(userId: UserId, { roomNid }: CountedRoom): boolean {
-    return this.#counted.peek(`${roomNid} ${userId}`) !== undefined;
+    return this.#counted.isKnown(roomNid, userId);
   }
 
   async #readUpto(userId: UserId, { roomNid }: CountedRoom): Promise<ReadUpto> {
@@ -181,10 +166,11 @@ export class UnreadCounts {
     return read;
   }
 
-  /** Reads at once up to where a user has read in some rooms, which will be asked for one after the other. */
+  /** Reads at once what is needed of some rooms, which will be asked for one after the other. */
   async prepare(userId: UserId, rooms: Iterable<CountedRoom>): Promise<void> {
     const roomNids: number[] = [];
-    for (const { roomNid } of rooms) {
+    const asked = Array.from(rooms, ({ roomNid }) => roomNid);
+    for (const roomNid of asked) {
       if (this.#knownRead(`${roomNid} ${userId}`, userId) === undefined) roomNids.push(roomNid);
     }
     for (const portion of portionsOf(roomNids)) {
@@ -192,6 +178,7 @@ export class UnreadCounts {
       const found = await readUptoIn(this.#ctx, userId, portion);
       for (const [roomNid, read] of found) this.#read.set(`${roomNid} ${userId}`, { read, asOf });
     }
+    for (const portion of portionsOf(asked)) await this.#counted.prepare(userId, portion);
   }
 
   #knownRead(key: string, userId: UserId): ReadUpto | undefined {
@@ -203,9 +190,8 @@ export class UnreadCounts {
   }
 
   async #count(counting: Counting, upto: number): Promise<CountedEvents> {
-    const { read } = counting;
-    const key = keyOf(counting);
-    const known = this.#counted.get(key) ?? (await this.#fromDisk(key, counting));
+    const { read, room, rules } = counting;
+    const known = await this.#counted.find(room.roomNid, rules.userId);
     const isValid = known !== undefined && (await this.#isValid(known, counting));
     const counted = isValid ? known : this.#afresh(counting);
     // All of it is read: no need to look through what was not looked through yet.
@@ -220,9 +206,9 @@ export class UnreadCounts {
       const isSame = areSameCounts(known.counts(upto), current.counts(upto));
       current.recountedAt = isSame ? known.recountedAt : this.#ctx.streams.upto();
     }
-    if (current !== known || Math.abs(current.size - current.measured) > MEASURED_EVERY)
-      this.#measure(key, current);
-    await this.#writeSometimes(current, counting);
+    if (current === known) this.#counted.measure(room.roomNid, rules.userId, current);
+    else this.#counted.keep(room.roomNid, rules.userId, current);
+    await this.#counted.writeSometimes(room.roomNid, rules.userId, current);
     return current;
   }
 
@@ -360,27 +346,7 @@ export class UnreadCounts {
     const [isVisible] = await visibleTo(this.#ctx, room.roomNid, { userId: rules.userId }, [stored]);
     return isVisible === true;
   }
-
-  async #fromDisk(key: string, { room, rules }: Counting): Promise<CountedEvents | undefined> {
-    const json = await checkpoints.get(this.#ctx.db, room.roomNid, rules.userId);
-    const counted = json && CountedEvents.fromJson(json);
-    if (counted === undefined) return undefined;
-    // What is purged has no checkpoint.
-    counted.purges = this.#ctx.rooms.purgesOf(room.roomNid);
-    this.#counted.set(key, counted);
-    return counted;
-  }
-
-  async #writeSometimes(counted: CountedEvents, { room, rules }: Counting): Promise<void> {
-    if (counted.unwritten < UNWRITTEN) return;
-    counted.unwritten = 0;
-    await this.#ctx.db.write('unread.checkpoint', (tx) =>
-      checkpoints.set(tx, room.roomNid, rules.userId, counted.toJson()),
-    );
-  }
 }
-
-const keyOf = ({ room, rules }: Counting): string => `${room.roomNid} ${rules.userId}`;
 
 /** Without what needs not even be loaded: by the default rules others' memberships notify nobody. */
 function relevant({ compiled, userId }: UserRules, events: readonly Placed[]): number[] {

@@ -188,12 +188,16 @@ for (const { name, open } of drivers) {
       await checkpoints.set(tx, 2, ALICE, { a: 3 });
       await checkpoints.set(tx, 2, BOB, { a: 4 });
     });
-    assert.deepEqual(await checkpoints.get(db, 1, ALICE), { a: 2 });
-    assert.equal(await checkpoints.get(db, 1, BOB), undefined);
+    const of = async (userId: UserId) => [...(await checkpoints.ofRooms(db, userId, [2, 1, 3]))];
+    assert.deepEqual(await of(ALICE), [
+      [1, { a: 2 }],
+      [2, { a: 3 }],
+    ]);
+    assert.deepEqual([...(await checkpoints.ofRooms(db, BOB, [1]))], []);
     await db.write('test', (tx) => checkpoints.clearRoom(tx, 1));
-    assert.equal(await checkpoints.get(db, 1, ALICE), undefined);
+    assert.deepEqual(await of(ALICE), [[2, { a: 3 }]]);
     await db.write('test', (tx) => checkpoints.clear(tx, ALICE));
-    assert.equal(await checkpoints.get(db, 2, ALICE), undefined);
-    assert.deepEqual(await checkpoints.get(db, 2, BOB), { a: 4 });
+    assert.deepEqual(await of(ALICE), []);
+    assert.deepEqual(await of(BOB), [[2, { a: 4 }]]);
   });
 }
