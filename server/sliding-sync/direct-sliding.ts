@@ -18,6 +18,7 @@ import type { Session } from '../auth/sessions.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
 import { readBody } from '../http/read-body.ts';
 import type { SyncContext } from '../sync/context.ts';
+import { isAsItWas } from '../sync/direct-poll.ts';
 import type { LongPolls } from '../sync/wait.ts';
 import type { SlidingContext } from './context.ts';
 import { slidingRequest, type UrlParameters } from './parameters.ts';
@@ -76,7 +77,12 @@ export class DirectSliding {
   take(direct: DirectRequest, query: string): boolean {
     const { authorization = '', 'content-length': length } = direct.request.headers;
     const habit = this.#habits.get(authorization);
-    if (habit === undefined || !this.isGood(habit) || Number(length ?? 0) > LONGEST_KEPT) return false;
+    if (
+      habit === undefined ||
+      !isAsItWas(this.sync.server, habit.session) ||
+      Number(length ?? 0) > LONGEST_KEPT
+    )
+      return false;
     const { before, after } = habit;
     if (!query.startsWith(before) || !query.endsWith(after)) return false;
     const pos = query.slice(before.length, query.length - after.length);
@@ -117,7 +123,7 @@ export class DirectSliding {
     const { sync, connections } = this.sliding;
     const { requester } = habit.session.found;
     const user = sync.users.known(requester.userId)?.user;
-    if (user === undefined || !this.isGood(habit)) return false;
+    if (user === undefined || !isAsItWas(this.sync.server, habit.session)) return false;
     try {
       const wanted = slidingRequest(body, { requester, face: 'experimental' }, { ...habit.url, pos });
       if (wanted.timeoutMs === 0 || !isAcknowledged(this.sliding, wanted)) return false;
@@ -130,12 +136,6 @@ export class DirectSliding {
       // What is wrong with it the long way tells.
       return false;
     }
-  }
-
-  /** True where the session is as it was: nobody has to be asked anew whether it may sync. */
-  isGood({ session }: Pick<Habit, 'session'>): boolean {
-    const { sessions, consents } = this.sliding.sync.server;
-    return sessions.holds(session) && !consents.areAsked;
   }
 }
 

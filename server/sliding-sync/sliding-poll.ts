@@ -22,15 +22,11 @@ export class SlidingPoll extends DirectPoll<Answer> {
   readonly #asked: Asked;
 
   constructor(lane: DirectSliding, asked: Asked) {
-    const { direct, wanted } = asked;
-    const { requester, presence, timeoutMs } = wanted;
-    super(lane, { direct, requester, presence, timeoutMs, poller: pollerOf(wanted) });
+    const { direct, wanted, session } = asked;
+    const { presence, timeoutMs } = wanted;
+    super(lane, { direct, session, presence, timeoutMs, poller: pollerOf(wanted) });
     this.#lane = lane;
     this.#asked = asked;
-  }
-
-  protected override isGood(): boolean {
-    return this.#lane.isGood(this.#asked);
   }
 
   protected override quickAnswer(): Answer | undefined {

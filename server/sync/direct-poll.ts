@@ -5,7 +5,8 @@
 
 import type { PresenceState } from '#storage/presences.ts';
 import type { Follower, Waiter } from '#storage/streams.ts';
-import type { Requester } from '../auth/requester.ts';
+import type { Session } from '../auth/sessions.ts';
+import type { ServerContext } from '../context.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
 import type { TimedAnswer } from './answer-in-time.ts';
 import type { SyncContext } from './context.ts';
@@ -20,16 +21,23 @@ export interface PollLane {
 /** What all that wait have. */
 export interface WaitingRequest {
   readonly direct: DirectRequest;
-  readonly requester: Requester;
+  /** Of who asks. */
+  readonly session: Session;
   readonly presence: PresenceState;
   readonly timeoutMs: number;
   /** Who waits, for `LongPolls`. */
   readonly poller: string;
 }
 
+/** True where the session is as it was: nobody has to be asked anew whether it may sync. */
+export function isAsItWas({ sessions, consents }: ServerContext, session: Session): boolean {
+  return sessions.holds(session) && !consents.areAsked;
+}
+
 export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
   protected readonly direct: DirectRequest;
   readonly #lane: PollLane;
+  readonly #session: Session;
   readonly #poller: string;
   readonly #presence: Disposable;
   readonly #leave = () => this.#finish();
@@ -38,16 +46,15 @@ export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
   #follower: Follower | undefined;
   #state: 'open' | 'over' | 'finished' = 'open';
 
-  constructor(lane: PollLane, { direct, requester, presence, timeoutMs, poller }: WaitingRequest) {
+  constructor(lane: PollLane, { direct, session, presence, timeoutMs, poller }: WaitingRequest) {
     this.direct = direct;
     this.#lane = lane;
+    this.#session = session;
     this.#poller = poller;
-    this.#presence = lane.sync.server.presence.syncing(requester, presence);
+    this.#presence = lane.sync.server.presence.syncing(session.found.requester, presence);
     this.#timer = setTimeout(endPoll, timeoutMs, this);
   }
 
-  /** False where it has to be asked anew whether the request may be answered. */
-  protected abstract isGood(): boolean;
   /** What there is to tell now, where all of it is in memory. */
   protected abstract quickAnswer(): A | undefined;
   /** What there is to tell now, in any case. */
@@ -106,7 +113,7 @@ export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
 
   answer(): void {
     if (this.#state === 'finished') return;
-    if (!this.isGood()) {
+    if (!isAsItWas(this.#lane.sync.server, this.#session)) {
       this.#handOver();
       return;
     }

@@ -19,7 +19,7 @@ import { bearerOf } from '../auth/access-token.ts';
 import type { Session } from '../auth/sessions.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
-import { DirectPoll } from './direct-poll.ts';
+import { DirectPoll, isAsItWas } from './direct-poll.ts';
 import { NO_FILTER } from './filter.ts';
 import { flagOf, presenceOf, type Query, stateMemberOf, timeoutOf } from './parameters.ts';
 import { quickAnswer } from './quick-answer.ts';
@@ -62,7 +62,7 @@ export class DirectSync {
     const { authorization } = direct.request.headers;
     if (authorization === undefined) return false;
     let habit = this.#habits.get(authorization);
-    if (habit === undefined || !this.isGood(habit) || !isInWordsOf(habit, query)) {
+    if (habit === undefined || !isAsItWas(this.sync.server, habit.session) || !isInWordsOf(habit, query)) {
       habit = this.#understand(authorization, query);
       if (habit === undefined) return false;
       this.#habits.set(authorization, habit);
@@ -116,15 +116,10 @@ export class DirectSync {
     const { sessions, appservices } = this.sync.server;
     if (token === undefined || appservices.ofToken(token) !== undefined) return undefined;
     const session = sessions.ofToken(token);
-    if (session === undefined || !this.isGood({ session }) || session.found.isLocked) return undefined;
+    if (session === undefined || !isAsItWas(this.sync.server, session) || session.found.isLocked)
+      return undefined;
     const { isGuest, isSuspended } = session.found.requester;
     return isGuest || isSuspended ? undefined : session;
-  }
-
-  /** True where the session is as it was: nobody has to be asked anew whether it may sync. */
-  isGood({ session }: Pick<Habit, 'session'>): boolean {
-    const { sessions, consents } = this.sync.server;
-    return sessions.holds(session) && !consents.areAsked;
   }
 }
 
@@ -141,8 +136,8 @@ class SyncPoll extends DirectPoll<Answer> {
   readonly #since: number;
 
   constructor(lane: DirectSync, { direct, habit, since }: Asked) {
-    const { request, presence, timeoutMs, poller } = habit;
-    super(lane, { direct, requester: request.requester, presence, timeoutMs, poller });
+    const { session, presence, timeoutMs, poller } = habit;
+    super(lane, { direct, session, presence, timeoutMs, poller });
     this.#lane = lane;
     this.#habit = habit;
     this.#since = since;
@@ -161,10 +156,6 @@ class SyncPoll extends DirectPoll<Answer> {
     const { requester } = this.#habit.request;
     await inboxes.acknowledge(server.db, requester, this.#since);
     return { upto: this.#since, follower: (await users.find(requester.userId)).user.follower };
-  }
-
-  protected override isGood(): boolean {
-    return this.#lane.isGood(this.#habit);
   }
 
   protected override quickAnswer(): Answer | undefined {
