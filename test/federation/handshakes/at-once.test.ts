@@ -60,6 +60,18 @@ function leave(user: TestClient, { roomId }: Pick<Setting, 'roomId'>) {
   return user.try('POST', `${inRoom(roomId)}/leave`, {});
 }
 
+/** A neighbour is in the room, and a user has an invitation that it has not heard of: it is accepted by way of who gave it. */
+async function lateGuest(setting: Setting): Promise<TestClient> {
+  const { peer } = setting;
+  const late = await register(server);
+  const elsewhere = peer.room.fork();
+  const invite = elsewhere.invite(peer.user('mallory'), late.userId as UserId);
+  await handIn(peer, invite);
+  assert.equal((await join(setting.neighbour, setting)).status, 200);
+  peer.room.merge([elsewhere], [invite]);
+  return late;
+}
+
 /** What the server has sent of a user to the peer. */
 function sentOf(peer: RoomPeer, userId: string): unknown[] {
   const transactions = peer.peer.requests.filter(({ url }) => url.includes('/v1/send/'));
@@ -111,13 +123,7 @@ test('who leaves amid their own join is out of the room when it has ended, and t
 test('the last of our users leaves while another joins by way of the room: each is where they want to be', async () => {
   await using setting = await invitedToRoom();
   const { peer, neighbour, roomId } = setting;
-  const late = await register(server);
-  // An invitation that the room has not heard of, so that it is accepted by way of who gave it.
-  const elsewhere = peer.room.fork();
-  const invite = elsewhere.invite(peer.user('mallory'), late.userId as UserId);
-  await handIn(peer, invite);
-  assert.equal((await join(neighbour, setting)).status, 200);
-  peer.room.merge([elsewhere], [invite]);
+  const late = await lateGuest(setting);
   peer.room.message(peer.user('mallory'), 'a gap');
   peer.script = async (request) => {
     if (!request.url.includes('/send_join/')) return undefined;
@@ -134,12 +140,7 @@ test('the last of our users leaves while another joins by way of the room: each 
 test('a room that we are in goes on while another server is asked to let one of our users in', async () => {
   await using setting = await invitedToRoom();
   const { peer, neighbour, roomId } = setting;
-  const late = await register(server);
-  const elsewhere = peer.room.fork();
-  const invite = elsewhere.invite(peer.user('mallory'), late.userId as UserId);
-  await handIn(peer, invite);
-  assert.equal((await join(neighbour, setting)).status, 200);
-  peer.room.merge([elsewhere], [invite]);
+  const late = await lateGuest(setting);
   const message = peer.room.message(peer.user('mallory'), 'meanwhile');
   peer.script = async (request) => {
     if (!request.url.includes('/make_join/')) return undefined;
