@@ -177,19 +177,7 @@ export async function startTlsFront(
     open.add(socket);
     socket.once('close', () => open.delete(socket));
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return Object.assign(state, {
-    port: address.port,
-    [Symbol.asyncDispose]: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of open) socket.destroy();
-      await closed;
-    },
-  });
+  return Object.assign(state, await listening(server, open));
 }
 
 async function startScanner(serve: (socket: Socket, state: State) => Promise<void>): Promise<TestScanner> {
@@ -215,19 +203,7 @@ async function startScanner(serve: (socket: Socket, state: State) => Promise<voi
     // The other side may go at any point.
     serve(socket, state).catch(() => socket.destroy());
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return Object.assign(state, {
-    port: address.port,
-    [Symbol.asyncDispose]: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      for (const socket of open) socket.destroy();
-      await closed;
-    },
-  });
+  return Object.assign(state, await listening(server, open));
 }
 
 function isMalware(file: Buffer, { alsoMalware }: State): boolean {
@@ -256,5 +232,25 @@ function reader(socket: Socket): (count: (bytes: Buffer) => number) => Promise<B
       if (next.done === true) throw new Error('the other side has ended');
       kept = Buffer.concat([kept, next.value]);
     }
+  };
+}
+
+/** Listens on a port of its own; ends with all connections that are open then. */
+async function listening(
+  server: Server,
+  open: ReadonlySet<Socket>,
+): Promise<AsyncDisposable & { readonly port: number }> {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return {
+    port: address.port,
+    [Symbol.asyncDispose]: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      for (const socket of open) socket.destroy();
+      await closed;
+    },
   };
 }
