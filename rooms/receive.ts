@@ -52,7 +52,8 @@ export interface ReceiveOptions {
   readonly as: 'live' | 'history' | 'outlier';
   /**
    * Ids of stored events: the state before the event as a remote server tells it, used where not all its
-   * `prev_events` are known. What of it is not stored, rejected, or of another room does not count.
+   * `prev_events` are known. What of it is not stored, rejected, or of another room does not count; of two events
+   * with the same key the later one does.
    */
   readonly stateBefore?: readonly EventId[];
   /** For history: one of `reserveHistory`, so that several events received oldest first lie in order. */
@@ -299,8 +300,10 @@ async function toldState(
   told: readonly EventId[],
 ): Promise<StateRef> {
   const state = new Map<string, EventId>();
-  for (const { event, roomNid, status } of (await loadEvents(ctx, told)).values()) {
-    if (roomNid !== room.roomNid || status === 'rejected' || event.stateKey === undefined) continue;
+  const stored = await loadEvents(ctx, told);
+  for (const eventId of told) {
+    const { event, roomNid, status } = stored.get(eventId) ?? {};
+    if (roomNid !== room.roomNid || status === 'rejected' || event?.stateKey === undefined) continue;
     state.set(stateMapKey(event.type, event.stateKey), event.eventId);
   }
   return refTo(ctx, head.stateGroup, state);

@@ -217,6 +217,6 @@ async function receiveOne(
   }
   if (budget.states <= 0 || signal.aborted) return first;
   budget.states -= 1;
-  const stateBefore: readonly EventId[] | undefined = await fetchStateBefore(ctx, room, event.eventId, from);
+  const stateBefore: readonly EventId[] | undefined = await fetchStateBefore(ctx, room, event, from);
   return stateBefore === undefined ? first : receive(ctx, room, event, { ...how, stateBefore });
 }

@@ -3,6 +3,7 @@
 import type { EventId } from '#keys/ids.ts';
 import { Lanes } from '#keys/lanes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
+import { loadEvent } from '#rooms/load.ts';
 import { receive } from '#rooms/receive.ts';
 import { receiveOutliers } from '#rooms/receive-outliers.ts';
 import type { Room } from '#rooms/room.ts';
@@ -46,24 +47,55 @@ export async function fetchAuthEvents(
 
 /**
  * The state before an event as a server that knows it tells: the ids, with the events stored as far as they can be
- * had. Undefined where no server tells a state that can be had whole.
+ * had, later ones in place of earlier ones. Undefined where no server tells a state that can be had whole.
+ *
+ * `prevEventId`: the one event that lies between it and what is here. The state after that one is asked for first: it
+ * is older, so that servers have it which the event itself has not reached yet.
  */
 export async function fetchStateBefore(
+  ctx: PullContext,
+  room: Room,
+  { eventId, prevEventId }: { readonly eventId: EventId; readonly prevEventId?: EventId | undefined },
+  source: Source,
+): Promise<readonly EventId[] | undefined> {
+  const { budget, signal } = source;
+  for (const origin of await sourcesOf(ctx, room, source)) {
+    if (signal.aborted) {
+      budget.unanswered += 1;
+      return undefined;
+    }
+    const from = { ...source, origin };
+    const unanswered = budget.unanswered;
+    // One server after the other: mostly the first one answers.
+    const after = prevEventId && (await stateAfterFrom(ctx, room, prevEventId, from));
+    if (after !== undefined) return after;
+    // Who does not answer is not asked twice.
+    if (budget.unanswered > unanswered) continue;
+    const state = await stateFrom(ctx, room, eventId, from);
+    if (state !== undefined) return state;
+  }
+  return undefined;
+}
+
+/** The state after an event: that before it, and then the event itself, where it is one of state. */
+async function stateAfterFrom(
   ctx: PullContext,
   room: Room,
   eventId: EventId,
   source: Source,
 ): Promise<readonly EventId[] | undefined> {
-  for (const origin of await sourcesOf(ctx, room, source)) {
-    if (source.signal.aborted) {
-      source.budget.unanswered += 1;
-      return undefined;
-    }
-    // One server after the other: mostly the first one answers.
-    const state = await stateFrom(ctx, room, eventId, { ...source, origin });
-    if (state !== undefined) return state;
-  }
-  return undefined;
+  const before = await stateFrom(ctx, room, eventId, source);
+  if (before === undefined) return undefined;
+  const stored = await loadEvent(ctx, eventId);
+  if (stored !== undefined) return [...before, eventId];
+  const { events: told } = await fetchByIds(ctx, room, [eventId], source);
+  // Without it there is no telling what it does to the state.
+  const [event] = told;
+  if (event === undefined || event.roomId !== room.roomId) return undefined;
+  if (event.stateKey === undefined) return before;
+  await fetchOutliers(ctx, room, { wanted: [eventId], told, source });
+  const isStored = (await loadEvent(ctx, eventId)) !== undefined;
+  return isStored ? [...before, eventId] : undefined;
 }
 
 async function stateFrom(

@@ -5,7 +5,8 @@
  * 1. Prev events that are missing: by get_missing_events, round by round, towards the past.
  * 2. What is received is received oldest first.
  * 3. Auth events that are not among it: by event_auth, then one by one.
- * 4. Where a gap stays: the state before the event on its near side, by state_ids, and the room goes on from there.
+ * 4. Where a gap stays: the state across it, by state_ids, and the room goes on from there. Most of the auth events
+ *    are part of that state, so that those of the event on the near side of the gap are looked for after it.
  * 5. What cannot be had in the end is answered as missing: one event never holds up the room. Where servers said that
  *    they do not have it that is the end; where some did not answer, it may be had later (`postponed.ts`).
  */
@@ -26,6 +27,8 @@ import { verifiedFrom } from './verify.ts';
 
 /** "The maximum number of events to retrieve": no server gives more. */
 const EVENTS_PER_ROUND = 20;
+/** "Up to the provided limit": who gives fewer has no more. But some give no more than what it "defaults to". */
+const LEAST_PER_ROUND = 10;
 const MOST_ROUNDS = 15;
 const ROUND_TIMEOUT_MS = 15_000;
 const MOST_EARLIEST = 20;
@@ -91,7 +94,7 @@ async function fetchGap(ctx: PullContext, room: Room, pending: Pending, source: 
   if (latest.length > 0 && isCutShort) source.budget.unanswered += 1;
 }
 
-/** Asks once for what is missing; false where nothing new came. */
+/** Asks once for what is missing; false where nothing new came, or the server has no more. */
 async function fetchRound(
   ctx: PullContext,
   room: Room,
@@ -113,18 +116,27 @@ async function fetchRound(
   const signed = await withSignatures(ctx, room, fresh.slice(0, Math.max(0, budget.events)));
   for (const event of signed) pending.set(event.eventId, event);
   budget.events -= fresh.length;
-  return fresh.length > 0;
+  return fresh.length > 0 && answer.value.length >= LEAST_PER_ROUND;
 }
 
 /** The pending events with prev events that are neither pending nor placed. */
-async function rimOf(ctx: PullContext, pending: ReadonlyMap<EventId, VerifiedEvent>): Promise<EventId[]> {
+async function rimOf(ctx: PullContext, pending: Pending): Promise<EventId[]> {
   const cited = [...pending.values()].flatMap((event) => event.prevEvents);
-  const outside = new Set(cited.filter((eventId) => !pending.has(eventId)));
-  for (const [eventId, stored] of await loadEvents(ctx, outside)) {
-    if (isPlaced(stored)) outside.delete(eventId);
-  }
+  const outside = await unplacedOf(
+    ctx,
+    cited.filter((eventId) => !pending.has(eventId)),
+  );
   const latest = [...pending.values()].filter((event) => event.prevEvents.some((id) => outside.has(id)));
   return latest.map(({ eventId }) => eventId);
+}
+
+/** Those of the events that have no place in the graph. */
+async function unplacedOf(ctx: PullContext, eventIds: Iterable<EventId>): Promise<Set<EventId>> {
+  const unplaced = new Set(eventIds);
+  for (const [eventId, stored] of await loadEvents(ctx, unplaced)) {
+    if (isPlaced(stored)) unplaced.delete(eventId);
+  }
+  return unplaced;
 }
 
 /** Steps 2 and 3: receives what can be, oldest first. Answers the rest, oldest first, which stays pending. */
@@ -151,19 +163,24 @@ async function receivePending(
   }
 }
 
-/** Receives an event; fetches auth events that it lacks, unless they are pending themselves. */
+/**
+ * Receives an event; fetches auth events that it lacks, unless they are pending themselves, or the event is at a gap
+ * that has not been crossed.
+ */
 async function receiveWithAuth(
   ctx: PullContext,
   room: Room,
-  { event: unsigned, pending }: { readonly event: VerifiedEvent; readonly pending: Pending },
+  at: { readonly event: VerifiedEvent; readonly pending: Pending; readonly isCrossed?: boolean },
   source: Source,
 ): Promise<Received> {
+  const { pending, isCrossed = false } = at;
   // What is received before it may have changed whom the room asks.
-  const [event = unsigned] = await withSignatures(ctx, room, [unsigned]);
+  const [event = at.event] = await withSignatures(ctx, room, [at.event]);
   const received = await receive(ctx, room, event, { as: 'live' });
   if (received.kind !== 'missing') return received;
   const missing = received.auth.filter((eventId) => !pending.has(eventId) && !pending.asked.has(eventId));
   if (missing.length === 0) return received;
+  if (!isCrossed && (await unplacedOf(ctx, event.prevEvents)).size > 0) return received;
   for (const eventId of missing) pending.asked.add(eventId);
   await fetchAuthEvents(ctx, room, event, { missing, source });
   return receive(ctx, room, event, { as: 'live' });
@@ -173,22 +190,29 @@ async function receiveWithAuth(
 async function crossGap(
   ctx: PullContext,
   room: Room,
-  at: { readonly pending: Pending; readonly left: readonly VerifiedEvent[] },
+  { pending, left }: { readonly pending: Pending; readonly left: readonly VerifiedEvent[] },
   source: Source,
 ): Promise<void> {
-  const oldest = at.left.find((event) => !event.prevEvents.some((id) => at.pending.has(id))) ?? at.left[0];
+  const oldest = left.find((event) => !event.prevEvents.some((id) => pending.has(id))) ?? left[0];
   if (oldest === undefined) return;
-  at.pending.delete(oldest.eventId);
+  pending.delete(oldest.eventId);
   const { budget, signal } = source;
   if (budget.states <= 0 || signal.aborted) {
     budget.unanswered += 1;
     return;
   }
-  // Where there is no gap a state tells nothing: it lacks auth events that nobody has.
-  if ((await rimOf(ctx, new Map([[oldest.eventId, oldest]]))).length === 0) return;
+  // A state does not help an event that lacks auth events which nobody has.
+  const lacking = await receive(ctx, room, oldest, { as: 'live' });
+  if (lacking.kind !== 'missing' || lacking.auth.some((eventId) => pending.asked.has(eventId))) return;
+  const gap = await unplacedOf(ctx, oldest.prevEvents);
+  if (gap.size === 0) return;
   budget.states -= 1;
-  const stateBefore = await fetchStateBefore(ctx, room, oldest.eventId, source);
-  if (stateBefore !== undefined) await receive(ctx, room, oldest, { as: 'live', stateBefore });
+  const at = { eventId: oldest.eventId, prevEventId: gap.size === 1 ? [...gap][0] : undefined };
+  const stateBefore = await fetchStateBefore(ctx, room, at, source);
+  if (stateBefore === undefined) return;
+  const received = await receiveWithAuth(ctx, room, { event: oldest, pending, isCrossed: true }, source);
+  // What is rejected by its auth events needs no state.
+  if (received.kind === 'missing') await receive(ctx, room, oldest, { as: 'live', stateBefore });
 }
 
 function oldestFirst(pending: Pending): VerifiedEvent[] {

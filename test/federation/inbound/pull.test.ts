@@ -209,3 +209,101 @@ test('who was banned does not get around it by a gap that nobody else has seen',
   assert.deepEqual(await messagesOf(alice, room.roomId), []);
   assert.equal(await membershipOf(alice, room.roomId, eve), 'ban');
 });
+
+/** What was asked for by event: the last part of the path. */
+function askedOf(peer: RoomPeer, endpoint: string): string[] {
+  return peer.asked(`/${endpoint}/`).map((url) => url.slice(url.lastIndexOf('$')));
+}
+
+const nothing = { status: 404, json: { errcode: 'M_NOT_FOUND', error: 'No such event' } };
+
+test('who gives fewer events than it is asked for, "up to the provided limit", has no more and is not asked again', async () => {
+  await using peer = await peerWithGuest();
+  const events = messages(peer, 4);
+  const [, , near] = events;
+  assert.ok(near);
+  peer.script = ({ url }) =>
+    url.includes('/get_missing_events/') ? { json: { events: [near.pdu] } } : undefined;
+  await peer.send(server, [last(events)]);
+  // What there is all the same comes to who reads back.
+  assert.deepEqual(await untilMessages(alice, peer.room.roomId, names(4)), names(4));
+  assert.equal(peer.asked('/get_missing_events/').length, 1);
+});
+
+test('the state across a gap is that before the missing event, and that event: who is sent the newest later has it too', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  room.join(peer.user('carol'));
+  const topic = room.state(peer.user('mallory'), 'm.room.topic', '', { topic: 'missed' });
+  const late = room.message(peer.user('carol'), 'late');
+  peer.script = ({ url }) => {
+    if (url.includes('/get_missing_events/')) return { json: { events: [] } };
+    return url.includes('/state_ids/') && decodeURIComponent(url).includes(late.eventId)
+      ? nothing
+      : undefined;
+  };
+  await peer.send(server, [late]);
+  await untilMessages(alice, room.roomId, ['late']);
+  assert.equal((await alice.get(`${inRoom(room.roomId)}/state/m.room.topic/`)).topic, 'missed');
+  assert.deepEqual(askedOf(peer, 'state_ids'), [topic.eventId]);
+  assert.deepEqual(askedOf(peer, 'event_auth'), [], 'the auth events came with the state');
+});
+
+test('the missing event takes the place of what it replaces in the state before it', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  const mallory = peer.user('mallory');
+  for (const topic of ['first', 'second']) room.state(mallory, 'm.room.topic', '', { topic });
+  const late = room.message(mallory, 'late');
+  peer.script = ({ url }) => (url.includes('/get_missing_events/') ? { json: { events: [] } } : undefined);
+  await peer.send(server, [late]);
+  await untilMessages(alice, room.roomId, ['late']);
+  assert.equal((await alice.get(`${inRoom(room.roomId)}/state/m.room.topic/`)).topic, 'second');
+});
+
+test('who does not have the missing event tells the state before the event that is here', async () => {
+  for (const endpoint of ['/state_ids/', '/event/']) {
+    await using peer = await peerWithGuest();
+    const { room } = peer;
+    const mallory = peer.user('mallory');
+    room.state(mallory, 'm.room.topic', '', { topic: 'missed' });
+    const hidden = room.message(mallory, 'hidden');
+    const late = room.message(mallory, 'late');
+    peer.script = ({ url }) => {
+      if (url.includes('/get_missing_events/')) return { json: { events: [] } };
+      const isHidden = url.includes(endpoint) && decodeURIComponent(url).includes(hidden.eventId);
+      return isHidden ? nothing : undefined;
+    };
+    await peer.send(server, [late]);
+    await untilMessages(alice, room.roomId, ['late']);
+    assert.equal((await alice.get(`${inRoom(room.roomId)}/state/m.room.topic/`)).topic, 'missed');
+    assert.deepEqual(askedOf(peer, 'state_ids'), [hidden.eventId, late.eventId]);
+  }
+});
+
+test('behind an event that nobody has, what it authorises does not get in, and only one state is asked for', async () => {
+  await using peer = await peerWithGuest();
+  const { room } = peer;
+  const mallory = peer.user('mallory');
+  const beside = room.fork();
+  const [, lost] = ['A', 'B', 'C'].map((displayname) =>
+    room.state(mallory, 'm.room.member', mallory, { membership: 'join', displayname }),
+  );
+  assert.ok(lost);
+  const [far, near, newest] = messages(peer, 3);
+  assert.ok(far && near && newest);
+  peer.hidden.add(lost.eventId);
+  peer.script = ({ url }) => {
+    if (url.includes('/get_missing_events/')) return { json: { events: [near.pdu] } };
+    return url.includes('/event_auth/') ? nothing : undefined;
+  };
+  await peer.send(server, [newest]);
+  const sound = beside.message(mallory, 'sound');
+  await peer.send(server, [sound]);
+  await untilMessages(alice, room.roomId, ['sound']);
+  assert.deepEqual(await messagesOf(alice, room.roomId), ['sound']);
+  const member = `state/m.room.member/${encodeURIComponent(mallory)}`;
+  assert.equal((await alice.get(`${inRoom(room.roomId)}/${member}`)).displayname, undefined);
+  assert.deepEqual(askedOf(peer, 'state_ids'), [far.eventId]);
+  assert.ok(peer.asked(`/event/${lost.eventId}`).length > 0);
+});
