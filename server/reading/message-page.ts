@@ -6,7 +6,7 @@ import { isUserId } from '#keys/ids.ts';
 import type { Room } from '#rooms/room.ts';
 import { stateAt } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
-import { type PageRange, page, positionBefore } from '#rooms/timeline.ts';
+import { endAfter, type PageRange, page, positionBefore } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as eventEdges from '#storage/event-edges.ts';
 import type { ServerContext } from '../context.ts';
@@ -38,18 +38,25 @@ export async function readPage(
 ): Promise<MessagePage> {
   if (!includesRoom(filter.rooms, room.roomId)) return { events: [], members: [], end: undefined };
   const ignored = await ignoredBy(ctx.db, userId);
-  const isShown = ({ event }: StoredEvent) =>
-    isFromOthers(event, ignored) && passes(filter, event) && (filter.relates?.(event) ?? true);
+  const isWanted = ({ event }: StoredEvent) => passes(filter, event) && (filter.relates?.(event) ?? true);
   const events: StoredEvent[] = [];
+  let beyond: StoredEvent | undefined;
   let from: number | undefined = range.from;
   for (let pages = 0; from !== undefined && events.length === 0 && pages < MOST_PAGES; pages++) {
     // Where a page begins depends on the page before it.
     const read = await pageWithHistory(ctx, room, { ...range, from });
     const visible = await visibleTo(ctx, room.roomNid, { userId }, read.events);
-    events.push(...read.events.filter((stored, index) => visible[index] === true && isShown(stored)));
+    const available = read.events.filter(
+      (stored, index) => visible[index] === true && isFromOthers(stored.event, ignored),
+    );
+    events.push(...available.filter(isWanted));
+    beyond = available.at(-1);
     from = read.end;
   }
   const members = filter.lazyLoadMembers ? await sendersOf(ctx, events) : [];
+  const last = events.at(-1);
+  // "A token corresponding to the end of chunk": what is beyond it is there for who asks with another filter.
+  if (from === undefined && last !== undefined && last !== beyond) from = endAfter(last, range.direction);
   return { events, members, end: from };
 }
 

@@ -44,6 +44,36 @@ test('messages: `to` ends a page, and a filter leaves events out', async () => {
   assert.deepEqual(ids(filtered.chunk), [sent[1]]);
 });
 
+test('messages: `end` is "a token corresponding to the end of chunk" where a filter holds back what is beyond it', async () => {
+  await using server = await startServer();
+  const alice = await register(server);
+  const bob = await register(server);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const noise = await alice.sendEvent(roomId, 'test.noise', {});
+  const filter = encodeURIComponent(JSON.stringify({ types: ['test.noise'] }));
+  const all = await alice.get(path(roomId, 'messages?dir=b&limit=50'));
+  assert.equal(all.end, undefined);
+  const filtered = await alice.get(path(roomId, `messages?dir=b&limit=50&filter=${filter}`));
+  assert.deepEqual(ids(filtered.chunk), [noise]);
+  // Another filter, or none, goes on from there.
+  const before = await alice.get(path(roomId, `messages?dir=b&limit=50&from=${filtered.end}`));
+  assert.deepEqual(ids(before.chunk), ids(all.chunk).slice(1));
+  const rest = await alice.get(path(roomId, `messages?dir=b&filter=${filter}&limit=50&from=${filtered.end}`));
+  assert.deepEqual([rest.chunk, rest.end], [[], undefined]);
+  const forwards = await alice.get(path(roomId, `messages?dir=f&limit=50&filter=${filter}`));
+  assert.deepEqual([ids(forwards.chunk), forwards.end], [[noise], undefined], 'nothing is beyond it');
+  const after = await bob.send(roomId, 'after');
+  const onwards = await alice.get(path(roomId, `messages?dir=f&limit=50&filter=${filter}`));
+  const newer = await alice.get(path(roomId, `messages?dir=f&limit=50&from=${onwards.end}`));
+  assert.deepEqual(ids(newer.chunk), [after]);
+  // What an ignored user says is not to be had by any filter.
+  const ignored = { ignored_users: { [bob.userId]: {} } };
+  await alice.put(`/user/${encodeURIComponent(alice.userId)}/account_data/m.ignored_user_list`, ignored);
+  const quiet = await alice.get(path(roomId, `messages?dir=f&limit=50&filter=${filter}`));
+  assert.deepEqual([ids(quiet.chunk), quiet.end], [[noise], undefined]);
+});
+
 test('messages: wrong parameters, and rooms of others, are refused', async () => {
   await using server = await startServer();
   const alice = await register(server);
