@@ -58,20 +58,15 @@ export async function fetchStateBefore(
   { eventId, prevEventId }: { readonly eventId: EventId; readonly prevEventId?: EventId | undefined },
   source: Source,
 ): Promise<readonly EventId[] | undefined> {
-  const { budget, signal } = source;
   for (const origin of await sourcesOf(ctx, room, source)) {
-    if (signal.aborted) {
-      budget.unanswered += 1;
+    if (source.signal.aborted) {
+      source.budget.unanswered += 1;
       return undefined;
     }
     const from = { ...source, origin };
-    const unanswered = budget.unanswered;
     // One server after the other: mostly the first one answers.
     const after = prevEventId && (await stateAfterFrom(ctx, room, prevEventId, from));
-    if (after !== undefined) return after;
-    // Who does not answer is not asked twice.
-    if (budget.unanswered > unanswered) continue;
-    const state = await stateFrom(ctx, room, eventId, from);
+    const state = after ?? (await stateFrom(ctx, room, eventId, from));
     if (state !== undefined) return state;
   }
   return undefined;

@@ -261,8 +261,12 @@ test('the missing event takes the place of what it replaces in the state before 
   assert.equal((await alice.get(`${inRoom(room.roomId)}/state/m.room.topic/`)).topic, 'second');
 });
 
-test('who does not have the missing event tells the state before the event that is here', async () => {
-  for (const endpoint of ['/state_ids/', '/event/']) {
+test('who does not give the missing event tells the state before the event that is here', async () => {
+  for (const [endpoint, answer] of [
+    ['/state_ids/', nothing],
+    ['/event/', nothing],
+    ['/event/', { status: 500, json: {} }],
+  ] as const) {
     await using peer = await peerWithGuest();
     const { room } = peer;
     const mallory = peer.user('mallory');
@@ -272,7 +276,7 @@ test('who does not have the missing event tells the state before the event that 
     peer.script = ({ url }) => {
       if (url.includes('/get_missing_events/')) return { json: { events: [] } };
       const isHidden = url.includes(endpoint) && decodeURIComponent(url).includes(hidden.eventId);
-      return isHidden ? nothing : undefined;
+      return isHidden ? answer : undefined;
     };
     await peer.send(server, [late]);
     await untilMessages(alice, room.roomId, ['late']);
