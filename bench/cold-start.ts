@@ -3,18 +3,14 @@
  * the folder of a server that `kill -9` ended while it worked; and with an empty folder as the image starts it.
  */
 
-import { spawnSync } from 'node:child_process';
-import path from 'node:path';
-
 import { createRoom, registerAccount } from '#bench/lib/accounts.ts';
 import { type Figures, type Scenario, temporaryFolder } from '#bench/lib/scenario.ts';
 import { median, round } from '#bench/lib/statistics.ts';
-import { startKurir } from '#bench/servers/kurir.ts';
+import { bundle } from '#bench/servers/bundle.ts';
 import type { ServerKind } from '#bench/servers/server.ts';
 
 const STARTS = 11;
 const MESSAGES_BEFORE_KILL = 100;
-const ROOT = path.resolve(import.meta.dirname, '..');
 
 export const coldStart: Scenario = {
   name: 'cold-start',
@@ -45,19 +41,8 @@ async function run(kind: ServerKind): Promise<Figures> {
   return figures;
 }
 
-/** As the image starts it: from the few files that `bundle.js` makes. */
 async function startsOfBundle(): Promise<Figures> {
-  const folder = path.join(ROOT, 'node_modules', '.cache', 'kurir-bundle');
-  const { status, stderr } = spawnSync(process.execPath, [path.join(ROOT, 'bundle.js'), folder], {
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(`bundle.js failed: ${stderr}`);
-  const program = path.relative(ROOT, path.join(folder, 'main.js'));
-  const bundle: ServerKind = {
-    name: 'bundle',
-    prepare: async () => {},
-    start: (dataDir) => startKurir(dataDir, { program }),
-  };
+  await bundle.prepare();
   await startOnEmptyFolder(bundle);
   const times: number[] = [];
   for (let start = 0; start < STARTS; start++) times.push(await startOnEmptyFolder(bundle));
