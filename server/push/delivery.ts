@@ -10,7 +10,6 @@
  * A process that ends in between tells some again: gateways know them by their event ids.
  */
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { Lanes } from '#keys/lanes.ts';
@@ -161,7 +160,11 @@ export class PushDelivery {
     const newest = waiting.at(-1)?.position;
     if (all.length === 0) await this.#parts.onGone(userId);
     if (own.length === 0) return { own, waiting, due: [], newest, unread: 0 };
-    const due = await this.#stillDue(userId, waiting);
+    const told = Math.min(...own.map(({ delivered }) => delivered));
+    const due = await this.#stillDue(
+      userId,
+      waiting.filter(({ position }) => position > told),
+    );
     return { own, waiting, due, newest, unread: await this.#parts.badges.of(userId) };
   }
 
@@ -181,30 +184,56 @@ export class PushDelivery {
       this.#ctx,
       waiting.map(({ nid }) => nid),
     );
-    const due: Due[] = [];
+    const recent: Due[] = [];
     const oldest = this.#ctx.clock.now() - MOST_AGE_MS;
     for (const { nid, position, actions } of waiting) {
       const stored = events.get(nid);
       if (stored === undefined || stored.redactedBy !== undefined || stored.receivedTs < oldest) continue;
       // A few of one user.
       const room = await getRoomByNid(this.#ctx, stored.roomNid);
-      if (room === undefined) continue;
-      const told = { userId, position, actions, stored, roomId: room.roomId };
-      if (await this.#isNews(told)) due.push(told);
+      if (room !== undefined) recent.push({ userId, position, actions, stored, roomId: room.roomId });
     }
-    return due;
+    const news = new Set<Due>();
+    for (const [roomNid, ofRoom] of Map.groupBy(recent, ({ stored }) => stored.roomNid)) {
+      // Mostly they are all of one room.
+      for (const due of await this.#newsIn(roomNid, userId, ofRoom)) news.add(due);
+    }
+    return recent.filter((due) => news.has(due));
   }
 
-  async #isNews({ userId, stored }: Due): Promise<boolean> {
-    const { event, roomNid, position, nid } = stored;
+  /** What is news of one room. */
+  async #newsIn(roomNid: number, userId: UserId, recent: readonly Due[]): Promise<readonly Due[]> {
+    const isOwn = ({ stored: { event } }: Due) => event.type === 'm.room.member' && event.stateKey === userId;
     const member = await memberships.of(this.#ctx.db, roomNid, userId);
-    if (event.type === 'm.room.member' && event.stateKey === userId)
-      return member?.eventNid === nid && member.membership === 'invite';
-    if (member?.membership !== 'join' || position === undefined) return false;
+    if (member?.membership !== 'join') {
+      const invitation = member?.membership === 'invite' ? member.eventNid : undefined;
+      return recent.filter((due) => isOwn(due) && due.stored.nid === invitation);
+    }
+    const unread = await this.#unreadAmong(
+      roomNid,
+      userId,
+      recent.filter((due) => !isOwn(due)),
+    );
+    if (unread.length === 0) return [];
+    const events = unread.map(({ stored }) => stored);
+    const isVisible = await visibleTo(this.#ctx, roomNid, { userId }, events);
+    return unread.filter((_, index) => isVisible[index] === true);
+  }
+
+  async #unreadAmong(roomNid: number, userId: UserId, recent: readonly Due[]): Promise<readonly Due[]> {
+    if (recent.length === 0) return [];
     const read = await readUptoOf(this.#ctx, roomNid, userId);
-    if (isRead(read, { position, thread: await threadOf(this.#ctx, stored) })) return false;
-    const [isVisible] = await visibleTo(this.#ctx, roomNid, { userId }, [stored]);
-    return isVisible === true;
+    const unread: Due[] = [];
+    for (const due of recent) {
+      const { position } = due.stored;
+      // The thread of most is in the event itself.
+      if (
+        position !== undefined &&
+        !isRead(read, { position, thread: await threadOf(this.#ctx, due.stored) })
+      )
+        unread.push(due);
+    }
+    return unread;
   }
 
   /** The same as `#tell`; but of one that takes long it is heard later, and the user's others go on meanwhile. */
@@ -218,10 +247,9 @@ export class PushDelivery {
         await this.#ctx.db.write('pushers.setLate', (tx) => pushers.setDelivered(tx, pusher, reached));
       return reached;
     });
-    const pause = new AbortController();
-    const late = sleep(PATIENCE_MS, 'late', { signal: pause.signal, ref: false }).catch(() => 'late');
-    const first = await Promise.race([telling, late]);
-    pause.abort();
+    const late = Promise.withResolvers<'late'>();
+    const timer = setTimeout(late.resolve, PATIENCE_MS, 'late').unref();
+    const first = await Promise.race([telling, late.promise]).finally(() => clearTimeout(timer));
     if (typeof first === 'number') return first;
     isLate = true;
     const ending = telling
