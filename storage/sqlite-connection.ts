@@ -42,12 +42,15 @@ export function openWriter(path: string): Connection {
   ]);
 }
 
-/** A handle that can only read, and never sees a transaction that is still open. */
+/**
+ * A handle that can only read, and never sees a transaction that is still open. The file is not mapped into memory: each
+ * commit of the other handle would end the mapping, of mapped pages the cells would be checked each time one is looked
+ * at, and a disk that fails would end the process, instead of a statement.
+ */
 export function openReader(path: string): Connection {
   return open(path, { fileMustExist: true }, [
     ...COMMON,
-    ['cache_size', '-8192', -8192],
-    ['mmap_size', String(128 * MIB), 128 * MIB],
+    ['cache_size', '-16384', -16384],
     ['query_only', 'ON', 1],
   ]);
 }
