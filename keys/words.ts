@@ -14,6 +14,7 @@ const INVISIBLE = /[\u00AD\u200B-\u200D\u2060\uFEFF]/gu;
 const WORD = /[\p{L}\p{N}\p{M}\p{Co}]+/gu;
 /** Scripts that put nothing between words: each letter is a word, and several of them are a phrase. */
 const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/gu;
+const ASCII = /^[\0-\x7F]*$/;
 const PIECE = /"([^"]*)"|[^\s"]+/gu;
 /** Longer ones are keys, checksums and the like. */
 const LONGEST = 64;
@@ -35,6 +36,8 @@ export function phrasesOf(text: string): readonly (readonly string[])[] {
 }
 
 function folded(text: string): string {
+  // Most names: there only capitals differ.
+  if (ASCII.test(text)) return text.toLowerCase();
   return text
     .normalize('NFKD')
     .toLowerCase()

@@ -12,7 +12,6 @@ import { getRoomByNid } from '#rooms/room.ts';
 import { currentStateEvents } from '#rooms/state.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { cursors } from '#storage/cursors.ts';
-import type { Tx } from '#storage/database.ts';
 import * as directoryWords from '#storage/directory-words.ts';
 import * as users from '#storage/users.ts';
 import { EventFollower } from '../event-follower.ts';
@@ -23,7 +22,7 @@ export type DirectoryKeeper = EventFollower<readonly UserId[]>;
 const FILLED = 'user_directory.filled';
 const BATCH = 200;
 const LINGER_MS = 500;
-const USERS_AT_ONCE = 100;
+const MEMBERS_AT_ONCE = 200;
 const ACCOUNTS_AT_ONCE = 500;
 /** By these everybody may enter, or read, a room. */
 const OPENING = ['m.room.join_rules', 'm.room.history_visibility'];
@@ -37,7 +36,7 @@ export function directoryKeeper(ctx: RoomsContext): DirectoryKeeper {
       await nextTurn();
       return await newsOf(ctx, events, signal);
     },
-    apply: refreshAll,
+    apply: directoryWords.refreshRemote,
   });
 }
 
@@ -91,16 +90,17 @@ async function readRoom(ctx: RoomsContext, roomNid: number, signal: AbortSignal)
   await ctx.db.write('userDirectory.openness', async (tx) => {
     for (const { event } of opening) await writeOpenness(tx, room, { type: event.type, event });
   });
-  const wordless = await directoryWords.wordless(ctx.db, roomNid, ctx.serverName);
-  for (let from = 0; from < wordless.length && !signal.aborted; from += USERS_AT_ONCE) {
-    // Some at a time: others have their turn.
-    const portion = wordless.slice(from, from + USERS_AT_ONCE);
-    await ctx.db.write('userDirectory.members', (tx) => refreshAll(tx, portion));
+  const { db, serverName: ourServer } = ctx;
+  for (let after: UserId | '' | undefined = ''; after !== undefined && !signal.aborted; ) {
+    // Page by page: others have their turn.
+    const page: directoryWords.MembersPage = await directoryWords.membersPage(
+      db,
+      { roomNid, ourServer },
+      { after, limit: MEMBERS_AT_ONCE },
+    );
+    if (page.wordless.length > 0)
+      await db.write('userDirectory.members', (tx) => directoryWords.refreshRemote(tx, page.wordless));
+    after = page.next;
     await nextTurn();
   }
-}
-
-async function refreshAll(tx: Tx, userIds: readonly UserId[]): Promise<void> {
-  // One after the other: each has names of their own.
-  for (const userId of userIds) await directoryWords.refreshRemote(tx, userId);
 }

@@ -34,6 +34,7 @@ const RARE: ReadonlySet<string> = new Set([
   // What it walks over is what it has found.
   'relations.newestDescendants',
   'relations.oldestDescendants',
+  'directoryWords.names',
   // Once for a room that is deleted.
   'purge.outgoing',
   'purge.outbox',

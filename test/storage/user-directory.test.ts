@@ -31,7 +31,7 @@ async function join(db: Database, roomNid: number, userId: UserId, displayName: 
     assert.ok(serverName);
     const row = { roomNid, userId, eventNid: 1, position: roomNid, serverName, displayName, avatarUrl: null };
     await memberships.set(tx, { ...row, membership: 'join' });
-    if (serverName !== 'here.test') await directoryWords.refreshRemote(tx, userId);
+    if (serverName !== 'here.test') await directoryWords.refreshRemote(tx, [userId]);
   });
 }
 
@@ -99,7 +99,14 @@ for (const { name, open } of drivers) {
         avatarUrl: null,
       });
     });
-    assert.deepEqual(await directoryWords.wordless(db, 1, 'here.test'), ['@wordless:there.test']);
+    const page = (after: string, limit: number) =>
+      directoryWords.membersPage(db, { roomNid: 1, ourServer: 'here.test' }, { after, limit });
+    assert.deepEqual(await page('', 10), { wordless: ['@wordless:there.test'], next: undefined });
+    assert.deepEqual(await page('', 3), { wordless: [], next: '@new:there.test' });
+    assert.deepEqual(await page('@new:there.test', 3), {
+      wordless: ['@wordless:there.test'],
+      next: undefined,
+    });
   });
 
   test(`${name}: arrivals are in the order in which they came, history among what is live`, async () => {
