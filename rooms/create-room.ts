@@ -2,6 +2,7 @@
 import { belongsTo, isRoomAlias, type RoomAlias, type RoomId, type UserId } from '#keys/ids.ts';
 import * as aliases from '#storage/aliases.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
+import { isFederated, NOT_FEDERATED } from './auth/federate.ts';
 import { checkPowerLevelsContent } from './auth/power-levels.ts';
 import type { RoomsContext } from './context.ts';
 import { type InitialEvent, initialEvents, invited, type NewRoom } from './initial-events.ts';
@@ -69,8 +70,8 @@ function planOf(ctx: RoomsContext, room: NewRoom): Plan | Extract<RoomCreation, 
     return refused('M_BAD_JSON', `power_level_content_override: ${malformed.reason}`);
   const initial = initialEvents(room, { rules, serverName: ctx.serverName, alias });
   if (initial.kind === 'invalid') return refused('M_BAD_JSON', initial.reason);
-  if (room.creationContent?.['m.federate'] === false && remoteInvites(ctx, room).length > 0) {
-    return refused('M_FORBIDDEN', 'Users of other servers cannot be in a room that is not federated');
+  if (!isFederated(room.creationContent ?? {}) && remoteInvites(ctx, room).length > 0) {
+    return refused('M_FORBIDDEN', NOT_FEDERATED);
   }
   return { rules, alias, events: initial.events };
 }

@@ -9,6 +9,7 @@ import { type ServerName, serverNameOf, type UserId } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject } from '#keys/json.ts';
 
 import { signableBytes, signaturesOf } from '#keys/sign-json.ts';
+import { admitsServer, NOT_FEDERATED } from '#rooms/auth/federate.ts';
 import { buildTemplate, eventFromTemplate } from '#rooms/build.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { askedToSign } from '#rooms/policy.ts';
@@ -16,6 +17,7 @@ import { receive } from '#rooms/receive.ts';
 import { redact } from '#rooms/redact.ts';
 import { readReferences } from '#rooms/references.ts';
 import type { Room } from '#rooms/room.ts';
+import { currentStateEvent } from '#rooms/state.ts';
 import type { FederationFailure } from '../client.ts';
 import type { FederationContext } from '../context.ts';
 import { verifyPdu } from '../inbound/verify.ts';
@@ -44,6 +46,11 @@ export async function inviteRemotely(ctx: FederationContext, invite: RemoteInvit
   const { room, target } = invite;
   const server = serverNameOf(target);
   if (server === undefined) return { kind: 'not_found', reason: 'The user id names no server' };
+  // The authorisation rules look at the sender's server only: the room would take the invitation, and never the join.
+  const create = await currentStateEvent(ctx, room.roomNid, 'm.room.create', '');
+  if (create !== undefined && !admitsServer(create.event, server)) {
+    return { kind: 'forbidden', reason: NOT_FEDERATED };
+  }
   return whileInviting(ctx, { roomId: room.roomId, userId: target }, () => inviteBy(ctx, invite, server));
 }
 

@@ -9,11 +9,11 @@
  */
 import type { EventId } from '#keys/ids.ts';
 import { serverNameOf } from '#keys/ids.ts';
-import { own } from '#keys/json.ts';
 import { type Event, stateMapKey } from '../event.ts';
 import { createEventIdOf } from '../hashes.ts';
 import { powerOf } from '../power.ts';
 import { checkCreate } from './create.ts';
+import { admitsServer } from './federate.ts';
 import { checkAliases, checkRedaction } from './legacy.ts';
 import { checkMember } from './member.ts';
 import { checkOwnedState } from './owned-state.ts';
@@ -58,9 +58,7 @@ export function checkStateDependent(event: Event, state: AuthState): Refusal | u
   if (create === undefined) return refuse(undefined, 'The room has no create event');
   // v12 4: If the `content` of the `m.room.create` event in the room state has the property `m.federate` set to
   // `false`, and the `sender` domain of the event does not match the `sender` domain of the create event, reject.
-  if (own(create.content, 'm.federate') === false && serverNameOf(sender) !== serverNameOf(create.sender)) {
-    return refuse('v10 3', 'The room is not federated');
-  }
+  if (!admitsServer(create, serverNameOf(sender))) return refuse('v10 3', 'The room is not federated');
   // v1-v5 4: If type is `m.room.aliases`.
   if (rules.aliasesRule && type === 'm.room.aliases') return checkAliases(event);
   // v12 5: If type is `m.room.member`.

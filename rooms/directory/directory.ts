@@ -1,7 +1,8 @@
 /** The published room directory: https://spec.matrix.org/v1.19/client-server-api/#published-room-directory */
 import { isRoomId } from '#keys/ids.ts';
-import { type JsonObject, own, stringAt } from '#keys/json.ts';
+import { type JsonObject, stringAt } from '#keys/json.ts';
 import * as roomDirectory from '#storage/room-directory.ts';
+import { isFederated } from '../auth/federate.ts';
 import type { RoomsContext } from '../context.ts';
 import { loadNids } from '../load.ts';
 import { aliasIn, nameIn, type PublicRoom, publicRoom, STATE_TYPES, topicIn } from './room-entry.ts';
@@ -144,7 +145,7 @@ async function detailsOf(
 
 function isListed(state: ReadonlyMap<string, JsonObject>, query: PublicRoomsQuery): boolean {
   const create = state.get('m.room.create') ?? {};
-  if (query.federatedOnly === true && own(create, 'm.federate') === false) return false;
+  if (query.federatedOnly === true && !isFederated(create)) return false;
   const { genericSearchTerm, roomTypes } = query.filter ?? {};
   if (roomTypes !== undefined && !roomTypes.includes(stringAt(create, 'type') ?? null)) return false;
   if (genericSearchTerm === undefined || genericSearchTerm === '') return true;

@@ -1,8 +1,9 @@
 import type { ServerName, UserId } from '#keys/ids.ts';
-import { own, stringAt } from '#keys/json.ts';
+import { stringAt } from '#keys/json.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as roomMembers from '#storage/room-members.ts';
 import { type AuthState, authStateOf } from '../auth/check.ts';
+import { isFederated } from '../auth/federate.ts';
 import { allowsKnocks, allowsRestrictedJoins, joinRuleOf } from '../auth/member.ts';
 import type { RoomsContext } from '../context.ts';
 import { isMemberOfAny, meetsCondition } from '../restricted.ts';
@@ -40,7 +41,7 @@ export async function accessOfServer(
 ): Promise<RoomAccess | 'unknown' | undefined> {
   const state = await accessState(ctx, room);
   if (!isServerAllowed(state.get('m.room.server_acl', ''), server)) return undefined;
-  if (own(state.get('m.room.create', '')?.content ?? {}, 'm.federate') === false) return undefined;
+  if (!isFederated(state.get('m.room.create', '')?.content ?? {})) return undefined;
   return judge(ctx, room, state, { server });
 }
 

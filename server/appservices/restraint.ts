@@ -11,6 +11,7 @@ import {
   type UserId,
 } from '#keys/ids.ts';
 import { type JsonObject, own, stringAt } from '#keys/json.ts';
+import { isFederated } from '#rooms/auth/federate.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { NewRoom } from '#rooms/create-room.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
@@ -73,8 +74,7 @@ export async function refuseReplacement(ctx: MembersContext, sender: UserId, old
   if (policy === undefined) return;
   const { roomNid } = old;
   const create = await currentStateEvent(ctx, roomNid, 'm.room.create', '');
-  if (!policy.federation && create !== undefined && own(create.event.content, 'm.federate') !== false)
-    throw noFederation();
+  if (!policy.federation && create !== undefined && isFederated(create.event.content)) throw noFederation();
   if (policy.publicRooms) return;
   for (const type of OPENING_TYPES) {
     // Two of them.
