@@ -47,6 +47,8 @@ export interface Line {
 export interface DraftedEvent {
   readonly event: VerifiedEvent;
   readonly transaction: TransactionKey | undefined;
+  /** The draft's. */
+  readonly upon: EventId | undefined;
   readonly redacts: RedactionEffect | undefined;
 }
 
@@ -55,6 +57,9 @@ export type Drafted =
   | { readonly kind: 'forbidden'; readonly reason: string }
   | RefusedRelation
   | { readonly kind: 'invalid'; readonly reason: string };
+
+/** Why an event is refused where another stands already in the place of the one that it was to replace. */
+export const STATE_CHANGED = 'The state has changed meanwhile';
 
 /** An empty line upon the head. */
 export async function lineFrom(ctx: RoomsContext, room: Room, head: RoomHead): Promise<Line> {
@@ -82,8 +87,9 @@ export async function tryDraft(
 ): Promise<Drafted> {
   if (!belongsTo(draft.sender, ctx.serverName)) throw new Error('only our own users send events from here');
   const state = await stateFor(ctx, line, draft);
-  if (draft.upon !== undefined && state.get(draft.type, draft.stateKey ?? '')?.eventId !== draft.upon)
-    return { kind: 'forbidden', reason: 'The state has changed meanwhile' };
+  const { type, stateKey = '', upon } = draft;
+  if (upon !== undefined && state.get(type, stateKey)?.eventId !== upon)
+    return { kind: 'forbidden', reason: STATE_CHANGED };
   const built = buildEvent(ctx, await partsUpon(ctx, line, draft, state));
   if (built.kind === 'invalid') return built;
   const { event } = built;
@@ -102,7 +108,7 @@ export async function tryDraft(
   const misrelated = await refusedRelation(ctx, line.room.roomNid, event, line.drafted);
   if (misrelated !== undefined) return misrelated;
   const redacts = event.redacts === undefined ? undefined : await effectOf(ctx, redacter);
-  line.drafted.push({ event, transaction, redacts });
+  line.drafted.push({ event, transaction, upon, redacts });
   if (event.stateKey !== undefined) line.changed.set(stateMapKey(event.type, event.stateKey), event);
   return { kind: 'ok', eventId: event.eventId };
 }

@@ -6,12 +6,13 @@
 
 import type { EventId } from '#keys/ids.ts';
 import type { RoomsContext } from './context.ts';
-import type { Line } from './draft.ts';
+import { type DraftedEvent, type Line, STATE_CHANGED } from './draft.ts';
 import { loadEvent } from './load.ts';
 import type { Unsigned } from './policy.ts';
 import { receiveLocked } from './receive.ts';
 import type { Room } from './room.ts';
 import { signaturesFor } from './sign-line.ts';
+import { currentStateEvent } from './state.ts';
 
 /** What became of each event of a line, by id; events that are absent cite one that was refused, and are to be built anew. */
 export type Placed = ReadonlyMap<EventId, Placement>;
@@ -34,10 +35,15 @@ export async function placeSigned(ctx: RoomsContext, room: Room, line: Line): Pr
   const firstRefused = line.drafted.findIndex(({ event }) => placed.has(event.eventId));
   const signed = line.drafted.slice(0, firstRefused < 0 ? undefined : firstRefused);
   await ctx.roomLocks.run(room.roomId, async () => {
-    for (const [index, { event, transaction }] of signed.entries()) {
+    for (const [index, drafted] of signed.entries()) {
       const answer = answers[index];
       if (answer?.kind !== 'event') return;
+      const { event, transaction } = drafted;
       // In order: each is built upon the one before.
+      if (await isOvertaken(ctx, room, drafted)) {
+        placed.set(event.eventId, { kind: 'forbidden', reason: STATE_CHANGED });
+        return;
+      }
       const how = { as: 'live', relay: true, transaction } as const;
       const received = await receiveLocked(ctx, room, answer.event, how);
       if (received.kind !== 'accepted' && received.kind !== 'known') {
@@ -50,4 +56,11 @@ export async function placeSigned(ctx: RoomsContext, room: Room, line: Line): Pr
     }
   });
   return placed;
+}
+
+/** True where, while the policy server was asked, another event has taken the place of the one that this one is to replace. */
+async function isOvertaken(ctx: RoomsContext, room: Room, { event, upon }: DraftedEvent): Promise<boolean> {
+  const { type, stateKey } = event;
+  if (upon === undefined || stateKey === undefined) return false;
+  return (await currentStateEvent(ctx, room.roomNid, type, stateKey))?.event.eventId !== upon;
 }

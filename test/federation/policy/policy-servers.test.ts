@@ -144,6 +144,26 @@ test('row 148: while a policy server takes its time, the room receives what othe
   assert.deepEqual((await bodies(room)).sort(), ['meanwhile', 'slow']);
 });
 
+test('who is removed while the policy server looks at their new name does not come back by it', async () => {
+  await using room = await setting();
+  const { peer, alice, roomId } = room;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  peer.judge = ({ content }) => (content.displayname === 'New' ? promise.then(() => undefined) : undefined);
+  const renamed = alice.put(`/profile/${encodeURIComponent(alice.userId)}/displayname`, {
+    displayname: 'New',
+  });
+  await until(() => peer.judged.length > 0);
+  const member = { membership: 'leave' };
+  const removal = peer.room.state(peer.user('mallory'), 'm.room.member', alice.userId, member);
+  await peer.send(server, [peer.signed(removal)]);
+  await until(async () => (await alice.get('/joined_rooms')).joined_rooms.length === 0);
+  resolve();
+  await renamed;
+  assert.deepEqual((await alice.get('/joined_rooms')).joined_rooms, []);
+  assert.ok(!peer.peer.requests.some(({ url, body }) => url.includes('/send/') && body.includes('"New"')));
+  assert.deepEqual((await trySend(alice, roomId, 'hello')).status, 403);
+});
+
 test('an answer that is no signature of the key in the room is none', async () => {
   await using room = await setting();
   const { peer, alice, roomId } = room;
