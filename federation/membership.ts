@@ -17,6 +17,7 @@ import type { RoomsContext } from '#rooms/context.ts';
 import { loadNid } from '#rooms/load.ts';
 import { changeMembership, type MemberProfile } from '#rooms/membership-local.ts';
 import { isUnheard } from '#rooms/out-of-band.ts';
+import { showInRoom } from '#rooms/profile-in-room.ts';
 import { authoriseRestrictedJoin, serversThatMayInvite } from '#rooms/restricted.ts';
 import { getRoom, isInRoom, joinedServers, type Room } from '#rooms/room.ts';
 import type { Sent } from '#rooms/send.ts';
@@ -66,9 +67,10 @@ export interface Join {
 
 /** Joins one of our users to a room. To join again changes nothing. */
 export async function join(ctx: FederationContext, wanted: Join): Promise<MembershipResult> {
+  const { userId } = wanted;
+  const before = await profiles.of(ctx.db, userId);
   const result = await joinAnywhere(ctx, wanted);
   if (result.kind !== 'ok') return result;
-  const { userId } = wanted;
   const { roomId } = result;
   // Others may have been asked for long: who was deactivated meanwhile has left all rooms but this one.
   if ((await users.of(ctx.db, userId))?.deactivatedTs !== undefined) {
@@ -76,6 +78,11 @@ export async function join(ctx: FederationContext, wanted: Join): Promise<Member
     return { kind: 'forbidden', reason: 'The account is deactivated' };
   }
   await carrySettingsOnJoin(ctx, userId, roomId);
+  const now = await profiles.of(ctx.db, userId);
+  // Who changes it amid the join has it changed in the rooms that they are in by then.
+  if (now.displayname !== before.displayname || now.avatar_url !== before.avatar_url) {
+    await showInRoom(ctx, userId, roomId);
+  }
   return result;
 }
 

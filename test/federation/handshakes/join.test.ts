@@ -341,3 +341,26 @@ test('a join that names one of ours as who lets the user in is not signed for on
   const { pdus } = (await peer.send(server, [join])).body;
   assert.match(pdus[join.eventId].error, /not signed/);
 });
+
+test('a name that is changed while the join is under way is the one in the room', async () => {
+  await using peer = await peerWithRoom();
+  const carol = await register(server);
+  const rename = (displayname: string) =>
+    carol.put(`/profile/${encodeURIComponent(carol.userId)}/displayname`, { displayname });
+  await rename('Old');
+  const [asked, renamed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  peer.script = async ({ url }) => {
+    if (!url.includes('/send_join/')) return undefined;
+    asked.resolve();
+    await renamed.promise;
+    return undefined;
+  };
+  const { roomId } = peer.room;
+  const joining = carol.join(roomId, [peer.name]);
+  await asked.promise;
+  await rename('New');
+  renamed.resolve();
+  await joining;
+  const path = `${inRoom(roomId)}/state/m.room.member/${encodeURIComponent(carol.userId)}`;
+  assert.deepEqual(await carol.get(path), { membership: 'join', displayname: 'New' });
+});
