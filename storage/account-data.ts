@@ -1,7 +1,7 @@
 import type { RoomId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import type { Reader, Tx } from './database.ts';
-import { sql } from './sql.ts';
+import { anyOf, sql } from './sql.ts';
 import type { Streams } from './streams.ts';
 
 /** One piece of a user's private data, of the whole account (`roomId` is '') or of one room. */
@@ -46,6 +46,12 @@ const OF_ROOM = sql<[string, string], AccountDataRow>(
 const OF_TYPE = sql<[string, string], AccountDataRow>(
   'accountData.ofType',
   'SELECT room_id, type, content_json FROM account_data WHERE user_id = ? AND type = ? ORDER BY room_id',
+);
+
+const OF_USERS = sql<[string, string], AccountDataRow>(
+  'accountData.ofUsers',
+  `SELECT room_id, type, content_json FROM account_data
+   WHERE user_id {anyOf} AND room_id = '' AND type {anyOf} ORDER BY user_id, type`,
 );
 
 const SIZE = sql<[string], { bytes: number | null; items: number }>(
@@ -109,6 +115,16 @@ export async function ofRoom(reader: Reader, userId: UserId, roomId: RoomId | ''
 /** What a user has set of one type, in the whole account and in rooms. */
 export async function ofType(reader: Reader, userId: UserId, type: string): Promise<AccountData[]> {
   return (await reader.all(OF_TYPE, userId, type)).filter(isThere).map(accountDataOf);
+}
+
+/** What users have set of some types in the whole account. */
+export async function ofUsers(
+  reader: Reader,
+  userIds: readonly UserId[],
+  types: readonly string[],
+): Promise<JsonObject[]> {
+  const rows = await reader.all(OF_USERS, anyOf(userIds), anyOf(types));
+  return rows.filter(isThere).map((row) => accountDataOf(row).content);
 }
 
 /** How much a user stores: characters of JSON, and pieces. */

@@ -59,6 +59,11 @@ const OF_ROOMS = sql<[string, string], Row & { room_nid: number }>(
   `SELECT room_nid, type, state_key, event_nid FROM current_state
    WHERE room_nid {anyInt} AND type {anyOf} AND state_key = '' ORDER BY room_nid, type`,
 );
+const OF_TYPES_IN = sql<[string, string], { event_nid: number }>(
+  'currentState.ofTypesIn',
+  `SELECT event_nid FROM current_state
+   WHERE room_nid {anyInt} AND type {anyOf} ORDER BY room_nid, type, state_key`,
+);
 const SET = sql<[number, string, string, number]>(
   'currentState.set',
   `INSERT INTO current_state (room_nid, type, state_key, event_nid) VALUES (?, ?, ?, ?)
@@ -156,6 +161,16 @@ export async function ofRooms(
     type: fromTextColumn(row.type),
     eventNid: row.event_nid,
   }));
+}
+
+/** The numeric ids of what rooms have under some types, whatever the state keys. */
+export async function ofTypesIn(
+  reader: Reader,
+  roomNids: Iterable<number>,
+  types: readonly string[],
+): Promise<number[]> {
+  const rows = await reader.all(OF_TYPES_IN, anyOf(roomNids), anyOf(types.map(textColumn)));
+  return rows.map((row) => row.event_nid);
 }
 
 /** Changes one key of the current state; undefined removes it. */

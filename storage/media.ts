@@ -56,6 +56,10 @@ const OF = sql<[string, string], Row>(
   'media.of',
   `SELECT ${COLUMNS} FROM media WHERE server_name = ? AND media_id = ?`,
 );
+const EXISTING = sql<[string, string], { media_id: string }>(
+  'media.existing',
+  'SELECT media_id FROM media WHERE server_name = ? AND media_id {anyOf} ORDER BY media_id',
+);
 /** The same bytes under another id stay in quarantine. */
 const ADD = sql<
   [string, string, string | null, string, number, string, string | null, number, number, string]
@@ -148,6 +152,15 @@ const RELEASE = sql<[number]>(
 export async function of(reader: Reader, { server, mediaId }: Mxc): Promise<Media | undefined> {
   const row = await reader.get(OF, server, mediaId);
   return row === undefined ? undefined : fromRow(row);
+}
+
+/** Those of the ids under which a server has a media here. */
+export async function existing(
+  reader: Reader,
+  server: ServerName,
+  mediaIds: Iterable<string>,
+): Promise<string[]> {
+  return (await reader.all(EXISTING, server, anyOf(mediaIds))).map((row) => row.media_id);
 }
 
 /** Adds a media with its bytes, `userId` being its uploader, if any; false where its id is taken. */

@@ -1,28 +1,20 @@
 /** How long media are kept: what is older than the operator's options say is forgotten, a little at a time. */
 
-import { parseLoose } from '#keys/canonical-json.ts';
-import { isObject, objectAt, stringAt } from '#keys/json.ts';
-import { mxcOf, parseMxc } from '#keys/mxc.ts';
-import * as currentState from '#storage/current-state.ts';
-import type { Reader } from '#storage/database.ts';
-import * as events from '#storage/events.ts';
+import { mxcOf } from '#keys/mxc.ts';
 import { type Media, ownOld, ownUnused, type UseCursor } from '#storage/media.ts';
-import * as memberships from '#storage/memberships.ts';
-import * as profiles from '#storage/profiles.ts';
-import * as rooms from '#storage/rooms.ts';
 import { forgetMedia, purgeRemote } from './cache.ts';
 import type { MediaContext } from './context.ts';
+import { avatarsAmong, picturesShown } from './shown.ts';
 
 type RetentionContext = Pick<MediaContext, 'db' | 'clock' | 'log' | 'media' | 'serverName'>;
 type Page = (after: UseCursor) => Promise<Media[]>;
 
 const AT_ONCE = 50;
-const ROOMS_AT_ONCE = 200;
 const BEFORE_ALL: UseCursor = { accessedTs: Number.MIN_SAFE_INTEGER, nid: 0 };
 
 /**
  * Forgets media that were unread for too long, or uploaded too long ago. Neither what the operator protects or withholds
- * nor what is the avatar of a user or of a room.
+ * nor what is an avatar or stands in a pack of emoji or stickers.
  */
 export async function forgetOld(ctx: RetentionContext, signal: AbortSignal): Promise<void> {
   const { remoteUnusedMs, ownUnusedMs, ownAgeMs } = ctx.media.limits;
@@ -42,7 +34,8 @@ export async function forgetOld(ctx: RetentionContext, signal: AbortSignal): Pro
 export interface OwnChoice {
   readonly before: number;
   readonly largerThan: number;
-  readonly keepsAvatars: boolean;
+  /** Whether avatars, and what stands in packs, stay. */
+  readonly keepsShown: boolean;
   /** How many at most. */
   readonly most: number;
 }
@@ -50,12 +43,12 @@ export interface OwnChoice {
 /** Forgets media of users of ours, but for those that are protected or in quarantine; answers which. */
 export async function forgetOwn(
   ctx: RetentionContext,
-  { before, largerThan, keepsAvatars, most }: OwnChoice,
+  { before, largerThan, keepsShown, most }: OwnChoice,
   signal: AbortSignal,
 ): Promise<string[]> {
   const gone: string[] = [];
   const pageAfter: Page = (after) => ownUnused(ctx.db, after, before, AT_ONCE);
-  for await (const page of forgettable(ctx, pageAfter, { keepsAvatars, signal })) {
+  for await (const page of forgettable(ctx, pageAfter, { keepsShown, signal })) {
     const going = page.filter(({ size }) => size > largerThan).slice(0, most - gone.length);
     await forgetMedia(ctx, going);
     gone.push(...going.map(({ mediaId }) => mediaId));
@@ -64,73 +57,35 @@ export async function forgetOwn(
   return gone;
 }
 
-/** The pages, without what is the avatar of anybody where these are kept. */
+/** The pages, without what is an avatar or in a pack where these are kept. */
 async function* forgettable(
   ctx: RetentionContext,
   pageAfter: Page,
-  { keepsAvatars, signal }: { readonly keepsAvatars: boolean; readonly signal: AbortSignal },
+  { keepsShown, signal }: { readonly keepsShown: boolean; readonly signal: AbortSignal },
 ): AsyncGenerator<Media[]> {
-  let roomAvatars: ReadonlySet<string> | undefined;
+  let shown: ReadonlySet<string> | undefined;
   for (let after = BEFORE_ALL; !signal.aborted; ) {
     // In portions, so that nobody waits long for the one writer.
     const page = await pageAfter(after);
     const last = page.at(-1);
     if (last === undefined) return;
     after = last;
-    if (!keepsAvatars) {
+    if (!keepsShown) {
       yield page;
       continue;
     }
-    roomAvatars ??= await avatarsOfRooms(ctx);
-    const shown = (await avatarsOfUsers(ctx.db, page)).union(roomAvatars);
-    yield page.filter((media) => !shown.has(mxcOf(media)));
+    shown ??= await picturesShown(ctx);
+    const kept = shown.union(await avatarsAmong(ctx.db, page));
+    yield page.filter((media) => !kept.has(mxcOf(media)));
   }
 }
 
 async function forgetPages(ctx: RetentionContext, pageAfter: Page, signal: AbortSignal): Promise<void> {
   let [count, bytes] = [0, 0];
-  for await (const going of forgettable(ctx, pageAfter, { keepsAvatars: true, signal })) {
+  for await (const going of forgettable(ctx, pageAfter, { keepsShown: true, signal })) {
     await forgetMedia(ctx, going);
     count += going.length;
     bytes += going.reduce((sum, { size }) => sum + size, 0);
   }
   if (count > 0) ctx.log.info({ count, bytes }, 'old files of users were deleted');
-}
-
-async function avatarsOfUsers(db: Reader, page: readonly Media[]): Promise<ReadonlySet<string>> {
-  const urls = page.map(mxcOf);
-  const uploaders = page.flatMap(({ userId }) => userId ?? []);
-  const inProfiles = await profiles.avatarsAmong(db, urls);
-  return inProfiles.union(await memberships.avatarsAmong(db, uploaders, urls));
-}
-
-/** Those that are media of ours, which are at most as many as there are rooms. */
-async function avatarsOfRooms({ db, serverName }: RetentionContext): Promise<ReadonlySet<string>> {
-  const urls = new Set<string>();
-  for (let after = 0; ; ) {
-    // Page by page: there may be many rooms.
-    const page = await rooms.page(db, after, ROOMS_AT_ONCE);
-    const last = page.at(-1);
-    if (last === undefined) return urls;
-    after = last.roomNid;
-    const found = await currentState.ofRooms(
-      db,
-      page.map(({ roomNid }) => roomNid),
-      ['m.room.avatar'],
-    );
-    for (const { json } of await events.byNids(
-      db,
-      found.map(({ eventNid }) => eventNid),
-    )) {
-      const url = avatarUrlIn(json);
-      if (url !== undefined && parseMxc(url)?.server === serverName) urls.add(url);
-    }
-  }
-}
-
-function avatarUrlIn(json: string): string | undefined {
-  const parsed = parseLoose(json);
-  const content =
-    parsed.kind === 'ok' && isObject(parsed.value) ? objectAt(parsed.value, 'content') : undefined;
-  return content && stringAt(content, 'url');
 }

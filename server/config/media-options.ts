@@ -71,7 +71,7 @@ export const mediaOptions: { readonly [Name in keyof MediaConfig]: Option<NonNul
       default: undefined,
       describes:
         'How long files that users have uploaded are kept and nobody reads, such as `730d`. Then they are deleted for ' +
-        'good, except for avatars and what `media protect` keeps. Without it they are kept.',
+        'good, except for avatars, what is in packs of emoji or stickers, and what `media protect` keeps. Without it they are kept.',
     },
     localMediaMaxAge: {
       key: 'local_media_max_age',

@@ -79,7 +79,7 @@ export function mediaAdminRoutes(app: FastifyInstance, ctx: ServerContext): void
     const choice = {
       before: beforeOf(query),
       largerThan: integerOf(query, 'size_gt') ?? 0,
-      keepsAvatars: booleanOf(query, 'keep_profiles') ?? true,
+      keepsShown: booleanOf(query, 'keep_profiles') ?? true,
       most: MOST_DELETED,
     };
     const deleted = await forgetOwn(ctx, choice, ctx.shutdown);

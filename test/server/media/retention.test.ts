@@ -67,6 +67,43 @@ test('files that nobody reads go after their time; avatars and protected ones st
   assert.equal((await download(alice, uri('avatar'))).status, 200);
 });
 
+test('pictures in packs of emoji and stickers stay, whoever has read them, until no pack has them any more', async () => {
+  const clock = ticking();
+  await using server = await startServer({ clock, localMediaMaxUnused: 30 * DAY_MS });
+  const [alice, bob] = [await register(server, 'alice'), await register(server, 'bob')];
+  const roomId = await alice.createRoom();
+  const state = `/rooms/${encodeURIComponent(roomId)}/state`;
+  const data = `/user/${encodeURIComponent(bob.userId)}/account_data`;
+  const packs = {
+    'of a room': (content: object) => alice.put(`${state}/im.ponies.room_emotes/cats`, content),
+    'of a room, by its stable name': (content: object) => alice.put(`${state}/m.room.image_pack/`, content),
+    'of a user who has it from another': (content: object) =>
+      bob.put(`${data}/im.ponies.user_emotes`, content),
+  };
+  const pictures: string[] = [];
+  for (const [name, put] of Object.entries(packs)) {
+    const uris: string[] = [];
+    for (const part of ['picture', 'thumbnail', 'cover']) uris.push(await upload(alice, `${name} ${part}`));
+    const [url, thumbnail_url, avatar_url] = uris;
+    await put({ images: { cat: { url, info: { thumbnail_url } } }, pack: { avatar_url } });
+    pictures.push(...uris);
+  }
+  const unused = await upload(alice, 'in no pack');
+  const statuses = async () => {
+    const answers: number[] = [];
+    for (const uri of pictures) answers.push((await download(alice, uri)).status);
+    return answers;
+  };
+  clock.time += 40 * DAY_MS;
+  await tidy(server);
+  assert.equal((await download(alice, unused)).status, 404);
+  assert.deepEqual(await statuses(), Array(9).fill(200));
+  for (const put of Object.values(packs)) await put({ images: {} });
+  clock.time += 40 * DAY_MS;
+  await tidy(server);
+  assert.deepEqual(await statuses(), Array(9).fill(404));
+});
+
 test('files go at a certain age though they are read, and their bytes count no more', async () => {
   const clock = ticking();
   await using server = await startServer({ clock, localMediaMaxAge: 10 * DAY_MS, userMediaQuota: 250_000 });
