@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { after, test } from 'node:test';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { getRoom } from '#rooms/room.ts';
@@ -40,18 +41,19 @@ function answersWith(peer: RoomPeer, change: (text: string) => string, pieceByte
     if (!request.url.includes('/send_join/')) return undefined;
     const usual = peer.usual(request);
     if (typeof usual === 'function') return usual;
-    return bytes(Buffer.from(change(encodeCanonical(usual.json))), pieceBytes);
+    return pieces(bytes(Buffer.from(change(encodeCanonical(usual.json))), pieceBytes));
   };
 }
 
-function bytes(whole: Buffer, pieceBytes: number): PeerAnswer {
+function* bytes(whole: Buffer, pieceBytes: number): Generator<Buffer> {
+  for (let from = 0; from < whole.length; from += pieceBytes) yield whole.subarray(from, from + pieceBytes);
+}
+
+/** Answers with these pieces, as fast as they are read, until Kurir hangs up. */
+function pieces(of: Iterable<Buffer>): PeerAnswer {
   return async (response) => {
     response.writeHead(200, { 'content-type': 'application/json' });
-    for (let from = 0; from < whole.length && !response.destroyed; from += pieceBytes) {
-      if (!response.write(whole.subarray(from, from + pieceBytes)))
-        await Promise.race([once(response, 'drain'), once(response, 'close')]);
-    }
-    response.end();
+    await pipeline(Readable.from(of), response).catch(() => undefined);
   };
 }
 
@@ -140,16 +142,10 @@ test('300 MB of an answer are not taken: it is cut off at 256 MiB, and memory st
   await using peer = await peerWithRoom();
   const piece = Buffer.alloc(1024 * 1024, ' ');
   let written = 0;
-  peer.script = ({ url }) => {
-    if (!url.includes('/send_join/')) return undefined;
-    return async (response) => {
-      response.writeHead(200, { 'content-type': 'application/json' });
-      for (; written < 300 && !response.destroyed; written++) {
-        if (!response.write(piece)) await Promise.race([once(response, 'drain'), once(response, 'close')]);
-      }
-      response.end();
-    };
+  const endless = function* () {
+    for (; written < 300; written++) yield piece;
   };
+  peer.script = ({ url }) => (url.includes('/send_join/') ? pieces(endless()) : undefined);
   const before = process.memoryUsage().rss;
   assert.equal((await tryJoin(peer)).status, 504);
   assert.ok(written >= 256 && written < 300, `${written} MiB were written`);

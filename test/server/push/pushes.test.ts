@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createAuthority } from '#test/harness/certificates.ts';
 import { type Body, register, type TestClient } from '#test/harness/client.ts';
 import { startFleet } from '#test/harness/fleet.ts';
-import { startGateway } from '#test/harness/push-gateway.ts';
-import { startServer } from '#test/harness/server.ts';
+import { startGateway, type TestGateway } from '#test/harness/push-gateway.ts';
+import { startServer, type TestServer } from '#test/harness/server.ts';
 import { until } from '#test/harness/until.ts';
 
 const inRoom = (roomId: string): string => `/rooms/${encodeURIComponent(roomId)}`;
@@ -17,14 +17,33 @@ const mentioning = (user: TestClient, body = 'x'): object => ({
   'm.mentions': { user_ids: [user.userId] },
 });
 
-test('an event is told with its content, names, counts, priority and tweaks', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
+interface Setting extends AsyncDisposable {
+  readonly gateway: TestGateway;
+  readonly server: TestServer;
+  readonly alice: TestClient;
+  readonly bob: TestClient;
+  readonly roomId: string;
+}
+
+/** A room of alice and bob, on a server that reaches the gateway. */
+async function setting(options: object = {}): Promise<Setting> {
+  const gateway = await startGateway();
+  const server = await startServer(gateway.options);
   const alice = await register(server, 'alice');
   const bob = await register(server, 'bob');
-  await alice.put(`/profile/${alice.userId}/displayname`, { displayname: 'Alice' });
-  const roomId = await alice.createRoom({ name: 'Office', room_alias_name: 'office' });
+  const roomId = await alice.createRoom(options);
   await bob.join(roomId);
+  const end = async () => {
+    await server[Symbol.asyncDispose]();
+    await gateway[Symbol.asyncDispose]();
+  };
+  return { gateway, server, alice, bob, roomId, [Symbol.asyncDispose]: end };
+}
+
+test('an event is told with its content, names, counts, priority and tweaks', async () => {
+  await using room = await setting({ name: 'Office', room_alias_name: 'office' });
+  const { gateway, alice, bob, roomId } = room;
+  await alice.put(`/profile/${alice.userId}/displayname`, { displayname: 'Alice' });
   await gateway.pusherOf(bob, { data: { custom: [1] } });
   const plain = await alice.sendEvent(roomId, 'm.room.message', mentioning(bob, 'hello'));
   const { devices, ...told } = await gateway.untilTold(plain);
@@ -56,12 +75,8 @@ test('an event is told with its content, names, counts, priority and tweaks', as
 });
 
 test('by the format event_id_only nothing is told of what was said, nor by whom', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
-  const alice = await register(server, 'alice');
-  const bob = await register(server, 'bob');
-  const roomId = await alice.createRoom({ name: 'Office' });
-  await bob.join(roomId);
+  await using room = await setting({ name: 'Office' });
+  const { gateway, alice, bob, roomId } = room;
   await gateway.pusherOf(bob, { data: { format: 'event_id_only' } });
   const eventId = await alice.send(roomId, 'hello');
   const told = await gateway.untilTold(eventId);
@@ -70,13 +85,9 @@ test('by the format event_id_only nothing is told of what was said, nor by whom'
 });
 
 test('what no rule notifies of, what is ignored or read and what was there before is not told', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
-  const alice = await register(server, 'alice');
-  const bob = await register(server, 'bob');
+  await using room = await setting();
+  const { gateway, server, alice, bob, roomId } = room;
   const carol = await register(server, 'carol');
-  const roomId = await alice.createRoom();
-  await bob.join(roomId);
   await carol.join(roomId);
   await alice.send(roomId, 'before');
   await gateway.pusherOf(bob);
@@ -112,13 +123,10 @@ test('an invitation is told, from this server and from another', async () => {
 });
 
 test('what is read elsewhere changes the number on the icon; an app that shows none is left alone', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
-  const alice = await register(server, 'alice');
-  const bob = await register(server, 'bob');
+  await using room = await setting();
+  const { gateway, server, alice, bob, roomId } = room;
   const carol = await register(server, 'carol');
-  const roomId = await alice.createRoom();
-  for (const user of [bob, carol]) await user.join(roomId);
+  await carol.join(roomId);
   await gateway.pusherOf(bob);
   await gateway.pusherOf(carol, { data: { 'org.matrix.msc4076.disable_badge_count': true } });
   const eventId = await alice.send(roomId, 'hello');
@@ -137,12 +145,8 @@ test('what is read elsewhere changes the number on the icon; an app that shows n
 });
 
 test('"Homeservers must cease sending notification requests for these pushkeys and remove the associated pushers"', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
-  const alice = await register(server, 'alice');
-  const bob = await register(server, 'bob');
-  const roomId = await alice.createRoom();
-  await bob.join(roomId);
+  await using room = await setting();
+  const { gateway, alice, bob, roomId } = room;
   await gateway.pusherOf(bob);
   await gateway.pusherOf(bob, { pushkey: 'gone' });
   gateway.answer = () => ({ json: { rejected: ['gone', "somebody else's", 5] } });
@@ -153,12 +157,8 @@ test('"Homeservers must cease sending notification requests for these pushkeys a
 });
 
 test('a pusher that its app sets anew while it is rejected stays, and is told', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
-  const alice = await register(server, 'alice');
-  const bob = await register(server, 'bob');
-  const roomId = await alice.createRoom();
-  await bob.join(roomId);
+  await using room = await setting();
+  const { gateway, alice, bob, roomId } = room;
   await gateway.pusherOf(bob);
   gateway.answer = async () => {
     gateway.answer = () => ({ json: { rejected: [] } });
@@ -173,12 +173,8 @@ test('a pusher that its app sets anew while it is rejected stays, and is told', 
 });
 
 test('a gateway that is away gets the news when it is back, also after a restart of the server', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
-  const alice = await register(server, 'alice');
-  const bob = await register(server, 'bob');
-  const roomId = await alice.createRoom();
-  await bob.join(roomId);
+  await using room = await setting();
+  const { gateway, server, alice, bob, roomId } = room;
   await gateway.pusherOf(bob);
   await gateway.stop();
   const first = await alice.send(roomId, 'first');
@@ -197,12 +193,8 @@ test('a gateway that is away gets the news when it is back, also after a restart
 });
 
 test('of an event that was redacted while the gateway was away nothing is told', async () => {
-  await using gateway = await startGateway();
-  await using server = await startServer(gateway.options);
-  const alice = await register(server, 'alice');
-  const bob = await register(server, 'bob');
-  const roomId = await alice.createRoom();
-  await bob.join(roomId);
+  await using room = await setting();
+  const { gateway, alice, bob, roomId } = room;
   await gateway.pusherOf(bob);
   await gateway.stop();
   const secret = await alice.send(roomId, 'secret');
