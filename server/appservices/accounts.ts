@@ -55,6 +55,10 @@ export async function loginForService(
   refuseOutside(ctx, service, userId);
   const user = await users.of(ctx.db, userId);
   if (user === undefined) throw forbidden('The application service has not registered this user');
+  // What it may not do as them (`masquerade.ts`) it must not get a token for.
+  if (user.isAdmin && service.belongingOf(userId) !== 'exclusive') {
+    throw forbidden('An administrator of this server is signed in by nobody else');
+  }
   return user;
 }
 

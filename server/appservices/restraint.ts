@@ -138,6 +138,11 @@ async function capOn(
   return taken + 1 > cap ? cap : undefined;
 }
 
+/** Throws where a user name is a service's alone. */
+export function refuseReserved(ctx: RestraintContext, userId: UserId): void {
+  if (isReserved(ctx, userId)) throw exclusive('The user name is reserved by an application service');
+}
+
 /** True for the service's own user ids, which nobody else may register. */
 export function isReserved({ appservices }: RestraintContext, userId: string, by?: Appservice): boolean {
   const owner = isUserId(userId) ? appservices.exclusiveOwnerOf(userId) : undefined;

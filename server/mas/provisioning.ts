@@ -11,6 +11,7 @@ import * as erasedUsers from '#storage/erased-users.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as threepids from '#storage/threepids.ts';
 import * as users from '#storage/users.ts';
+import { refuseReserved } from '../appservices/restraint.ts';
 import {
   createAccount,
   deviceName,
@@ -35,6 +36,7 @@ export async function provision(ctx: ServerContext, userId: UserId, body: JsonOb
   const avatarUrl = changeOf(body, 'avatar_url', LONGEST_URL);
   const emails = emailsOf(body);
   const locked = optionalBoolean(body, 'locked');
+  refuseReserved(ctx, userId);
   const known = await users.of(ctx.db, userId);
   if (known?.deactivatedTs !== undefined) throw userDeactivated();
   const made =

@@ -10,6 +10,8 @@ import type { JsonObject } from '#keys/json.ts';
 import * as crossSigningResets from '#storage/cross-signing-resets.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as users from '#storage/users.ts';
+import { refuseReserved } from '../appservices/restraint.ts';
+import { accessTokenOf, bearerOf } from '../auth/access-token.ts';
 import { deactivate, newUserId, signOut } from '../auth/accounts.ts';
 import { leaveRooms } from '../auth/leave-rooms.ts';
 import { bodyObject, optionalBoolean, requiredString, stringList } from '../body.ts';
@@ -27,7 +29,6 @@ import {
 import { type Query, requiredQuery } from '../query.ts';
 
 const PATH = '/_synapse/mas';
-const BEARER = /^Bearer +(\S+) *$/i;
 /** "the client can ... within ten minutes": as for the account page of this server. */
 const RESET_MS = 10 * 60_000;
 
@@ -35,7 +36,7 @@ export function masRoutes(app: FastifyInstance, ctx: ServerContext): void {
   const { mas } = ctx;
   if (mas === undefined) return;
   refuseOwnSignIn(app, (request) => {
-    const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+    const token = accessTokenOf(request);
     return token !== undefined && ctx.appservices.ofToken(token) !== undefined;
   });
   lookUps(app, ctx, mas);
@@ -100,13 +101,14 @@ function lookUps(app: FastifyInstance, ctx: ServerContext, mas: AuthenticationSe
     requireService(mas, request);
     const userId = newUserId(requiredQuery(request.query, 'localpart'), ctx.serverName);
     if (userId === undefined) throw invalidUsername();
+    refuseReserved(ctx, userId);
     if ((await users.of(ctx.db, userId)) !== undefined) throw userInUse();
     return {};
   });
 }
 
 function requireService(mas: AuthenticationService, request: FastifyRequest): void {
-  const token = BEARER.exec(request.headers.authorization ?? '')?.[1];
+  const token = bearerOf(request.headers.authorization ?? '');
   if (token === undefined) throw missingToken();
   if (!mas.isSecret(token)) throw forbidden('Only for the authentication service of this server');
 }

@@ -3,7 +3,6 @@
 import { randomBytes } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import {
-  exclusive,
   forbidden,
   invalidParam,
   invalidUsername,
@@ -18,7 +17,7 @@ import { type JsonObject, own } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as users from '#storage/users.ts';
 import { APPSERVICE_LOGIN, registerForService } from '../appservices/accounts.ts';
-import { isReserved } from '../appservices/restraint.ts';
+import { refuseReserved } from '../appservices/restraint.ts';
 import { createAccount, localpartFor, signIn } from '../auth/accounts.ts';
 import { registerGuest, upgradeGuest, upgradingGuest } from '../auth/guests.ts';
 import type { Stage } from '../auth/interactive-auth.ts';
@@ -144,9 +143,7 @@ async function newLocalpart(ctx: ServerContext, username: string): Promise<strin
   if (localpart === undefined) {
     throw invalidUsername('User names consist of letters a-z, digits and the characters . _ = - / +');
   }
-  if (isReserved(ctx, `@${localpart}:${serverName}`)) {
-    throw exclusive('The user name is reserved by an application service');
-  }
+  refuseReserved(ctx, `@${localpart}:${serverName}`);
   const unfit = misfitOfUserName(ctx.partners.current.list, localpart);
   if (unfit !== undefined) throw invalidUsername(unfit);
   if ((await users.of(ctx.db, `@${localpart}:${serverName}`)) !== undefined) throw userInUse();

@@ -3,6 +3,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { FastifyRequest } from 'fastify';
 import { equalSecrets } from '#keys/tokens.ts';
+import { bearerOf } from '../auth/access-token.ts';
 import type { ServerContext } from '../context.ts';
 import { ScimError } from './errors.ts';
 
@@ -23,7 +24,7 @@ export class ScimTokens {
   /** @throws ScimError 401 for a request without one of the tokens, 429 for an address that has tried too many */
   async require(request: FastifyRequest): Promise<void> {
     const { limits } = this.#ctx;
-    const [, given] = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '') ?? [];
+    const given = bearerOf(request.headers.authorization ?? '');
     if (given === undefined) throw new ScimError(401, 'A bearer token is missing', UNAUTHORIZED);
     limits.check('scim_token', request.ip);
     // All of them: which one it was does not show in the time.

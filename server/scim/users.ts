@@ -11,6 +11,7 @@ import * as groupRooms from '#storage/group-rooms.ts';
 import * as profiles from '#storage/profiles.ts';
 import * as scimUsers from '#storage/scim-users.ts';
 import * as users from '#storage/users.ts';
+import { isReserved } from '../appservices/restraint.ts';
 import { deactivate, endEverySession, endWaiting, faultOfPassword } from '../auth/accounts.ts';
 import { leaveRooms } from '../auth/leave-rooms.ts';
 import type { ServerContext } from '../context.ts';
@@ -35,6 +36,7 @@ const MAX_NAME_CHARACTERS = 256;
 export async function createUser(ctx: ServerContext, attributes: Attributes): Promise<ScimUser> {
   const wanted = await wantedOf(new Map([['active', true], ...attributes]), true);
   const userId = userIdFor(ctx, wanted.fields.userName);
+  if (isReserved(ctx, userId)) throw notUnique(`${userId} is reserved by an application service`);
   const id = randomUUID();
   const { user, isAdopted } = await ctx.db.write('scim.createUser', async (tx) => {
     const now = ctx.clock.now();

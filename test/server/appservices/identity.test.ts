@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as users from '#storage/users.ts';
 import { login, register, request } from '#test/harness/client.ts';
 import { crossSigningOf } from '#test/harness/encryption.ts';
 import { startService } from '#test/harness/service.ts';
@@ -162,6 +163,22 @@ test('a service signs its users in, and nobody else; the way is offered where th
     password: '',
   };
   assert.equal((await request(server, 'POST', '/_matrix/client/v3/login', { body: byPassword })).status, 403);
+});
+
+test('a service that speaks for everybody signs in who they are, but no administrator', async () => {
+  const namespaces = { users: [{ regex: '@.*', exclusive: false }] };
+  await using both = await startWithService({ namespaces });
+  const { server, service } = both;
+  const alice = await register(server, 'alice');
+  const signIn = () =>
+    request(server, 'POST', '/_matrix/client/v3/login', {
+      body: { type: AS, identifier: { type: 'm.id.user', user: alice.userId } },
+      token: service.asToken,
+    });
+  assert.equal((await signIn()).body.user_id, alice.userId);
+  await server.ctx.db.write('test', (tx) => users.setAdmin(tx, '@alice:kurir.test', true));
+  const refused = await signIn();
+  assert.deepEqual([refused.status, refused.body.errcode], [403, 'M_FORBIDDEN']);
 });
 
 test('names of an exclusive namespace, of users and aliases, are for their service alone', async () => {

@@ -10,6 +10,8 @@ import * as users from '#storage/users.ts';
 import { type Answer, request, TestClient } from '#test/harness/client.ts';
 import { crossSigningOf } from '#test/harness/encryption.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
+import { startService } from '#test/harness/service.ts';
+import { addService } from '#test/harness/service-server.ts';
 
 const SECRET = 'the-shared-secret';
 const API = 'urn:matrix:org.matrix.msc2967.client:api:*';
@@ -274,6 +276,36 @@ test('what the service does to a user is done here: names, addresses, lock, end 
   assert.equal((await call(server, 'delete_user', { localpart: 'ann', erase: false })).status, 200);
   assert.equal((await call(server, 'reactivate_user', { localpart: 'ann' })).status, 200);
   assert.equal((await users.of(server.ctx.db, ANN))?.deactivatedTs, undefined);
+});
+
+test('a name that an application service has for itself is nobody else’s', async () => {
+  await using s = await start();
+  await using bridge = await startService();
+  await addService(s.server, bridge);
+  await bridge.register(s.server, '_bridge_ghost');
+  const path = '/_synapse/mas/is_localpart_available?localpart=';
+  for (const [localpart, status, errcode] of [
+    ['_bridge_new', 400, 'M_EXCLUSIVE'],
+    ['_bridge_ghost', 400, 'M_EXCLUSIVE'],
+    ['free', 200, undefined],
+  ] as const) {
+    const answer = await request(s.server, 'GET', `${path}${localpart}`, { token: SECRET });
+    assert.deepEqual([answer.status, answer.body.errcode], [status, errcode], localpart);
+    const made = await call(s.server, 'provision_user', { localpart, set_displayname: 'Mallory' });
+    assert.deepEqual([made.status, made.body.errcode], [status === 200 ? 201 : status, errcode], localpart);
+  }
+  const path2 = '/_matrix/client/v3/profile/@_bridge_ghost:kurir.test';
+  assert.equal((await request(s.server, 'GET', path2)).body.displayname, undefined);
+});
+
+test('a service that hands its token over in the address makes its users beside an authentication service, too', async () => {
+  await using s = await start();
+  await using bridge = await startService();
+  await addService(s.server, bridge);
+  const path = `/_matrix/client/v3/register?access_token=${bridge.asToken}`;
+  const body = { type: 'm.login.application_service', username: '_bridge_ghost' };
+  const made = await request(s.server, 'POST', path, { body });
+  assert.deepEqual([made.status, made.body.user_id], [200, '@_bridge_ghost:kurir.test']);
 });
 
 test('what the service does to devices is done here, at once', async () => {

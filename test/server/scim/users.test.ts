@@ -7,6 +7,8 @@ import * as users from '#storage/users.ts';
 import { login, register, request } from '#test/harness/client.ts';
 import { membershipOf } from '#test/harness/conversation.ts';
 import { patchOf, scim, scimOk, scimUser, startScimServer } from '#test/harness/scim.ts';
+import { startService } from '#test/harness/service.ts';
+import { addService } from '#test/harness/service-server.ts';
 import { until } from '#test/harness/until.ts';
 
 const PASSWORD = 'a password of the directory';
@@ -198,6 +200,19 @@ test('an account from before the directory is taken over only where the operator
   assert.equal((await anna.get(`/profile/${anna.userId}`)).displayname, 'Anna');
   await scimOk(server, 'PATCH', `/Users/${user.id}`, patchOf({ op: 'replace', value: { active: false } }));
   assert.equal((await anna.try('GET', '/account/whoami')).status, 401);
+});
+
+test('a name that an application service has for itself is nobody else’s, whether the service has made the user or not', async () => {
+  await using service = await startService();
+  await using server = await startScimServer({ scimAdopt: true });
+  await addService(server, service);
+  await service.register(server, '_bridge_ghost');
+  for (const userName of ['_bridge_ghost', '_bridge_new', '_bridge_bot']) {
+    const refused = await scim(server, 'POST', '/Users', { userName, password: PASSWORD });
+    assert.deepEqual([refused.status, refused.body.scimType], [409, 'uniqueness'], userName);
+    assert.equal((await scimOk(server, 'GET', '/Users')).totalResults, 0);
+  }
+  assert.equal(await users.of(server.ctx.db, '@_bridge_new:kurir.test'), undefined);
 });
 
 test('an account that was ended for good becomes active no more', async () => {
