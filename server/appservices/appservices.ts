@@ -177,7 +177,12 @@ export class Appservices {
       { file: source.file, policy },
       { serverName, tokenInQuery: this.#config.appServiceTokenInQuery },
     );
-    const delivery = registration.url === undefined ? undefined : new Delivery(this.#ctx, service);
+    const isAnothers = (userId: UserId) => {
+      const owner = this.exclusiveOwnerOf(userId);
+      return owner !== undefined && owner !== service;
+    };
+    const delivery =
+      registration.url === undefined ? undefined : new Delivery(this.#ctx, { service, isAnothers });
     this.#entries.set(service.id, { service, delivery });
     this.#byToken.set(hashToken(registration.asToken), service);
     return service;

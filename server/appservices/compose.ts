@@ -25,6 +25,8 @@ import type { Interest } from './interest.ts';
 /** One who is told of news. */
 export interface Listener {
   readonly service: Appservice;
+  /** True for users whom another service has for itself. */
+  readonly isAnothers: (userId: UserId) => boolean;
   readonly interest: Interest;
   readonly changes: EphemeralChanges | undefined;
   readonly keyCounts: KeyCounts;
@@ -89,7 +91,7 @@ async function ephemeralMembers(
 
 async function deviceMembers(
   ctx: NewsContext,
-  { service, interest, keyCounts }: Listener,
+  { service, isAnothers, interest, keyCounts }: Listener,
   given: {
     readonly devices: DevicePage;
     readonly after: number;
@@ -99,7 +101,7 @@ async function deviceMembers(
 ): Promise<{ members: string[]; messages: readonly Message[] }> {
   const { devices, after, upto, events } = given;
   const isDue = ({ position }: { readonly position: number }) => position <= upto;
-  const messages = await messagesFor(ctx, service, devices.messages.filter(isDue));
+  const messages = await messagesFor(ctx, { service, isAnothers }, devices.messages.filter(isDue));
   const lists = await deviceListNews(ctx, interest, { changed: devices.changed.filter(isDue), events });
   const addressees = new Set<UserId>(messages.map(({ userId }) => userId));
   const keys = await keyCounts.news(ctx, service, { after, wanted: addressees });

@@ -1,4 +1,5 @@
 import type { FederationContext } from '#federation/context.ts';
+import type { Config } from '../config-options.ts';
 
 /** What telling services of news needs. */
 export type NewsContext = Pick<
@@ -14,4 +15,4 @@ export type NewsContext = Pick<
   | 'signingKey'
   | 'keyRing'
   | 'roomLocks'
->;
+> & { readonly config: Pick<Config, 'mas'> };

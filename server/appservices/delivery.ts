@@ -13,7 +13,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as news from '#storage/appservice-news.ts';
 import * as appservices from '#storage/appservices.ts';
 import { cursors } from '#storage/cursors.ts';
-import type { Appservice } from './appservice.ts';
 import { compose, type Listener } from './compose.ts';
 import type { NewsContext } from './context.ts';
 import { DEVICE_KEYS, KeyCounts } from './device-news.ts';
@@ -57,11 +56,12 @@ export class Delivery {
   /** Ends the present pause. */
   #wake: (() => void) | undefined;
 
-  constructor(ctx: NewsContext, service: Appservice) {
+  constructor(ctx: NewsContext, { service, isAnothers }: Pick<Listener, 'service' | 'isAnothers'>) {
     this.#ctx = ctx;
     const { receivesEphemeral } = service.registration;
     this.#listener = {
       service,
+      isAnothers,
       interest: new Interest(ctx, service),
       changes: receivesEphemeral ? new EphemeralChanges(ctx, () => this.#onChange()) : undefined,
       keyCounts: new KeyCounts(),

@@ -11,6 +11,7 @@ import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import { Lru } from '#storage/lru.ts';
 import * as presence from '#storage/presence.ts';
 import type { Appservice } from './appservice.ts';
+import type { Listener } from './compose.ts';
 import type { NewsContext } from './context.ts';
 import type { EventNews } from './event-news.ts';
 import type { Interest } from './interest.ts';
@@ -50,19 +51,24 @@ export async function devicePage(
 
 /**
  * The messages that are for the service: to devices of users who are its alone; of others, to those that nobody else
- * can read, since nobody is signed in on them.
+ * can read, since nobody is signed in on them. Where an authentication service signs people in, only that knows, and all
+ * devices that it has not made are removed: there are none.
  */
 export async function messagesFor(
   ctx: NewsContext,
-  service: Appservice,
+  { service, isAnothers }: Pick<Listener, 'service' | 'isAnothers'>,
   messages: readonly Message[],
 ): Promise<Message[]> {
+  if (ctx.config.mas !== undefined)
+    return messages.filter(({ userId }) => service.belongingOf(userId) === 'exclusive');
   const shared = new Set(
     messages.map(({ userId }) => userId).filter((userId) => service.belongingOf(userId) === 'shared'),
   );
   const others = shared.size === 0 ? [] : await news.devicesOfOthers(ctx.db, [...shared]);
   const keys = new Set(others.map(keyOf));
-  return messages.filter((message) => service.hasUser(message.userId) && !keys.has(keyOf(message)));
+  return messages.filter(
+    (message) => service.hasUser(message.userId) && !isAnothers(message.userId) && !keys.has(keyOf(message)),
+  );
 }
 
 export function messageText({ userId, deviceId, json }: Message): string {

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Body, login, register } from '#test/harness/client.ts';
-import type { TestService } from '#test/harness/service.ts';
-import { startWithService } from '#test/harness/service-server.ts';
+import { startService, type TestService } from '#test/harness/service.ts';
+import { addService, startWithService } from '#test/harness/service-server.ts';
 import { until } from '#test/harness/until.ts';
 
 const EPHEMERAL = { receive_ephemeral: true };
@@ -140,6 +140,33 @@ test('of users who are not its alone a service gets only what nobody else can re
     .map((message) => message.to_device_id);
   assert.deepEqual(devices, ['PUPPET']);
   assert.equal((await alice.sync()).to_device.events.length, 1);
+});
+
+test('of users who belong to another service alone a service gets nothing, though they are in its namespace too', async () => {
+  const namespaces = { users: [{ regex: '@.*', exclusive: false }] };
+  await using both = await startWithService({ id: 'puppets', registration: DEVICES, namespaces });
+  const { server, service: puppets } = both;
+  await using bridge = await startService({ registration: DEVICES });
+  await addService(server, bridge);
+  const alice = await register(server, 'alice');
+  const ghost = await bridge.register(server, '_bridge_ghost');
+  await bridge.do(server, 'PUT', '/devices/GHOST', { as: ghost, body: {} });
+  await puppets.do(server, 'PUT', '/devices/PUPPET', { as: alice.userId, body: {} });
+  for (const userId of [ghost, alice.userId]) {
+    await alice.put(`/sendToDevice/m.test/${userId}`, { messages: { [userId]: { '*': { n: 1 } } } });
+  }
+  await until(() => members(puppets, 'to_device').length > 0, 'the message to the puppet');
+  await until(() => members(bridge, 'to_device').length > 0, 'the message to the ghost');
+  for (const [service, device] of [
+    [puppets, 'PUPPET'],
+    [bridge, 'GHOST'],
+  ] as const) {
+    const told = members(service, 'to_device').flat();
+    assert.deepEqual(
+      told.map((message) => message.to_device_id),
+      [device],
+    );
+  }
 });
 
 test('a service is told whose devices changed, who came and who is gone, and what keys its devices have left', async () => {

@@ -12,6 +12,7 @@ import { crossSigningOf } from '#test/harness/encryption.ts';
 import { startServer, type TestServer } from '#test/harness/server.ts';
 import { startService } from '#test/harness/service.ts';
 import { addService } from '#test/harness/service-server.ts';
+import { until } from '#test/harness/until.ts';
 
 const SECRET = 'the-shared-secret';
 const API = 'urn:matrix:org.matrix.msc2967.client:api:*';
@@ -296,6 +297,37 @@ test('a name that an application service has for itself is nobody else’s', asy
   }
   const path2 = '/_matrix/client/v3/profile/@_bridge_ghost:kurir.test';
   assert.equal((await request(s.server, 'GET', path2)).body.displayname, undefined);
+});
+
+test('messages to devices on which people are signed in by the service are theirs, whatever namespace they are in', async () => {
+  await using s = await start();
+  await using bridge = await startService({
+    registration: { 'org.matrix.msc3202': true },
+    namespaces: {
+      users: [
+        { regex: '@_bridge_.*', exclusive: true },
+        { regex: '@.*', exclusive: false },
+      ],
+    },
+  });
+  await addService(s.server, bridge);
+  const client = await ann(s);
+  const ghost = await bridge.register(s.server, '_bridge_ghost');
+  await bridge.do(s.server, 'PUT', '/devices/GHOST', { as: ghost, body: {} });
+  const send = (userId: string) =>
+    client.put(`/sendToDevice/m.test/${userId}`, { messages: { [userId]: { '*': { to: userId } } } });
+  await send(ANN);
+  await send(ghost);
+  const told = () => bridge.transactions.flatMap(({ body }) => body.to_device ?? []);
+  await until(() => told().some(({ to_user_id: userId }) => userId === ghost), 'the message to the ghost');
+  assert.deepEqual(
+    told().map(({ to_user_id: userId }) => userId),
+    [ghost],
+  );
+  assert.deepEqual(
+    (await client.sync()).to_device.events.map(({ content }: { content: object }) => content),
+    [{ to: ANN }],
+  );
 });
 
 test('a service that hands its token over in the address makes its users beside an authentication service, too', async () => {
