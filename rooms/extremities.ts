@@ -71,6 +71,25 @@ export async function extremitiesAfter(
   return { replaced, leading: isExtremity ? [event.eventId] : [], backward, currentState };
 }
 
+/** As `extremitiesAfter`, of an event that is accepted long after it came: the room may have gone on without it, or upon it. */
+export async function lateExtremities(
+  ctx: RoomsContext,
+  room: Room,
+  head: RoomHead,
+  arrival: Arrival,
+): Promise<Pick<PersistPlan, 'replaced' | 'leading' | 'backward' | 'currentState'>> {
+  const moved = await extremitiesAfter(ctx, room, head, arrival);
+  const { event } = arrival;
+  const leaders = await loadEvents(
+    ctx,
+    head.forwardExtremities.map(({ eventId }) => eventId),
+  );
+  const isCited = leaders.values().some((leader) => leader.event.prevEvents.includes(event.eventId));
+  // A message changes nothing for those after it. A state event is in the state of those that cite it already.
+  const isPassed = moved.replaced.length === 0 && (isCited || event.stateKey === undefined);
+  return isPassed ? { ...moved, leading: [], currentState: 'unchanged' } : moved;
+}
+
 /** "the current state": the resolution of the states after all forward extremities. */
 async function currentStateOf(
   ctx: RoomsContext,

@@ -99,6 +99,8 @@ export async function isSignedFor(policy: RoomPolicy | undefined, event: Event):
   return verify(policy.publicKey, referencedText(event.pdu, event.rules), signature);
 }
 
+const UNSIGNED = 'The policy server of the room has not signed the event';
+
 /** Check 7: why the event is not recommended for the room, by its current state; or undefined. */
 export async function unsignedBecause(
   ctx: RoomsReader,
@@ -108,7 +110,26 @@ export async function unsignedBecause(
 ): Promise<string | undefined> {
   const policy = await policyOf(ctx, room, head);
   if (await isSignedFor(policy, event)) return undefined;
-  return `The policy server of the room (${policy?.server}) has not signed the event`;
+  return `${UNSIGNED}: ${policy?.server}`;
+}
+
+/** True for what is kept as the reason of an event for want of the signature alone: it holds until that comes. */
+export function isUnsigned({ reason }: { readonly reason?: string | undefined }): boolean {
+  return reason?.startsWith(UNSIGNED) === true;
+}
+
+/** A stored event with the signature that a copy of it has, and that the room asks for; the same where it asks for none. */
+export async function signedBy(
+  ctx: RoomsReader,
+  room: Room,
+  stored: VerifiedEvent,
+  copy: Event,
+): Promise<VerifiedEvent | undefined> {
+  const policy = await policyOf(ctx, room);
+  if (policy === undefined) return stored;
+  const signature = signaturesOf(copy.pdu, policy.server).get(POLICY_KEY_ID);
+  const signed = signature === undefined ? undefined : withPolicySignature(stored, policy.server, signature);
+  return signed !== undefined && (await isSignedFor(policy, signed)) ? signed : undefined;
 }
 
 /** The event with the signature; undefined where that makes it too large. Hashes and id stay as they are. */

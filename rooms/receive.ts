@@ -15,11 +15,12 @@ import type { TransactionKey } from '#storage/client-transactions.ts';
 import type { AuthState } from './auth/check.ts';
 import type { RoomsContext } from './context.ts';
 import { type Event, stateMapKey } from './event.ts';
-import { type Arrival, extremitiesAfter } from './extremities.ts';
+import { type Arrival, extremitiesAfter, lateExtremities } from './extremities.ts';
 import { loadEvent, loadEvents } from './load.ts';
 import { mergeExtremities } from './merge-extremities.ts';
 import { type PersistPlan, type Placement, persist } from './persist.ts';
 import { pastlessBecause, placelessBecause } from './placeless.ts';
+import { isUnsigned, signedBy } from './policy.ts';
 import { awaitedAmong, type Standing, storeUnplaced, waitingFor } from './provisional.ts';
 import { effectOf, pendingRedactionOf } from './redaction.ts';
 import { groupRef, refTo, resolveStates, type StateRef, stateOfRef } from './resolve-state.ts';
@@ -31,7 +32,7 @@ import { reviseSticky } from './sticky.ts';
 import { isPlaced, type StoredEvent } from './stored-event.ts';
 import { judge, neededBy } from './told/judge-told.ts';
 import { stateToCheck, unlessCrowded, type Verdict, verdictOn } from './verdict.ts';
-import type { VerifiedEvent } from './verified-event.ts';
+import { markVerified, type VerifiedEvent } from './verified-event.ts';
 import { watchState } from './watch-state.ts';
 
 export type Received =
@@ -161,6 +162,9 @@ async function attemptReceive(
   const stored = await loadEvent(ctx, event.eventId);
   // v1, v2: servers choose the ids of their events. The first one counts, in whatever room it is.
   if (stored !== undefined && stored.roomNid !== room.roomNid) return received('rejected', ID_TAKEN);
+  if (stored !== undefined && how.as === 'live' && isPlaced(stored) && isUnsigned(stored)) {
+    return judgeSigned(ctx, room, event, stored);
+  }
   if (stored !== undefined && !isOpen(stored, how)) return known(stored);
 
   const authEvents = await loadAuthEvents(ctx, event);
@@ -205,6 +209,36 @@ async function attemptReceive(
     await watchState(ctx, room, { from: head.stateGroup, to: (await headOf(ctx, room.roomNid)).stateGroup });
   }
   return received(verdict.status, verdict.reason);
+}
+
+/**
+ * What was soft-failed because the policy server had not signed it is judged anew when a copy comes that it has signed. The
+ * event keeps its place; clients see it as what happens now.
+ */
+async function judgeSigned(
+  ctx: RoomsContext,
+  room: Room,
+  copy: VerifiedEvent,
+  stored: StoredEvent,
+): Promise<Received | undefined> {
+  const kept = stored.event;
+  markVerified(kept);
+  // By it alone: of v1 and v2 another event may have the same id.
+  const event = await signedBy(ctx, room, kept, copy);
+  if (event === undefined) return known(stored);
+  const how = { as: 'live' } as const;
+  const head = await headOf(ctx, room.roomNid);
+  const stateBefore = groupRef(stored.stateBefore ?? 0);
+  const before = await stateToCheck(event, (keys) => stateOfRef(ctx, stateBefore, keys));
+  const current = { room, head, gap: undefined };
+  const verdict = await verdictOn(ctx, event, { refused: undefined, before, how, current });
+  if (verdict.status !== 'accepted') return known(stored);
+  const prevEvents = await loadEvents(ctx, event.prevEvents);
+  const arrival: Arrival = { event, ...verdict, stateBefore, prevEvents, isLive: true };
+  const placement = await placementOf(ctx, room, event, { verdict, before, how, stateBefore, stored });
+  const extremities = await lateExtremities(ctx, room, head, arrival);
+  const persisted = await persist(ctx, room, { head, placements: [placement], ...extremities });
+  return persisted.kind === 'conflict' ? undefined : received('accepted', undefined);
 }
 
 /** True where an event only adds to the current state. */

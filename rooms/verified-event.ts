@@ -8,7 +8,7 @@ declare const verified: unique symbol;
  */
 export type VerifiedEvent = Event & { readonly [verified]: true };
 
-/** Marks an event as verified. Only for `ingress.ts` and `build.ts`, and `provisional.ts` for what is stored already. */
+/** Marks an event as verified. Only for `ingress.ts` and `build.ts`, and for what is stored already. */
 export function markVerified(event: Event): asserts event is VerifiedEvent {
   if (!Object.isFrozen(event)) throw new TypeError('an event that may still change cannot be verified');
 }

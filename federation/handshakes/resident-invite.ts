@@ -34,7 +34,7 @@ export async function takeInvite(ctx: PullContext, invite: VerifiedEvent): Promi
   }
   const asked = await askedToSign(ctx, room, invite);
   if (asked.kind === 'refused') return { kind: 'refused', reason: unsignedReason(asked) };
-  // Without the signature it would be soft-failed for good.
+  // Without the signature it would be soft-failed.
   if (asked.kind === 'unanswered') return { kind: 'later' };
   const source = { origin, ...newLimits(AbortSignal.timeout(DEADLINE_MS)) };
   const received = await receiveAfterPast(ctx, room, asked.event, source);

@@ -1,7 +1,7 @@
 /**
  * Events that were answered for, and of which something could not be asked for, be it the keys that they are signed
- * with: a server was away or being left alone, or time or budget were spent. Nobody sends them again, so they have further turns, beside the line of their room,
- * which goes on meanwhile.
+ * with or the signature of the room's policy server: a server was away or being left alone, or time or budget were spent.
+ * Nobody sends them again, so they have further turns, beside the line of their room, which goes on meanwhile.
  *
  * 1. A turn comes after each of `WAITS_MS`. What an event lacks is fetched as for those that have just come. Where
  *    servers answer that they do not have it, and after the last turn, it is given up.
@@ -224,8 +224,10 @@ export class Postponed {
       return { kind: 'over' };
     }
     const received = await pull(this.#ctx, room, verdict.event, { origin, isAlone, ...limits });
-    if (received.kind !== 'missing') return { kind: 'over' };
-    const missing = [...received.auth, ...received.prev].slice(0, 5);
-    return { kind: received.isUnanswered ? 'unanswered' : 'missing', missing };
+    const { isUnanswered } = received;
+    const missing =
+      received.kind === 'missing' ? [...received.auth, ...received.prev].slice(0, 5) : undefined;
+    if (missing === undefined && !isUnanswered) return { kind: 'over' };
+    return { kind: isUnanswered ? 'unanswered' : 'missing', missing: missing ?? [] };
   }
 }

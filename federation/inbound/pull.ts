@@ -14,6 +14,7 @@
 import type { EventId } from '#keys/ids.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvents } from '#rooms/load.ts';
+import { type Asked, askedToSign, isUnsigned } from '#rooms/policy.ts';
 import { type Received, receive } from '#rooms/receive.ts';
 import { receiveRun } from '#rooms/receive-run.ts';
 import type { Room } from '#rooms/room.ts';
@@ -39,10 +40,11 @@ class Pending extends Map<EventId, VerifiedEvent> {
   readonly asked = new Set<EventId>();
 }
 
-/** What became of an event; `isUnanswered` where what is missing could not be asked for, or not in time. */
-export type Pulled =
-  | Exclude<Received, { kind: 'missing' }>
-  | (Extract<Received, { kind: 'missing' }> & { readonly isUnanswered: boolean });
+/**
+ * What became of an event; `isUnanswered` where what is missing could not be asked for, or not in time: that may be the
+ * signature of the policy server alone, without which the event is soft-failed until then.
+ */
+export type Pulled = Received & { readonly isUnanswered: boolean };
 
 /** Receives an event that happens now. `missing` where what it needs cannot be had. */
 export async function pull(
@@ -52,9 +54,10 @@ export async function pull(
   source: Source,
 ): Promise<Pulled> {
   // What happened before it in its batch may have changed whom the room asks.
-  const [event = unsigned] = await withSignatures(ctx, room, [unsigned]);
+  const asked = await askedToSign(ctx, room, unsigned);
+  const event = asked.kind === 'event' ? asked.event : unsigned;
   const received = await receive(ctx, room, event, { as: 'live' });
-  if (received.kind !== 'missing') return received;
+  if (received.kind !== 'missing') return withAnswer(received, asked);
   const unansweredBefore = source.budget.unanswered;
   const pending = new Pending([[event.eventId, event]]);
   await fetchGap(ctx, room, pending, source);
@@ -66,8 +69,12 @@ export async function pull(
   }
   // What became of it is stored by now.
   const last = await receive(ctx, room, event, { as: 'live' });
-  if (last.kind !== 'missing') return last;
+  if (last.kind !== 'missing') return withAnswer(last, asked);
   return { ...last, isUnanswered: source.budget.unanswered > unansweredBefore };
+}
+
+function withAnswer(received: Exclude<Received, { kind: 'missing' }>, asked: Asked): Pulled {
+  return { ...received, isUnanswered: asked.kind === 'unanswered' && isUnsigned(received) };
 }
 
 /**

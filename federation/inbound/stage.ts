@@ -253,8 +253,8 @@ export class Stage implements Inbound {
   async #receive(room: Room, event: VerifiedEvent, source: Source): Promise<boolean> {
     const received = await pull(this.#ctx, room, event, source);
     const fields = { roomId: room.roomId, eventId: event.eventId, origin: source.origin };
+    if (received.isUnanswered) return false;
     if (received.kind === 'missing') {
-      if (received.isUnanswered) return false;
       const missing = [...received.auth, ...received.prev].slice(0, 5);
       this.#log.warn({ ...fields, missing }, 'event given up: what it refers to cannot be had');
     } else if (received.kind === 'rejected' || received.kind === 'soft_failed') {

@@ -31,6 +31,7 @@ import { eventIdOf } from '#rooms/hashes.ts';
 import type { VerifiedEvent } from '#rooms/ingress.ts';
 import { loadEvents, loadNid } from '#rooms/load.ts';
 import { recordOutOfBandLeave } from '#rooms/out-of-band.ts';
+import { isUnsigned } from '#rooms/policy.ts';
 import { ID_TAKEN } from '#rooms/receive.ts';
 import { getRoom, type Room } from '#rooms/room.ts';
 import { isPlaced } from '#rooms/stored-event.ts';
@@ -158,7 +159,9 @@ async function withoutPlaced(
     const { eventId, roomNid } = admission;
     const stored = known.get(eventId);
     if (stored !== undefined && stored.roomNid !== roomNid) return refused(eventId, ID_TAKEN);
-    return isPlaced(stored) ? { kind: 'done', eventId } : admission;
+    // What the policy server had not signed is judged anew where it has now.
+    const isDone = stored !== undefined && isPlaced(stored) && !isUnsigned(stored);
+    return isDone ? { kind: 'done', eventId } : admission;
   });
 }
 
