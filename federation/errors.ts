@@ -289,6 +289,12 @@ export function exclusive(message: string): MatrixError {
   return new MatrixError(400, 'M_EXCLUSIVE', message);
 }
 
+/** 400 `M_APPSERVICE_LOGIN_UNSUPPORTED`: an application service would sign in a user of its own. */
+export function appserviceLoginUnsupported(): MatrixError {
+  const message = 'Application services sign nobody in here: act by the as_token, and set inhibit_login';
+  return new MatrixError(400, 'M_APPSERVICE_LOGIN_UNSUPPORTED', message);
+}
+
 /** 403 `M_CANNOT_LEAVE_SERVER_NOTICE_ROOM`. */
 export function cannotLeaveServerNoticeRoom(): MatrixError {
   return new MatrixError(403, 'M_CANNOT_LEAVE_SERVER_NOTICE_ROOM', 'This room cannot be left');

@@ -2,6 +2,7 @@
 
 import type { FastifyRequest } from 'fastify';
 import {
+  appserviceLoginUnsupported,
   exclusive,
   forbidden,
   invalidUsername,
@@ -33,14 +34,14 @@ export async function registerForService(
   const service = serviceOf(ctx, request);
   const userId = userNamed(ctx, requiredString(body, 'username'));
   refuseOutside(ctx, service, userId);
+  const isSilent = optionalBoolean(body, 'inhibit_login') === true;
+  if (!isSilent) refuseSession(ctx);
   const asked = askedSession(body);
   const isNew = await ctx.db.write('appservices.register', async (tx) =>
     users.create(tx, { userId, passwordHash: undefined, isAdmin: false, now: ctx.clock.now() }),
   );
   if (!isNew) throw userInUse();
-  if (optionalBoolean(body, 'inhibit_login') === true) {
-    return { user_id: userId, home_server: ctx.serverName };
-  }
+  if (isSilent) return { user_id: userId, home_server: ctx.serverName };
   return signedInAnswer(ctx, userId, await signIn(ctx, userId, asked));
 }
 
@@ -53,6 +54,7 @@ export async function loginForService(
   const service = serviceOf(ctx, request);
   const userId = userNamed(ctx, identified(body));
   refuseOutside(ctx, service, userId);
+  refuseSession(ctx);
   const user = await users.of(ctx.db, userId);
   if (user === undefined) throw forbidden('The application service has not registered this user');
   // What it may not do as them (`masquerade.ts`) it must not get a token for.
@@ -87,6 +89,11 @@ function refuseOutside(ctx: ServerContext, service: Appservice, userId: UserId):
   if (!service.hasUser(userId) || (owner !== undefined && owner !== service)) {
     throw exclusive('The user is not in a namespace of the application service');
   }
+}
+
+/** "The server MUST return a 400": where an authentication service signs people in, no token of ours is good. */
+function refuseSession({ mas }: ServerContext): void {
+  if (mas !== undefined) throw appserviceLoginUnsupported();
 }
 
 function identified(body: JsonObject): string {

@@ -330,14 +330,28 @@ test('messages to devices on which people are signed in by the service are their
   );
 });
 
-test('a service that hands its token over in the address makes its users beside an authentication service, too', async () => {
+test('application services make their users, by a token in the address too, and sign nobody in: no token of ours is good', async () => {
   await using s = await start();
   await using bridge = await startService();
   await addService(s.server, bridge);
-  const path = `/_matrix/client/v3/register?access_token=${bridge.asToken}`;
-  const body = { type: 'm.login.application_service', username: '_bridge_ghost' };
-  const made = await request(s.server, 'POST', path, { body });
-  assert.deepEqual([made.status, made.body.user_id], [200, '@_bridge_ghost:kurir.test']);
+  const type = 'm.login.application_service';
+  const post = (path: string, body: object, token = bridge.asToken) =>
+    request(s.server, 'POST', `/_matrix/client/v3/${path}?access_token=${token}`, { body });
+  const username = '_bridge_ghost';
+  const identifier = { type: 'm.id.user', user: username };
+  const cases = [
+    ['register', { type, username }, 400, 'M_APPSERVICE_LOGIN_UNSUPPORTED'],
+    ['register', { type, username, inhibit_login: true }, 200, undefined],
+    ['login', { type, identifier }, 400, 'M_APPSERVICE_LOGIN_UNSUPPORTED'],
+  ] as const;
+  for (const [path, body, status, errcode] of cases) {
+    const answer = await post(path, body);
+    assert.deepEqual([answer.status, answer.body.errcode], [status, errcode], JSON.stringify(body));
+  }
+  // Not offered either, nor said to strangers.
+  assert.equal((await post('login', { type, identifier }, 'guessed')).status, 404);
+  const who = await bridge.do(s.server, 'GET', '/account/whoami', { as: '@_bridge_ghost:kurir.test' });
+  assert.equal(who.user_id, '@_bridge_ghost:kurir.test');
 });
 
 test('what the service does to devices is done here, at once', async () => {
