@@ -80,13 +80,13 @@ export function judgePresence(entry: PresenceEntry, now: number): Pick<Presence,
 
 /** By the best that a device says of its user. */
 function judgeByDevices(entry: PresenceEntry, now: number): Pick<Presence, 'state' | 'isActive'> {
-  for (const [deviceId, { seenTs, syncs }] of entry.devices) {
-    if (syncs === 0 && now - seenTs >= GONE_MS) entry.devices.delete(deviceId);
-  }
   let [isOnline, isThere] = [false, false];
-  for (const { state } of entry.devices.values()) {
-    isOnline ||= state === 'online';
-    isThere ||= state !== 'offline';
+  for (const [deviceId, { state, seenTs, syncs }] of entry.devices) {
+    if (syncs === 0 && now - seenTs >= GONE_MS) entry.devices.delete(deviceId);
+    else {
+      isOnline ||= state === 'online';
+      isThere ||= state !== 'offline';
+    }
   }
   const idleMs = now - (entry.lastActiveTs ?? now);
   if (isOnline && idleMs < IDLE_MS) return { state: 'online', isActive: idleMs < ACTIVE_MS };

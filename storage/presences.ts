@@ -241,18 +241,20 @@ export class Presences {
     if (entry === undefined) return undefined;
     const now = this.#now();
     // To come, or to come back, is to do something.
-    if (state === 'online' && entry.devices.get(deviceId)?.state !== 'online') entry.lastActiveTs = now;
-    const device = entry.devices.get(deviceId) ?? { state, seenTs: now, syncs: 0 };
+    const { devices } = entry;
+    const known = devices.get(deviceId);
+    if (state === 'online' && known?.state !== 'online') entry.lastActiveTs = now;
+    const device = known ?? { state, seenTs: now, syncs: 0 };
     device.state = state;
     device.seenTs = now;
     // In the order in which they were heard of; most users have one.
-    if (entry.devices.size > 1 || !entry.devices.has(deviceId)) {
-      entry.devices.delete(BEFORE_START);
-      entry.devices.delete(deviceId);
-      entry.devices.set(deviceId, device);
+    if (devices.size > 1 || known === undefined) {
+      devices.delete(BEFORE_START);
+      devices.delete(deviceId);
+      devices.set(deviceId, device);
+      const [oldest] = devices.keys();
+      if (devices.size > MOST_DEVICES && oldest !== undefined) devices.delete(oldest);
     }
-    const [oldest] = entry.devices.keys();
-    if (entry.devices.size > MOST_DEVICES && oldest !== undefined) entry.devices.delete(oldest);
     this.#judge(userId, entry);
     return device;
   }

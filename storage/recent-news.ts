@@ -11,6 +11,10 @@ export class RecentNews {
   #news: News[] = [];
   /** All after this position is here. */
   #from: number;
+  /** What was answered last: all whom an event wakes ask from the same position. */
+  #answered:
+    | { readonly since: number; readonly keys: ReadonlySet<string>; readonly looked: number }
+    | undefined;
 
   constructor(from: number) {
     this.#from = from;
@@ -19,6 +23,7 @@ export class RecentNews {
   /** Notes what a position concerns; it is above all that were noted before. */
   add(position: number, keys: readonly string[]): void {
     if (keys.length === 0) return;
+    this.#answered = undefined;
     this.#news.push({ position, keys });
     if (this.#news.length < 2 * MOST) return;
     this.#news = this.#news.slice(-MOST);
@@ -36,13 +41,18 @@ export class RecentNews {
    */
   keysSince(since: number, most: number): ReadonlySet<string> | undefined {
     if (!this.covers(since)) return undefined;
+    if (this.#answered?.since === since)
+      return this.#answered.looked > most ? undefined : this.#answered.keys;
     const keys = new Set<string>();
+    let looked = 0;
     for (let at = this.#news.length - 1; at >= 0; at--) {
       const news = this.#news[at];
       if (news === undefined || news.position <= since) break;
-      if (this.#news.length - at > most) return undefined;
+      looked += 1;
+      if (looked > most) return undefined;
       for (const key of news.keys) keys.add(key);
     }
+    this.#answered = { since, keys, looked };
     return keys;
   }
 }

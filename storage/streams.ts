@@ -28,6 +28,7 @@ const RECALLED_KEYS = 60_000;
 const RETRY_MS = 1_000;
 /** In a turn of the loop: of a large room all at once would fill the memory with answers that are half made. */
 const WOKEN_AT_ONCE = 50;
+const NO_KEYS: ReadonlySet<string> = new Set();
 
 const reservedBounds = sql<[], { id: string; upto: number }>(
   'streams.reserved',
@@ -141,7 +142,7 @@ export class Streams {
    * or more than `most` positions would have to be looked at.
    */
   keysSince(since: number, most: number): ReadonlySet<string> | undefined {
-    return since >= this.#upto ? new Set() : this.#recent.keysSince(since, most);
+    return since >= this.#upto ? NO_KEYS : this.#recent.keysSince(since, most);
   }
 
   /** True where everything is known that happened after the position: not after a restart, nor a long time. */

@@ -19,6 +19,13 @@ export interface Requester {
   readonly appservice?: Appservice;
   /** False for a service that acts without a device: `deviceId` is none then. */
   readonly hasDevice?: boolean;
+  /** `deviceKey`, put together once for all requests of a session. */
+  readonly key?: string;
+}
+
+/** By what a device is known in memory. */
+export function deviceKey({ userId, deviceId, key }: Pick<Requester, 'userId' | 'deviceId' | 'key'>): string {
+  return key ?? `${userId} ${deviceId}`;
 }
 
 /** Whose token it is. One that has expired is known still; one that was ended is not. */
@@ -131,7 +138,7 @@ export class Sessions {
 
   /** Notes that a device is in use; it is written down now and then. */
   noteUse({ userId, deviceId }: Use['device'], usedFrom: () => UsedFrom): void {
-    const key = `${userId} ${deviceId}`;
+    const key = deviceKey({ userId, deviceId });
     if (this.#uses.has(key)) return;
     this.#uses.set(key, { device: { userId, deviceId }, ts: this.#clock.now(), from: usedFrom() });
   }
@@ -171,7 +178,8 @@ export class Sessions {
       return undefined;
     }
     const { userId, deviceId, isAdmin, isGuest, isSuspended, isLocked, expiresTs } = owner;
-    const requester = { userId, deviceId, isAdmin, isGuest, isSuspended };
+    const key = `${userId} ${deviceId}`;
+    const requester = { userId, deviceId, isAdmin, isGuest, isSuspended, key };
     const session: Session = {
       found: { kind: 'known', requester, isLocked },
       expiresTs,

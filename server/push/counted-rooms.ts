@@ -29,14 +29,14 @@ export class CountedRooms {
     this.#ctx = ctx;
   }
 
-  /** What is in memory. */
-  known(roomNid: number, userId: UserId): CountedEvents | undefined {
-    return this.#inMemory.get(keyOf(roomNid, userId));
+  /** What is in memory, by `unreadKey`. */
+  known(key: string): CountedEvents | undefined {
+    return this.#inMemory.get(key);
   }
 
   /** True where a room is in memory. */
   isKnown(roomNid: number, userId: UserId): boolean {
-    return this.#inMemory.peek(keyOf(roomNid, userId)) !== undefined;
+    return this.#inMemory.peek(unreadKey(roomNid, userId)) !== undefined;
   }
 
   /** True where a checkpoint is due, which is for `writeSometimes`. */
@@ -46,11 +46,12 @@ export class CountedRooms {
 
   /** What is in memory or on disk. */
   async find(roomNid: number, userId: UserId): Promise<CountedEvents | undefined> {
-    const known = this.known(roomNid, userId);
-    if (known !== undefined || this.#absent.delete(keyOf(roomNid, userId))) return known;
+    const key = unreadKey(roomNid, userId);
+    const known = this.known(key);
+    if (known !== undefined || this.#absent.delete(key)) return known;
     await this.prepare(userId, [roomNid]);
-    this.#absent.delete(keyOf(roomNid, userId));
-    return this.known(roomNid, userId);
+    this.#absent.delete(key);
+    return this.known(key);
   }
 
   /** Reads at once what is on disk of some rooms, which will be asked for one after the other. */
@@ -65,10 +66,10 @@ export class CountedRooms {
       const counted = json && CountedEvents.fromJson(json);
       // Somebody else may have been faster, and have counted on.
       if (this.isKnown(roomNid, userId)) continue;
-      if (counted === undefined) this.#absent.set(keyOf(roomNid, userId), true);
+      if (counted === undefined) this.#absent.set(unreadKey(roomNid, userId), true);
       else {
         counted.purges = purges[index] ?? 0;
-        this.#inMemory.set(keyOf(roomNid, userId), counted);
+        this.#inMemory.set(unreadKey(roomNid, userId), counted);
       }
     }
   }
@@ -76,7 +77,7 @@ export class CountedRooms {
   /** Keeps what was counted, in place of what was before. */
   keep(roomNid: number, userId: UserId, counted: CountedEvents): void {
     counted.measured = counted.size;
-    this.#inMemory.set(keyOf(roomNid, userId), counted);
+    this.#inMemory.set(unreadKey(roomNid, userId), counted);
   }
 
   /** Keeps count of how much memory what is kept takes, where it has grown or shrunk. */
@@ -85,7 +86,7 @@ export class CountedRooms {
   }
 
   forget(roomNid: number, userId: UserId): void {
-    this.#inMemory.delete(keyOf(roomNid, userId));
+    this.#inMemory.delete(unreadKey(roomNid, userId));
   }
 
   async writeSometimes(roomNid: number, userId: UserId, counted: CountedEvents): Promise<void> {
@@ -97,6 +98,7 @@ export class CountedRooms {
   }
 }
 
-function keyOf(roomNid: number, userId: UserId): string {
+/** One user in one room, as a key: to put it together costs as much as what is found by it, so it is done once. */
+export function unreadKey(roomNid: number, userId: UserId): string {
   return `${roomNid} ${userId}`;
 }

@@ -39,7 +39,7 @@ import {
   type PlainEvent,
   type ThreadCounts,
 } from './counted-events.ts';
-import { CountedRooms } from './counted-rooms.ts';
+import { CountedRooms, unreadKey } from './counted-rooms.ts';
 import type { DefaultRuleOptions } from './default-rules.ts';
 import { effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
 import { isRead, type ReadUpto, readUptoIn, readUptoOf } from './read-upto.ts';
@@ -57,6 +57,8 @@ export interface Unread {
 export interface CountedRoom {
   readonly roomNid: number;
   readonly roomId: RoomId;
+  /** Of the streams, where it is put together already. */
+  readonly keys?: { readonly any: string };
 }
 
 /** One user in one room, while it is counted. */
@@ -94,7 +96,7 @@ export class UnreadCounts {
   /** What is unread in a room that the user is in, of what came up to a position. */
   async of(userId: UserId, room: CountedRoom, upto: number): Promise<Unread> {
     // One at a time: two devices may ask at once.
-    return this.#queue.run(`${room.roomNid} ${userId}`, async () => {
+    return this.#queue.run(unreadKey(room.roomNid, userId), async () => {
       const rules = await this.rules.find(userId);
       const read = await this.#readUpto(userId, room);
       const counted = await this.#countOrForget({ room, rules, read }, upto);
@@ -104,12 +106,12 @@ export class UnreadCounts {
 
   /** The same, where all of it is in memory: undefined where something is to be read, or somebody else counts. */
   ofNow(userId: UserId, room: CountedRoom, upto: number): Unread | undefined {
-    const key = `${room.roomNid} ${userId}`;
-    const counted = this.#counted.known(room.roomNid, userId);
     const rules = this.rules.known(userId);
-    const read = this.#knownRead(key, userId);
-    if (counted === undefined || rules === undefined || read === undefined || this.#queue.isBusy(key))
-      return undefined;
+    if (rules === undefined) return undefined;
+    const key = unreadKey(room.roomNid, userId);
+    const counted = this.#counted.known(key);
+    const read = this.#knownRead(key, rules.userKey);
+    if (counted === undefined || read === undefined || this.#queue.isBusy(key)) return undefined;
     if (this.#counted.isDue(counted) || read.everywhere > counted.upto) return undefined;
     const counting = { room, rules, read };
     if (!this.#isValidNow(counted, counting)) return undefined;
@@ -127,7 +129,7 @@ export class UnreadCounts {
   #cameNow(counted: CountedEvents, counting: Counting, upto: number): readonly PlainEvent[] | undefined {
     const { room, rules } = counting;
     const after = counted.upto;
-    if (upto <= after || !this.#ctx.streams.mayConcern(`room:${room.roomId}`, after)) return [];
+    if (upto <= after || !this.#ctx.streams.mayConcern(roomKeyOf(room), after)) return [];
     const events = this.#recent.known(room, { after, upto });
     if (events === undefined || events.length > MOST_NOW) return undefined;
     const came: PlainEvent[] = [];
@@ -157,8 +159,8 @@ export class UnreadCounts {
   }
 
   async #readUpto(userId: UserId, { roomNid }: CountedRoom): Promise<ReadUpto> {
-    const key = `${roomNid} ${userId}`;
-    const known = this.#knownRead(key, userId);
+    const key = unreadKey(roomNid, userId);
+    const known = this.#knownRead(key, `user:${userId}`);
     if (known !== undefined) return known;
     const asOf = this.#ctx.streams.upto();
     const read = await readUptoOf(this.#ctx, roomNid, userId);
@@ -170,21 +172,23 @@ export class UnreadCounts {
   async prepare(userId: UserId, rooms: Iterable<CountedRoom>): Promise<void> {
     const roomNids: number[] = [];
     const asked = Array.from(rooms, ({ roomNid }) => roomNid);
+    const userKey = `user:${userId}`;
     for (const roomNid of asked) {
-      if (this.#knownRead(`${roomNid} ${userId}`, userId) === undefined) roomNids.push(roomNid);
+      if (this.#knownRead(unreadKey(roomNid, userId), userKey) === undefined) roomNids.push(roomNid);
     }
     for (const portion of portionsOf(roomNids)) {
       const asOf = this.#ctx.streams.upto();
       const found = await readUptoIn(this.#ctx, userId, portion);
-      for (const [roomNid, read] of found) this.#read.set(`${roomNid} ${userId}`, { read, asOf });
+      for (const [roomNid, read] of found) this.#read.set(unreadKey(roomNid, userId), { read, asOf });
     }
     for (const portion of portionsOf(asked)) await this.#counted.prepare(userId, portion);
   }
 
-  #knownRead(key: string, userId: UserId): ReadUpto | undefined {
+  /** By `unreadKey`, where nothing has concerned the user, by their key of the streams. */
+  #knownRead(key: string, userKey: string): ReadUpto | undefined {
     const { streams } = this.#ctx;
     const known = this.#read.get(key);
-    if (known === undefined || streams.mayConcern(`user:${userId}`, known.asOf)) return undefined;
+    if (known === undefined || streams.mayConcern(userKey, known.asOf)) return undefined;
     known.asOf = streams.upto();
     return known.read;
   }
@@ -245,11 +249,10 @@ export class UnreadCounts {
     counting: Counting,
     { upto, isNew }: { readonly upto: number; readonly isNew: boolean },
   ): Promise<boolean> {
-    const { roomId } = counting.room;
     const after = counted.upto;
     if (upto <= after) return true;
     counted.upto = upto;
-    if (!this.#ctx.streams.mayConcern(`room:${roomId}`, after)) return true;
+    if (!this.#ctx.streams.mayConcern(roomKeyOf(counting.room), after)) return true;
     const came = await this.#recent.read(counting.room, { after, upto });
     if (came.length > MOST_EVENTS) counted.clear();
     counted.unwritten += came.length;
@@ -355,6 +358,10 @@ function relevant({ compiled, userId }: UserRules, events: readonly Placed[]): n
     if (member === undefined || member === userId || !compiled.isShared) nids.push(nid);
   }
   return nids;
+}
+
+function roomKeyOf({ roomId, keys }: CountedRoom): string {
+  return keys?.any ?? `room:${roomId}`;
 }
 
 function unreadOf(counted: CountedEvents, read: ReadUpto, upto: number): Unread {

@@ -15,6 +15,8 @@ import { ServerRules } from './server-rules.ts';
 /** What decides of which events a user is notified. */
 export interface UserRules {
   readonly userId: UserId;
+  /** Of the streams, for what concerns the user. */
+  readonly userKey: string;
   readonly compiled: CompiledRules;
   /** Whose events never notify. */
   readonly ignored: ReadonlySet<string>;
@@ -77,7 +79,7 @@ export class RulesOfUsers {
   known(userId: UserId): UserRules | undefined {
     const { streams } = this.#ctx;
     const known = this.#known.get(userId);
-    if (known === undefined || streams.mayConcern(`user:${userId}`, known.asOf)) return undefined;
+    if (known === undefined || streams.mayConcern(known.rules.userKey, known.asOf)) return undefined;
     known.asOf = streams.upto();
     return known.rules;
   }
@@ -114,6 +116,7 @@ export class RulesOfUsers {
     const ofRooms = new Map(ruleset.room.map((rule) => [rule.rule_id, `${general} ${hashOf(rule)}`]));
     return {
       userId,
+      userKey: `user:${userId}`,
       compiled: compileRules(userId, ruleset, this.#server),
       ignored: read.ignored,
       characters: JSON.stringify(ruleset).length,
@@ -137,6 +140,7 @@ function sharedRulesOf(
   const own = ignored.size === 0 ? key : `${key} ${hashOf([...ignored].sort())}`;
   return {
     userId,
+    userKey: `user:${userId}`,
     compiled: ownedBy(compiled, userId),
     ignored,
     characters: CHARACTERS_OF_ID,

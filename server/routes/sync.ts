@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { invalidParam } from '#federation/errors.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import { requireRequester } from '../auth/requester.ts';
+import { deviceKey } from '../auth/sessions.ts';
 import type { ServerContext } from '../context.ts';
 import { waitedMs } from '../http/direct-routes.ts';
 import { sendJsonText } from '../json-text.ts';
@@ -53,14 +54,13 @@ function waitForAnswer(
   wanted: SyncRequest,
   http: { polls: LongPolls; timeoutMs: number; request: FastifyRequest; reply: FastifyReply },
 ): Promise<Answer> {
-  const { userId, deviceId } = wanted.requester;
   // "The timeout parameter will be ignored and the query will return immediately": what was asked for is told.
   const mayWait = wanted.since !== undefined && !wanted.fullState;
   // What did not fit into the last answer is there already.
   const isUpToDate = mayWait && wanted.inbox === wanted.since;
   const waiting = {
     polls: http.polls,
-    poller: `${userId} ${deviceId}`,
+    poller: deviceKey(wanted.requester),
     timeoutMs: mayWait ? http.timeoutMs : 0,
     answerNow: () => answerNow(sync, wanted),
   };

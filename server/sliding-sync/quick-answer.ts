@@ -94,7 +94,7 @@ function knownExtensions({ sync }: SlidingContext, answer: QuickAnswer): string 
     texts.push(`"to_device":{"next_batch":"${formatToken(upto)}","events":[]}`);
   }
   if (e2ee) {
-    const counts = knownKeyCounts(sync, request.requester);
+    const counts = knownKeyCounts(sync, request.requester, user.key);
     if (counts === undefined) return undefined;
     texts.push(`"e2ee":{${counts}}`);
   }

@@ -18,7 +18,7 @@ export interface SyncContext {
   /** How many requests were answered without the framework (`direct-sync.ts`). */
   readonly answered: { direct: number };
   readonly inboxes: Inboxes;
-  /** By user and device: how many keys are left, as JSON, and up to where that is known. */
+  /** By `deviceKey`: how many keys are left, as JSON, and up to where that is known. */
   readonly keyCounts: Lru<string, { readonly json: string; readonly asOf: number }>;
   /** The same text for all devices that have as many keys left. */
   readonly keyTexts: Lru<string, string>;

@@ -2,6 +2,7 @@
 
 import * as deviceLists from '#storage/device-lists.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
+import { deviceKey } from '../auth/sessions.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
 import { changedAfter } from './sync-users.ts';
 
@@ -52,13 +53,14 @@ export async function changedLists(
   return lists.changed.length === 0 && lists.left.length === 0 ? undefined : lists;
 }
 
-/** `keyCounts`, where nothing has concerned the user since they were read. */
+/** `keyCounts`, where nothing has concerned the user, by their key of the streams, since they were read. */
 export function knownKeyCounts(
   { server, keyCounts: known }: SyncContext,
-  { userId, deviceId }: SyncAnswer['request']['requester'],
+  requester: SyncAnswer['request']['requester'],
+  userKey: string,
 ): string | undefined {
-  const kept = known.get(`${userId} ${deviceId}`);
-  const isCurrent = kept !== undefined && !server.streams.mayConcern(`user:${userId}`, kept.asOf);
+  const kept = known.get(deviceKey(requester));
+  const isCurrent = kept !== undefined && !server.streams.mayConcern(userKey, kept.asOf);
   return isCurrent ? kept.json : undefined;
 }
 
@@ -71,10 +73,10 @@ export async function keyCounts(
   { requester }: Pick<SyncAnswer['request'], 'requester'>,
   upto: number,
 ): Promise<string> {
-  const known = knownKeyCounts(sync, requester);
+  const { userId, deviceId } = requester;
+  const known = knownKeyCounts(sync, requester, `user:${userId}`);
   if (known !== undefined) return known;
   const { server } = sync;
-  const { userId, deviceId } = requester;
   const counts = await e2eeKeys.oneTimeKeyCounts(server.db, userId, deviceId);
   const unused = await e2eeKeys.unusedFallbackTypes(server.db, userId, deviceId);
   // Clients that find no count upload no keys: those of the usual algorithm are counted where there are none too.
@@ -82,6 +84,6 @@ export async function keyCounts(
   const text = `"device_one_time_keys_count":${JSON.stringify(byAlgorithm)},"device_unused_fallback_key_types":${JSON.stringify(unused)}`;
   const json = sync.keyTexts.get(text) ?? text;
   sync.keyTexts.set(text, json);
-  sync.keyCounts.set(`${userId} ${deviceId}`, { json, asOf: upto });
+  sync.keyCounts.set(deviceKey(requester), { json, asOf: upto });
   return json;
 }

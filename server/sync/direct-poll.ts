@@ -88,7 +88,9 @@ export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
     if (this.#state !== 'open') return;
     if (how === 'aborted') this.#state = 'over';
     const isWaiting = this.#follower !== undefined;
-    this.#stopWaiting();
+    // Whom the streams wake they have let go.
+    if (how === 'woken') this.#follower = undefined;
+    else this.#stopWaiting();
     // Otherwise what was told is still being gathered, and the answer follows.
     if (isWaiting) this.#goOn();
   }

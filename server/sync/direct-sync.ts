@@ -16,7 +16,7 @@ import { Lru } from '#storage/lru.ts';
 import type { PresenceState } from '#storage/presences.ts';
 import type { Follower } from '#storage/streams.ts';
 import { bearerOf } from '../auth/access-token.ts';
-import type { Session } from '../auth/sessions.ts';
+import { deviceKey, type Session } from '../auth/sessions.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
 import { DirectPoll, isAsItWas } from './direct-poll.ts';
@@ -86,7 +86,7 @@ export class DirectSync {
     if (typeof text !== 'string') return undefined;
     const filter = text === '' ? NO_FILTER : this.sync.filters.known(requester.userId, text);
     if (filter === undefined) return undefined;
-    const poller = `${requester.userId} ${requester.deviceId}`;
+    const poller = deviceKey(requester);
     try {
       const fullState = flagOf(parameters.full_state, 'full_state');
       const timeoutMs = timeoutOf(parameters);

@@ -1,10 +1,12 @@
 /** To-device messages in /sync: https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging */
 
 import type { Database } from '#storage/database.ts';
-import type { DeviceRef } from '#storage/e2ee-keys.ts';
 import { Lru } from '#storage/lru.ts';
 import type { Streams } from '#storage/streams.ts';
 import * as toDevice from '#storage/to-device.ts';
+import { deviceKey, type Requester } from '../auth/sessions.ts';
+
+type DeviceRef = Pick<Requester, 'userId' | 'deviceId' | 'key'>;
 
 const MOST_DEVICES = 50_000;
 /** In one answer: "100 messages is recommended as a reasonable limit." */
@@ -21,17 +23,16 @@ export class Inboxes {
   /** Deletes what the device has, now that it came back with the token of an answer up to `position`. */
   async acknowledge(db: Database, device: DeviceRef, position: number): Promise<void> {
     if (this.isAcknowledged(device, position)) return;
-    const key = keyOf(device);
     const { messages } = await toDevice.since(db, device, { after: 0, upto: position, limit: 1 });
     if (messages.length > 0) {
       await db.write('toDevice.acknowledge', (tx) => toDevice.deleteUpto(tx, device, position));
     }
-    this.#given.set(key, EMPTY);
+    this.#given.set(deviceKey(device), EMPTY);
   }
 
   /** True where nothing that the device was given up to a position is stored still. */
   isAcknowledged(device: DeviceRef, position: number): boolean {
-    return (this.#given.get(keyOf(device)) ?? UNKNOWN) > position;
+    return (this.#given.get(deviceKey(device)) ?? UNKNOWN) > position;
   }
 
   /**
@@ -46,12 +47,8 @@ export class Inboxes {
     const { after, upto, limit = MOST_MESSAGES } = range;
     if (after > 0 && !streams.mayConcern(`user:${device.userId}`, after)) return { messages: [], last: upto };
     const read = await toDevice.since(db, device, { after, upto, limit });
-    if (read.messages.length > 0) this.#given.set(keyOf(device), after + 1);
+    if (read.messages.length > 0) this.#given.set(deviceKey(device), after + 1);
     const isFull = read.messages.length === limit;
     return { messages: read.messages, last: isFull ? (read.last ?? upto) : upto };
   }
-}
-
-function keyOf({ userId, deviceId }: DeviceRef): string {
-  return `${userId} ${deviceId}`;
 }

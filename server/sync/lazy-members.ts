@@ -1,7 +1,9 @@
 /** Lazy-loading room members: https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members */
 
 import { Lru } from '#storage/lru.ts';
-import type { Requester } from '../auth/requester.ts';
+import { deviceKey, type Requester } from '../auth/sessions.ts';
+
+type DeviceRef = Pick<Requester, 'userId' | 'deviceId' | 'key'>;
 
 const MOST_ROOMS = 20_000;
 const MOST_MEMBERS = 1_000_000;
@@ -20,7 +22,7 @@ export class SentMembers {
 
   /** Those of the users whose member events a device that is at `since` may lack. */
   missing(
-    device: Pick<Requester, 'userId' | 'deviceId'>,
+    device: DeviceRef,
     roomNid: number,
     asked: { readonly users: Iterable<string>; readonly since: number },
   ): string[] {
@@ -34,13 +36,13 @@ export class SentMembers {
   }
 
   /** The device is told the room anew, and may have forgotten what it had: a client that begins again keeps nothing. */
-  forget(device: Pick<Requester, 'userId' | 'deviceId'>, roomNid: number): void {
+  forget(device: DeviceRef, roomNid: number): void {
     this.#rooms.delete(keyOf(device, roomNid));
   }
 
   /** Notes that the answer up to `position` has the member events of these users. */
   note(
-    device: Pick<Requester, 'userId' | 'deviceId'>,
+    device: DeviceRef,
     roomNid: number,
     sent: { readonly users: readonly string[]; readonly position: number },
   ): void {
@@ -53,6 +55,6 @@ export class SentMembers {
   }
 }
 
-function keyOf({ userId, deviceId }: Pick<Requester, 'userId' | 'deviceId'>, roomNid: number): string {
-  return `${roomNid} ${userId} ${deviceId}`;
+function keyOf(device: DeviceRef, roomNid: number): string {
+  return `${roomNid} ${deviceKey(device)}`;
 }

@@ -12,9 +12,8 @@ import { unreadJson } from '../push/unread-json.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
 import { knownKeyCounts } from './device.ts';
 import { includesRoom } from './filter.ts';
-import { timelineJson } from './recent-timelines.ts';
 import type { JoinedRoom, SyncUser } from './sync-users.ts';
-import { recentJson, timelineLimit } from './timeline-part.ts';
+import { recentTimeline, timelineLimit } from './timeline-part.ts';
 import { formatSyncToken } from './token.ts';
 import type { Answer } from './v3.ts';
 
@@ -38,7 +37,7 @@ export function quickAnswer(sync: SyncContext, request: SyncRequest): Answer | u
   const found = sync.users.known(requester.userId);
   if (found === undefined || found.user.ignored.size > 0) return undefined;
   const { user, upto } = found;
-  const counts = knownKeyCounts(sync, requester);
+  const counts = knownKeyCounts(sync, requester, user.key);
   const rooms = counts === undefined ? undefined : roomsOfNews(sync, user, since);
   if (rooms === undefined) return undefined;
   const sections: string[] = [];
@@ -100,7 +99,7 @@ function roomSection(
   }
   const unread = sync.server.unread.ofNow(user.userId, room, upto);
   if (unread === undefined) return undefined;
-  const timeline = timelineJson({ ...part, json: recentJson(sync, request, part) });
+  const timeline = recentTimeline(sync, request, part);
   const counts = unreadJson(unread, filter.timeline.unreadThreadNotifications);
   return (
     `${JSON.stringify(room.roomId)}:{"timeline":${timeline},"${request.stateMember}":${NO_EVENTS},` +

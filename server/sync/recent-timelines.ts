@@ -53,6 +53,8 @@ export interface RecentPart {
   readonly limited: boolean;
   /** The events as a JSON list, for a reader who was joined at each event and sent none of them by transaction. */
   json(now: number): string;
+  /** `timeline` of the room, with the same. */
+  timeline(now: number): string;
 }
 
 const MOST_ROOMS = 2_000;
@@ -113,6 +115,8 @@ class RecentTimeline {
   #reading: Promise<void> | undefined;
   readonly #openGroups = new Lru<StateGroup, boolean>({ maxEntries: 64 });
   readonly #parts = new Lru<string, Part>({ maxEntries: MOST_PARTS });
+  /** The one that was asked for last: all whom an event wakes ask for the same. */
+  #newest: Part | undefined;
 
   constructor(ctx: RoomsContext, { roomNid, roomId }: RoomRef) {
     this.#ctx = ctx;
@@ -154,10 +158,15 @@ class RecentTimeline {
     }
   }
 
-  part({ after, upto, limit }: Range): Part | undefined {
+  part(range: Range): Part | undefined {
+    if (this.#newest?.isOf(range) === true) return this.#newest;
+    const { after, upto, limit } = range;
     const key = `${after} ${upto} ${limit}`;
     const known = this.#parts.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#newest = known;
+      return known;
+    }
     const end = this.#indexAfter(upto);
     const first = this.#indexAfter(after);
     const newest = this.#events.slice(Math.max(first, end - limit), end);
@@ -167,8 +176,9 @@ class RecentTimeline {
     const gap = newest.findLastIndex(({ isAfterGap }) => isAfterGap);
     const events = gap > 0 ? newest.slice(gap) : newest;
     const limited = end - events.length > first || gap >= 0 || isCutOff(after, events[0]?.text.stored);
-    const part = new Part(events, limited, upto);
+    const part = new Part(events, limited, range);
     this.#parts.set(key, part);
+    this.#newest = part;
     return part;
   }
 
@@ -193,6 +203,7 @@ class RecentTimeline {
     const nids = await this.#newestNids(BEGINNING, upto, depth);
     const events = await this.#load(nids.slice(0, depth).reverse());
     this.#parts.clear();
+    this.#newest = undefined;
     this.#changes = changes;
     this.#events = events;
     this.#from = nids.length > depth ? (events[0]?.position ?? upto + 1) - 1 : BEGINNING;
@@ -275,23 +286,39 @@ class Part implements RecentPart {
   readonly isOpen: boolean;
   readonly limited: boolean;
   readonly start: number;
-  #json: { readonly text: string; readonly at: number } | undefined;
+  readonly #range: Range;
+  #written: { readonly json: string; readonly timeline: string; readonly at: number } | undefined;
 
-  constructor(events: readonly RecentEvent[], limited: boolean, upto: number) {
+  constructor(events: readonly RecentEvent[], limited: boolean, range: Range) {
+    this.#range = range;
     this.texts = events.map(({ text }) => text);
     this.events = this.texts.map(({ stored }) => stored);
     this.isOpen = events.every(({ isOpen }) => isOpen);
     this.limited = limited;
-    this.start = events[0] === undefined ? upto : events[0].position - 1;
+    this.start = events[0] === undefined ? range.upto : events[0].position - 1;
+  }
+
+  isOf({ after, upto, limit }: Range): boolean {
+    const own = this.#range;
+    return own.upto === upto && own.after === after && own.limit === limit;
   }
 
   json(now: number): string {
+    return this.#writtenAt(now).json;
+  }
+
+  timeline(now: number): string {
+    return this.#writtenAt(now).timeline;
+  }
+
+  #writtenAt(now: number): { readonly json: string; readonly timeline: string } {
     // The ages are as of the first who asked; those who wait for the same events ask within moments.
-    if (this.#json !== undefined && now - this.#json.at < 1_000) return this.#json.text;
+    if (this.#written !== undefined && now - this.#written.at < 1_000) return this.#written;
     const shown = { now, membership: 'join', showsPrevContent: true };
-    const text = listJson(this.texts.map((text) => eventText(text, shown)));
-    this.#json = { text, at: now };
-    return text;
+    const json = listJson(this.texts.map((text) => eventText(text, shown)));
+    const { limited, start } = this;
+    this.#written = { json, timeline: timelineJson({ json, limited, start }), at: now };
+    return this.#written;
   }
 }
 

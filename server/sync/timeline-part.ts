@@ -9,7 +9,7 @@ import type { SyncContext, SyncRequest } from './context.ts';
 import { shapedTexts } from './event-shape.ts';
 import { type EventFilter, includesRoom, passes } from './filter.ts';
 import { eventText, isMadeBy, renderFor, textsFor } from './format.ts';
-import { isCutOff, listJson, type Range, type RecentPart } from './recent-timelines.ts';
+import { isCutOff, listJson, type Range, type RecentPart, timelineJson } from './recent-timelines.ts';
 import type { SyncUser } from './sync-users.ts';
 
 export interface TimelinePart {
@@ -83,9 +83,29 @@ export function recentJson(
   part: RecentPart,
 ): string {
   const now = server.clock.now();
-  if (!part.events.some((stored) => isMadeBy(stored, requester))) return part.json(now);
-  const shown = { now, membership: 'join', showsPrevContent: true, device: requester };
-  return listJson(part.texts.map((text) => eventText(text, shown)));
+  return isOfOthers(part, requester) ? part.json(now) : ownJson(part, requester, now);
+}
+
+/** `timeline` of a room with them. */
+export function recentTimeline(
+  { server }: SyncContext,
+  { requester }: Pick<SyncRequest, 'requester'>,
+  part: RecentPart,
+): string {
+  const now = server.clock.now();
+  if (isOfOthers(part, requester)) return part.timeline(now);
+  const { limited, start } = part;
+  return timelineJson({ json: ownJson(part, requester, now), limited, start });
+}
+
+/** True where no event says more to the device that reads than to others. */
+function isOfOthers({ events }: RecentPart, requester: SyncRequest['requester']): boolean {
+  return !events.some((stored) => isMadeBy(stored, requester));
+}
+
+function ownJson({ texts }: RecentPart, device: SyncRequest['requester'], now: number): string {
+  const shown = { now, membership: 'join', showsPrevContent: true, device };
+  return listJson(texts.map((text) => eventText(text, shown)));
 }
 
 /** Looks through the range from its end, page by page, for what the user may and wants to see. */
