@@ -15,7 +15,7 @@ import { canonicalContent } from '#rooms/build-event.ts';
 import { closedBecause } from '#rooms/closed-room.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import { loadNid } from '#rooms/load.ts';
-import { changeMembership, type MemberProfile } from '#rooms/membership-local.ts';
+import { changeMembership, type MemberProfile, type MembershipChange } from '#rooms/membership-local.ts';
 import { isUnheard } from '#rooms/out-of-band.ts';
 import { showInRoom } from '#rooms/profile-in-room.ts';
 import { authoriseRestrictedJoin, serversThatMayInvite } from '#rooms/restricted.ts';
@@ -61,6 +61,8 @@ export interface Join {
   /** Servers that may be in the room. */
   readonly via?: readonly ServerName[];
   readonly content?: JsonObject;
+  /** When it happens, as far as the room is here; now unless given. */
+  readonly originServerTs?: number | undefined;
   /** The word of an identity server, by which the user is invited first. */
   readonly thirdPartySigned?: { readonly sender: UserId; readonly signed: JsonObject } | undefined;
 }
@@ -103,6 +105,7 @@ interface Entry {
   readonly roomId: RoomId;
   readonly userId: UserId;
   readonly content: JsonObject;
+  readonly originServerTs: number | undefined;
   /** Servers that the client, or the alias, says are in it. */
   readonly known: readonly ServerName[];
 }
@@ -110,7 +113,7 @@ interface Entry {
 /** Finds the room, where no word of the operator stands against it. */
 async function entryTo(
   ctx: FederationContext,
-  { userId, roomIdOrAlias, via = [], content = {} }: Join,
+  { userId, roomIdOrAlias, via = [], content = {}, originServerTs }: Join,
 ): Promise<Entry | NotDone> {
   if (!fits(content)) return invalid;
   const resolved = isRoomAlias(roomIdOrAlias)
@@ -120,7 +123,7 @@ async function entryTo(
   const { roomId, servers } = resolved;
   const closed = await closedBecause(ctx, roomId);
   if (closed !== undefined) return { kind: 'forbidden', reason: closed };
-  return { kind: 'open', roomId, userId, content, known: [...via, ...servers] };
+  return { kind: 'open', roomId, userId, content, originServerTs, known: [...via, ...servers] };
 }
 
 /**
@@ -170,14 +173,14 @@ async function joinHere(ctx: FederationContext, entry: Entry): Promise<Membershi
 /** In a room that we are in, by our own graph. Undefined where the last of our users has just left it. */
 async function changeHere(
   ctx: FederationContext,
-  { roomId, userId, content }: Entry,
+  { roomId, userId, content, originServerTs }: Entry,
   membership: 'join' | 'knock',
 ): Promise<MembershipResult | undefined> {
   if ((await roomWeAreIn(ctx, roomId)) === undefined) return undefined;
   const profile = await profiles.of(ctx.db, userId);
   const sent = await changeMembership(ctx, {
     ...{ roomId, sender: userId, target: userId },
-    ...{ membership, content, profile },
+    ...{ membership, content, profile, originServerTs },
   });
   return sent.kind === 'unknown_room' ? undefined : resultOf(sent, roomId);
 }
@@ -249,9 +252,9 @@ export async function leave(
 /** Invites a user, of this server or another, to a room that this server is in. */
 export async function invite(
   ctx: FederationContext,
-  wanted: { sender: UserId; target: UserId; roomId: RoomId; content?: JsonObject },
+  wanted: Pick<MembershipChange, 'sender' | 'target' | 'roomId' | 'content' | 'originServerTs'>,
 ): Promise<MembershipResult> {
-  const { sender, target, roomId, content = {} } = wanted;
+  const { sender, target, roomId, content = {}, originServerTs } = wanted;
   if (!fits(content)) return invalid;
   const closed = await closedBecause(ctx, roomId);
   if (closed !== undefined) return { kind: 'forbidden', reason: closed };
@@ -259,7 +262,7 @@ export async function invite(
     if (await blocksInvites(ctx.db, target, sender)) return blocked;
     const profile = await profiles.of(ctx.db, target);
     const change = { roomId, sender, target, membership: 'invite', content, profile } as const;
-    return resultOf(await changeMembership(ctx, change), roomId);
+    return resultOf(await changeMembership(ctx, { ...change, originServerTs }), roomId);
   }
   const room = await roomWeAreIn(ctx, roomId);
   if (room === undefined) return { kind: 'not_found', reason: 'Unknown room' };

@@ -27,6 +27,8 @@ export interface MembershipChange {
   /** The profile of the target, for `join`, `invite` and `knock`; leave it out where it is not known. */
   readonly profile?: MemberProfile;
   readonly txn?: Draft['txn'];
+  /** Milliseconds since 1970; now unless given. */
+  readonly originServerTs?: number | undefined;
   readonly upon?: Draft['upon'];
 }
 
@@ -118,7 +120,7 @@ async function joinContent(
 }
 
 function send(ctx: RoomsContext, change: MembershipChange, content: JsonObject): Promise<Sent> {
-  const { roomId, sender, target, txn, upon } = change;
+  const { roomId, sender, target, txn, originServerTs, upon } = change;
   return sendEvent(ctx, {
     roomId,
     sender,
@@ -127,5 +129,6 @@ function send(ctx: RoomsContext, change: MembershipChange, content: JsonObject):
     content,
     upon,
     ...(txn !== undefined && { txn }),
+    ...(originServerTs !== undefined && { originServerTs }),
   });
 }

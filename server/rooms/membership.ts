@@ -30,6 +30,7 @@ export interface WantedRoom {
   readonly room: string;
   readonly via: readonly ServerName[];
   readonly content: JsonObject;
+  readonly originServerTs?: number | undefined;
   readonly thirdPartySigned?: Join['thirdPartySigned'];
 }
 
@@ -59,7 +60,12 @@ export async function leaveRoom(
 export async function inviteUser(
   ctx: ServerContext,
   sender: UserId,
-  wanted: { readonly roomId: RoomId; readonly target: UserId; readonly content: JsonObject },
+  wanted: {
+    readonly roomId: RoomId;
+    readonly target: UserId;
+    readonly content: JsonObject;
+    readonly originServerTs?: number | undefined;
+  },
 ): Promise<void> {
   await refuseOutsider(ctx, wanted.roomId, wanted.target);
   await refuseTooMany(ctx, wanted.roomId, { by: sender, who: wanted.target });

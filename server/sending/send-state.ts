@@ -1,13 +1,13 @@
 /** Setting of a room's state for a client: what may need another server, or somebody of ours to authorise it, goes its own way. */
 
 import { notFound } from '#federation/errors.ts';
-import { belongsTo, type EventId, isUserId, type UserId } from '#keys/ids.ts';
+import { type EventId, isUserId, type UserId } from '#keys/ids.ts';
 import { stringAt } from '#keys/json.ts';
 import { loadNid } from '#rooms/load.ts';
 import { getRoom, isInRoom } from '#rooms/room.ts';
 import type { Draft } from '#rooms/send.ts';
 import * as memberships from '#storage/memberships.ts';
-import { refusePublicState, refuseTooMany } from '../appservices/restraint.ts';
+import { refusePublicState } from '../appservices/restraint.ts';
 import type { ServerContext } from '../context.ts';
 import { refuseToDecline } from '../notices.ts';
 import { joinedRoom } from '../room-params.ts';
@@ -20,33 +20,23 @@ export async function sendStateForClient(
   ctx: ServerContext,
   draft: Draft & { readonly stateKey: string },
 ): Promise<{ event_id: EventId }> {
-  const { roomId, sender, type, stateKey, content } = draft;
+  const { roomId, sender, type, stateKey, content, originServerTs } = draft;
   if (type === 'm.room.canonical_alias' && stateKey === '') {
     await checkCanonicalAlias(ctx, await joinedRoom(ctx, sender, roomId), content);
   }
   refusePublicState(ctx, sender, draft);
   if (type !== 'm.room.member' || !isUserId(stateKey)) return sendForClient(ctx, draft);
   const membership = stringAt(content, 'membership');
-  // "callers can use the `PUT /state` endpoint to mimic the behaviour" with a time of their own: as far as the room is
-  // here.
-  if (draft.originServerTs !== undefined && belongsTo(stateKey, ctx.serverName)) {
-    const room = await getRoom(ctx, roomId);
-    if (room !== undefined && (await isInRoom(ctx, room))) {
-      if (membership === 'invite' || membership === 'join')
-        await refuseTooMany(ctx, roomId, { by: sender, who: stateKey });
-      return sendForClient(ctx, draft);
-    }
-  }
   if (membership === 'invite') {
     ctx.limits.take('invite', sender);
     ctx.limits.take('invite_user', stateKey, sender);
     const { roomNid } = await joinedRoom(ctx, sender, roomId);
-    await inviteUser(ctx, sender, { roomId, target: stateKey, content });
+    await inviteUser(ctx, sender, { roomId, target: stateKey, content, originServerTs });
     return memberEvent(ctx, roomNid, stateKey);
   }
   if (membership === 'join' && stateKey === sender) {
     ctx.limits.take('join', sender);
-    await joinRoom(ctx, sender, { room: roomId, via: [], content });
+    await joinRoom(ctx, sender, { room: roomId, via: [], content, originServerTs });
     return memberEvent(ctx, (await joinedRoom(ctx, sender, roomId)).roomNid, stateKey);
   }
   // To decline an invitation, or to take back a knock, in a room that only others are in.

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as blockedRooms from '#storage/blocked-rooms.ts';
 import * as users from '#storage/users.ts';
 import { login, register, request } from '#test/harness/client.ts';
 import { crossSigningOf } from '#test/harness/encryption.ts';
@@ -248,6 +249,32 @@ test('a locked, suspended or deactivated user is that for a service too; an admi
     );
     const answer = await service.try(server, 'POST', '/createRoom', { as: admin.userId, body: {} });
     assert.equal(answer.body.errcode, errcode);
+  }
+});
+
+test('a membership of another time is refused as one of now is', async () => {
+  await using both = await startWithService();
+  const { server, service } = both;
+  const alice = await register(server, 'alice');
+  const body = { preset: 'public_chat' };
+  const { room_id: roomId } = await service.do(server, 'POST', '/createRoom', { body });
+  const ghost = await service.register(server, '_bridge_ghost');
+  const put = (userId: string, membership: string, as?: string) => {
+    const path = `/rooms/${encodeURIComponent(roomId)}/state/m.room.member/${encodeURIComponent(userId)}?ts=1000`;
+    return service.try(server, 'PUT', path, { body: { membership }, ...(as !== undefined && { as }) });
+  };
+  await alice.put(`/user/${alice.userId}/account_data/m.invite_permission_config`, {
+    default_action: 'block',
+  });
+  const unwanted = await put(alice.userId, 'invite');
+  assert.deepEqual([unwanted.status, unwanted.body.errcode], [403, 'M_INVITE_BLOCKED']);
+  await server.ctx.db.write('test', (tx) => blockedRooms.block(tx, roomId, 1));
+  for (const [userId, membership, as] of [
+    [ghost, 'join', ghost],
+    [ghost, 'invite', undefined],
+  ] as const) {
+    const closed = await put(userId, membership, as);
+    assert.deepEqual([closed.status, closed.body.errcode], [403, 'M_FORBIDDEN'], membership);
   }
 });
 
