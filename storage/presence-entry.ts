@@ -49,7 +49,12 @@ export interface PresenceEntry {
   lastActiveTs: number | undefined;
   /** Where it was last announced; undefined where that is still to come. */
   position: number | undefined;
+  /** Until then the user is as last judged, unless a device, or another server, says something. */
+  steadyUntilTs: number;
 }
+
+/** How a user is at a time, and until when time alone changes nothing of it. */
+type Judgement = Pick<Presence, 'state' | 'isActive'> & Pick<PresenceEntry, 'steadyUntilTs'>;
 
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
@@ -58,6 +63,8 @@ const GONE_MS = 30 * SECOND;
 /** "Set a user's presence to `unavailable` if their last active time was over a threshold value (e.g. 5 minutes)." */
 const IDLE_MS = 5 * MINUTE;
 const ACTIVE_MS = MINUTE;
+
+const FOR_EVER = Number.POSITIVE_INFINITY;
 
 /** Of whom nothing is known. */
 export const ABSENT: Presence = {
@@ -68,27 +75,36 @@ export const ABSENT: Presence = {
 };
 
 export function newPresenceEntry(): PresenceEntry {
-  return { ...ABSENT, devices: new Map(), told: undefined, position: undefined };
+  return { ...ABSENT, devices: new Map(), told: undefined, position: undefined, steadyUntilTs: 0 };
 }
 
-/** How the user is at a time. Devices that were not heard of for long are forgotten. */
-export function judgePresence(entry: PresenceEntry, now: number): Pick<Presence, 'state' | 'isActive'> {
+/** Devices that were not heard of for long are forgotten. */
+export function judgePresence(entry: PresenceEntry, now: number): Judgement {
   if (entry.told === undefined) return judgeByDevices(entry, now);
   const { state, isActive, untilTs } = entry.told;
-  return now < untilTs ? { state, isActive } : ABSENT;
+  return now < untilTs
+    ? { state, isActive, steadyUntilTs: untilTs }
+    : { state: ABSENT.state, isActive: false, steadyUntilTs: FOR_EVER };
 }
 
 /** By the best that a device says of its user. */
-function judgeByDevices(entry: PresenceEntry, now: number): Pick<Presence, 'state' | 'isActive'> {
-  let [isOnline, isThere] = [false, false];
-  for (const [deviceId, { state, seenTs, syncs }] of entry.devices) {
-    if (syncs === 0 && now - seenTs >= GONE_MS) entry.devices.delete(deviceId);
-    else {
-      isOnline ||= state === 'online';
-      isThere ||= state !== 'offline';
+function judgeByDevices({ devices, lastActiveTs }: PresenceEntry, now: number): Judgement {
+  let [isOnline, isThere, goneTs] = [false, false, FOR_EVER];
+  for (const [deviceId, { state, seenTs, syncs }] of devices) {
+    // A request that waits may end at any time.
+    const untilTs = (syncs === 0 ? seenTs : now) + GONE_MS;
+    if (untilTs <= now) {
+      devices.delete(deviceId);
+      continue;
     }
+    goneTs = Math.min(goneTs, untilTs);
+    isOnline ||= state === 'online';
+    isThere ||= state !== 'offline';
   }
-  const idleMs = now - (entry.lastActiveTs ?? now);
-  if (isOnline && idleMs < IDLE_MS) return { state: 'online', isActive: idleMs < ACTIVE_MS };
-  return { state: isThere ? 'unavailable' : 'offline', isActive: false };
+  const [activeUntilTs, idleTs] =
+    lastActiveTs === undefined ? [FOR_EVER, FOR_EVER] : [lastActiveTs + ACTIVE_MS, lastActiveTs + IDLE_MS];
+  if (!isOnline || now >= idleTs)
+    return { state: isThere ? 'unavailable' : 'offline', isActive: false, steadyUntilTs: goneTs };
+  const isActive = now < activeUntilTs;
+  return { state: 'online', isActive, steadyUntilTs: Math.min(goneTs, isActive ? activeUntilTs : idleTs) };
 }

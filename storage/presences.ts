@@ -101,7 +101,8 @@ export class Presences {
   of(userId: UserId): Presence {
     const entry = this.#entries.get(userId);
     if (entry === undefined) return ABSENT;
-    this.#judge(userId, entry);
+    // What is said of a user is judged when it is said: asked for are hundreds of users in one answer.
+    if (this.#now() >= entry.steadyUntilTs) this.#judge(userId, entry);
     const { state, statusMsg, lastActiveTs, isActive } = entry;
     return { state, statusMsg, lastActiveTs, isActive };
   }
@@ -291,7 +292,8 @@ export class Presences {
 
   /** Finds out how the user is now, and has it announced where that is new. */
   #judge(userId: UserId, entry: PresenceEntry): void {
-    const { state, isActive } = judgePresence(entry, this.#now());
+    const { state, isActive, steadyUntilTs } = judgePresence(entry, this.#now());
+    entry.steadyUntilTs = steadyUntilTs;
     if (state === entry.state && isActive === entry.isActive) return;
     entry.state = state;
     entry.isActive = isActive;

@@ -45,32 +45,35 @@ async function shownTo(sync: SyncContext, answer: SyncAnswer): Promise<readonly 
   const few = since === undefined ? undefined : known.changed({ since, upto }, FEW)?.union(fresh);
   if (few === undefined || few.size > FEW) {
     const changedAfter = fresh.size === 0 ? since : undefined;
-    const inRooms = await membersOf(sync, user, changedAfter);
-    if (inRooms !== undefined) return [...inRooms].filter((sender) => isNews(sender) && isWanted(sender));
+    const isShown = (sender: UserId) => isNews(sender) && isWanted(sender);
+    const inRooms = await membersWho(sync, user, { isShown, changedAfter });
+    if (inRooms !== undefined) return [...inRooms];
   }
   const candidates = [...(few ?? [...known.known()].filter(isNews))].filter(isWanted);
   return candidates.length === 0 ? [] : presence.sharingWith(db, user.userId, candidates);
 }
 
 /**
- * The members of the user's rooms, of those where presence may have changed after a position; undefined where a room is
- * too large to be looked through.
+ * Those members of the user's rooms who are to be shown, of rooms where presence may have changed after a position;
+ * undefined where a room is too large to be looked through.
  */
-async function membersOf(
+async function membersWho(
   { server, joinedMembers }: SyncContext,
   user: SyncUser,
-  after: number | undefined,
+  who: { readonly isShown: (member: UserId) => boolean; readonly changedAfter: number | undefined },
 ): Promise<ReadonlySet<UserId> | undefined> {
+  const { isShown, changedAfter } = who;
   if (user.joined.length > MOST_ROOMS) return undefined;
-  const all = new Set<UserId>();
+  const shown = new Set<UserId>();
   for (const room of user.joined) {
-    if (after !== undefined && !server.streams.mayConcern(presenceKey(room.roomId), after)) continue;
+    const key = presenceKey(room.roomId);
+    if (changedAfter !== undefined && !server.streams.mayConcern(key, changedAfter)) continue;
     // From memory but for the first of the room who comes.
     const members = await joinedMembers.of(room);
     if (members === undefined) return undefined;
-    for (const member of members) all.add(member);
+    for (const member of members) if (isShown(member)) shown.add(member);
   }
-  return all;
+  return shown;
 }
 
 /** Those who are not offline and came into a room of the user's, or were there when the user came. */
