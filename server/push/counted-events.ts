@@ -39,7 +39,8 @@ export interface CountedBy {
 export const MOST_EVENTS = 1_000;
 const FORMAT = 1;
 const NO_COUNTS: ThreadCounts = new Map();
-const MAIN = 'main';
+/** The thread of what is in none. */
+export const MAIN = 'main';
 
 export class CountedEvents {
   readonly by: CountedBy;
@@ -83,6 +84,13 @@ export class CountedEvents {
     if (does === 'reads') this.readThread(MAIN);
     else if (does.notify && position !== undefined && !isRead(read, { position, thread: MAIN }))
       this.add({ nid, position, thread: MAIN, highlight: does.highlight });
+  }
+
+  /** Takes in what is unread of events after a position, which come after all others. */
+  takeAll(unread: readonly UnreadEvent[], after: number, read: ReadUpto): void {
+    for (const event of unread) {
+      if (event.position > after && !isRead(read, event)) this.add(event);
+    }
   }
 
   remove(nid: number): void {
@@ -158,20 +166,23 @@ export class CountedEvents {
 
 function countsOf(events: readonly UnreadEvent[]): ThreadCounts {
   if (events.length === 0) return NO_COUNTS;
-  const counts = new Map<string, Counts>();
-  for (const event of events) addTo(counts, event);
+  const counts = new Map<string, { notifications: number; highlights: number }>();
+  for (const { thread, highlight } of events) {
+    let ofThread = counts.get(thread);
+    if (ofThread === undefined) {
+      ofThread = { notifications: 0, highlights: 0 };
+      counts.set(thread, ofThread);
+    }
+    ofThread.notifications += 1;
+    if (highlight) ofThread.highlights += 1;
+  }
   return counts;
 }
 
-function withOneMore(before: ThreadCounts, event: UnreadEvent): ThreadCounts {
-  const counts = new Map(before);
-  addTo(counts, event);
-  return counts;
-}
-
-function addTo(counts: Map<string, Counts>, { thread, highlight }: UnreadEvent): void {
-  const { notifications = 0, highlights = 0 } = counts.get(thread) ?? {};
-  counts.set(thread, { notifications: notifications + 1, highlights: highlights + (highlight ? 1 : 0) });
+function withOneMore(before: ThreadCounts, { thread, highlight }: UnreadEvent): ThreadCounts {
+  const { notifications = 0, highlights = 0 } = before.get(thread) ?? {};
+  const ofThread = { notifications: notifications + 1, highlights: highlights + (highlight ? 1 : 0) };
+  return new Map(before).set(thread, ofThread);
 }
 
 export function areSameCounts(a: ThreadCounts, b: ThreadCounts): boolean {

@@ -115,7 +115,8 @@ function visitAll(rules: readonly Prepared[], look: Look, visit: Visit): boolean
   return false;
 }
 
-function namedIn({ stateKey, content }: Event): ReadonlySet<string> {
+/** Whom an event mentions, and its state key; in lower case. */
+export function namedIn({ stateKey, content }: Event): ReadonlySet<string> {
   const mentioned = own(objectAt(content, 'm.mentions') ?? {}, 'user_ids');
   const named = Array.isArray(mentioned) ? mentioned.filter((userId) => typeof userId === 'string') : [];
   return new Set([...named, ...(stateKey === undefined ? [] : [stateKey])].map((id) => id.toLowerCase()));

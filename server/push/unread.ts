@@ -42,6 +42,7 @@ import {
 import { CountedRooms, unreadKey } from './counted-rooms.ts';
 import type { DefaultRuleOptions } from './default-rules.ts';
 import { effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
+import { PlainRooms } from './plain-rooms.ts';
 import { isRead, type ReadUpto, readUptoIn, readUptoOf } from './read-upto.ts';
 import { RecentEvents } from './recent-events.ts';
 import { factsAt, MemberCounts } from './room-facts.ts';
@@ -83,6 +84,7 @@ export class UnreadCounts {
   readonly #counted: CountedRooms;
   readonly #read = new Lru<string, { readonly read: ReadUpto; asOf: number }>({ maxEntries: MOST_ROOMS });
   readonly #recent: RecentEvents;
+  readonly #plain: PlainRooms;
   readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
 
   constructor(ctx: RoomsContext, options: DefaultRuleOptions) {
@@ -91,6 +93,7 @@ export class UnreadCounts {
     this.members = new MemberCounts(ctx);
     this.#counted = new CountedRooms(ctx);
     this.#recent = new RecentEvents(ctx, MOST_EVENTS + 1);
+    this.#plain = new PlainRooms(ctx);
   }
 
   /** What is unread in a room that the user is in, of what came up to a position. */
@@ -249,15 +252,22 @@ export class UnreadCounts {
     counting: Counting,
     { upto, isNew }: { readonly upto: number; readonly isNew: boolean },
   ): Promise<boolean> {
+    const { rules, read, room } = counting;
+    const { roomNid } = room;
     const after = counted.upto;
     if (upto <= after) return true;
     counted.upto = upto;
-    if (!this.#ctx.streams.mayConcern(roomKeyOf(counting.room), after)) return true;
-    const came = await this.#recent.read(counting.room, { after, upto });
+    if (!this.#ctx.streams.mayConcern(roomKeyOf(room), after)) return true;
+    const came = await this.#recent.read(room, { after, upto });
     if (came.length > MOST_EVENTS) counted.clear();
     counted.unwritten += came.length;
+    const plain = this.#plain.of(roomNid, rules, came, (stored) => this.#offhand(rules, stored));
+    if (plain !== undefined && (isNew || !plain.hasRedactions)) {
+      counted.takeAll(plain.unread, after, read);
+      return true;
+    }
     const slices = new Slices();
-    for (const portion of portionsOf(relevant(counting.rules, came.slice(-MOST_EVENTS)))) {
+    for (const portion of portionsOf(relevant(rules, came.slice(-MOST_EVENTS)))) {
       const events = await loadNids(this.#ctx, portion);
       for (const nid of portion) {
         const stored = events.get(nid);
@@ -266,9 +276,9 @@ export class UnreadCounts {
         if (!isNew && stored.event.type === 'm.room.redaction') {
           if (!(await this.#follow(counted, counting, stored))) return false;
         }
-        const does = this.#offhand(counting.rules, stored);
+        const does = this.#offhand(rules, stored);
         if (does === undefined) await this.#look(counted, counting, stored);
-        else counted.take({ stored, does }, counting.read);
+        else counted.take({ stored, does }, read);
       }
       await slices.rest();
     }
