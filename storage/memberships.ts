@@ -17,10 +17,12 @@ export interface MembershipRow {
   readonly displayName: string | null;
   readonly avatarUrl: string | null;
   readonly forgotten: boolean;
+  /** Of one who is joined: since which position without a break. */
+  readonly joinedPosition: number;
 }
 
 /** A membership to write. */
-export type NewMembership = Omit<MembershipRow, 'roomId' | 'forgotten'>;
+export type NewMembership = Omit<MembershipRow, 'roomId' | 'forgotten' | 'joinedPosition'>;
 
 interface Row {
   room_nid: number;
@@ -33,17 +35,17 @@ interface Row {
   display_name: string | null;
   avatar_url: string | null;
   forgotten: number;
+  joined_position: number;
 }
 
 const COLUMNS = `m.room_nid, r.room_id, m.user_id, m.membership, m.event_nid, m.position, m.server_name,
-  m.display_name, m.avatar_url, m.forgotten`;
+  m.display_name, m.avatar_url, m.forgotten, m.joined_position`;
 const SELECT = `SELECT ${COLUMNS} FROM memberships m JOIN rooms r ON r.room_nid = m.room_nid`;
 
 const OF = sql<[number, string], Row>('memberships.of', `${SELECT} WHERE m.room_nid = ? AND m.user_id = ?`);
-const JOINED_POSITIONS = sql<[string, string], { room_nid: number; joined_position: number }>(
-  'memberships.joinedPositions',
-  `SELECT room_nid, joined_position FROM memberships
-   WHERE room_nid {anyInt} AND user_id = ? AND membership = 'join' ORDER BY room_nid`,
+const JOINED_POSITION = sql<[number, string], { joined_position: number }>(
+  'memberships.joinedPosition',
+  `SELECT joined_position FROM memberships WHERE room_nid = ? AND user_id = ? AND membership = 'join'`,
 );
 const JOINED_ROOMS = sql<[string], { room_nid: number; room_id: RoomId; joined_position: number }>(
   'memberships.joinedRooms',
@@ -186,14 +188,13 @@ export async function of(
   return row === undefined ? undefined : fromRow(row);
 }
 
-/** Since which positions a user is joined to some rooms without a break; rooms that the user is not in are absent. */
-export async function joinedPositions(
+/** Since which position a user is joined to a room without a break; undefined where the user is not in it. */
+export async function joinedPosition(
   reader: Reader,
+  roomNid: number,
   userId: UserId,
-  roomNids: readonly number[],
-): Promise<ReadonlyMap<number, number>> {
-  const rows = await reader.all(JOINED_POSITIONS, anyOf(roomNids), userId);
-  return new Map(rows.map((row) => [row.room_nid, row.joined_position]));
+): Promise<number | undefined> {
+  return (await reader.get(JOINED_POSITION, roomNid, userId))?.joined_position;
 }
 
 /** The rooms that a user is joined to, and since which position without a break. */
@@ -368,5 +369,6 @@ function fromRow(row: Row): MembershipRow {
     displayName: row.display_name,
     avatarUrl: row.avatar_url,
     forgotten: row.forgotten === 1,
+    joinedPosition: row.joined_position,
   };
 }

@@ -24,18 +24,19 @@ export interface ReadUpto {
 
 /** How far a user has read. */
 export async function readUptoOf(ctx: RoomsContext, roomNid: number, userId: UserId): Promise<ReadUpto> {
-  const read = (await readUptoIn(ctx, userId, [roomNid])).get(roomNid);
+  const joined = await memberships.joinedPosition(ctx.db, roomNid, userId);
+  const read = (await readUptoIn(ctx, userId, new Map([[roomNid, joined]]))).get(roomNid);
   if (read === undefined) throw new Error('nothing was read of a room that was asked for');
   return read;
 }
 
-/** How far a user has read in some rooms, by their numeric ids. */
+/** How far a user has read in some rooms, by their numeric ids; given since when the user is joined to each. */
 export async function readUptoIn(
   ctx: RoomsContext,
   userId: UserId,
-  roomNids: readonly number[],
+  joined: ReadonlyMap<number, number | undefined>,
 ): Promise<ReadonlyMap<number, ReadUpto>> {
-  const joined = await memberships.joinedPositions(ctx.db, userId, roomNids);
+  const roomNids = [...joined.keys()];
   const set = await receipts.placedOfUser(ctx.db, userId, roomNids);
   const events = await loadEvents(
     ctx,

@@ -62,6 +62,11 @@ export interface CountedRoom {
   readonly keys?: { readonly any: string };
 }
 
+/** A room that a user is in, and since which position without a break. */
+interface JoinedPlace extends CountedRoom {
+  readonly joinedPosition: number;
+}
+
 /** One user in one room, while it is counted. */
 interface Counting {
   readonly room: CountedRoom;
@@ -171,20 +176,26 @@ export class UnreadCounts {
     return read;
   }
 
-  /** Reads at once what is needed of some rooms, which will be asked for one after the other. */
-  async prepare(userId: UserId, rooms: Iterable<CountedRoom>): Promise<void> {
-    const roomNids: number[] = [];
-    const asked = Array.from(rooms, ({ roomNid }) => roomNid);
+  /**
+   * Reads at once what is needed of some rooms, which will be asked for one after the other. `asOf`: the position as of
+   * which the user is joined to them.
+   */
+  async prepare(userId: UserId, rooms: readonly JoinedPlace[], asOf: number): Promise<void> {
     const userKey = `user:${userId}`;
-    for (const roomNid of asked) {
-      if (this.#knownRead(unreadKey(roomNid, userId), userKey) === undefined) roomNids.push(roomNid);
-    }
-    for (const portion of portionsOf(roomNids)) {
-      const asOf = this.#ctx.streams.upto();
-      const found = await readUptoIn(this.#ctx, userId, portion);
+    const unread = rooms.filter(
+      ({ roomNid }) => this.#knownRead(unreadKey(roomNid, userId), userKey) === undefined,
+    );
+    for (const portion of portionsOf(unread)) {
+      const joined = new Map(portion.map(({ roomNid, joinedPosition }) => [roomNid, joinedPosition]));
+      const found = await readUptoIn(this.#ctx, userId, joined);
       for (const [roomNid, read] of found) this.#read.set(unreadKey(roomNid, userId), { read, asOf });
     }
-    for (const portion of portionsOf(asked)) await this.#counted.prepare(userId, portion);
+    for (const portion of portionsOf(rooms)) {
+      await this.#counted.prepare(
+        userId,
+        portion.map(({ roomNid }) => roomNid),
+      );
+    }
   }
 
   /** By `unreadKey`, where nothing has concerned the user, by their key of the streams. */

@@ -31,7 +31,7 @@ export async function joinedRooms(sync: SyncContext, answer: SyncAnswer): Promis
   const sections: string[] = [];
   const rooms = [...(fullState ? user.joined : await roomsToTell(sync, answer))];
   const wanted = rooms.filter(({ roomId }) => includesRoom(filter.rooms, roomId));
-  await sync.server.unread.prepare(user.userId, wanted);
+  await sync.server.unread.prepare(user.userId, wanted, answer.upto);
   for (const room of wanted) {
     // One after the other: a single answer must not crowd out all others.
     const coming =

@@ -23,6 +23,8 @@ export interface JoinedRoom {
   readonly roomId: RoomId;
   /** Since when the membership is as it is: the user was joined at the latest from then on. */
   readonly joinedAt: number;
+  /** Since when the user is joined without a break, whatever has changed of the membership since. */
+  readonly joinedPosition: number;
   readonly keys: RoomKeys;
 }
 
@@ -155,14 +157,14 @@ export class SyncUsers {
     return { userId, key, joined, joinedByKey, others, ...wishes, follower };
   }
 
-  #joinedRoomOf({ roomNid, roomId, position }: memberships.MembershipRow): JoinedRoom {
+  #joinedRoomOf({ roomNid, roomId, position, joinedPosition }: memberships.MembershipRow): JoinedRoom {
     let room = this.#rooms.get(roomNid);
     if (room === undefined) {
       const keys = { any: `room:${roomId}`, state: `state:${roomId}`, receipts: `receipts:${roomId}` };
       room = { roomId, keys };
       this.#rooms.set(roomNid, room);
     }
-    return { roomNid, joinedAt: position, ...room };
+    return { roomNid, joinedAt: position, joinedPosition, ...room };
   }
 }
 
