@@ -50,7 +50,7 @@ export function openWriter(path: string): Connection {
 export function openReader(path: string): Connection {
   return open(path, { fileMustExist: true }, [
     ...COMMON,
-    ['cache_size', '-16384', -16384],
+    ['cache_size', '-8192', -8192],
     ['query_only', 'ON', 1],
   ]);
 }
