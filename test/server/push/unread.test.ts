@@ -69,6 +69,45 @@ test('messages of others count, those that mention the user as highlights too, o
   assert.deepEqual(await unreadOf(alice, roomId), [0, 0]);
 });
 
+test('the same events count for each by whom they name, who sent them, and when they joined, whoever asks first', async () => {
+  await using server = await startServer();
+  const alice = await register(server, 'alice');
+  const roomId = await alice.createRoom();
+  const [bob, carol, dave, erin] = [
+    await register(server, 'bob'),
+    await register(server, 'carol'),
+    await register(server, 'dave'),
+    await register(server, 'erin'),
+  ];
+  for (const user of [bob, carol, dave]) await user.join(roomId);
+  await message(alice, roomId);
+  await erin.join(roomId);
+  const named = await message(alice, roomId, mention(bob.userId));
+  await message(dave, roomId);
+  await message(alice, roomId);
+  const countAll = async () => {
+    const counts: [number, number][] = [];
+    for (const user of [erin, carol, bob, dave, alice]) counts.push(await unreadOf(user, roomId));
+    return counts;
+  };
+  assert.deepEqual(await countAll(), [
+    [3, 0],
+    [4, 0],
+    [4, 1],
+    [1, 0],
+    [0, 0],
+  ]);
+  await alice.put(room(roomId, `redact/${encodeURIComponent(named)}/1`), {});
+  await message(alice, roomId);
+  assert.deepEqual(await countAll(), [
+    [3, 0],
+    [4, 0],
+    [4, 0],
+    [2, 0],
+    [0, 0],
+  ]);
+});
+
 test('what was before the user joined does not count', async () => {
   await using server = await startServer();
   const [alice, , roomId] = await roomOfTwo(server);
