@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { appservice } from '#bench/appservice.ts';
 import { catchUp } from '#bench/catch-up.ts';
 import { coldStart } from '#bench/cold-start.ts';
+import { directory } from '#bench/directory.ts';
 import { e2eeKeys } from '#bench/e2ee-keys.ts';
 import { fedIn } from '#bench/fed-in.ts';
 import { fedOut } from '#bench/fed-out.ts';
@@ -59,6 +60,7 @@ const scenarios: readonly Scenario[] = [
   push,
   media,
   e2eeKeys,
+  directory,
 ];
 const servers = new Map<string, readonly ServerKind[]>([
   ['kurir', [kurir]],
