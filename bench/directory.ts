@@ -64,8 +64,8 @@ export const directory: Scenario = {
   about: `the user directory with ${USERS} users: how it is written, and searches (--size: fewer)`,
   ratios: [],
   limits: {
-    search_p99_ms: { atMost: 150 },
-    database_bytes_per_user: { atMost: 350 },
+    search_p99_ms: { atMost: 300 },
+    database_bytes_per_user: { atMost: 500 },
     other_p99_ms_writing: { atMost: 100 },
     other_p99_ms_searching: { atMost: 100 },
   },

@@ -23,7 +23,7 @@ const FILLED = 'user_directory.filled';
 const BATCH = 200;
 const LINGER_MS = 500;
 const MEMBERS_AT_ONCE = 200;
-const ACCOUNTS_AT_ONCE = 500;
+const ACCOUNTS_AT_ONCE = 100;
 /** By these everybody may enter, or read, a room. */
 const OPENING = ['m.room.join_rules', 'm.room.history_visibility'];
 
