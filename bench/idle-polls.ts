@@ -32,7 +32,8 @@ async function run(_: unknown, { size = POLLS }: ScenarioOptions): Promise<Figur
   using folder = temporaryFolder();
   const users = Array.from({ length: size + WARM_UP }, (_, number) => userOf(number));
   await write(folder.path, users);
-  const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER } });
+  // What V8 gives back at rest it takes again for the polls, how many there may be: it is not theirs.
+  const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER }, collectsAtRest: false });
   const tokens = users.map(tokenOf);
   await waitWith(server, tokens.slice(size));
   await sleep(REST_MS);
