@@ -17,6 +17,7 @@ import type { Log } from '#rooms/context.ts';
 import { type DirectAnswer, DirectRoutes } from './direct-routes.ts';
 import { answerClientError, answerError, answerUnrouted } from './error-handler.ts';
 import { OF_CLIENTS, parseBody } from './json-body.ts';
+import { JsonHead } from './json-head.ts';
 import { readBody } from './read-body.ts';
 
 declare module 'fastify' {
@@ -57,6 +58,7 @@ const MAX_PARAM_LENGTH = 2_048;
 const MAX_TRANSACTION_NODES = 2_000_000;
 const MOST_CONNECTIONS = 10_000;
 const STALLED_MS = 30_000;
+const KEEP_ALIVE_MS = 75 * SECOND;
 const SLOW_MS = 5 * SECOND;
 const JSON_WITH_CHARSET = 'application/json; charset=utf-8';
 const NO_BYTES = Buffer.alloc(0);
@@ -159,7 +161,7 @@ export function createApp(options: AppOptions): FastifyInstance {
 function directRoutesFor({ cors, log, logRequests }: AppOptions, requestId: () => string): DirectRoutes {
   const report = ({ ms, ...fields }: DirectAnswer) => log.debug({ ...fields, ms: Math.round(ms) }, 'request');
   return new DirectRoutes({
-    headers: cors ? CORS_HEADERS : {},
+    head: new JsonHead({ headers: cors ? CORS_HEADERS : {}, keepAliveMs: KEEP_ALIVE_MS }),
     requestId,
     onAnswer: logRequests === true ? report : undefined,
   });
@@ -185,7 +187,7 @@ function serverFor(options: AppOptions, handler: http.RequestListener): http.Ser
     // `readBody` has a limit of its own.
     headersTimeout: 15 * SECOND,
     requestTimeout: 600 * SECOND,
-    keepAliveTimeout: 75 * SECOND,
+    keepAliveTimeout: KEEP_ALIVE_MS,
     connectionsCheckingInterval: 5 * SECOND,
     highWaterMark: 64 * KIB,
     noDelay: true,
