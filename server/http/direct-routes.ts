@@ -51,6 +51,8 @@ export class DirectRoutes {
   readonly #places: Place[] = [];
   #longWay: RequestListener = refuse;
   #isClosed = false;
+  /** As many as are woken in a turn, at most. */
+  readonly #written: WholeAnswer[] = [];
 
   constructor(options: DirectRoutesOptions) {
     this.options = options;
@@ -74,6 +76,23 @@ export class DirectRoutes {
     };
   }
 
+  /**
+   * Writes an answer when all that are made in this turn are there: the system has much more to do for each write to
+   * somebody who sleeps, as those do who have read the last one while the next was being made.
+   */
+  write(whole: WholeAnswer): void {
+    if (this.#written.push(whole) === 1) queueMicrotask(() => this.#writeAll());
+  }
+
+  #writeAll(): void {
+    for (const { response, socket, text, encoding } of this.#written) {
+      socket.write(text, encoding);
+      // What Node itself waits for, to let go of the request and to take the next.
+      response.emit('finish');
+    }
+    this.#written.length = 0;
+  }
+
   handOver(request: IncomingMessage, response: ServerResponse, waited: number): void {
     waitedBefore.set(request, waited);
     this.#longWay(request, response);
@@ -86,6 +105,14 @@ export class DirectRoutes {
     if (place?.method !== method || !isPlain(method, request.rawHeaders)) return false;
     return place.route(new DirectRequest(place, request, response), url.slice(place.path.length + 1));
   }
+}
+
+/** Head and body. */
+interface WholeAnswer {
+  readonly response: ServerResponse;
+  readonly socket: Socket;
+  readonly text: string;
+  readonly encoding: 'latin1' | 'utf8';
 }
 
 interface Place {
@@ -120,9 +147,8 @@ export class DirectRequest {
       this.response.end(text);
     } else {
       // Where each byte is a character, nothing has to be encoded.
-      socket.write(head.text(id, length) + text, length === text.length ? 'latin1' : 'utf8');
-      // What Node itself waits for, to let go of the request and to take the next.
-      this.response.emit('finish');
+      const encoding = length === text.length ? 'latin1' : 'utf8';
+      routes.write({ response: this.response, socket, text: head.text(id, length) + text, encoding });
     }
     onAnswer?.({ requestId: id, method, route: path, status: 200, ms: performance.now() - this.#began });
   }
