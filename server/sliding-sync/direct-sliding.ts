@@ -16,7 +16,7 @@ import { accessTokenOf } from '../auth/access-token.ts';
 import type { Requester } from '../auth/requester.ts';
 import type { Session } from '../auth/sessions.ts';
 import type { DirectRequest } from '../http/direct-routes.ts';
-import { readBody } from '../http/read-body.ts';
+import { bodyNow, readBody } from '../http/read-body.ts';
 import type { SyncContext } from '../sync/context.ts';
 import { isAsItWas } from '../sync/direct-poll.ts';
 import type { LongPolls } from '../sync/wait.ts';
@@ -86,19 +86,42 @@ export class DirectSliding {
     const { before, after } = habit;
     if (!query.startsWith(before) || !query.endsWith(after)) return false;
     const pos = query.slice(before.length, query.length - after.length);
-    const reading = this.#read(direct);
-    reading.then(
-      (body) => {
-        if (!this.#begin(direct, { habit, pos, body }))
-          this.handOver(direct, { isOver: false, body: reading });
-      },
-      () => this.handOver(direct, { isOver: false, body: reading }),
-    );
+    // The body is mostly read in the same turn as the head, right after this.
+    queueMicrotask(() => this.#readAndBegin(direct, { habit, pos }));
     return true;
   }
 
-  async #read({ request }: DirectRequest): Promise<SlidingBody> {
-    return this.sliding.bodies.read('experimental', await readBody(request, LONGEST_KEPT));
+  #readAndBegin(direct: DirectRequest, asked: { readonly habit: Habit; readonly pos: string }): void {
+    const bytes = bodyNow(direct.request, LONGEST_KEPT);
+    const body = bytes && this.#understoodNow(bytes);
+    if (body !== undefined) {
+      if (!this.#begin(direct, { ...asked, body })) this.#leave(direct, Promise.resolve(body));
+      return;
+    }
+    const reading = this.#read(direct, bytes);
+    reading.then(
+      (read) => {
+        if (!this.#begin(direct, { ...asked, body: read })) this.#leave(direct, reading);
+      },
+      () => this.#leave(direct, reading),
+    );
+  }
+
+  /** Undefined for what is wrong, which the long way tells. */
+  #understoodNow(bytes: Buffer): SlidingBody | undefined {
+    try {
+      return this.sliding.bodies.read('experimental', bytes);
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #read({ request }: DirectRequest, bytes: Buffer | undefined): Promise<SlidingBody> {
+    return this.sliding.bodies.read('experimental', bytes ?? (await readBody(request, LONGEST_KEPT)));
+  }
+
+  #leave(direct: DirectRequest, body: Promise<SlidingBody>): void {
+    this.handOver(direct, { isOver: false, body });
   }
 
   /** The long way takes it from here. */
