@@ -15,6 +15,7 @@ import { integerAt, isObject, type JsonObject, objectAt, own, stringAt } from '#
 import { KeyedQueue } from '#storage/locks.ts';
 import { Lru } from '#storage/lru.ts';
 import * as stored from '#storage/sliding-connections.ts';
+import { deviceKey, type Requester } from '../auth/sessions.ts';
 import type { ServerContext } from '../context.ts';
 import { formatPos, parsePos } from '../sync/token.ts';
 import {
@@ -48,6 +49,9 @@ export interface SentState {
   /** Nothing more than a short cut. */
   settled: Settled | undefined;
 }
+
+/** Which connection of which device, with the device's `deviceKey` where that is put together already. */
+export type ConnectionRef = stored.ConnectionRef & Pick<Requester, 'key'>;
 
 /** What an answer changes. */
 export interface AnswerChanges {
@@ -129,14 +133,14 @@ export class Connections {
   }
 
   /** Where the request with a `pos` continues. Throws `M_UNKNOWN_POS`. */
-  async at(ref: stored.ConnectionRef, pos: string): Promise<ConnectionPoint> {
+  async at(ref: ConnectionRef, pos: string): Promise<ConnectionPoint> {
     const connection = this.#known(ref) ?? (await this.#find(ref));
     if (connection === undefined) throw unknownPos();
     return this.#goOn(connection, pos);
   }
 
   /** The same, where nothing is to be read. */
-  knownAt(ref: stored.ConnectionRef, pos: string): ConnectionPoint | undefined {
+  knownAt(ref: ConnectionRef, pos: string): ConnectionPoint | undefined {
     const connection = this.#known(ref);
     return connection && this.#goOn(connection, pos);
   }
@@ -178,7 +182,7 @@ export class Connections {
     connection.state = { number, rooms, whole: offered.whole, settled: offered.settled };
     connection.offered = [];
     if (weightOf(rooms) > MOST_BYTES) {
-      this.#devices.get(deviceOf(connection.ref))?.delete(connection.ref.connId);
+      this.#devices.get(deviceKey(connection.ref))?.delete(connection.ref.connId);
       throw unknownPos();
     }
     this.#keep(connection);
@@ -186,7 +190,7 @@ export class Connections {
   }
 
   #keep(connection: Connection): void {
-    const key = deviceOf(connection.ref);
+    const key = deviceKey(connection.ref);
     const connections = this.#devices.get(key) ?? new Map<string, Connection>();
     connections.delete(connection.ref.connId);
     connections.set(connection.ref.connId, connection);
@@ -196,12 +200,12 @@ export class Connections {
     this.#devices.set(key, connections);
   }
 
-  #known(ref: stored.ConnectionRef): Connection | undefined {
-    return this.#devices.get(deviceOf(ref))?.get(ref.connId);
+  #known(ref: ConnectionRef): Connection | undefined {
+    return this.#devices.get(deviceKey(ref))?.get(ref.connId);
   }
 
   async #find(ref: stored.ConnectionRef): Promise<Connection | undefined> {
-    const key = deviceOf(ref);
+    const key = deviceKey(ref);
     return this.#queue.run(`${key} ${ref.connId}`, async () => {
       const meanwhile = this.#devices.get(key)?.get(ref.connId);
       if (meanwhile !== undefined) return meanwhile;
@@ -239,10 +243,6 @@ export class Connections {
       connection.savedTs = now;
     }
   }
-}
-
-function deviceOf({ userId, deviceId }: stored.ConnectionRef): string {
-  return `${userId} ${deviceId}`;
 }
 
 function connectionToJson({ id, state, offered, nextNumber, ref: _, savedTs }: Connection): JsonObject {

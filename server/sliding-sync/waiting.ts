@@ -1,9 +1,9 @@
 /** What a request finds when it comes: on which connection, and whether it may wait at once for something to happen. */
 
-import type { ConnectionRef } from '#storage/sliding-connections.ts';
+import { deviceKey } from '../auth/sessions.ts';
 import type { SyncUser } from '../sync/sync-users.ts';
 import type { WaitingPoint } from '../sync/wait.ts';
-import type { ConnectionPoint } from './connections.ts';
+import type { ConnectionPoint, ConnectionRef } from './connections.ts';
 import type { SlidingContext } from './context.ts';
 import type { SlidingRequest } from './request.ts';
 
@@ -12,8 +12,9 @@ export function pollerOf({ requester: { userId, deviceId }, face, connId }: Slid
   return `${userId} ${deviceId} ${face} ${connId}`;
 }
 
-export function refOf({ requester: { userId, deviceId }, face, connId }: SlidingRequest): ConnectionRef {
-  return { userId, deviceId, connId: `${face} ${connId}` };
+export function refOf({ requester, face, connId }: SlidingRequest): ConnectionRef {
+  const { userId, deviceId } = requester;
+  return { userId, deviceId, connId: `${face} ${connId}`, key: deviceKey(requester) };
 }
 
 /** True where nothing is stored still of what the device has by its own words. */
