@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
+import net from 'node:net';
 import { test } from 'node:test';
 import type { UserId } from '#keys/ids.ts';
 import { syncContextOf } from '#server/sync/context.ts';
@@ -215,6 +216,41 @@ test('each answer is in the log of requests, by its route', async () => {
 });
 
 /** Syncs, so that what is in memory is there and the words of the next request are known; answers the token. */
+test('a connection that ends with the answer is told so, and two requests on one are answered in their order', async () => {
+  await using server = await startServer({ presence: 'off' });
+  const [alice, bob] = [await register(server), await register(server)];
+  const roomId = await alice.createRoom();
+  await bob.join(roomId);
+  const since = await settle(server, { alice, bob, roomId });
+  await bob.send(roomId, 'news');
+  const words = `timeout=10000&since=${since}`;
+  const close = { connection: 'close' };
+  const expected = await ask(server, alice, words, { ...LONG_WAY, ...close });
+  const before = answeredDirectly(server);
+  assert.deepEqual(await ask(server, alice, words, close), expected);
+  assert.equal(answeredDirectly(server), before + 1);
+
+  const { pathname, search, host, hostname, port } = new URL(urlOf(server, words));
+  const { authorization } = authorizationOf(alice);
+  const head = (more: string) =>
+    `GET ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: ${authorization}\r\n${more}\r\n`;
+  const socket = net.connect(Number(port), hostname);
+  socket.write(head('') + head('Connection: close\r\n'));
+  let text = '';
+  for await (const chunk of socket.setEncoding('utf8')) text += chunk;
+  assert.equal(answeredDirectly(server), before + 3);
+  const [nothing, ...answers] = text.split('HTTP/1.1 200 OK\r\n');
+  assert.equal(nothing, '');
+  assert.deepEqual(
+    answers.map((answer) => /^connection: (.*)\r$/im.exec(answer)?.[1]),
+    ['keep-alive', 'close'],
+  );
+  for (const answer of answers) {
+    const body = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')));
+    assert.ok(body.rooms.join[roomId]);
+  }
+});
+
 async function settle(server: TestServer, { alice, bob, roomId }: World): Promise<string> {
   let { next_batch: since } = await alice.sync();
   for (let time = 0; time < 2; time++) {
