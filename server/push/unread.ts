@@ -272,7 +272,11 @@ export class UnreadCounts {
     const came = await this.#recent.read(room, { after, upto });
     if (came.length > MOST_EVENTS) counted.clear();
     counted.unwritten += came.length;
-    const plain = this.#plain.of(roomNid, rules, came, (stored) => this.#offhand(rules, stored));
+    // Of more than are counted, which these are depends on the user.
+    const isFew = came.length <= MOST_EVENTS;
+    const plain = isFew
+      ? this.#plain.of(roomNid, rules, came, (stored) => this.#offhand(rules, stored))
+      : undefined;
     if (plain !== undefined && (isNew || !plain.hasRedactions)) {
       counted.takeAll(plain.unread, after, read);
       return true;

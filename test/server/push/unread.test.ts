@@ -381,6 +381,20 @@ test('of more than a thousand unread events the newest thousand count', async ()
   assert.deepEqual([...user.counts(2_000)], [['main', { notifications: 1_000, highlights: 0 }]]);
 });
 
+test('of more than a thousand events that came at once the newest thousand are counted', async () => {
+  await using server = await startServer();
+  const [alice, bob, roomId] = await roomOfTwo(server);
+  const carol = await register(server, 'carol');
+  await carol.join(roomId);
+  await message(alice, roomId);
+  assert.deepEqual(await unreadOf(bob, roomId), [1, 0]);
+  await message(alice, roomId);
+  for (let round = 0; round < 20; round++) {
+    await Promise.all(Array.from({ length: 50 }, () => alice.sendEvent(roomId, 'm.reaction', {})));
+  }
+  assert.deepEqual(await unreadOf(carol, roomId), [0, 0]);
+});
+
 test('messages of another server count like any other', async () => {
   await using fleet = await startFleet(2);
   const alice = await register(fleet.at(0), 'alice');
