@@ -10,6 +10,7 @@
  * A process that ends in between tells some again: gateways know them by their event ids.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { Lanes } from '#keys/lanes.ts';
@@ -19,6 +20,7 @@ import { threadOf } from '#rooms/relations/thread.ts';
 import { getRoomByNid } from '#rooms/room.ts';
 import { Slices } from '#rooms/slices.ts';
 import { visibleTo } from '#rooms/visibility.ts';
+import type { Tx } from '#storage/database.ts';
 import { Lru } from '#storage/lru.ts';
 import * as memberships from '#storage/memberships.ts';
 import * as pushers from '#storage/pushers.ts';
@@ -57,6 +59,7 @@ interface ToTell extends Tellable {
 
 /** How long one pusher may keep the others of its user waiting. */
 const PATIENCE_MS = 500;
+const NOTED_WITHIN_MS = 20;
 const MOST_FAILURES = 3;
 const USERS_AT_ONCE = 500;
 /** Of these, those of whom is read what they are told: all members of a room are woken at the same time. */
@@ -77,6 +80,8 @@ export class PushDelivery {
   readonly #slow = new Map<string, Promise<void>>();
   /** By pusher: the number of unread messages that it was told last. */
   readonly #told = new Lru<string, number>({ maxEntries: MOST_TOLD });
+  readonly #notes: ((tx: Tx) => Promise<void>)[] = [];
+  #noting: Promise<void> | undefined;
 
   constructor(ctx: RoomsContext, parts: DeliveryParts) {
     this.#ctx = ctx;
@@ -122,7 +127,6 @@ export class PushDelivery {
   }
 
   async #deliver(userId: UserId): Promise<void> {
-    const { db } = this.#ctx;
     const what = await this.#readers.run(async () => {
       await this.#slices.rest();
       return this.#read(userId);
@@ -139,7 +143,7 @@ export class PushDelivery {
       return;
     }
     if (newest === undefined) return;
-    await db.write('pushers.setDelivered', async (tx) => {
+    await this.#note(async (tx) => {
       for (const [index, pusher] of own.entries()) {
         const position = reached[index] ?? 0;
         if (position > pusher.delivered) await pushers.setDelivered(tx, pusher, position);
@@ -175,7 +179,20 @@ export class PushDelivery {
   }
 
   async #forget(userId: UserId, position: number): Promise<void> {
-    await this.#ctx.db.write('waitingPushes.remove', (tx) => waitingPushes.removeUpto(tx, userId, position));
+    await this.#note((tx) => waitingPushes.removeUpto(tx, userId, position));
+  }
+
+  /** What was told is written down for many users at a time: a commit costs as much as a push. */
+  #note(write: (tx: Tx) => Promise<void>): Promise<void> {
+    this.#notes.push(write);
+    this.#noting ??= sleep(NOTED_WITHIN_MS).then(() => {
+      const notes = this.#notes.splice(0);
+      this.#noting = undefined;
+      return this.#ctx.db.write('pushes.told', async (tx) => {
+        for (const note of notes) await note(tx);
+      });
+    });
+    return this.#noting;
   }
 
   /** Without what became old, was read, or may not be seen any more. */
@@ -243,8 +260,7 @@ export class PushDelivery {
     let isLate = false;
     const telling = this.#tell(pusher, what).then(async (reached) => {
       if (!isLate) return reached;
-      if (reached > pusher.delivered)
-        await this.#ctx.db.write('pushers.setLate', (tx) => pushers.setDelivered(tx, pusher, reached));
+      if (reached > pusher.delivered) await this.#note((tx) => pushers.setDelivered(tx, pusher, reached));
       return reached;
     });
     const late = Promise.withResolvers<'late'>();
