@@ -31,6 +31,12 @@ export const stateRes: Scenario = {
   name: 'state-res',
   about: 'state resolution of two forks in conflict, by the number of conflicted events',
   ratios: [],
+  limits: {
+    stored_10000_cpu_s: { atMost: 1 },
+    stored_10000_longest_turn_ms: { atMost: 50 },
+    // n log n from the smallest size to the largest is a power of 1.11.
+    stored_exponent: { atMost: 1.15 },
+  },
   run,
 };
 
