@@ -4,6 +4,8 @@ import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { type Event, eventFrom } from '#rooms/event.ts';
 import { referencedText } from '#rooms/hashes.ts';
+import { register, type TestClient } from './client.ts';
+import type { Fleet } from './fleet.ts';
 import type { PeerAnswer } from './peer.ts';
 import type { TestRoom } from './room-builder.ts';
 import { RoomPeer } from './room-peer.ts';
@@ -48,4 +50,20 @@ export class PolicyPeer extends RoomPeer {
     const verdict = await this.judge(event);
     return verdict ?? { json: { [this.name]: { 'ed25519:policy_server': this.signatureOf(event) } } };
   }
+}
+
+export interface PolicyRoom extends AsyncDisposable {
+  readonly peer: PolicyPeer;
+  readonly alice: TestClient;
+  readonly roomId: string;
+}
+
+/** A room of a policy server, with alice of the first server of a fleet in it. */
+export async function enterPolicyRoom(fleet: Fleet): Promise<PolicyRoom> {
+  const peer = await new PolicyPeer(fleet.authority).start();
+  const { roomId } = peer.makePolicyRoom();
+  const alice = await register(fleet.at(0));
+  await alice.join(roomId, [peer.name]);
+  peer.judged.length = 0;
+  return { peer, alice, roomId, [Symbol.asyncDispose]: () => peer[Symbol.asyncDispose]() };
 }

@@ -5,10 +5,9 @@ import { after, test } from 'node:test';
 import type { UserId } from '#keys/ids.ts';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
-import { register, type TestClient } from '#test/harness/client.ts';
 import { inRoom, messagesOf, untilMember, untilMessages } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
-import { PolicyPeer } from '#test/harness/policy-peer.ts';
+import { enterPolicyRoom, PolicyPeer } from '#test/harness/policy-peer.ts';
 import { until } from '#test/harness/until.ts';
 
 const MINUTE_MS = 60_000;
@@ -21,21 +20,6 @@ const server = fleet.at(0);
 const REFUSED = { status: 400, json: { errcode: 'M_FORBIDDEN', error: 'no' } };
 const AWAY = { status: 500, json: {} };
 
-interface Setting extends AsyncDisposable {
-  readonly peer: PolicyPeer;
-  readonly alice: TestClient;
-  readonly roomId: string;
-}
-
-/** A room of a policy server, with alice in it. */
-async function setting(): Promise<Setting> {
-  const peer = await new PolicyPeer(fleet.authority).start();
-  const { roomId } = peer.makePolicyRoom();
-  const alice = await register(server);
-  await alice.join(roomId, [peer.name]);
-  return { peer, alice, roomId, [Symbol.asyncDispose]: () => peer[Symbol.asyncDispose]() };
-}
-
 async function statusOf({ eventId }: Event): Promise<unknown> {
   return (await loadEvent(server.ctx, eventId))?.status;
 }
@@ -46,7 +30,7 @@ async function untilStatus(event: Event, status: string): Promise<void> {
 
 test('a copy that has the signature is judged anew, whether the room has gone on or not', async () => {
   for (const goesOn of [false, true]) {
-    await using room = await setting();
+    await using room = await enterPolicyRoom(fleet);
     const { peer, alice, roomId } = room;
     const mallory = peer.user('mallory');
     peer.judge = () => REFUSED;
@@ -77,7 +61,7 @@ test('a copy that has the signature is judged anew, whether the room has gone on
 });
 
 test('a copy with the signature of another key changes nothing, nor does the signature of what the rules forbade', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const [mallory, eve] = [peer.user('mallory'), peer.user('eve')];
   const setMember = (sender: UserId, membership: string) =>
@@ -105,7 +89,7 @@ test('a copy with the signature of another key changes nothing, nor does the sig
 });
 
 test('what comes while the policy server is away is asked for again, and then seen; what it refuses is not', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const mallory = peer.user('mallory');
   peer.judge = () => AWAY;

@@ -6,28 +6,12 @@ import { objectAt } from '#keys/json.ts';
 import { loadEvent } from '#rooms/load.ts';
 import { type Answer, register, type TestClient } from '#test/harness/client.ts';
 import { startFleet } from '#test/harness/fleet.ts';
-import { PolicyPeer } from '#test/harness/policy-peer.ts';
+import { enterPolicyRoom, PolicyPeer, type PolicyRoom } from '#test/harness/policy-peer.ts';
 import { until } from '#test/harness/until.ts';
 
 const fleet = await startFleet(2);
 after(() => fleet[Symbol.asyncDispose]());
 const server = fleet.at(0);
-
-interface Setting extends AsyncDisposable {
-  readonly peer: PolicyPeer;
-  readonly alice: TestClient;
-  readonly roomId: string;
-}
-
-/** A room of a policy server, with alice in it. */
-async function setting(): Promise<Setting> {
-  const peer = await new PolicyPeer(fleet.authority).start();
-  const { roomId } = peer.makePolicyRoom();
-  const alice = await register(server);
-  await alice.join(roomId, [peer.name]);
-  peer.judged.length = 0;
-  return { peer, alice, roomId, [Symbol.asyncDispose]: () => peer[Symbol.asyncDispose]() };
-}
 
 let transactions = 0;
 
@@ -37,7 +21,7 @@ function trySend(client: TestClient, roomId: string, body: string): Promise<Answ
   return client.try('PUT', path, { msgtype: 'm.text', body });
 }
 
-async function bodies({ alice, roomId }: Setting): Promise<string[]> {
+async function bodies({ alice, roomId }: PolicyRoom): Promise<string[]> {
   const { chunk } = await alice.get(`/rooms/${encodeURIComponent(roomId)}/messages?dir=b&limit=50`);
   return chunk
     .map(({ content }: { content: { body?: string } }) => content.body)
@@ -52,7 +36,7 @@ const REFUSAL = {
 };
 
 test('an event of ours is signed by the policy server before anybody gets it, and keeps the signature', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const { status, body } = await trySend(alice, roomId, 'hello');
   assert.equal(status, 200);
@@ -72,7 +56,7 @@ test('an event of ours is signed by the policy server before anybody gets it, an
 });
 
 test('what the policy server refuses is not in the room, and the client gets its error', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   peer.judge = ({ content }) => (content.body === 'spam' ? { status: 400, json: REFUSAL } : undefined);
   const answers = await Promise.all(
@@ -87,7 +71,7 @@ test('what the policy server refuses is not in the room, and the client gets its
 });
 
 test('a policy server cannot sign people out by its errors', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   for (const [status, errcode] of [
     [403, 'M_UNKNOWN_TOKEN'],
@@ -101,7 +85,7 @@ test('a policy server cannot sign people out by its errors', async () => {
 });
 
 test('state and memberships are asked for too, and refused alike', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   peer.judge = () => ({ status: 400, json: REFUSAL });
   const left = await alice.try('POST', `/rooms/${encodeURIComponent(roomId)}/leave`, {});
@@ -115,7 +99,7 @@ test('state and memberships are asked for too, and refused alike', async () => {
 });
 
 test('row 148: a policy server that does not answer is an error for who sends, and holds up nobody else', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   await peer.peer.stop();
   const answers = await Promise.all(['a', 'b', 'c'].map((text) => trySend(alice, roomId, text)));
@@ -131,7 +115,7 @@ test('row 148: a policy server that does not answer is an error for who sends, a
 });
 
 test('row 148: while a policy server takes its time, the room receives what others send', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const { promise, resolve } = Promise.withResolvers<void>();
   peer.judge = ({ content }) => (content.body === 'slow' ? promise.then(() => undefined) : undefined);
@@ -145,7 +129,7 @@ test('row 148: while a policy server takes its time, the room receives what othe
 });
 
 test('who is removed while the policy server looks at their new name does not come back by it', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const { promise, resolve } = Promise.withResolvers<void>();
   peer.judge = ({ content }) => (content.displayname === 'New' ? promise.then(() => undefined) : undefined);
@@ -165,7 +149,7 @@ test('who is removed while the policy server looks at their new name does not co
 });
 
 test('an answer that is no signature of the key in the room is none', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const wrong = { [peer.name]: { 'ed25519:policy_server': 'A'.repeat(86) } };
   for (const json of [{}, wrong, { [peer.name]: { 'ed25519:other': 'A'.repeat(86) } }, { [peer.name]: 7 }]) {
@@ -177,7 +161,7 @@ test('an answer that is no signature of the key in the room is none', async () =
 });
 
 test('an event of others without the signature is asked for; refused, it is soft-failed', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer } = room;
   peer.judge = ({ content }) => (content.body === 'spam' ? { status: 400, json: REFUSAL } : undefined);
   const mallory = peer.user('mallory');
@@ -194,7 +178,7 @@ test('an event of others without the signature is asked for; refused, it is soft
 });
 
 test('a signature of another key, as after a change of keys, is asked for anew', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer } = room;
   const event = peer.room.message(peer.user('mallory'), 'moved');
   const signatures = {
@@ -210,7 +194,7 @@ test('a signature of another key, as after a change of keys, is asked for anew',
 });
 
 test('the policy event itself needs no signature: a room can always free itself', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   peer.judge = () => ({ status: 400, json: REFUSAL });
   await peer.send(server, [peer.room.state(peer.user('mallory'), 'm.room.policy', '', {})]);
@@ -249,7 +233,7 @@ test('who has nobody in the room is not its policy server, and content that lack
 });
 
 test('a join that is handed in is signed first, and fails where that is refused', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, roomId } = room;
   const bob = await register(fleet.at(1));
   // By way of server 0.
@@ -268,7 +252,7 @@ test('a join that is handed in is signed first, and fails where that is refused'
 });
 
 test('nobody is invited by an event that the policy server refuses', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const invite = () =>
     alice.try('POST', `/rooms/${encodeURIComponent(roomId)}/invite`, { user_id: peer.user('guest') });
@@ -282,7 +266,7 @@ test('nobody is invited by an event that the policy server refuses', async () =>
 });
 
 test('one event is asked for once, however often it comes', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer } = room;
   const event = peer.room.message(peer.user('mallory'), 'twice');
   await Promise.all([peer.send(server, [event]), peer.send(server, [event])]);
@@ -292,7 +276,7 @@ test('one event is asked for once, however often it comes', async () => {
 });
 
 test('what follows a new policy event in a gap is asked for, as what follows it in the room is', async () => {
-  await using room = await setting();
+  await using room = await enterPolicyRoom(fleet);
   const { peer } = room;
   const mallory = peer.user('mallory');
   const free = peer.room.state(mallory, 'm.room.policy', '', {});
@@ -306,8 +290,8 @@ test('what follows a new policy event in a gap is asked for, as what follows it 
 });
 
 /** The room, where alice may replace it. */
-async function replaceable(): Promise<Setting> {
-  const room = await setting();
+async function replaceable(): Promise<PolicyRoom> {
+  const room = await enterPolicyRoom(fleet);
   const { peer, alice, roomId } = room;
   const levels = { users: { [alice.userId]: 100 }, events: { 'm.room.tombstone': 100 } };
   await peer.send(server, [peer.room.state(peer.user('mallory'), 'm.room.power_levels', '', levels)]);
@@ -317,7 +301,7 @@ async function replaceable(): Promise<Setting> {
   return room;
 }
 
-function upgrade({ alice, roomId }: Setting): Promise<Answer> {
+function upgrade({ alice, roomId }: PolicyRoom): Promise<Answer> {
   return alice.try('POST', `/rooms/${encodeURIComponent(roomId)}/upgrade`, { new_version: '11' });
 }
 
