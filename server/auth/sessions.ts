@@ -178,7 +178,7 @@ export class Sessions {
       return undefined;
     }
     const { userId, deviceId, isAdmin, isGuest, isSuspended, isLocked, expiresTs } = owner;
-    const key = `${userId} ${deviceId}`;
+    const key = deviceKey({ userId, deviceId });
     const requester = { userId, deviceId, isAdmin, isGuest, isSuspended, key };
     const session: Session = {
       found: { kind: 'known', requester, isLocked },

@@ -8,8 +8,8 @@ import type { SlidingContext } from './context.ts';
 import type { SlidingRequest } from './request.ts';
 
 /** Who waits, for `LongPolls`. */
-export function pollerOf({ requester: { userId, deviceId }, face, connId }: SlidingRequest): string {
-  return `${userId} ${deviceId} ${face} ${connId}`;
+export function pollerOf({ requester, face, connId }: SlidingRequest): string {
+  return `${deviceKey(requester)} ${face} ${connId}`;
 }
 
 export function refOf({ requester, face, connId }: SlidingRequest): ConnectionRef {
