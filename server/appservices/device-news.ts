@@ -10,6 +10,7 @@ import type { DeviceRef } from '#storage/e2ee-keys.ts';
 import * as e2eeKeys from '#storage/e2ee-keys.ts';
 import { Lru } from '#storage/lru.ts';
 import * as presence from '#storage/presence.ts';
+import { deviceKey } from '../auth/sessions.ts';
 import type { Appservice } from './appservice.ts';
 import type { Listener } from './compose.ts';
 import type { NewsContext } from './context.ts';
@@ -65,9 +66,10 @@ export async function messagesFor(
     messages.map(({ userId }) => userId).filter((userId) => service.belongingOf(userId) === 'shared'),
   );
   const others = shared.size === 0 ? [] : await news.devicesOfOthers(ctx.db, [...shared]);
-  const keys = new Set(others.map(keyOf));
+  const keys = new Set(others.map(deviceKey));
   return messages.filter(
-    (message) => service.hasUser(message.userId) && !isAnothers(message.userId) && !keys.has(keyOf(message)),
+    (message) =>
+      service.hasUser(message.userId) && !isAnothers(message.userId) && !keys.has(deviceKey(message)),
   );
 }
 
@@ -127,8 +129,8 @@ export class KeyCounts {
       const unused = await e2eeKeys.unusedFallbackTypes(ctx.db, userId, deviceId);
       const byAlgorithm = { signed_curve25519: 0, ...Object.fromEntries(left) };
       const text = JSON.stringify([byAlgorithm, unused]);
-      if (this.#told.get(keyOf(device)) === text && !wanted.has(userId)) continue;
-      this.#told.set(keyOf(device), text);
+      if (this.#told.get(deviceKey(device)) === text && !wanted.has(userId)) continue;
+      this.#told.set(deviceKey(device), text);
       counts[userId] = { ...counts[userId], [deviceId]: byAlgorithm };
       fallback[userId] = { ...fallback[userId], [deviceId]: unused };
       devices += 1;
@@ -150,7 +152,3 @@ export class KeyCounts {
 
 type NestedCounts = Record<string, Record<string, Record<string, number>>>;
 type NestedTypes = Record<string, Record<string, readonly string[]>>;
-
-function keyOf({ userId, deviceId }: DeviceRef): string {
-  return `${userId} ${deviceId}`;
-}

@@ -22,6 +22,7 @@ import * as keySignatures from '#storage/key-signatures.ts';
 import type { RemoteKeys } from '#storage/remote-device-lists.ts';
 import { requiredDevice } from '../appservices/masquerade.ts';
 import { requireRequester, requireStillSignedIn } from '../auth/requester.ts';
+import { deviceKey } from '../auth/sessions.ts';
 import { bodyObject, optionalInteger } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { parseUpload, storeUpload } from '../e2ee-keys/key-upload.ts';
@@ -38,7 +39,7 @@ export function keysRoutes(app: FastifyInstance, ctx: ServerContext): void {
     const requester = await requireRequester(ctx, request);
     const { userId } = requester;
     const deviceId = requiredDevice(requester);
-    ctx.limits.take('keys', `${userId} ${deviceId}`);
+    ctx.limits.take('keys', deviceKey(requester));
     const upload = parseUpload(bodyObject(request), { userId, deviceId });
     await ctx.db.write('keys.upload', async (tx) => {
       await requireStillSignedIn(tx, requester);

@@ -12,6 +12,7 @@ import { page } from '#rooms/timeline.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import * as memberships from '#storage/memberships.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
+import { deviceKey } from '../auth/sessions.ts';
 import type { ServerContext } from '../context.ts';
 import { sendJsonText } from '../json-text.ts';
 import { type Query, queryPosition, queryString } from '../query.ts';
@@ -40,7 +41,7 @@ export function peekingEventsRoutes(app: FastifyInstance, ctx: ServerContext): v
       const look = () => lookFor(ctx, { requester, ...wanted });
       let seen = await look();
       if (isEmpty(seen) && wanted.timeoutMs > 0) {
-        const device = `${requester.userId} ${requester.deviceId}`;
+        const device = deviceKey(requester);
         const http = { timeoutMs: wanted.timeoutMs, response: reply.raw };
         using poll = polls.hold(device, http);
         while (isEmpty(seen)) {

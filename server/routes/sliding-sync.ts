@@ -6,6 +6,7 @@
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { requireRequester } from '../auth/requester.ts';
+import { deviceKey } from '../auth/sessions.ts';
 import type { ServerContext } from '../context.ts';
 import { waitedMs } from '../http/direct-routes.ts';
 import { readBody } from '../http/read-body.ts';
@@ -75,7 +76,7 @@ async function connectionOf(
 ): Promise<ConnectionPoint> {
   const ref = refOf(wanted);
   if (wanted.pos !== undefined) return connections.at(ref, wanted.pos);
-  sync.server.limits.take('initial_sync', `${ref.userId} ${ref.deviceId}`);
+  sync.server.limits.take('initial_sync', deviceKey(ref));
   return connections.begin(ref);
 }
 

@@ -35,9 +35,8 @@ export function syncRoutes(app: FastifyInstance, ctx: ServerContext): void {
   app.directRoutes.add(PATH, (request, query) => direct.take(request, query));
   app.get<{ Querystring: Query }>(PATH, { config }, async (request, reply) => {
     const wanted = await parseRequest(sync, request);
-    const { userId, deviceId } = wanted.requester;
     const isWhole = wanted.since === undefined || wanted.fullState;
-    if (isWhole) ctx.limits.take('initial_sync', `${userId} ${deviceId}`);
+    if (isWhole) ctx.limits.take('initial_sync', deviceKey(wanted.requester));
     const presence = presenceOf(request.query);
     using _ = ctx.presence.syncing(wanted.requester, presence);
     const timeoutMs = Math.max(0, timeoutOf(request.query) - waitedMs(request.raw));
