@@ -7,7 +7,9 @@
  * 2. No update was missed since (`inbound/device-lists.ts` sees that by their numbers).
  *
  * Otherwise the user's server is asked again. Its answer counts for what comes after only if no update came in while
- * it was under way, for it may be older than the update.
+ * it was under way, for it may be older than the update. Such an answer is kept as out of date, and the server asked
+ * once more: whoever shares a room with somebody and has been told keys is to be told what changes in them, and of
+ * somebody unknown that is not always said (`isOfItsJoin`).
  *
  * https://spec.matrix.org/v1.19/server-server-api/#device-management
  */
@@ -31,6 +33,9 @@ export type RemoteListsContext = Pick<
   FederationContext,
   'db' | 'streams' | 'client' | 'serverName' | 'rooms'
 >;
+
+/** Announced where an update was missed, or may have been. */
+export const MISSED = 'missed_device_lists';
 
 /** What was found, and the servers that did not answer. */
 export interface FoundKeys {
@@ -183,7 +188,7 @@ async function fetchList(
   return { kind: 'ok', value: told };
 }
 
-/** Keeps what was told of those who share a room with our users, unless it has been overtaken. */
+/** Keeps what was told of those who share a room with our users. What was overtaken replaces nothing. */
 async function store(
   ctx: RemoteListsContext,
   server: ServerName,
@@ -200,10 +205,17 @@ async function store(
     const now = await deviceLists.positionsOf(tx, userIds);
     const before = await remoteDeviceLists.keysOf(tx, userIds);
     for (const [userId, keys] of told) {
+      const list = { userId, server, position: started.position, streamId, keys };
+      const isOvertaken = (now.get(userId) ?? 0) !== started.asOf.get(userId);
       if (!sharing.has(userId)) await remoteDeviceLists.remove(tx, userId);
-      if (!sharing.has(userId) || (now.get(userId) ?? 0) !== started.asOf.get(userId)) continue;
-      await remoteDeviceLists.set(tx, { userId, server, position: started.position, streamId, keys });
-      await tellDifference(ctx, tx, { userId, before: before.get(userId), keys });
+      else if (!isOvertaken) {
+        await remoteDeviceLists.set(tx, list);
+        await tellDifference(ctx, tx, { userId, before: before.get(userId), keys });
+      } else if (!before.has(userId)) {
+        await remoteDeviceLists.set(tx, list);
+        await remoteDeviceLists.setStale(tx, userId);
+        ctx.streams.allocate(tx, [MISSED]);
+      }
     }
   });
 }

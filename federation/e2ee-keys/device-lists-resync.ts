@@ -10,12 +10,9 @@ import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import type { FederationFailure } from '../client.ts';
 import type { FederationContext } from '../context.ts';
 import { isForGood } from '../remote/answer.ts';
-import { type RemoteListsContext, refresh } from './device-lists-remote.ts';
+import { MISSED, type RemoteListsContext, refresh } from './device-lists-remote.ts';
 
 type ResyncContext = RemoteListsContext & Pick<FederationContext, 'backoff' | 'log'>;
-
-/** Announced where an update was missed (`deviceLists.markChanged`). */
-export const MISSED = 'missed_device_lists';
 
 const SERVERS_AT_ONCE = 8;
 const SERVERS_PER_PAGE = 500;

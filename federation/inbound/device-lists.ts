@@ -2,9 +2,9 @@
  * Updates of other servers' device lists. "If a server receives an EDU which refers to a prev_id it does not recognise,
  * it must resynchronise its list": https://spec.matrix.org/v1.19/server-server-api/#device-management
  *
- * Our users are told of every update but those of a join. What this server knows of the user is moved on by it only where it is the very
- * next one; otherwise it is asked for again (`e2ee-keys/device-lists-resync.ts`). Of users of whom nobody has asked nothing is
- * known, and nothing is fetched.
+ * Our users are told of every update but those of a join. What this server knows of the user is moved on by it only
+ * where it is the very next one; otherwise it is asked for again (`e2ee-keys/device-lists-resync.ts`). Of users of whom
+ * nobody has asked nothing is known, and nothing is fetched.
  */
 
 import { encodeCanonical } from '#keys/canonical-json.ts';
@@ -16,8 +16,7 @@ import * as memberships from '#storage/memberships.ts';
 import type { RemoteListState } from '#storage/remote-device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
 import { isDeviceId } from '../e2ee-keys/device-keys.ts';
-import { isBeingAsked } from '../e2ee-keys/device-lists-remote.ts';
-import { MISSED } from '../e2ee-keys/device-lists-resync.ts';
+import { isBeingAsked, MISSED } from '../e2ee-keys/device-lists-remote.ts';
 import { deviceKeysFrom, MOST_DEVICES, withName } from '../remote/keys.ts';
 import type { EduContext, EduWrite } from './edu-source.ts';
 
@@ -56,7 +55,7 @@ async function writeUpdate(ctx: EduContext, tx: Tx, update: Update): Promise<voi
 
 /**
  * True where an update of somebody unknown comes with the join that made the user's server send it: our users were told
- * of the user by the join, and nobody has asked since.
+ * of the user by the join, and none has had an answer since, or the user would be known.
  */
 export async function isOfItsJoin(ctx: EduContext, tx: Tx, userId: UserId): Promise<boolean> {
   if (isBeingAsked(ctx, userId)) return false;

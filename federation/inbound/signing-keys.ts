@@ -6,7 +6,7 @@ import { type JsonObject, own } from '#keys/json.ts';
 import type { Tx } from '#storage/database.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as remoteDeviceLists from '#storage/remote-device-lists.ts';
-import { MISSED } from '../e2ee-keys/device-lists-resync.ts';
+import { MISSED } from '../e2ee-keys/device-lists-remote.ts';
 import { signingKeyIn } from '../remote/keys.ts';
 import { isOfItsJoin, isShared } from './device-lists.ts';
 import type { EduContext, EduWrite } from './edu-source.ts';
