@@ -13,6 +13,8 @@
  */
 
 import type { ServerName, UserId } from '#keys/ids.ts';
+import { joinedServers } from '#rooms/room.ts';
+import { Slices } from '#rooms/slices.ts';
 import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
 import * as memberships from '#storage/memberships.ts';
@@ -20,7 +22,10 @@ import * as outgoing from '#storage/outgoing-device-lists.ts';
 import type { FederationContext, OutgoingEdu } from '../context.ts';
 import { ownKeys, serverViewer } from './device-lists-own.ts';
 
-type NewsContext = Pick<FederationContext, 'db' | 'streams' | 'serverName' | 'log' | 'sender' | 'federation'>;
+type NewsContext = Pick<
+  FederationContext,
+  'db' | 'rooms' | 'streams' | 'serverName' | 'log' | 'sender' | 'federation'
+>;
 
 /** An EDU, and whom it is for. */
 interface News {
@@ -33,6 +38,7 @@ const RETRY_MS = 5_000;
 
 export class DeviceListNews {
   readonly #ctx: NewsContext;
+  readonly #slices = new Slices();
   #unsubscribe: (() => void)[] = [];
   #draining: Promise<void> | undefined;
   #isAwaited = false;
@@ -82,7 +88,11 @@ export class DeviceListNews {
       const rows = await outgoing.first(this.#ctx.db, ROWS_AT_ONCE);
       if (rows.length === 0) return;
       const news: News[] = [];
-      for (const row of rows) news.push(...(await newsOf(this.#ctx, row)));
+      for (const row of rows) {
+        // Others have their turn.
+        await this.#slices.rest();
+        news.push(...(await newsOf(this.#ctx, row)));
+      }
       await this.#ctx.db.write('federation.deviceLists', async (tx) => {
         for (const { edu, servers } of news) await this.#ctx.sender.enqueueEdu(tx, servers, edu);
         await outgoing.remove(
@@ -119,7 +129,7 @@ async function newServersFor(
   ctx: NewsContext,
   { userId, roomNid, position }: outgoing.OutgoingDeviceList & { kind: 'joined' },
 ): Promise<Set<ServerName>> {
-  const servers = new Set(await memberships.joinedServers(ctx.db, roomNid));
+  const servers = new Set(await joinedServers(ctx, roomNid));
   servers.delete(ctx.serverName);
   // Most rooms have members of this server only: then the others of the user need not be looked at.
   if (servers.size === 0) return servers;
@@ -128,15 +138,15 @@ async function newServersFor(
 
 /** The servers in all rooms of the user, or in those that the user was in before a position. */
 async function serversSharedWith(
-  { db }: NewsContext,
+  ctx: NewsContext,
   userId: UserId,
   since: { readonly before: number } | undefined,
 ): Promise<Set<ServerName>> {
   const servers = new Set<ServerName>();
-  for (const { membership, roomNid, position } of await memberships.ofUser(db, userId)) {
+  for (const { membership, roomNid, position } of await memberships.ofUser(ctx.db, userId)) {
     if (membership !== 'join' || (since !== undefined && position >= since.before)) continue;
-    // Room by room: each is read from server to server, not from member to member.
-    for (const server of await memberships.joinedServers(db, roomNid)) servers.add(server);
+    // Room by room, mostly from memory: after a room of many of ours was joined, it is asked for again and again.
+    for (const server of await joinedServers(ctx, roomNid)) servers.add(server);
   }
   return servers;
 }
