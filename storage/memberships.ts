@@ -109,12 +109,15 @@ const SHARING_WITH_SERVER = sql<[string, string], { user_id: UserId }>(
      WHERE ours.room_nid = theirs.room_nid AND ours.membership = 'join' AND ours.server_name = ?)
    ORDER BY theirs.user_id`,
 );
-/** By the join itself: what is known of a room from before we were in it has no position. */
-const JOINED_SINCE = sql<[string, number], { room_nid: number }>(
-  'memberships.joinedSince',
-  `SELECT m.room_nid FROM memberships m JOIN events e ON e.event_nid = m.event_nid
-   WHERE m.user_id = ? AND m.membership = 'join' AND e.position > 0 AND e.received_ts >= ?
-   ORDER BY m.room_nid LIMIT 1`,
+/** By the join itself: what is known of a room from before we were in it has no event at its position. */
+const FIRST_SHARED_JOIN = sql<[string, string], { received_ts: number | null }>(
+  'memberships.firstSharedJoin',
+  `SELECT e.received_ts FROM memberships theirs
+   LEFT JOIN events e ON e.room_nid = theirs.room_nid AND e.position = theirs.joined_position
+   WHERE theirs.user_id = ? AND theirs.membership = 'join' AND EXISTS (
+     SELECT 1 FROM memberships ours
+     WHERE ours.room_nid = theirs.room_nid AND ours.membership = 'join' AND ours.server_name = ?)
+   ORDER BY theirs.joined_position, theirs.room_nid LIMIT 1`,
 );
 const SHARE_A_ROOM = sql<[string, string], { room_nid: number }>(
   'memberships.shareARoom',
@@ -291,9 +294,16 @@ export async function sharingWithServer(
   );
 }
 
-/** True where a user has joined a room since a time, in milliseconds since 1970, and is still there. */
-export async function hasJoinedSince(reader: Reader, userId: UserId, ts: number): Promise<boolean> {
-  return (await reader.get(JOINED_SINCE, userId, ts)) !== undefined;
+/**
+ * When a user came into the first of the rooms that they share with users of a server, in milliseconds since 1970.
+ * Undefined where there is none, or the user was there before us.
+ */
+export async function firstSharedJoin(
+  reader: Reader,
+  serverName: ServerName,
+  userId: UserId,
+): Promise<number | undefined> {
+  return (await reader.get(FIRST_SHARED_JOIN, userId, serverName))?.received_ts ?? undefined;
 }
 
 /** True where both users are joined to the same room. */

@@ -54,12 +54,14 @@ async function writeUpdate(ctx: EduContext, tx: Tx, update: Update): Promise<voi
 }
 
 /**
- * True where an update of somebody unknown comes with the join that made the user's server send it: our users were told
- * of the user by the join, and none has had an answer since, or the user would be known.
+ * True where an update of somebody unknown comes with the join that made the user's server send it, as we did not get
+ * the updates before: our users were told of the user by the join, and none has had an answer since, or the user would
+ * be known.
  */
 export async function isOfItsJoin(ctx: EduContext, tx: Tx, userId: UserId): Promise<boolean> {
   if (isBeingAsked(ctx, userId)) return false;
-  return memberships.hasJoinedSince(tx, userId, ctx.clock.now() - JUST_JOINED_MS);
+  const joined = await memberships.firstSharedJoin(tx, ctx.serverName, userId);
+  return joined !== undefined && joined >= ctx.clock.now() - JUST_JOINED_MS;
 }
 
 /** False for a user who shares no room with ours: what is known of the user is out of date from now on. */

@@ -206,6 +206,27 @@ test('a change of somebody in a room that we came into is told, though nobody ha
   assert.deepEqual(await devicesSeen(alice, bob.userId), [bob.deviceId]);
 });
 
+test('a change of somebody who has just got another name, or come into a room of others, is told, though nobody has asked for the devices yet', async () => {
+  const alice = await register(here);
+  const carol = await register(here);
+  const bob = await register(there);
+  const dave = await register(there);
+  const roomId = await bob.createRoom();
+  await dave.join(roomId);
+  await alice.join(roomId, [there.serverName]);
+  await bob.put(`/profile/${encodeURIComponent(bob.userId)}/displayname`, { displayname: 'Bob' });
+  const ofOthers = await carol.createRoom();
+  await dave.join(ofOthers, [here.serverName]);
+  const { next_batch: since } = await alice.syncUntil(({ rooms }) =>
+    JSON.stringify(rooms?.join?.[roomId] ?? {}).includes('"displayname":"Bob"'),
+  );
+  await untilMember(carol, ofOthers, dave.userId, 'join');
+  await uploadDeviceKeys(bob);
+  const told = await untilChanged(alice, bob.userId, since);
+  await uploadDeviceKeys(dave);
+  await untilChanged(alice, dave.userId, told);
+});
+
 test('cross-signing keys and signatures on devices are told to other servers, user-signing keys are not', async () => {
   const { alice, bob, since } = await pair();
   const keys = crossSigningOf(bob.userId);
