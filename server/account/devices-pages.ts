@@ -1,9 +1,9 @@
 /** The devices of a person: to see, to rename, and to sign out. */
 
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
-import { deviceName, signOut } from '../auth/accounts.ts';
+import { signOut } from '../auth/accounts.ts';
+import { renameDevice } from '../auth/rename-device.ts';
 import type { ServerContext } from '../context.ts';
 import type { Speech } from '../languages/choose.ts';
 import { fill } from '../languages/texts.ts';
@@ -55,12 +55,8 @@ async function rename(ctx: ServerContext, visit: Visit): Promise<FastifyReply> {
   const device = await deviceOf(ctx, visit, visit.form.get('device_id'));
   if (device === undefined) return sendUnknown(visit);
   const { deviceId } = device;
-  const name = deviceName(visit.form.get('name')?.trim() ?? '');
-  await ctx.db.write('devices.rename', async (tx) => {
-    if ((await devices.of(tx, userId, deviceId)) === undefined) return;
-    await devices.setDisplayName(tx, { userId, deviceId }, name);
-    await deviceLists.markChanged(tx, ctx.streams, userId);
-  });
+  const name = visit.form.get('name')?.trim() ?? '';
+  await ctx.db.write('devices.rename', (tx) => renameDevice(ctx, tx, { userId, deviceId }, name));
   return goBack(visit, withDevice(DEVICE, deviceId), 'saved');
 }
 

@@ -20,6 +20,7 @@ import {
   removeDevices,
 } from '../auth/accounts.ts';
 import { setLocked } from '../auth/moderation.ts';
+import { renameDevice } from '../auth/rename-device.ts';
 import { optionalBoolean, optionalString, requiredString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import { addAddress } from '../email/add-address.ts';
@@ -70,23 +71,9 @@ export async function upsertDevice(ctx: ServerContext, userId: UserId, body: Jso
   return await ctx.db.write('mas.upsertDevice', async (tx) => {
     await refuseTakenDeviceId(tx, userId, deviceId);
     const isNew = await devices.create(tx, { userId, deviceId, displayName, now: ctx.clock.now() });
-    if (!isNew && displayName !== undefined)
-      await devices.setDisplayName(tx, { userId, deviceId }, displayName);
-    await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
+    if (isNew) await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
+    else if (displayName !== undefined) await renameDevice(ctx, tx, { userId, deviceId }, displayName);
     return isNew;
-  });
-}
-
-/** False where there is no such device. */
-export async function renameDevice(
-  ctx: ServerContext,
-  device: { readonly userId: UserId; readonly deviceId: string },
-  name: string,
-): Promise<boolean> {
-  return await ctx.db.write('mas.renameDevice', async (tx) => {
-    if (!(await devices.setDisplayName(tx, device, deviceName(name)))) return false;
-    await deviceLists.devicesChanged(tx, ctx.streams, device.userId, [device.deviceId]);
-    return true;
   });
 }
 

@@ -5,10 +5,10 @@ import { isDeviceId } from '#federation/e2ee-keys/device-keys.ts';
 import { badJson, invalidParam, notFound } from '#federation/errors.ts';
 import type { UserId } from '#keys/ids.ts';
 import { isStringArray, type JsonObject, own } from '#keys/json.ts';
-import * as deviceLists from '#storage/device-lists.ts';
 import * as devices from '#storage/devices.ts';
-import { addDevice, deviceName, signOut } from '../auth/accounts.ts';
+import { addDevice, signOut } from '../auth/accounts.ts';
 import { confirmByPassword } from '../auth/confirm-password.ts';
+import { renameDevice } from '../auth/rename-device.ts';
 import { type Requester, requireRequester } from '../auth/requester.ts';
 import { bodyObject, optionalString } from '../body.ts';
 import type { ServerContext } from '../context.ts';
@@ -42,17 +42,11 @@ export function deviceManagementRoutes(app: FastifyInstance, ctx: ServerContext)
       return createDevice(ctx, reply, { userId, deviceId, displayName: name });
     }
     await ctx.db.write('devices.rename', async (tx) => {
-      const device = await devices.of(tx, userId, deviceId);
-      if (device === undefined) throw notFound('You have no such device');
-      const displayName = name === undefined ? device.displayName : deviceName(name);
-      if (displayName === undefined || displayName === device.displayName) return;
-      await devices.setDisplayName(tx, { userId, deviceId }, displayName);
-      // To our own users alone, where other servers are not told the names of devices.
-      if (ctx.federation.tellsDeviceNames) {
-        await deviceLists.devicesChanged(tx, ctx.streams, userId, [deviceId]);
-      } else {
-        await deviceLists.markChanged(tx, ctx.streams, userId);
-      }
+      const isKnown =
+        name === undefined
+          ? (await devices.of(tx, userId, deviceId)) !== undefined
+          : await renameDevice(ctx, tx, { userId, deviceId }, name);
+      if (!isKnown) throw notFound('You have no such device');
     });
     return {};
   });

@@ -14,18 +14,12 @@ import { refuseReserved } from '../appservices/restraint.ts';
 import { accessTokenOf, bearerOf } from '../auth/access-token.ts';
 import { deactivate, newUserId, signOut } from '../auth/accounts.ts';
 import { leaveRooms } from '../auth/leave-rooms.ts';
+import { renameDevice } from '../auth/rename-device.ts';
 import { bodyObject, optionalBoolean, requiredString, stringList } from '../body.ts';
 import type { ServerContext } from '../context.ts';
 import type { AuthenticationService } from '../mas/authentication-service.ts';
 import { refuseOwnSignIn } from '../mas/own-sign-in.ts';
-import {
-  provision,
-  reactivate,
-  renameDevice,
-  setName,
-  syncDevices,
-  upsertDevice,
-} from '../mas/provisioning.ts';
+import { provision, reactivate, setName, syncDevices, upsertDevice } from '../mas/provisioning.ts';
 import { type Query, requiredQuery } from '../query.ts';
 
 const PATH = '/_synapse/mas';
@@ -127,7 +121,10 @@ async function existing(ctx: ServerContext, localpart: string): Promise<users.Us
 
 const renameDeviceOf: Operation = async (ctx, { userId, body }) => {
   const deviceId = requiredString(body, 'device_id');
-  const isKnown = await renameDevice(ctx, { userId, deviceId }, requiredString(body, 'display_name'));
+  const name = requiredString(body, 'display_name');
+  const isKnown = await ctx.db.write('mas.renameDevice', (tx) =>
+    renameDevice(ctx, tx, { userId, deviceId }, name),
+  );
   if (!isKnown) throw notFound('No such device');
 };
 

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { Browser } from '#test/harness/browser.ts';
 import { type Body, register, request, type TestClient } from '#test/harness/client.ts';
-import { deviceKeysOf, oneTimeKey, queryKeys, uploadDeviceKeys } from '#test/harness/encryption.ts';
+import {
+  deviceKeysOf,
+  oneTimeKey,
+  queryKeys,
+  untilChanged,
+  uploadDeviceKeys,
+} from '#test/harness/encryption.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
 
@@ -216,6 +223,25 @@ test('other servers learn the names of devices where the operator has said so, a
   await bob.syncUntil((answer: Body) => answer.device_lists?.changed?.includes(alice.userId), { since });
   const { device_keys: renamed } = await queryKeys(bob, [alice.userId]);
   assert.equal(renamed[alice.userId][alice.deviceId].unsigned.device_display_name, 'Old phone');
+});
+
+test('a name that a device is given on the page of the account is told to other servers, where they learn names', async () => {
+  await using telling = await startFleet(2, { federationDeviceNames: true });
+  const alice = await register(telling.at(0));
+  const bob = await register(telling.at(1));
+  await uploadDeviceKeys(alice);
+  const roomId = await alice.createRoom();
+  await bob.join(roomId, [telling.at(0).serverName]);
+  const { next_batch: since } = await bob.sync();
+  const browser = new Browser(telling.at(0));
+  const view = `/account/devices/view?device_id=${alice.deviceId}`;
+  const signIn = await browser.get(`/sign-in?next=${encodeURIComponent(view)}`);
+  const who = { name: alice.userId, password: alice.password };
+  const page = await browser.submit(signIn, who, { action: '/sign-in' });
+  await browser.submit(page, { name: 'Phone' }, { action: '/view' });
+  await untilChanged(bob, alice.userId, since);
+  const { device_keys: seen } = await queryKeys(bob, [alice.userId]);
+  assert.equal(seen[alice.userId][alice.deviceId].unsigned?.device_display_name, 'Phone');
 });
 
 test('OpenID: a token tells another service who the user is, until it expires or the account ends', async () => {
