@@ -3,13 +3,14 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type ServerOptions } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import { generateSeed, keyPairFromSeed } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { buildServerKeyDocument } from '#keys/server-key-document.ts';
 import type { SigningKey } from '#keys/signing-key.ts';
 import type { TestAuthority } from './certificates.ts';
+import { freePort } from './free-port.ts';
 
 export interface PeerRequest {
   readonly method: string;
@@ -72,10 +73,10 @@ export async function startPeer({ authority, names = [], answer, ...given }: Pee
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
-  const listen = async (port: number): Promise<number> => {
+  const port = await freePort();
+  const start = async (): Promise<void> => {
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
-    return (server.address() as AddressInfo).port;
   };
   const stop = async (): Promise<void> => {
     if (!server.listening) return;
@@ -85,16 +86,13 @@ export async function startPeer({ authority, names = [], answer, ...given }: Pee
     for (const socket of sockets) socket.destroy();
     await closed;
   };
-  const port = await listen(0);
+  await start();
   const peer: Peer = {
     name: `localhost:${port}`,
     port,
     signingKey: { keyPair: keyPairFromSeed('peer', generateSeed()), oldKeys: [] },
     requests,
-    stop,
-    start: async () => {
-      await listen(port);
-    },
+    ...{ start, stop },
     useTls: (other) => server.setSecureContext(other),
     [Symbol.asyncDispose]: stop,
   };

@@ -4,6 +4,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Config } from '#server/config-options.ts';
+import { freePort } from './free-port.ts';
 
 export const S3_KEY = 'AKIDEXAMPLE';
 export const S3_SECRET = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY';
@@ -21,15 +22,16 @@ export class S3Server {
   /** How many keys a list has at most. */
   pageSize = 1_000;
   readonly #server: Server;
-  #port = 0;
+  readonly #port: number;
 
   static async start(): Promise<S3Server> {
-    const store = new S3Server();
+    const store = new S3Server(await freePort());
     await store.listen();
     return store;
   }
 
-  private constructor() {
+  private constructor(port: number) {
+    this.#port = port;
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch(() => response.destroy());
     });
@@ -39,8 +41,6 @@ export class S3Server {
   async listen(): Promise<void> {
     this.#server.listen(this.#port, '127.0.0.1');
     await once(this.#server, 'listening');
-    const address = this.#server.address();
-    if (address !== null && typeof address !== 'string') this.#port = address.port;
   }
 
   /** Nobody reaches it any more. */

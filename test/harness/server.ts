@@ -6,6 +6,7 @@ import type { Config } from '#server/config-options.ts';
 import type { ServerContext } from '#server/context.ts';
 import { createLog } from '#server/log.ts';
 import { type TestFolder, temporaryFolder } from '#test/harness/databases.ts';
+import { freePort } from '#test/harness/free-port.ts';
 import { assertSound } from '#test/harness/sound.ts';
 import { serverRuns } from '#test/harness/spec/live.ts';
 import { throwViolations } from '#test/harness/spec/violations.ts';
@@ -38,7 +39,7 @@ export class TestServer {
   #options: TestServerOptions;
   readonly #folder: TestFolder | undefined;
   #running: RunningServer | undefined;
-  /** Where it listened last, so that a restarted server is found there again. */
+  /** Where it listens unless told otherwise, so that a restarted server is found there again. */
   #ports: { readonly client: number; readonly federation: number } | undefined;
 
   constructor(options: TestServerOptions, folder: TestFolder | undefined) {
@@ -66,12 +67,10 @@ export class TestServer {
   async start(): Promise<void> {
     if (this.#running !== undefined) throw new Error('the server runs already');
     const { clock, logTo, isDamaged: _, ...options } = this.#options;
-    const config = { ...testConfig, ...this.#listeners(), ...options };
+    const config = { ...testConfig, ...(await this.#listeners()), ...options };
     const log = logTo === undefined ? createLog('silent') : createLog('debug', { write: logTo });
     this.#running = await watched(() => boot(config, { log, ...(clock !== undefined && { clock }) }));
     serverRuns(this.#running.ctx);
-    const { clientUrl, federationUrl } = this.#running;
-    this.#ports = { client: portOf(clientUrl), federation: portOf(federationUrl) };
   }
 
   /** Its answers, and what it asks other servers, are checked against the specification as they leave. */
@@ -107,8 +106,9 @@ export class TestServer {
     return this.#running;
   }
 
-  #listeners(): Pick<Config, 'clientListen' | 'federationListen'> {
-    const { client = 0, federation = 0 } = this.#ports ?? {};
+  async #listeners(): Promise<Pick<Config, 'clientListen' | 'federationListen'>> {
+    this.#ports ??= { client: await freePort(), federation: await freePort() };
+    const { client, federation } = this.#ports;
     return {
       clientListen: { host: '127.0.0.1', port: client },
       federationListen: { host: '127.0.0.1', port: federation },
@@ -125,7 +125,3 @@ const testConfig: Config = {
   federationAllowPrivate: true,
   logLevel: 'debug',
 };
-
-function portOf(url: string): number {
-  return Number(new URL(url).port);
-}

@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { stringify } from 'yaml';
 import { type Answer, type Body, request, type Target } from './client.ts';
+import { freePort } from './free-port.ts';
 import { until } from './until.ts';
 
 export interface ServiceRequest {
@@ -44,7 +44,8 @@ export class TestService {
   readonly #options: TestServiceOptions;
   readonly #server = createServer((incoming, response) => void this.#answer(incoming, response));
   answer: TestServiceOptions['answer'];
-  #port = 0;
+  /** Known once it was started. */
+  #port: number | undefined;
   #transaction = 0;
 
   constructor(options: TestServiceOptions) {
@@ -83,9 +84,9 @@ export class TestService {
   }
 
   async start(): Promise<void> {
+    this.#port ??= await freePort();
     this.#server.listen(this.#port, '127.0.0.1');
     await once(this.#server, 'listening');
-    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   async stop(): Promise<void> {
