@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { specChecker } from './spec/checker.ts';
 import { throwViolations } from './spec/violations.ts';
+import { LONGEST_MS } from './until.ts';
 
 /** What a server answers; `body` is parsed JSON. */
 // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of many shapes
@@ -170,7 +171,7 @@ export class TestClient {
   /** Syncs until an answer fulfils `condition`, which it answers; fails after `timeout` milliseconds. */
   async syncUntil(
     condition: (answer: Body) => boolean,
-    { since, timeout = 10_000 }: SyncOptions = {},
+    { since, timeout = LONGEST_MS }: SyncOptions = {},
   ): Promise<Body> {
     const end = Date.now() + timeout;
     let token = since;

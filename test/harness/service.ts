@@ -139,10 +139,9 @@ export class TestService {
   }
 
   /** Waits until it was told an event of this id. */
-  async untilTold(eventId: string, longestMs?: number): Promise<Body> {
-    const options = longestMs === undefined ? {} : { longestMs };
+  async untilTold(eventId: string): Promise<Body> {
     const find = () => this.events.find((event) => event.event_id === eventId);
-    await until(() => find() !== undefined, `${this.id} was told of ${eventId}`, options);
+    await until(() => find() !== undefined, `${this.id} was told of ${eventId}`);
     return find();
   }
 

@@ -89,8 +89,8 @@ export class SdkUser implements Disposable {
     return this.client.sendTextMessage(roomId, body);
   }
 
-  async untilSees(roomId: string, body: string, options: { longestMs?: number } = {}): Promise<void> {
-    await until(() => this.messages(roomId).includes(body), `that ${this.userId} sees "${body}"`, options);
+  async untilSees(roomId: string, body: string): Promise<void> {
+    await until(() => this.messages(roomId).includes(body), `that ${this.userId} sees "${body}"`);
   }
 
   async untilMembership(roomId: string, membership: string, userId = this.userId): Promise<void> {

@@ -82,7 +82,7 @@ test('its rooms appear, its window moves, messages and receipts arrive', async (
 
   await server.restart();
   await bob.send(one, 'after the restart');
-  await user.untilSees(one, 'after the restart', { longestMs: 30_000 });
+  await user.untilSees(one, 'after the restart');
 });
 
 test('it reads an encrypted message', async () => {
@@ -114,5 +114,5 @@ test('it reads an encrypted message', async () => {
       .getLiveTimeline()
       .getEvents()
       .some((event) => event.getContent().body === 'for you alone');
-  await until(read, 'that the message is read', { longestMs: 30_000 });
+  await until(read, 'that the message is read');
 });

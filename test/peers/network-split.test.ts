@@ -31,7 +31,7 @@ const visitors = [
   await registerAtSynapse(synapse, 'viola'),
 ];
 
-const HEALED_MS = 60_000;
+const HEALED_MS = 180_000;
 const DEEDS_AT_ONCE = 60;
 /** What somebody of a server does; more than once what is to be done more often. */
 const DEEDS = [

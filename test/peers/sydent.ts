@@ -17,8 +17,8 @@ import { until } from '#test/harness/until.ts';
 const VERSION = '2.6.1';
 /** What Sydent asks for without saying so, and the last canonicaljson that takes bytes, with which it verifies us. */
 const PACKAGES = [`matrix-sydent[prometheus,sentry]==${VERSION}`, 'canonicaljson==1.4.0'];
-const START_MS = 60_000;
-const STOP_MS = 10_000;
+const START_MS = 180_000;
+const STOP_MS = 60_000;
 const BRAND = 'kurir';
 const LETTER = `From: %(from)s
 To: %(to)s

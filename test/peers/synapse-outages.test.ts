@@ -27,7 +27,7 @@ const colleagues = {
   Synapse: await registerAtSynapse(synapse, 'bert'),
 };
 const away = { Kurir: kurir, Synapse: synapse };
-const LONG_MS = 60_000;
+const LONG_MS = 180_000;
 
 test('what Synapse misses while it is stopped reaches it afterwards, once and in order', async () => {
   const roomId = await alice.createRoom({ preset: 'private_chat' });

@@ -14,7 +14,7 @@ import { synapsePython } from '#test/harness/synapse-python.ts';
 
 const run = promisify(execFile);
 
-const START_MS = 60_000;
+const START_MS = 180_000;
 const STOP_MS = 20_000;
 export const SHARED_SECRET = 'synapse registration secret of a test';
 

@@ -88,7 +88,7 @@ test('F5: what other servers send while the disk is full comes again once there 
   await disk.free();
   // Who hears from a server tries it again at once.
   await bob.send(roomId, 'there is space again');
-  await bob.syncUntil((body) => JSON.stringify(body).includes(sent), { timeout: 30_000 });
+  await bob.syncUntil((body) => JSON.stringify(body).includes(sent));
 });
 
 test('F6: a full disk of media refuses files only: half of one is not kept, and the database goes on', {

@@ -4,9 +4,9 @@ import type { RoomsContext } from '#rooms/context.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { EventFollower, type Following } from '#server/event-follower.ts';
 import { openRooms, sendText, startedRoom } from '#test/harness/rooms.ts';
+import { LONGEST_MS } from '#test/harness/until.ts';
 
 const ALICE = '@alice:here.test';
-const WITHIN_MS = 10_000;
 
 /** A follower of messages whose `seen` is what it has committed. */
 function recorder(ctx: RoomsContext, seen: string[], more: Partial<Following<readonly string[]>> = {}) {
@@ -24,7 +24,7 @@ function bodiesOf(events: readonly StoredEvent[]): readonly string[] | undefined
 }
 
 function caughtUp(ctx: RoomsContext, follower: EventFollower<readonly string[]>): Promise<boolean> {
-  return follower.reached(ctx.streams.upto(), WITHIN_MS);
+  return follower.reached(ctx.streams.upto(), LONGEST_MS);
 }
 
 test('every event is followed once, in the order in which it came, also over restarts', async () => {
@@ -117,7 +117,7 @@ test('whoever waits for a position gets an answer when the follower ends, or the
   await using rooms = await openRooms();
   const follower = recorder(rooms.ctx, []);
   assert.equal(await follower.reached(rooms.ctx.streams.upto() + 1, 10), false);
-  const waits = follower.reached(rooms.ctx.streams.upto() + 1, WITHIN_MS);
+  const waits = follower.reached(rooms.ctx.streams.upto() + 1, LONGEST_MS);
   await follower[Symbol.asyncDispose]();
   assert.equal(await waits, false);
   await assert.rejects(

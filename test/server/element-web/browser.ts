@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { type Answer, type Body, request, type Target } from '#test/harness/client.ts';
 import { type Downloaded, getBytes } from '#test/harness/media.ts';
+import { LONGEST_MS } from '#test/harness/until.ts';
 
 const ORIGIN = 'https://app.element.io';
 const V3 = '/_matrix/client/v3';
@@ -100,7 +101,7 @@ export class Browser {
 
   /** Long polls until an answer is what is waited for. */
   async syncUntil(since: string, isIt: (answer: Body) => boolean): Promise<Body> {
-    const end = Date.now() + 20_000;
+    const end = Date.now() + LONGEST_MS;
     let token = since;
     for (;;) {
       assert.ok(Date.now() < end, `${this.userId} waited in vain`);

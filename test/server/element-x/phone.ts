@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type Answer, type Body, request, type Target } from '#test/harness/client.ts';
+import { LONGEST_MS } from '#test/harness/until.ts';
 
 const V3 = '/_matrix/client/v3';
 const SYNC = '/_matrix/client/unstable/org.matrix.simplified_msc3575/sync';
@@ -147,7 +148,7 @@ export class Phone {
 
   /** Goes on with a connection until an answer is what is waited for. */
   async slideUntil(body: () => Body, isIt: (answer: Body) => boolean): Promise<Body> {
-    const end = Date.now() + 20_000;
+    const end = Date.now() + LONGEST_MS;
     for (;;) {
       assert.ok(Date.now() < end, `${this.userId} waited in vain`);
       // One after the other: each goes on where the last one ended.

@@ -46,9 +46,6 @@ async function settled({ ctx }: TestServer): Promise<void> {
   await until(
     async () => (await groupRooms.countWork(ctx.db)) === 0,
     'that all rooms are as their groups are',
-    {
-      longestMs: 60_000,
-    },
   );
 }
 
