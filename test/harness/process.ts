@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -55,6 +56,8 @@ export async function startProcess(env: Environment, program = 'server/main.ts')
     const [chunk] = await Promise.race([once(child.stdout ?? child, 'data'), ended]);
     if (typeof chunk === 'number') throw new Error(`the server ended with ${chunk}: ${output.err}`);
   }
+  // What it wrote to its log before that may have come in the same turn, to be read after it.
+  await nextTurn();
   const url = (name: string) => new RegExp(`${name} +(http\\S+)`).exec(output.out)?.[1] ?? '';
   const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
     child.kill(signal);

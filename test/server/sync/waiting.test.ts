@@ -46,11 +46,9 @@ test('long poll: all that wait are answered when the server stops', async () => 
   await using server = await startServer();
   const alice = await register(server);
   const bob = await register(server);
-  const since = [(await alice.sync()).next_batch, (await bob.sync()).next_batch] as const;
-  const polls = [
-    alice.sync({ since: since[0], timeout: 60_000 }),
-    bob.sync({ since: since[1], timeout: 60_000 }),
-  ];
+  // At once, on a connection each: the polls go out on these, before the request that opens a third one.
+  const since = await Promise.all([alice, bob].map(async (user) => (await user.sync()).next_batch));
+  const polls = [alice, bob].map((user, index) => user.sync({ since: since[index] ?? '', timeout: 60_000 }));
   await alice.get('/account/whoami');
   await server.stop();
   for (const answer of await Promise.all(polls)) assert.equal(typeof answer.next_batch, 'string');
