@@ -3,6 +3,7 @@
 import { createHash, createPublicKey, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type Browser, chromium } from 'playwright-core';
+import { LONGEST_MS } from '#test/harness/until.ts';
 
 const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
@@ -21,6 +22,7 @@ export function startChromium({ cert, port }: { cert: string; port: number }): P
     .digest('base64');
   return chromium.launch({
     ...(chromiumPath !== undefined && { executablePath: chromiumPath }),
+    timeout: LONGEST_MS,
     args: [
       '--no-sandbox',
       '--disable-quic',

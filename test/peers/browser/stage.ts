@@ -10,6 +10,7 @@ import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playw
 import { selfSigned } from '#test/harness/certificates.ts';
 import { type MailServer, mailOptions, startMailServer } from '#test/harness/mail-server.ts';
 import { startServer, type TestServer, type TestServerOptions } from '#test/harness/server.ts';
+import { LONGEST_MS } from '#test/harness/until.ts';
 import { IdentityProvider } from '#test/server/providers/identity-provider.ts';
 import { startChromium } from './chromium.ts';
 
@@ -59,7 +60,7 @@ export async function startStage(options: TestServerOptions = {}): Promise<Stage
     const open = async (more: BrowserContextOptions = {}) => {
       const context: BrowserContext = await browser.newContext({ locale: 'en-GB', ...more });
       const page = await context.newPage();
-      page.setDefaultTimeout(20_000);
+      page.setDefaultTimeout(LONGEST_MS);
       const complain = (text: string) => {
         const isOurs = page.url().startsWith(SERVER) && !text.startsWith('Failed to load resource');
         if (isOurs) complaints.push(`${page.url()}: ${text}`);
