@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { register, type TestClient } from '#test/harness/client.ts';
 import { type Fleet, startFleet } from '#test/harness/fleet.ts';
 import { HostileServer } from '#test/harness/hostile-server.ts';
+import { isWarning } from '#test/harness/log-lines.ts';
 import type { RoomOptions } from '#test/harness/room-builder.ts';
 import type { TestServer, TestServerOptions } from '#test/harness/server.ts';
 
@@ -72,7 +73,7 @@ export class Witness {
 export async function startWitness(options: TestServerOptions = {}): Promise<Witness> {
   const lines: string[] = [];
   const logTo = (line: string) => {
-    if (/"level":"(warn|error|fatal)"/.test(line)) lines.push(line);
+    if (isWarning(line)) lines.push(line);
   };
   const fleet = await startFleet(1, { logTo, ...options });
   const alice = await register(fleet.at(0), 'alice');
