@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { formatXMatrix, parseXMatrix } from '#federation/x-matrix.ts';
 import type { KeyId } from '#keys/ids.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 const auth = { origin: 'a.test', destination: 'b.test:8448', key: 'ed25519:k_1', sig: 'AB+/cd' } as const;
 

@@ -6,6 +6,11 @@ import { isLongRun, ROUNDS } from './long-run.ts';
 /** `KURIR_TEST_SEED`, or one of its own for each process. */
 export const seed = Number(process.env.KURIR_TEST_SEED ?? Date.now() % 0x7fffffff);
 
+/** For properties that are tried by `fc.assert`: on cases of the same seed, too. */
+fc.configureGlobal({ seed });
+
+export { fc };
+
 /** How many cases are tried where usually there are so many. */
 export function casesOf({ usual, inLongRun = usual }: Omit<Tries, 'of'>): number {
   return Math.ceil(isLongRun ? inLongRun * ROUNDS : usual);

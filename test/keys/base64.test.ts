@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { decodeBase64, decodeBase64Url, encodeBase64, encodeBase64Url } from '#keys/base64.ts';
 import { sha256, sha256Base64, sha256Base64Url } from '#keys/hash.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 const examples = ['', 'f', 'fo', 'foo', 'foob', 'fooba', 'foobar'];
 const encoded = ['', 'Zg', 'Zm8', 'Zm9v', 'Zm9vYg', 'Zm9vYmE', 'Zm9vYmFy'];

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import oracle from 'canonicaljson';
-import fc from 'fast-check';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
+import { fc } from '#test/harness/rounds.ts';
 import { json } from './json-values.ts';
 
 /** The examples of the specification: https://spec.matrix.org/v1.19/appendices/#examples (Apache-2.0). */

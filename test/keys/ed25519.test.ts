@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import nacl from 'tweetnacl';
 import { decodeBase64, encodeBase64 } from '#keys/base64.ts';
 import {
@@ -14,6 +13,7 @@ import {
   verifyMany,
   verifySync,
 } from '#keys/ed25519.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 const seed32 = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const backends = [ed25519With('openssl'), ed25519With('tweetnacl')];

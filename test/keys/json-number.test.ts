@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { encodeCanonical, type Parsed, parseStrict } from '#keys/canonical-json.ts';
 import { isObject, own } from '#keys/json.ts';
 import { bigIntOf, isRawNumber, numberOf } from '#keys/json-number.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 const { numbers }: { numbers: readonly { token: string; text: string }[] } = JSON.parse(
   readFileSync(new URL('../rooms/fixtures/event-vectors.json', import.meta.url), 'utf8'),

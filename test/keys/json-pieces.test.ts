@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import * as fc from 'fast-check';
 import { JsonPieces } from '#keys/json-pieces.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 const wanted = { lists: ['state', 'auth_chain'], members: ['event'], maxBytes: 200 };
 

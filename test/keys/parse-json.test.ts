@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { encodeCanonical, parseLoose, parseStrict, splitArrayAt } from '#keys/canonical-json.ts';
 import type { Json } from '#keys/json.ts';
+import { fc } from '#test/harness/rounds.ts';
 import { text as anyText, json } from './json-values.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);

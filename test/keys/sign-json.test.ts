@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { decodeBase64 } from '#keys/base64.ts';
 import { generateSeed, keyPairFromSeed, publicKeyFrom, verify } from '#keys/ed25519.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { signableBytes, signaturesOf, signersOf, signJson, verifyJson } from '#keys/sign-json.ts';
+import { fc } from '#test/harness/rounds.ts';
 import { jsonObject } from './json-values.ts';
 
 /** https://spec.matrix.org/v1.19/appendices/#cryptographic-test-vectors (Apache-2.0) */

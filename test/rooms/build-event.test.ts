@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import type { EventId, UserId } from '#keys/ids.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { buildByTemplate, buildEvent, buildGenerically, canonicalContent } from '#rooms/build-event.ts';
@@ -8,6 +7,7 @@ import { checkFormat } from '#rooms/format.ts';
 import { checkIngress } from '#rooms/ingress.ts';
 import { rulesOf } from '#rooms/versions.ts';
 import { openRooms } from '#test/harness/rooms.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 const types = [
   'm.room.message',

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { JsonObject } from '#keys/json.ts';
 import { eventIdOf } from '#rooms/hashes.ts';
 import { redact } from '#rooms/redact.ts';
 import { type RoomVersionRules, rulesOf } from '#rooms/versions.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 function rules(version: string): RoomVersionRules {
   const found = rulesOf(version);

@@ -1,7 +1,6 @@
 /** The resolution of stored states, which reads of them only what it needs, against that of the whole states. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import * as fc from 'fast-check';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { EventId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
@@ -18,6 +17,7 @@ import { sql } from '#storage/sql.ts';
 import type { StateGroup } from '#storage/state-groups.ts';
 import { roomOf, type TestRoom } from '#test/harness/room-builder.ts';
 import { importRoom, openRooms, receiveFrom } from '#test/harness/rooms.ts';
+import { fc } from '#test/harness/rounds.ts';
 import { oursOf, sorted, statesOf } from '#test/oracle/ours.ts';
 import { randomRoom } from '#test/oracle/random-room.ts';
 import { EventGraph, idOf } from './state-res/event-graph.ts';

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import * as fc from 'fast-check';
 import type { UserId } from '#keys/ids.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Room } from '#rooms/room.ts';
@@ -8,6 +7,7 @@ import { createRoomCache } from '#rooms/room-cache.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { type Viewer, visibleTo } from '#rooms/visibility.ts';
 import type { Database } from '#storage/database.ts';
+import { fc } from '#test/harness/rounds.ts';
 import { roomOf, type TestRoom } from '../harness/room-builder.ts';
 import { arrive, importRoom, localRooms } from './local-rooms.ts';
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import * as fc from 'fast-check';
 import type { Database } from '#storage/database.ts';
 import { sql } from '#storage/sql.ts';
 import { apply, difference, free, get, getMany, load, type StateGroup } from '#storage/state-groups.ts';
 import { findNids, keysOf, nidsOf } from '#storage/state-keys.ts';
 import { pack, type TrieNode, unpack } from '#storage/state-trie.ts';
 import { drivers, temporarySqlite } from '#test/harness/databases.ts';
+import { fc } from '#test/harness/rounds.ts';
 
 const SIZES = sql<[], { nodes: number; bytes: number }>(
   'test.stateNodes.sizes',

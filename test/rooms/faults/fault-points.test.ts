@@ -19,6 +19,7 @@ import { temporaryFolder } from '#test/harness/databases.ts';
 import { withFaultPoints } from '#test/harness/faults.ts';
 import { isLongRun } from '#test/harness/long-run.ts';
 import { openRooms } from '#test/harness/rooms.ts';
+import { seed } from '#test/harness/rounds.ts';
 import { DEEDS, type Deed } from './deeds.ts';
 
 const FILES = ['kurir.db', 'kurir.db-wal'];
@@ -74,7 +75,6 @@ for (const [name, deed] of Object.entries(DEEDS)) {
     for (const point of points) allPoints.add(point);
     for (const { point, path } of snapshots) await assertWhole({ deed, point, path, before, after });
 
-    const seed = Number(process.env.KURIR_TEST_SEED ?? Date.now() % 0x7fffffff);
     const numbers = isLongRun
       ? points.map((_, index) => index + 1)
       : Array.from({ length: KILLS }, (_, kill) => 1 + ((seed + kill * 7_919) % points.length));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import * as fc from 'fast-check';
 import type { StateIds } from '#rooms/state-res/conflicts.ts';
+import { fc } from '#test/harness/rounds.ts';
 import { EventGraph, type GraphEvent } from './event-graph.ts';
 
 /** An event graph, some states of it by the names of their events, and the state that they resolve to. */

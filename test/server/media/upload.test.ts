@@ -169,14 +169,15 @@ test('F7: an upload that is cut off leaves no file and no row', async () => {
 });
 
 test('an id is reserved, and what is uploaded to it is there for everybody who waits', {
-  timeout: 30_000,
+  // Shorter than the download waits by itself.
+  timeout: 55_000,
 }, async () => {
   await using server = await startServer();
   const alice = await register(server);
   const bob = await register(server);
   const { content_uri: uri, unused_expires_at: expires } = await alice.post('/_matrix/media/v1/create');
   assert.ok(expires > Date.now() + 23 * 3_600_000);
-  const waiting = download(bob, uri, { more: '?timeout_ms=50000' });
+  const waiting = download(bob, uri, { more: '?timeout_ms=60000' });
   const answer = await put(alice, uri, 'at last');
   assert.deepEqual([answer.status, answer.body], [200, {}]);
   const got = await waiting;
