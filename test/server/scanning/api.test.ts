@@ -230,9 +230,10 @@ test('what is wrong with a request is told with a reason, and nothing is scanned
 test('a scanner that does not answer is 503, not a clean file; nor is one that hangs', async () => {
   const clock = { time: Date.now(), now: () => clock.time };
   await using scanner = await startClamd();
-  await using server = await startServer({ ...clamdOptions(scanner), scannerTimeout: 300, clock });
+  await using server = await startServer({ ...clamdOptions(scanner), clock });
   const alice = await register(server);
   const file = await uploadEncrypted(alice, Buffer.from('plain'));
+  await server.restart({ scannerTimeout: 300 });
   for (const behaviour of ['hangs', 'gone', 'garbage'] as const) {
     scanner.behaviour = behaviour;
     clock.time += 120_000;

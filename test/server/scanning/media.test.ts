@@ -175,10 +175,10 @@ test('a file that cannot be read keeps no other from being scanned, and a bucket
 
 test('a scanner that hangs holds nothing up for longer than its time, and no more files than may be at once', async () => {
   await using scanner = await startClamd();
-  const options = { ...clamdOptions(scanner), scannerTimeout: 300, scannerAtOnce: 2 };
-  await using server = await startServer(options);
+  await using server = await startServer({ ...clamdOptions(scanner), scannerAtOnce: 2 });
   const alice = await register(server);
   await upload(alice, 'first');
+  await server.restart({ scannerTimeout: 300 });
   scanner.behaviour = 'hangs';
   const answers = await Promise.all([1, 2, 3, 4, 5, 6].map((number) => tryUpload(alice, `file ${number}`)));
   assert.deepEqual(answers, Array(6).fill('503 M_UNKNOWN'));
