@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { SessionChecks } from '#server/providers/session-checks.ts';
 import * as providerTokens from '#storage/provider-tokens.ts';
 import { type SignInServer, signInBy, startWithProvider } from './signing-in.ts';
@@ -7,14 +7,22 @@ import { type SignInServer, signInBy, startWithProvider } from './signing-in.ts'
 const MINUTE_MS = 60_000;
 const PERSON = { sub: 'p-1', preferred_username: 'ann' } as const;
 
+/** A server that does not look by itself, each few seconds, amid what the test does. */
+async function start({ mock }: TestContext, clock: { now(): number }): Promise<SignInServer> {
+  mock.timers.enable({ apis: ['setInterval'] });
+  const s = await startWithProvider({ check_every: '1m' }, { clock });
+  mock.timers.reset();
+  return s;
+}
+
 async function check({ server }: SignInServer): Promise<void> {
   await using checks = new SessionChecks(server.ctx);
   await checks.run();
 }
 
-test('where the provider takes no refresh token any more, every session of the user ends; others go on', async () => {
+test('where the provider takes no refresh token any more, every session of the user ends; others go on', async (t) => {
   let now = Date.now();
-  await using s = await startWithProvider({ check_every: '1m' }, { clock: { now: () => now } });
+  await using s = await start(t, { now: () => now });
   s.provider.person = PERSON;
   const ann = await signInBy(s);
   s.provider.person = { sub: 'p-2', preferred_username: 'bob' };
@@ -36,9 +44,9 @@ test('where the provider takes no refresh token any more, every session of the u
   assert.equal((await providerTokens.due(s.server.ctx.db, 'staff', { before: now, limit: 10 })).length, 1);
 });
 
-test('a provider that is down, or fails, ends nobody\u2019s session', async () => {
+test('a provider that is down, or fails, ends nobody\u2019s session', async (t) => {
   let now = Date.now();
-  await using s = await startWithProvider({ check_every: '1m' }, { clock: { now: () => now } });
+  await using s = await start(t, { now: () => now });
   s.provider.person = PERSON;
   const ann = await signInBy(s);
   for (const [status, error] of [
