@@ -150,15 +150,18 @@ test('the media of a room are listed by their servers, and withheld together, bu
 });
 
 test('what a user has uploaded is listed in any order, page by page, withheld and deleted', async () => {
-  await using server = await startServer();
+  const clock = { time: Date.now(), now: () => clock.time };
+  await using server = await startServer({ clock });
   const [admin, alice] = [await administrator(server), await register(server, 'alice')];
   const uris: string[] = [];
   for (const [text, name] of [
     ['bbb', 'b'],
     ['a', 'c'],
     ['cc', 'a'],
-  ] as const)
+  ] as const) {
     uris.push(await upload(alice, text, { name }));
+    clock.time += 1;
+  }
   const others = await upload(admin, 'of the administrator');
   const path = `${V1}/users/${alice.userId}/media`;
   const order = async (query: string) => {
