@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { Spool } from '#storage/spool.ts';
+import { temporaryFolder } from '#test/harness/databases.ts';
 
 test('texts come back by their numbers, in the order asked for, whatever their length', async () => {
   await using spool = await Spool.open();
@@ -16,13 +17,18 @@ test('texts come back by their numbers, in the order asked for, whatever their l
 });
 
 test('the file of a spool has no name while it is open', async () => {
-  const before = new Set(await readdir(tmpdir()));
-  await using spool = await Spool.open();
-  await spool.append(['secret']);
-  const added = (await readdir(tmpdir())).filter((name) => name.startsWith('kurir-') && !before.has(name));
-  for (const name of added) {
-    const files = await readdir(`${tmpdir()}/${name}`).catch((): string[] => []);
-    assert.equal(files.includes('spool'), false);
+  const { TMPDIR: given } = process.env;
+  await using folder = await temporaryFolder();
+  // Where nobody else makes files.
+  process.env.TMPDIR = folder.path;
+  try {
+    assert.equal(tmpdir(), folder.path);
+    await using spool = await Spool.open();
+    await spool.append(['secret']);
+    assert.deepEqual(await readdir(folder.path), []);
+    assert.deepEqual(await spool.read([0]), ['secret']);
+  } finally {
+    if (given === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = given;
   }
-  assert.deepEqual(await spool.read([0]), ['secret']);
 });
