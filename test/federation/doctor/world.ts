@@ -39,7 +39,7 @@ export interface World {
   /** In place of `srv`. */
   readonly resolveSrv?: Network['resolveSrv'] & object;
   /** When the check is given up. */
-  readonly limitMs?: number;
+  readonly stop?: AbortSignal;
   readonly hasIpv6?: boolean;
   readonly connectTimeoutMs?: number;
   /** Our own name; `here.test` unless given. */
@@ -70,8 +70,7 @@ export async function factsIn(world: World, server: string): Promise<CheckFacts>
     ...{ serverName, signingKey, db: opened.db, clock: Date, rooms: new RoomCache(), backoff },
     ...{ network: networkOf(world), ...(live !== undefined && { live }) },
   };
-  const stop = world.limitMs === undefined ? undefined : AbortSignal.timeout(world.limitMs);
-  return await checkServer(ctx, server, stop);
+  return await checkServer(ctx, server, world.stop);
 }
 
 /** The steps of a check in the world. */
