@@ -89,6 +89,8 @@ test('a server outside of the circle is named as cut off, and what it sends is r
   await linesOf({ operation: 'circle.create', name: 'few', servers: ['localhost'] });
   const bound = await linesOf({ operation: 'room.circle', room: roomId, name: 'few' });
   assert.equal(bound.at(-1), `Not in the circle, and cut off from the room: 127.0.0.1:${port}`);
+  // Else bob's server takes what carol says, and ours has it as what bob answers to.
+  await until(async () => (await aclIn(roomId, bob)).status === 200, 'that the list arrives');
   await carol.send(roomId, 'from outside');
   const ledger = async () => await detailLines(outsider.ctx.db, server.serverName, Date.now());
   await until(async () => /refused: [1-9]/.test((await ledger())?.join() ?? ''), 'that it is refused');
