@@ -44,3 +44,11 @@ test('every named statement prepares on PostgreSQL', async () => {
   }
   assert.deepEqual(failures, []);
 });
+
+test('SQLite is asked of no value that it would plan a statement by', () => {
+  const byValue = namedStatements().filter(({ text }) => /(=|\bIS) ?\?/.test(translate(text, 'sqlite')));
+  assert.deepEqual(
+    byValue.map(({ name }) => name),
+    [],
+  );
+});
