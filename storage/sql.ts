@@ -85,11 +85,11 @@ const words: Record<Dialect, ReadonlyMap<string, string>> = {
 };
 
 /**
- * To guess how many rows an equality leaves, SQLite looks at the value of its parameter, and plans the statement anew
- * once its parameters are bound anew: joins and sorted rows each time, which takes longer than to run them. At the value
- * of an expression it does not look, and `+` changes none.
+ * To guess how many rows there will be, SQLite looks at the values of the parameters of equalities and limits, and plans
+ * the statement anew once its parameters are bound anew: joins and sorted rows each time, which takes longer than to run
+ * them. At the value of an expression it does not look, and `+` changes none.
  */
-const BARE_EQUALITY = /= \?/g;
+const ASKED_FOR_ITS_VALUE = /(=|\bLIMIT) \?/g;
 
 /** The text one database runs: its own words and placeholders. Throws on a word that is not known. */
 export function translate(text: string, dialect: Dialect): string {
@@ -100,7 +100,7 @@ export function translate(text: string, dialect: Dialect): string {
     if (replacement === undefined) throw new Error(`unknown word ${word} in SQL: ${text}`);
     return replacement;
   });
-  if (dialect === 'sqlite') return translated.replaceAll(BARE_EQUALITY, '= +?');
+  if (dialect === 'sqlite') return translated.replaceAll(ASKED_FOR_ITS_VALUE, '$1 +?');
   let parameters = 0;
   return translated.replaceAll('?', () => {
     parameters += 1;
