@@ -51,6 +51,8 @@ export interface PresenceEntry {
   position: number | undefined;
   /** Until then the user is as last judged, unless a device, or another server, says something. */
   steadyUntilTs: number;
+  /** It has made room for others: whoever has kept it looks for another one. */
+  isGone: boolean;
 }
 
 /** How a user is at a time, and until when time alone changes nothing of it. */
@@ -75,7 +77,19 @@ export const ABSENT: Presence = {
 };
 
 export function newPresenceEntry(): PresenceEntry {
-  return { ...ABSENT, devices: new Map(), told: undefined, position: undefined, steadyUntilTs: 0 };
+  return {
+    ...ABSENT,
+    devices: new Map(),
+    told: undefined,
+    position: undefined,
+    steadyUntilTs: 0,
+    isGone: false,
+  };
+}
+
+/** True where it was announced after a position how the user is, or may have been. */
+export function hasChangedSince({ position }: Pick<PresenceEntry, 'position'>, since: number): boolean {
+  return position === undefined || position > since;
 }
 
 /** Devices that were not heard of for long are forgotten. */

@@ -23,7 +23,7 @@ import { PresencePace } from './presence-pace.ts';
 import type { Streams } from './streams.ts';
 
 export type { PresenceState } from './presence.ts';
-export type { Presence } from './presence-entry.ts';
+export type { Presence, PresenceEntry } from './presence-entry.ts';
 
 /** `off`: nobody has any; `local`: only users of this server see it; `federated`: told to other servers, and by them. */
 export const presenceModes = ['off', 'local', 'federated'] as const;
@@ -97,9 +97,13 @@ export class Presences {
     return this.#options.mode;
   }
 
+  /** What is known of a user: may be kept by whoever asks again and again, unless it `isGone`. */
+  entry(userId: UserId): PresenceEntry | undefined {
+    return this.#entries.get(userId);
+  }
+
   /** How a user is; offline for one of whom nothing is known. */
-  of(userId: UserId): Presence {
-    const entry = this.#entries.get(userId);
+  of(userId: UserId, entry = this.#entries.get(userId)): Presence {
     if (entry === undefined) return ABSENT;
     // What is said of a user is judged when it is said: asked for are hundreds of users in one answer.
     if (this.#now() >= entry.steadyUntilTs) this.#judge(userId, entry);
@@ -184,12 +188,6 @@ export class Presences {
       users.add(userId);
     }
     return users;
-  }
-
-  /** True where it was announced after a position how the user is, or may have been. */
-  hasChanged(userId: UserId, since: number): boolean {
-    const entry = this.#entries.get(userId);
-    return entry !== undefined && (entry.position ?? Number.POSITIVE_INFINITY) > since;
   }
 
   /** Calls `listener` with those who were announced to have changed; answers how to stop. */
@@ -278,6 +276,8 @@ export class Presences {
       others.find((userId) => !this.#present.has(userId)) ??
       (isOurs(forUser) ? this.#entries.keys().find((userId) => !isOurs(userId)) : undefined);
     if (leaves === undefined) return false;
+    const gone = this.#entries.get(leaves);
+    if (gone !== undefined) gone.isGone = true;
     this.#entries.delete(leaves);
     this.#present.delete(leaves);
     if (!isOurs(leaves)) this.#unwritten.add(leaves);

@@ -7,9 +7,9 @@ import { Inboxes } from './inboxes.ts';
 import { JoinedMembers } from './joined-members.ts';
 import { SentMembers } from './lazy-members.ts';
 import { MemberEvents } from './member-events.ts';
-import { PresenceTexts } from './presence-texts.ts';
 import { RecentTimelines } from './recent-timelines.ts';
 import { type JoinedRoom, type SyncUser, SyncUsers } from './sync-users.ts';
+import { WatchedUsers } from './watched-users.ts';
 
 /** What the parts of /sync take first: the server, and what they keep in memory between two requests. */
 export interface SyncContext {
@@ -24,10 +24,10 @@ export interface SyncContext {
   readonly keyTexts: Lru<string, string>;
   readonly joinedMembers: JoinedMembers;
   readonly memberEvents: MemberEvents;
-  readonly presenceTexts: PresenceTexts;
   readonly sentMembers: SentMembers;
   readonly timelines: RecentTimelines;
   readonly users: SyncUsers;
+  readonly watched: WatchedUsers;
 }
 
 /** What one /sync asks for. */
@@ -64,6 +64,7 @@ export function syncContextOf(server: ServerContext): SyncContext {
 const contexts = new WeakMap<ServerContext, SyncContext>();
 
 function createSyncContext(server: ServerContext): SyncContext {
+  const watched = new WatchedUsers(server.presence);
   return {
     server,
     filters: new Filters(),
@@ -71,11 +72,11 @@ function createSyncContext(server: ServerContext): SyncContext {
     inboxes: new Inboxes(),
     keyCounts: new Lru({ maxEntries: 20_000 }),
     keyTexts: new Lru({ maxEntries: 1_000 }),
-    joinedMembers: new JoinedMembers(server),
+    joinedMembers: new JoinedMembers(server, watched),
     memberEvents: new MemberEvents(server),
-    presenceTexts: new PresenceTexts(),
     sentMembers: new SentMembers(),
     timelines: new RecentTimelines(server),
     users: new SyncUsers(server),
+    watched,
   };
 }

@@ -3,10 +3,12 @@
 import { isUserId, type UserId } from '#keys/ids.ts';
 import * as currentState from '#storage/current-state.ts';
 import * as presence from '#storage/presence.ts';
-import { presenceKey } from '#storage/presences.ts';
+import { hasChangedSince } from '#storage/presence-entry.ts';
+import { type PresenceEntry, presenceKey } from '#storage/presences.ts';
 import type { SyncAnswer, SyncContext } from './context.ts';
 import { passes } from './filter.ts';
 import type { SyncUser } from './sync-users.ts';
+import type { WatchedUser } from './watched-users.ts';
 
 /** In one answer. */
 const MOST_EVENTS = 2_000;
@@ -23,13 +25,12 @@ export async function presenceEvents(sync: SyncContext, answer: SyncAnswer): Pro
   if (server.presence.mode === 'off' || !passes(filter.presence, { type: 'm.presence' })) return [];
   const shown = await shownTo(sync, answer);
   const now = server.clock.now();
-  return shown
-    .slice(0, filter.presence.limit ?? MOST_EVENTS)
-    .map((sender) => sync.presenceTexts.of(sender, server.presence.of(sender), now));
+  return shown.slice(0, filter.presence.limit ?? MOST_EVENTS).map((user) => user.text(now));
 }
 
 /** Who shares a room with the user and is to be told: by those who have changed, or where they are many by the rooms. */
-async function shownTo(sync: SyncContext, answer: SyncAnswer): Promise<readonly UserId[]> {
+async function shownTo(sync: SyncContext, answer: SyncAnswer): Promise<readonly WatchedUser[]> {
+  const { watched } = sync;
   const { presence: known, db } = sync.server;
   const { request, user, upto } = answer;
   const { since, filter } = request;
@@ -38,19 +39,22 @@ async function shownTo(sync: SyncContext, answer: SyncAnswer): Promise<readonly 
     sender !== user.userId &&
     !user.ignored.has(sender) &&
     passes(filter.presence, { type: 'm.presence', sender });
-  const isNews = (sender: UserId) =>
-    since === undefined
-      ? known.of(sender).state !== 'offline'
-      : known.hasChanged(sender, since) || fresh.has(sender);
+  const isNews = (sender: UserId, entry: PresenceEntry | undefined) => {
+    if (since === undefined) return known.of(sender, entry).state !== 'offline';
+    return (entry !== undefined && hasChangedSince(entry, since)) || fresh.has(sender);
+  };
   const few = since === undefined ? undefined : known.changed({ since, upto }, FEW)?.union(fresh);
   if (few === undefined || few.size > FEW) {
     const changedAfter = fresh.size === 0 ? since : undefined;
-    const isShown = (sender: UserId) => isNews(sender) && isWanted(sender);
+    const isShown = ({ userId, entry }: WatchedUser) => isNews(userId, entry) && isWanted(userId);
     const inRooms = await membersWho(sync, user, { isShown, changedAfter });
-    if (inRooms !== undefined) return [...inRooms];
+    if (inRooms !== undefined) return inRooms;
   }
-  const candidates = [...(few ?? [...known.known()].filter(isNews))].filter(isWanted);
-  return candidates.length === 0 ? [] : presence.sharingWith(db, user.userId, candidates);
+  const isKnownNews = (sender: UserId) => isNews(sender, known.entry(sender));
+  const candidates = [...(few ?? [...known.known()].filter(isKnownNews))].filter(isWanted);
+  if (candidates.length === 0) return [];
+  const sharing = await presence.sharingWith(db, user.userId, candidates);
+  return sharing.map((sender) => watched.of(sender));
 }
 
 /**
@@ -60,20 +64,20 @@ async function shownTo(sync: SyncContext, answer: SyncAnswer): Promise<readonly 
 async function membersWho(
   { server, joinedMembers }: SyncContext,
   user: SyncUser,
-  who: { readonly isShown: (member: UserId) => boolean; readonly changedAfter: number | undefined },
-): Promise<ReadonlySet<UserId> | undefined> {
+  who: { readonly isShown: (member: WatchedUser) => boolean; readonly changedAfter: number | undefined },
+): Promise<readonly WatchedUser[] | undefined> {
   const { isShown, changedAfter } = who;
   if (user.joined.length > MOST_ROOMS) return undefined;
-  const shown = new Set<UserId>();
+  const shown = new Map<UserId, WatchedUser>();
   for (const room of user.joined) {
     const key = presenceKey(room.roomId);
     if (changedAfter !== undefined && !server.streams.mayConcern(key, changedAfter)) continue;
     // From memory but for the first of the room who comes.
     const members = await joinedMembers.of(room);
     if (members === undefined) return undefined;
-    for (const member of members) if (isShown(member)) shown.add(member);
+    for (const member of members) if (isShown(member)) shown.set(member.userId, member);
   }
-  return shown;
+  return [...shown.values()];
 }
 
 /** Those who are not offline and came into a room of the user's, or were there when the user came. */
