@@ -15,9 +15,10 @@ import { nodeHttp } from '#federation/network/node-http.ts';
 import { RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Log } from '#rooms/context.ts';
 import { type DirectAnswer, DirectRoutes } from './direct-routes.ts';
-import { answerClientError, answerError, answerUnrouted } from './error-handler.ts';
+import { answerClientError, answerError, answerUnrouted, REQUEST_IS_LATE } from './error-handler.ts';
 import { OF_CLIENTS, parseBody } from './json-body.ts';
 import { JsonHead } from './json-head.ts';
+import { endUnlessRead, LateRequests } from './late-requests.ts';
 import { readBody } from './read-body.ts';
 
 declare module 'fastify' {
@@ -100,9 +101,10 @@ const SINGLE_HEADERS: ReadonlySet<string> = new Set(['host', 'authorization', 'c
 export function createApp(options: AppOptions): FastifyInstance {
   const requestId = requestIds();
   const directRoutes = directRoutesFor(options, requestId);
+  const late = new LateRequests();
   const app = fastify({
     logger: false,
-    serverFactory: (handler) => serverFor(options, directRoutes.before(handler)),
+    serverFactory: (handler) => serverFor(options, late, directRoutes.before(handler)),
     bodyLimit: options.bodyLimit,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: options.cors },
     rewriteUrl: ({ url = '' }) => (options.cors ? currentPath(url) : url),
@@ -117,7 +119,10 @@ export function createApp(options: AppOptions): FastifyInstance {
       decorateAnswer(request, reply, options.cors);
       answerError({ log: options.log, error, request, reply });
     },
-    clientErrorHandler: (error, socket) => answerClientError(error, socket),
+    clientErrorHandler: (error, socket) => {
+      if (error.code === REQUEST_IS_LATE) late.refuse(socket, () => answerClientError(error, socket));
+      else answerClientError(error, socket);
+    },
   });
   // Set for each request: what is given here would be shared by all.
   app.decorateRequest('rawBody');
@@ -180,7 +185,7 @@ function currentPath(url: string): string {
 }
 
 /** An HTTP(S) server that gives slow and hanging peers an end. */
-function serverFor(options: AppOptions, handler: http.RequestListener): http.Server {
+function serverFor(options: AppOptions, late: LateRequests, handler: http.RequestListener): http.Server {
   const limits = {
     maxHeaderSize: 16 * KIB,
     // For the headers, then for the whole request; what the answer takes is not counted. The second is for uploads:
@@ -198,6 +203,7 @@ function serverFor(options: AppOptions, handler: http.RequestListener): http.Ser
       : https.createServer({ ...limits, ...options.tls, minVersion: 'TLSv1.2' }, handler);
   server.maxHeadersCount = 100;
   server.maxConnections = MOST_CONNECTIONS;
+  late.watch(server);
   endStalled(server);
   return server;
 }
@@ -213,7 +219,9 @@ function endStalled(server: http.Server): void {
   server.timeout = STALLED_MS;
   // Also of those that are kept alive for the next request. An answer may take its time, where nothing of it waits.
   server.on('timeout', (socket: Socket) => {
-    if (!answering.has(socket) || socket.writableLength > 0) socket.destroy();
+    endUnlessRead(socket, () => {
+      if (!answering.has(socket) || socket.writableLength > 0) socket.destroy();
+    });
   });
 }
 

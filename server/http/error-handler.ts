@@ -110,6 +110,9 @@ function matches(pattern: readonly string[], segments: readonly string[]): boole
   return pattern.every((part, index) => part.startsWith(':') || part === segments[index]);
 }
 
+/** Node's code of a request that took too long to come. */
+export const REQUEST_IS_LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+
 /** Answers what is not even HTTP, or came too slowly or with too large headers; then ends the connection. */
 export function answerClientError(error: Error & { code?: string }, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
@@ -129,7 +132,7 @@ function clientErrorOf(code: string | undefined): MatrixError {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return new MatrixError(431, 'M_TOO_LARGE', 'The headers are too large');
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
+    case REQUEST_IS_LATE:
       return unknown(408, 'The request took too long');
     default:
       return unknown(400, 'This is not HTTP as we know it');
