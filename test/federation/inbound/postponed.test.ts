@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent } from '#rooms/load.ts';
+import * as eduOutbox from '#storage/edu-outbox.ts';
 import * as postponedEvents from '#storage/postponed-events.ts';
 import * as stagedEvents from '#storage/staged-events.ts';
 import { register } from '#test/harness/client.ts';
@@ -63,6 +64,13 @@ async function untilPostponed(peer: RoomPeer, count: number, turns = 1): Promise
   const isSo = async () => (await postponed(peer)).filter((row) => row.turns === turns).length === count;
   await until(isSo, `that ${count} events have had ${turns} turns`);
   assert.deepEqual(await stagedEvents.next(server.ctx.db, peer.room.roomId, 1), [], 'the line is empty');
+}
+
+/** Waits until a peer has taken what the server had to tell it of the devices of those it has come to share a room with. */
+async function untilTold(peer: RoomPeer): Promise<void> {
+  const isTold = async () =>
+    peer.asked('/send/').length > 0 && (await eduOutbox.pendingOf(server.ctx.db, peer.name, 1)).length === 0;
+  await until(isTold, 'that the peer is told of the devices');
 }
 
 /** A transaction that brings nothing but a sign of life. */
@@ -129,6 +137,8 @@ test('a sign of life of a server that goes away again takes none of the turns th
   const join = peer.room.join(other.user('oscar'));
   await peer.send(server, [join]);
   await until(async () => (await loadEvent(server.ctx, join.eventId))?.position !== undefined);
+  // What the server tells those who have come to share a room; taken later it would be a sign of life, too.
+  await untilTold(peer);
   other.script = keysOnly;
   answerWith(peer, cutOff);
   await peer.send(server, messagesAfterGap(peer, ['waits']));
