@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { loadEvent } from '#rooms/load.ts';
 import { type Answer, type Body, register, type TestClient } from '#test/harness/client.ts';
-import { inRoom } from '#test/harness/conversation.ts';
+import { inRoom, untilMember } from '#test/harness/conversation.ts';
 import { startFleet } from '#test/harness/fleet.ts';
 import { RoomPeer } from '#test/harness/room-peer.ts';
 import { until } from '#test/harness/until.ts';
@@ -178,6 +178,7 @@ test('row 106: a server that was never in a room, or is no more, learns no event
   const gone = room.leave(mallory);
   const { body } = await peer.send(one, [gone]);
   assert.deepEqual(body.pdus[gone.eventId], {});
+  await untilMember(alice, room.roomId, mallory, 'leave');
   for (const answers of [never, await asked(peer, room.roomId)]) {
     for (const answer of answers)
       assert.deepEqual([answer.status, answer.body.errcode], [403, 'M_FORBIDDEN']);
