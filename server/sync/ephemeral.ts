@@ -8,6 +8,8 @@ import type { SyncAnswer, SyncContext } from './context.ts';
 import { includesRoom, passes } from './filter.ts';
 import type { JoinedRoom, SyncUser } from './sync-users.ts';
 
+const NOBODY_TYPES = JSON.stringify({ type: 'm.typing', content: { user_ids: [] } });
+
 /** The ephemeral events of a room since a position, or all that hold; each as JSON. */
 export async function ephemeralEvents(
   sync: SyncContext,
@@ -44,7 +46,7 @@ export function typingEvent(
   const isKnown = since !== undefined && streams.remembers(since);
   if (isKnown && typing.lastPosition(roomId) <= since) return undefined;
   const userIds = typing.in(roomId).filter((userId) => !ignored.has(userId));
-  if (since === undefined && userIds.length === 0) return undefined;
+  if (userIds.length === 0) return since === undefined ? undefined : NOBODY_TYPES;
   return JSON.stringify({ type: 'm.typing', content: { user_ids: userIds } });
 }
 

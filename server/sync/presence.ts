@@ -68,16 +68,17 @@ async function membersWho(
 ): Promise<readonly WatchedUser[] | undefined> {
   const { isShown, changedAfter } = who;
   if (user.joined.length > MOST_ROOMS) return undefined;
-  const shown = new Map<UserId, WatchedUser>();
+  const shown = new Set<WatchedUser>();
   for (const room of user.joined) {
     const key = presenceKey(room.roomId);
     if (changedAfter !== undefined && !server.streams.mayConcern(key, changedAfter)) continue;
     // From memory but for the first of the room who comes.
     const members = await joinedMembers.of(room);
     if (members === undefined) return undefined;
-    for (const member of members) if (isShown(member)) shown.set(member.userId, member);
+    for (const member of members) if (isShown(member)) shown.add(member);
   }
-  return [...shown.values()];
+  // Of users beyond those that are kept there may be two.
+  return [...new Map(shown.values().map((member) => [member.userId, member])).values()];
 }
 
 /** Those who are not offline and came into a room of the user's, or were there when the user came. */
