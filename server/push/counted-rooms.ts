@@ -39,6 +39,11 @@ export class CountedRooms {
     return this.#inMemory.peek(unreadKey(roomNid, userId)) !== undefined;
   }
 
+  /** True where it was just found out that there is no checkpoint. */
+  isAbsent(key: string): boolean {
+    return this.#absent.peek(key) === true;
+  }
+
   /** True where a checkpoint is due, which is for `writeSometimes`. */
   isDue({ unwritten }: CountedEvents): boolean {
     return unwritten >= UNWRITTEN;
@@ -76,8 +81,10 @@ export class CountedRooms {
 
   /** Keeps what was counted, in place of what was before. */
   keep(roomNid: number, userId: UserId, counted: CountedEvents): void {
+    const key = unreadKey(roomNid, userId);
     counted.measured = counted.size;
-    this.#inMemory.set(unreadKey(roomNid, userId), counted);
+    this.#absent.delete(key);
+    this.#inMemory.set(key, counted);
   }
 
   /** Keeps count of how much memory what is kept takes, where it has grown or shrunk. */

@@ -18,19 +18,17 @@
  */
 
 import type { RoomId, UserId } from '#keys/ids.ts';
-import { own, stringAt } from '#keys/json.ts';
+import { own } from '#keys/json.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
 import { loadEvent, loadNids } from '#rooms/load.ts';
 import { relationOf } from '#rooms/relations/relation.ts';
 import { threadOf } from '#rooms/relations/thread.ts';
-import { stateOfGroup } from '#rooms/room-head.ts';
 import { portionsOf, Slices } from '#rooms/slices.ts';
 import type { StoredEvent } from '#rooms/stored-event.ts';
 import { visibleTo } from '#rooms/visibility.ts';
 import { KeyedQueue } from '#storage/locks.ts';
 import { Lru } from '#storage/lru.ts';
-import type { StateGroup } from '#storage/state-groups.ts';
 import type { Placed } from '#storage/timeline.ts';
 import {
   areSameCounts,
@@ -42,12 +40,13 @@ import {
 import { CountedRooms, unreadKey } from './counted-rooms.ts';
 import type { DefaultRuleOptions } from './default-rules.ts';
 import { effectOf, effectOffhand, memberCountKey } from './evaluate.ts';
-import { PlainRooms } from './plain-rooms.ts';
+import { OpenHistory } from './open-history.ts';
+import { type PlainRoom, PlainRooms } from './plain-rooms.ts';
 import { isRead, type ReadUpto, readUptoIn, readUptoOf } from './read-upto.ts';
 import { RecentEvents } from './recent-events.ts';
 import { factsAt, MemberCounts } from './room-facts.ts';
 import type { Effect } from './rule-steps.ts';
-import { RulesOfUsers, type UserRules } from './user-rules.ts';
+import { RulesOfUsers, relevantTo, type UserRules } from './user-rules.ts';
 
 export interface Unread {
   readonly threads: ThreadCounts;
@@ -77,9 +76,6 @@ interface Counting {
 const MOST_ROOMS = 50_000;
 /** Looked through at once, without giving others their turn. */
 const MOST_NOW = 50;
-const MOST_GROUPS = 10_000;
-const VISIBILITY = { type: 'm.room.history_visibility', stateKey: '' };
-const RESTRICTED: ReadonlySet<string> = new Set(['joined', 'invited']);
 
 export class UnreadCounts {
   readonly rules: RulesOfUsers;
@@ -90,7 +86,7 @@ export class UnreadCounts {
   readonly #read = new Lru<string, { readonly read: ReadUpto; asOf: number }>({ maxEntries: MOST_ROOMS });
   readonly #recent: RecentEvents;
   readonly #plain: PlainRooms;
-  readonly #isOpen = new Lru<StateGroup, boolean>({ maxEntries: MOST_GROUPS });
+  readonly #open: OpenHistory;
 
   constructor(ctx: RoomsContext, options: DefaultRuleOptions) {
     this.#ctx = ctx;
@@ -99,6 +95,7 @@ export class UnreadCounts {
     this.#counted = new CountedRooms(ctx);
     this.#recent = new RecentEvents(ctx, MOST_EVENTS + 1);
     this.#plain = new PlainRooms(ctx);
+    this.#open = new OpenHistory(ctx);
   }
 
   /** What is unread in a room that the user is in, of what came up to a position. */
@@ -117,11 +114,13 @@ export class UnreadCounts {
     const rules = this.rules.known(userId);
     if (rules === undefined) return undefined;
     const key = unreadKey(room.roomNid, userId);
-    const counted = this.#counted.known(key);
     const read = this.#knownRead(key, rules.userKey);
-    if (counted === undefined || read === undefined || this.#queue.isBusy(key)) return undefined;
-    if (this.#counted.isDue(counted) || read.everywhere > counted.upto) return undefined;
+    if (read === undefined || this.#queue.isBusy(key)) return undefined;
     const counting = { room, rules, read };
+    const counted = this.#counted.known(key);
+    if (counted === undefined)
+      return this.#counted.isAbsent(key) ? this.#firstNow(counting, upto) : undefined;
+    if (this.#counted.isDue(counted) || read.everywhere > counted.upto) return undefined;
     if (!this.#isValidNow(counted, counting)) return undefined;
     const came = this.#cameNow(counted, counting, upto);
     if (came === undefined) return undefined;
@@ -133,6 +132,31 @@ export class UnreadCounts {
     return unreadOf(counted, read, upto);
   }
 
+  /** Of a room that was not counted yet, where what came counts for the user what it counts for others. */
+  #firstNow(counting: Counting, upto: number): Unread | undefined {
+    const { room, rules, read } = counting;
+    const counted = this.#afresh(counting);
+    counted.readUpto(read);
+    const after = counted.upto;
+    if (upto > after && this.#ctx.streams.mayConcern(roomKeyOf(room), after)) {
+      const came = this.#recent.known(room, { after, upto });
+      const plain = came && this.#plainOf(counting, came);
+      if (came === undefined || plain === undefined) return undefined;
+      counted.takeAll(plain.unread, after, read);
+      counted.unwritten = came.length;
+    }
+    if (this.#counted.isDue(counted)) return undefined;
+    counted.upto = Math.max(after, upto);
+    this.#counted.keep(room.roomNid, rules.userId, counted);
+    return unreadOf(counted, read, upto);
+  }
+
+  /** What some events count for all. Of more than are counted, which these are depends on the user. */
+  #plainOf({ room, rules }: Counting, came: readonly Placed[]): PlainRoom | undefined {
+    if (came.length > MOST_EVENTS) return undefined;
+    return this.#plain.of(room.roomNid, rules, came, (stored) => this.#offhand(rules, stored));
+  }
+
   /** What is to be looked through, where all of it is plain. */
   #cameNow(counted: CountedEvents, counting: Counting, upto: number): readonly PlainEvent[] | undefined {
     const { room, rules } = counting;
@@ -141,7 +165,7 @@ export class UnreadCounts {
     const events = this.#recent.known(room, { after, upto });
     if (events === undefined || events.length > MOST_NOW) return undefined;
     const came: PlainEvent[] = [];
-    for (const nid of relevant(rules, events)) {
+    for (const nid of relevantTo(rules, events)) {
       const stored = this.#ctx.rooms.event(nid);
       if (stored === undefined || stored.event.type === 'm.room.redaction') return undefined;
       const does = this.#offhand(rules, stored);
@@ -264,7 +288,6 @@ export class UnreadCounts {
     { upto, isNew }: { readonly upto: number; readonly isNew: boolean },
   ): Promise<boolean> {
     const { rules, read, room } = counting;
-    const { roomNid } = room;
     const after = counted.upto;
     if (upto <= after) return true;
     counted.upto = upto;
@@ -272,17 +295,13 @@ export class UnreadCounts {
     const came = await this.#recent.read(room, { after, upto });
     if (came.length > MOST_EVENTS) counted.clear();
     counted.unwritten += came.length;
-    // Of more than are counted, which these are depends on the user.
-    const isFew = came.length <= MOST_EVENTS;
-    const plain = isFew
-      ? this.#plain.of(roomNid, rules, came, (stored) => this.#offhand(rules, stored))
-      : undefined;
+    const plain = this.#plainOf(counting, came);
     if (plain !== undefined && (isNew || !plain.hasRedactions)) {
       counted.takeAll(plain.unread, after, read);
       return true;
     }
     const slices = new Slices();
-    for (const portion of portionsOf(relevant(rules, came.slice(-MOST_EVENTS)))) {
+    for (const portion of portionsOf(relevantTo(rules, came.slice(-MOST_EVENTS)))) {
       const events = await loadNids(this.#ctx, portion);
       for (const nid of portion) {
         const stored = events.get(nid);
@@ -317,7 +336,7 @@ export class UnreadCounts {
     const does = isOwn ? 'reads' : this.#effectOffhand(rules, event);
     if (does === undefined || (does !== 'reads' && !does.notify)) return does;
     if (own(event.content, 'm.relates_to') !== undefined) return undefined;
-    const isVisible = isOwn || (stateAfter !== undefined && this.#isOpen.get(stateAfter) === true);
+    const isVisible = isOwn || (stateAfter !== undefined && this.#open.isKnownAt(stateAfter));
     return isVisible ? does : undefined;
   }
 
@@ -363,26 +382,10 @@ export class UnreadCounts {
   async #isVisible({ room, rules }: Counting, stored: StoredEvent): Promise<boolean> {
     const { stateAfter } = stored;
     if (stateAfter === undefined) return false;
-    let isOpen = this.#isOpen.get(stateAfter);
-    if (isOpen === undefined) {
-      const [found] = (await stateOfGroup(this.#ctx, stateAfter, [VISIBILITY])).values();
-      const visibility = found && stringAt(found.event.content, 'history_visibility');
-      isOpen = visibility === undefined || !RESTRICTED.has(visibility);
-      this.#isOpen.set(stateAfter, isOpen);
-    }
-    if (isOpen) return true;
+    if (await this.#open.isAt(stateAfter)) return true;
     const [isVisible] = await visibleTo(this.#ctx, room.roomNid, { userId: rules.userId }, [stored]);
     return isVisible === true;
   }
-}
-
-/** Without what needs not even be loaded: by the default rules others' memberships notify nobody. */
-function relevant({ compiled, userId }: UserRules, events: readonly Placed[]): number[] {
-  const nids: number[] = [];
-  for (const { nid, member } of events) {
-    if (member === undefined || member === userId || !compiled.isShared) nids.push(nid);
-  }
-  return nids;
 }
 
 function roomKeyOf({ roomId, keys }: CountedRoom): string {

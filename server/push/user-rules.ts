@@ -4,6 +4,7 @@ import type { Database } from '#storage/database.ts';
 import { Lru } from '#storage/lru.ts';
 import * as pushRules from '#storage/push-rules.ts';
 import type { Streams } from '#storage/streams.ts';
+import type { Placed } from '#storage/timeline.ts';
 import { ignoredBy } from '../reading/ignored-users.ts';
 import { ANY_OWNER } from './conditions.ts';
 import type { DefaultRuleOptions } from './default-rules.ts';
@@ -167,4 +168,13 @@ function withThreads(rules: UserRules, followed: FollowedThreads | undefined): U
 
 function hashOf(value: object): string {
   return createHash('sha256').update(JSON.stringify(value)).digest('base64url').slice(0, KEY_CHARACTERS);
+}
+
+/** Without what needs not even be loaded: by the default rules others' memberships notify nobody. */
+export function relevantTo({ compiled, userId }: UserRules, events: readonly Placed[]): number[] {
+  const nids: number[] = [];
+  for (const { nid, member } of events) {
+    if (member === undefined || member === userId || !compiled.isShared) nids.push(nid);
+  }
+  return nids;
 }
