@@ -6,6 +6,7 @@
  */
 
 import { isIPv4, isIPv6 } from 'node:net';
+import { BoundedMap } from './bounded-map.ts';
 
 export type ServerName = string;
 export type UserId = `@${string}`;
@@ -24,7 +25,12 @@ const BRACKETED = /^\[([0-9A-Fa-f:.]{2,45})\]$/;
 const PORT = /^\d{1,5}$/;
 const VISIBLE_ASCII = /^[\x21-\x7E]+$/;
 const LOCALPART = /^[a-z0-9._=/+-]+$/;
+/** Each event names its sender's server several times, and most are of few servers. */
+const RECENT_NAMES = 1_000;
 const DOMAINLESS_ROOM_ID = /^![A-Za-z0-9_-]{43}$/;
+
+/** Valid ones. */
+const recentNames = new BoundedMap<ServerName, true>(RECENT_NAMES);
 
 /** Splits a server name into its host (IPv6 with brackets) and its port; undefined where it is not one. */
 export function parseServerName(name: string): { host: string; port: number | undefined } | undefined {
@@ -41,7 +47,11 @@ export function parseServerName(name: string): { host: string; port: number | un
 
 /** True for a valid server name: https://spec.matrix.org/v1.19/appendices/#server-name */
 export function isServerName(name: unknown): name is ServerName {
-  return typeof name === 'string' && parseServerName(name) !== undefined;
+  if (typeof name !== 'string') return false;
+  if (recentNames.get(name) === true) return true;
+  const isValid = parseServerName(name) !== undefined;
+  if (isValid) recentNames.set(name, true);
+  return isValid;
 }
 
 /** True where the host of a server name is an IPv4 or (bracketed) IPv6 address. */
