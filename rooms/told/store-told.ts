@@ -25,8 +25,11 @@ export interface StoredTold {
   readonly ourMembers: readonly memberships.NewMembership[];
 }
 
-/** How many events to write before other writes, and requests, get a turn. */
-const EVENTS_AT_ONCE = 50;
+/**
+ * How many events to write before other writes, and requests, get a turn: some 10 ms of work. Each transaction writes a
+ * page of an index for nearly each of its events, as their ids are random; the more they are, the more pages they share.
+ */
+const EVENTS_AT_ONCE = 250;
 
 /** Writes events by their numbers. With the current state only for a room that has none yet. */
 export async function storeTold(
@@ -52,12 +55,16 @@ export async function storeTold(
     const written = await ctx.db.write('rooms.storeTold', async (tx) => {
       const nids = await storeOutliers(ctx, tx, room, told);
       const entries = await stateEntries(tx, stateEvents, nids.stored);
-      if (of.withCurrentState) await writeEntries(ctx, tx, room, entries);
-      return { entries, restored: nids.restored };
+      const members = Map.groupBy(
+        membersOf(room, entries),
+        ({ serverName }) => serverName === ctx.serverName,
+      );
+      if (of.withCurrentState)
+        await writeEntries(ctx, tx, room, { entries, members: members.get(false) ?? [] });
+      return { entries, ourMembers: members.get(true) ?? [], restored: nids.restored };
     });
     for (const { keyNid, nid } of written.entries) state.set(keyNid, nid);
-    const members = membersOf(room, written.entries);
-    ourMembers.push(...members.filter(({ serverName }) => serverName === ctx.serverName));
+    ourMembers.push(...written.ourMembers);
     for (const nid of written.restored) ctx.rooms.dropEvent(nid);
   }
   return { state, ourMembers };
@@ -109,20 +116,24 @@ async function stateEntries(
 }
 
 /** The current state, and the memberships of the users of other servers that follow from it. */
-async function writeEntries(ctx: RoomsContext, tx: Tx, room: Room, entries: readonly Entry[]): Promise<void> {
+async function writeEntries(
+  ctx: RoomsContext,
+  tx: Tx,
+  room: Room,
+  of: { readonly entries: readonly Entry[]; readonly members: readonly memberships.NewMembership[] },
+): Promise<void> {
   const position = ctx.streams.allocate(tx, []);
   // One statement for each: rows of several columns do not fit a list that both databases take.
-  for (const { event, stateKey, nid } of entries) {
+  for (const { event, stateKey, nid } of of.entries) {
     await currentState.set(tx, room.roomNid, { type: event.type, stateKey }, nid);
   }
-  for (const row of membersOf(room, entries, position)) {
-    if (row.serverName !== ctx.serverName) await memberships.set(tx, row);
-  }
+  for (const member of of.members) await memberships.set(tx, { ...member, position });
 }
 
-function membersOf(room: Room, entries: readonly Entry[], position = 0): memberships.NewMembership[] {
+/** Without their position, which they get as they are written. */
+function membersOf(room: Room, entries: readonly Entry[]): memberships.NewMembership[] {
   return entries
     .filter(({ event }) => event.type === 'm.room.member')
-    .map(({ event, nid }) => membershipRowOf(room.roomNid, { event, eventNid: nid, position }))
+    .map(({ event, nid }) => membershipRowOf(room.roomNid, { event, eventNid: nid, position: 0 }))
     .filter((row) => row !== undefined);
 }
