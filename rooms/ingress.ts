@@ -10,7 +10,7 @@
  */
 
 import { encodeMembers, joinMembers, parseStrict } from '#keys/canonical-json.ts';
-import { type PublicKey, verify } from '#keys/ed25519.ts';
+import { type SignatureCheck, verifyMany } from '#keys/ed25519.ts';
 import type { EventId, ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject } from '#keys/json.ts';
 import type { KeyRequest } from '#keys/key-ring.ts';
@@ -51,19 +51,41 @@ interface Read {
   readonly eventId: EventId;
 }
 
-/**
- * Judges one PDU by its original text. Keys come from the key ring's memory only; signatures are verified on the
- * thread pool.
- */
+/** Judges one PDU by its original text, as `checkEach` does. */
 export async function checkIngress(
   ctx: RoomsContext,
   rules: RoomVersionRules,
   text: string,
 ): Promise<Ingress> {
-  const read = readValid(text, rules);
-  if ('reason' in read) return { kind: 'dropped', eventId: undefined, reason: read.reason };
+  const [ingress] = await checkEach(ctx, rules, [text]);
+  if (ingress === undefined) throw new Error('an event was not judged');
+  return ingress;
+}
+
+/**
+ * Judges PDUs by their original texts, each by itself, in their order. Keys come from the key ring's memory only;
+ * signatures are verified on other threads, those of all PDUs together. What else there is to do is done at once, in
+ * 20 us for each: whoever has many gives some at a time.
+ */
+export async function checkEach(
+  ctx: RoomsContext,
+  rules: RoomVersionRules,
+  texts: readonly string[],
+): Promise<Ingress[]> {
+  const pdus = texts.map((text) => readValid(text, rules));
+  const signers = pdus.map((read) => ('reason' in read ? [] : signersOf(ctx, read, rules)));
+  const checks = signers.flat().flatMap((signer) => signer.checks);
+  const verdicts = await verifyMany(checks);
+  const valid = new Set(checks.filter((_, index) => verdicts[index]));
+  return pdus.map((read, index) =>
+    'reason' in read
+      ? { kind: 'dropped', eventId: undefined, reason: read.reason }
+      : ingressOf(read, rules, checkSignatures(signers[index] ?? [], valid)),
+  );
+}
+
+function ingressOf(read: Read, rules: RoomVersionRules, signatures: Signatures): Ingress {
   const { eventId } = read;
-  const signatures = await checkSignatures(ctx, read, rules);
   if (signatures.kind === 'missing_keys')
     return { ...signatures, eventId, event: checkHash(read, rules).event };
   if (signatures.kind === 'invalid') return { kind: 'dropped', eventId, reason: signatures.reason };
@@ -87,60 +109,53 @@ function readValid(text: string, rules: RoomVersionRules): Read | { readonly rea
   return { pdu, members, json, referenced, eventId: eventIdOf(pdu, rules, referenced) };
 }
 
+/** A server that must have signed a PDU. */
+interface Signer {
+  readonly server: ServerName;
+  /** Its signatures by keys that we have, of which one has to hold. */
+  readonly checks: readonly SignatureCheck[];
+  /** The keys of the others. */
+  readonly missing: readonly KeyRequest[];
+}
+
+/**
+ * What is to be verified for check 2: "First the signature is checked. The event is redacted following the redaction
+ * algorithm, and the resultant object is checked for a signature".
+ */
+function signersOf(ctx: RoomsContext, read: Read, rules: RoomVersionRules): Signer[] {
+  return requiredSigners(read.pdu, rules).map((server) => signerOf(ctx, rules, read, server));
+}
+
+function signerOf(ctx: RoomsContext, rules: RoomVersionRules, read: Read, server: ServerName): Signer {
+  const { pdu, referenced: message } = read;
+  const atTs = integerAt(pdu, 'origin_server_ts') ?? 0;
+  const checks: SignatureCheck[] = [];
+  const missing: KeyRequest[] = [];
+  // Nearly always one: a server signs with its current key.
+  for (const [keyId, signature] of [...signaturesOf(pdu, server)].slice(0, MOST_SIGNATURES)) {
+    const strictValidity = rules.strictKeyValidity;
+    const publicKey = ctx.keyRing.cachedKeyFor(server, keyId, { atTs, strictValidity });
+    if (publicKey !== undefined) checks.push({ publicKey, message, signature });
+    // Our own keys are all in memory: another one is not ours.
+    else if (server !== ctx.serverName) missing.push({ server, keyId, atTs });
+  }
+  return { server, checks, missing };
+}
+
 type Signatures =
   | { readonly kind: 'valid' }
   | { readonly kind: 'invalid'; readonly reason: string }
   | { readonly kind: 'missing_keys'; readonly keys: KeyRequest[] };
 
-/**
- * Check 2: one valid signature of each server that must have signed. "First the signature is checked. The event is
- * redacted following the redaction algorithm, and the resultant object is checked for a signature".
- */
-async function checkSignatures(
-  ctx: RoomsContext,
-  { pdu, referenced: message }: Read,
-  rules: RoomVersionRules,
-): Promise<Signatures> {
-  const missing: KeyRequest[] = [];
-  const atTs = integerAt(pdu, 'origin_server_ts') ?? 0;
-  const signers = requiredSigners(pdu, rules);
-  const verdicts = await Promise.all(
-    signers.map((server) => isSignedBy(ctx, rules, { pdu, server, message, atTs, missing })),
-  );
-  const unsigned = signers.find((_, index) => verdicts[index] === false);
-  if (unsigned !== undefined) return { kind: 'invalid', reason: `The event is not signed by ${unsigned}` };
-  if (verdicts.includes('unknown')) return { kind: 'missing_keys', keys: missing };
+/** Check 2: one valid signature of each server that must have signed. */
+function checkSignatures(signers: readonly Signer[], valid: ReadonlySet<SignatureCheck>): Signatures {
+  const open = signers.filter(({ checks }) => !checks.some((check) => valid.has(check)));
+  const unsigned = open.find(({ missing }) => missing.length === 0);
+  if (unsigned !== undefined)
+    return { kind: 'invalid', reason: `The event is not signed by ${unsigned.server}` };
+  // Of the keys that these are signed with, those that we have say no, and others we do not have.
+  if (open.length > 0) return { kind: 'missing_keys', keys: open.flatMap(({ missing }) => missing) };
   return { kind: 'valid' };
-}
-
-/** `unknown`: of the keys that it is signed with, those that we have say no, and others we do not have. */
-async function isSignedBy(
-  ctx: RoomsContext,
-  rules: RoomVersionRules,
-  check: {
-    readonly pdu: JsonObject;
-    readonly server: ServerName;
-    readonly message: string;
-    readonly atTs: number;
-    readonly missing: KeyRequest[];
-  },
-): Promise<boolean | 'unknown'> {
-  const { server, atTs } = check;
-  let unknown = false;
-  // Nearly always one: a server signs with its current key.
-  for (const [keyId, signature] of [...signaturesOf(check.pdu, server)].slice(0, MOST_SIGNATURES)) {
-    const strictValidity = rules.strictKeyValidity;
-    const key: PublicKey | undefined = ctx.keyRing.cachedKeyFor(server, keyId, { atTs, strictValidity });
-    if (key === undefined) {
-      // Our own keys are all in memory: another one is not ours.
-      if (server === ctx.serverName) continue;
-      check.missing.push({ server, keyId, atTs });
-      unknown = true;
-    } else if (await verify(key, check.message, signature)) {
-      return true;
-    }
-  }
-  return unknown ? 'unknown' : false;
 }
 
 /** A server has one key, or two while it changes to another; more cost us work for nothing. */

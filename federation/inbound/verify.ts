@@ -5,7 +5,7 @@ import type { EventId } from '#keys/ids.ts';
 import type { KeyRequest } from '#keys/key-ring.ts';
 import type { RoomsContext } from '#rooms/context.ts';
 import type { Event } from '#rooms/event.ts';
-import { checkIngress, type Ingress, type VerifiedEvent } from '#rooms/ingress.ts';
+import { checkEach, type Ingress, type VerifiedEvent } from '#rooms/ingress.ts';
 import type { RoomVersionRules } from '#rooms/versions.ts';
 import type { Source } from './source.ts';
 
@@ -19,7 +19,7 @@ export type Verdict =
       readonly unanswered?: Event;
     };
 
-/** How many are in work at once: the signatures of each are verified on the thread pool. */
+/** How many are in work at once: their signatures are verified on other threads. */
 const AT_ONCE = 64;
 
 /** Judges one PDU by its text. `signal` ends the wait for keys; without them the event is dropped. */
@@ -114,7 +114,7 @@ async function checkAll(
     // Portion by portion: requests get a turn in between.
     if (from > 0) await setImmediate();
     const portion = texts.slice(from, from + AT_ONCE);
-    checked.push(...(await Promise.all(portion.map((text) => checkIngress(ctx, rules, text)))));
+    checked.push(...(await checkEach(ctx, rules, portion)));
   }
   return checked;
 }

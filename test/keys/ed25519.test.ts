@@ -141,3 +141,25 @@ test('many signatures are judged each on its own, in order', async () => {
   );
   assert.deepEqual(await verifyMany([]), []);
 });
+
+test('lots of many signatures, of several keys, of text and of bytes, are judged side by side', async () => {
+  const pairs = ['1', '2'].map((version) => keyPairFromSeed(version, generateSeed()));
+  const lots = Array.from({ length: 3 }, (_, lot) =>
+    Array.from({ length: 80 + lot }, (_, index) => {
+      const pair = pairs[index % 2];
+      const other = pairs[(index + 1) % 2];
+      assert.ok(pair !== undefined && other !== undefined);
+      const message = index % 3 === 0 ? `日本 ${index}` : Buffer.from([lot, index]);
+      const signer = index % 5 === 0 ? other : pair;
+      const signature = index % 7 === 0 ? 'AA' : signer.sign(message);
+      return { publicKey: keyOf(pair.publicKey), message, signature };
+    }),
+  );
+  const verdicts = await Promise.all(lots.map(verifyMany));
+  for (const [lot, items] of lots.entries()) {
+    assert.deepEqual(
+      verdicts[lot],
+      items.map((_, index) => index % 5 !== 0 && index % 7 !== 0),
+    );
+  }
+});

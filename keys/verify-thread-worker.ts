@@ -1,0 +1,51 @@
+/** The thread behind `VerifyThread`. */
+
+import { parentPort } from 'node:worker_threads';
+import { BoundedMap } from './bounded-map.ts';
+import { detectBackend, type Verifier } from './ed25519-backend.ts';
+
+export interface PackedChecks {
+  readonly id: number;
+  /** Checks one behind the other: a key, a signature, the length of the message in 4 bytes, the message. */
+  readonly packed: Uint8Array<ArrayBuffer>;
+}
+
+/** 1 for each check that holds. */
+export interface Verdicts {
+  readonly id: number;
+  readonly verdicts: Uint8Array;
+}
+
+export const KEY_BYTES = 32;
+export const SIGNATURE_BYTES = 64;
+const CACHED_KEYS = 1_024;
+
+const backend = detectBackend();
+const verifiers = new BoundedMap<string, Verifier>(CACHED_KEYS);
+
+parentPort?.on('message', ({ id, packed }: PackedChecks) => {
+  const verdicts: Verdicts = { id, verdicts: Uint8Array.from(verdictsOf(packed)) };
+  parentPort?.postMessage(verdicts);
+});
+
+function* verdictsOf({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): Generator<number> {
+  const packed = Buffer.from(buffer, byteOffset, byteLength);
+  for (let at = 0; at < packed.length; ) {
+    const key = packed.subarray(at, at + KEY_BYTES);
+    at += KEY_BYTES;
+    const signature = packed.subarray(at, at + SIGNATURE_BYTES);
+    at += SIGNATURE_BYTES;
+    const message = packed.subarray(at + 4, at + 4 + packed.readUInt32LE(at));
+    at += 4 + message.length;
+    yield verifierOf(key)?.checkSync(message, signature) ? 1 : 0;
+  }
+}
+
+function verifierOf(key: Buffer): Verifier | undefined {
+  const text = key.toString('latin1');
+  const known = verifiers.get(text);
+  if (known !== undefined) return known;
+  const verifier = backend.verifier(key);
+  if (verifier !== undefined) verifiers.set(text, verifier);
+  return verifier;
+}
