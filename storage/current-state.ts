@@ -69,6 +69,13 @@ const SET = sql<[number, string, string, number]>(
   `INSERT INTO current_state (room_nid, type, state_key, event_nid) VALUES (?, ?, ?, ?)
    ON CONFLICT (room_nid, type, state_key) DO UPDATE SET event_nid = excluded.event_nid`,
 );
+const SET_TO_EVENTS = sql<[string]>(
+  'currentState.setToEvents',
+  `INSERT INTO current_state (room_nid, type, state_key, event_nid)
+   SELECT room_nid, type, state_key, event_nid FROM events
+   WHERE event_nid {anyInt} AND state_key IS NOT NULL ORDER BY event_nid
+   ON CONFLICT (room_nid, type, state_key) DO UPDATE SET event_nid = excluded.event_nid`,
+);
 const REMOVE = sql<[number, string, string]>(
   'currentState.remove',
   'DELETE FROM current_state WHERE room_nid = ? AND type = ? AND state_key = ?',
@@ -183,6 +190,11 @@ export async function set(
   const columns = [roomNid, textColumn(key.type), textColumn(key.stateKey)] as const;
   if (eventNid === undefined) await tx.run(REMOVE, ...columns);
   else await tx.run(SET, ...columns, eventNid);
+}
+
+/** Makes stored state events, no two of them with the same key, the current state of their rooms. */
+export async function setToEvents(tx: Tx, eventNids: Iterable<number>): Promise<void> {
+  await tx.run(SET_TO_EVENTS, anyOf(eventNids));
 }
 
 /** Removes the whole of it. */

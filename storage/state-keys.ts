@@ -40,6 +40,20 @@ const INSERT = sql<[string, string], { state_key_nid: number }>(
    RETURNING state_key_nid`,
 );
 
+const INSERT_OF_EVENTS = sql<[string]>(
+  'stateKeys.insertOfEvents',
+  `INSERT INTO state_keys (type, state_key)
+   SELECT type, state_key FROM events WHERE event_nid {anyInt} AND state_key IS NOT NULL ORDER BY event_nid
+   ON CONFLICT (type, state_key) DO NOTHING`,
+);
+
+const OF_EVENTS = sql<[string], { event_nid: number; state_key_nid: number }>(
+  'stateKeys.ofEvents',
+  `SELECT e.event_nid, k.state_key_nid FROM events e
+   JOIN state_keys k ON k.type = e.type AND k.state_key = e.state_key
+   WHERE e.event_nid {anyInt} ORDER BY e.event_nid`,
+);
+
 const CACHED_KEYS = 20_000;
 
 interface Cache {
@@ -70,6 +84,17 @@ export async function nidsOf(tx: Tx, keys: readonly StateKey[]): Promise<number[
     nids.push(nid);
   }
   return nids;
+}
+
+/** The numeric ids of the state keys of stored state events, by those of the events; made where they are new. */
+export async function nidsOfEvents(
+  tx: Tx,
+  eventNids: Iterable<number>,
+): Promise<ReadonlyMap<number, number>> {
+  const list = anyOf(eventNids);
+  await tx.run(INSERT_OF_EVENTS, list);
+  const rows = await tx.all(OF_EVENTS, list);
+  return new Map(rows.map((row) => [row.event_nid, row.state_key_nid]));
 }
 
 /** The numeric ids of state keys, in their order; undefined for a key that no event ever had. */

@@ -5,7 +5,7 @@ import * as currentState from '#storage/current-state.ts';
 import type { Tx } from '#storage/database.ts';
 import * as events from '#storage/events.ts';
 import * as memberships from '#storage/memberships.ts';
-import { nidsOf } from '#storage/state-keys.ts';
+import { nidsOfEvents } from '#storage/state-keys.ts';
 import type { RoomsContext } from '../context.ts';
 import type { Event } from '../event.ts';
 import { newOutlier } from '../persist.ts';
@@ -59,8 +59,7 @@ export async function storeTold(
         membersOf(room, entries),
         ({ serverName }) => serverName === ctx.serverName,
       );
-      if (of.withCurrentState)
-        await writeEntries(ctx, tx, room, { entries, members: members.get(false) ?? [] });
+      if (of.withCurrentState) await writeEntries(ctx, tx, { entries, members: members.get(false) ?? [] });
       return { entries, ourMembers: members.get(true) ?? [], restored: nids.restored };
     });
     for (const { keyNid, nid } of written.entries) state.set(keyNid, nid);
@@ -96,7 +95,6 @@ async function storeOutliers(
 
 interface Entry {
   readonly event: Event;
-  readonly stateKey: string;
   readonly keyNid: number;
   readonly nid: number;
 }
@@ -106,12 +104,15 @@ async function stateEntries(
   stateEvents: readonly Event[],
   stored: ReadonlyMap<EventId, number>,
 ): Promise<Entry[]> {
-  const keys = stateEvents.map(({ type, stateKey = '' }) => ({ type, stateKey }));
-  const keyNids = await nidsOf(tx, keys);
+  const nids = stateEvents.map(({ eventId }) => stored.get(eventId));
+  const keyNids = await nidsOfEvents(
+    tx,
+    nids.filter((nid) => nid !== undefined),
+  );
   return stateEvents.flatMap((event, index) => {
-    const [keyNid, nid] = [keyNids[index], stored.get(event.eventId)];
-    if (keyNid === undefined || nid === undefined) return [];
-    return [{ event, stateKey: event.stateKey ?? '', keyNid, nid }];
+    const nid = nids[index];
+    const keyNid = nid === undefined ? undefined : keyNids.get(nid);
+    return keyNid === undefined || nid === undefined ? [] : [{ event, keyNid, nid }];
   });
 }
 
@@ -119,14 +120,14 @@ async function stateEntries(
 async function writeEntries(
   ctx: RoomsContext,
   tx: Tx,
-  room: Room,
   of: { readonly entries: readonly Entry[]; readonly members: readonly memberships.NewMembership[] },
 ): Promise<void> {
   const position = ctx.streams.allocate(tx, []);
-  // One statement for each: rows of several columns do not fit a list that both databases take.
-  for (const { event, stateKey, nid } of of.entries) {
-    await currentState.set(tx, room.roomNid, { type: event.type, stateKey }, nid);
-  }
+  await currentState.setToEvents(
+    tx,
+    of.entries.map(({ nid }) => nid),
+  );
+  // One statement for each: rows of so many columns do not fit a list that both databases take.
   for (const member of of.members) await memberships.set(tx, { ...member, position });
 }
 
