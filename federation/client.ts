@@ -28,8 +28,6 @@ export interface FederationRequest {
   /** The largest answer that is read; 16 MiB unless given. */
   readonly maxBytes?: number;
   readonly signal?: AbortSignal;
-  /** Nothing more will be asked soon: the connection is closed after the answer. */
-  readonly lone?: boolean;
   /** Without the `Authorization` header. */
   readonly unsigned?: boolean;
   /** The `Authorization` header in place of our signature. */
@@ -206,7 +204,6 @@ export class FederationClient {
         }),
       },
       body: content ?? null,
-      reset: request.lone === true,
       // Without one of its own, the limit of the whole request holds for its parts.
       headersTimeout: request.idleMs ?? 0,
       bodyTimeout: request.idleMs ?? 0,

@@ -32,10 +32,10 @@ const MAX_DOCUMENT_BYTES = 64 * 1024;
 const MAX_BYTES = 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 /**
- * The key ring has a back-off of its own, and a server that has just called us is up. Its keys are fetched once: for
- * the members of a large room from hundreds of servers, whose connections would be kept for nothing.
+ * The key ring has a back-off of its own, and a server that has just called us is up. The connection is kept: whoever
+ * is in a room that one of us joins is told of it right afterwards.
  */
-const KEY_REQUEST = { unsigned: true, lone: true, backoff: 'ignore', timeoutMs: TIMEOUT_MS } as const;
+const KEY_REQUEST = { unsigned: true, backoff: 'ignore', timeoutMs: TIMEOUT_MS } as const;
 /** For how long a notary's own keys are believed without asking again. */
 const NOTARY_KEYS_TTL_MS = 60 * 60_000;
 
