@@ -6,7 +6,6 @@
  */
 
 import { isIPv4, isIPv6 } from 'node:net';
-import { BoundedMap } from './bounded-map.ts';
 
 export type ServerName = string;
 export type UserId = `@${string}`;
@@ -29,8 +28,8 @@ const LOCALPART = /^[a-z0-9._=/+-]+$/;
 const RECENT_NAMES = 1_000;
 const DOMAINLESS_ROOM_ID = /^![A-Za-z0-9_-]{43}$/;
 
-/** Valid ones. */
-const recentNames = new BoundedMap<ServerName, true>(RECENT_NAMES);
+/** Valid ones; begun anew when they are too many. */
+const recentNames = new Set<ServerName>();
 
 /** Splits a server name into its host (IPv6 with brackets) and its port; undefined where it is not one. */
 export function parseServerName(name: string): { host: string; port: number | undefined } | undefined {
@@ -48,10 +47,11 @@ export function parseServerName(name: string): { host: string; port: number | un
 /** True for a valid server name: https://spec.matrix.org/v1.19/appendices/#server-name */
 export function isServerName(name: unknown): name is ServerName {
   if (typeof name !== 'string') return false;
-  if (recentNames.get(name) === true) return true;
-  const isValid = parseServerName(name) !== undefined;
-  if (isValid) recentNames.set(name, true);
-  return isValid;
+  if (recentNames.has(name)) return true;
+  if (parseServerName(name) === undefined) return false;
+  if (recentNames.size >= RECENT_NAMES) recentNames.clear();
+  recentNames.add(name);
+  return true;
 }
 
 /** True where the host of a server name is an IPv4 or (bracketed) IPv6 address. */

@@ -44,14 +44,13 @@ export class Spool implements AsyncDisposable {
 
   /** Appends texts, which get the next numbers. */
   async append(texts: readonly string[]): Promise<void> {
-    const bytes = texts.map((text) => Buffer.from(text));
-    let end = this.#starts.at(this.size);
-    const from = end;
-    for (const { length } of bytes) {
-      end += length;
+    const from = this.#starts.at(this.size);
+    let end = from;
+    for (const text of texts) {
+      end += Buffer.byteLength(text);
       this.#starts.push(end);
     }
-    await writeWhole(this.#file, Buffer.concat(bytes), from);
+    await writeWhole(this.#file, Buffer.from(texts.join('')), from);
   }
 
   /** Some texts by their numbers, in the order of the numbers given. */
