@@ -14,12 +14,14 @@ import { invalidParam, unknown } from '#federation/errors.ts';
 import { nodeHttp } from '#federation/network/node-http.ts';
 import { RELAYED_MAX_DEPTH } from '#keys/canonical-json.ts';
 import type { Log } from '#rooms/context.ts';
+import { Connections } from './connections.ts';
 import { type DirectAnswer, DirectRoutes } from './direct-routes.ts';
 import { answerClientError, answerError, answerUnrouted, REQUEST_IS_LATE } from './error-handler.ts';
 import { OF_CLIENTS, parseBody } from './json-body.ts';
 import { JsonHead } from './json-head.ts';
 import { endUnlessRead, LateRequests } from './late-requests.ts';
 import { readBody } from './read-body.ts';
+import { RestingConnections } from './resting.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -50,6 +52,8 @@ export interface AppOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly trustedProxies?: readonly string[];
   readonly logRequests?: boolean;
+  /** After which time a request that waits has its connection rest (`resting.ts`); some seconds unless given. */
+  readonly restAfterMs?: number;
 }
 
 const SECOND = 1_000;
@@ -104,7 +108,7 @@ export function createApp(options: AppOptions): FastifyInstance {
   const late = new LateRequests();
   const app = fastify({
     logger: false,
-    serverFactory: (handler) => serverFor(options, late, directRoutes.before(handler)),
+    serverFactory: (handler) => serverFor(options, { late, directRoutes }, handler),
     bodyLimit: options.bodyLimit,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH, ignoreTrailingSlash: options.cors },
     rewriteUrl: ({ url = '' }) => (options.cors ? currentPath(url) : url),
@@ -185,7 +189,12 @@ function currentPath(url: string): string {
 }
 
 /** An HTTP(S) server that gives slow and hanging peers an end. */
-function serverFor(options: AppOptions, late: LateRequests, handler: http.RequestListener): http.Server {
+function serverFor(
+  options: AppOptions,
+  { late, directRoutes }: { readonly late: LateRequests; readonly directRoutes: DirectRoutes },
+  longWay: http.RequestListener,
+): http.Server {
+  const handler = directRoutes.before(longWay);
   const limits = {
     maxHeaderSize: 16 * KIB,
     // For the headers, then for the whole request; what the answer takes is not counted. The second is for uploads:
@@ -204,23 +213,25 @@ function serverFor(options: AppOptions, late: LateRequests, handler: http.Reques
   server.maxHeadersCount = 100;
   server.maxConnections = MOST_CONNECTIONS;
   late.watch(server);
-  endStalled(server);
+  const connections = new Connections();
+  connections.watch(server, options.tls === undefined ? 'connection' : 'secureConnection');
+  endStalled(server, connections);
+  // Not those with TLS: how much has come on them is not told in bytes of HTTP.
+  if (options.tls === undefined) {
+    const { restAfterMs } = options;
+    const keepAliveMs = KEEP_ALIVE_MS + SECOND;
+    directRoutes.restBy(new RestingConnections({ server, connections, keepAliveMs, restAfterMs }));
+  }
   return server;
 }
 
 /** Ends connections whose other side takes nothing of an answer for so long: the answer waits in memory. */
-function endStalled(server: http.Server): void {
-  // Each leaves when its answer is closed, which a response always says: a weak set costs each collection of garbage.
-  const answering = new Set<Socket>();
-  server.on('request', ({ socket }, response) => {
-    answering.add(socket);
-    response.on('close', () => answering.delete(socket));
-  });
+function endStalled(server: http.Server, connections: Connections): void {
   server.timeout = STALLED_MS;
   // Also of those that are kept alive for the next request. An answer may take its time, where nothing of it waits.
   server.on('timeout', (socket: Socket) => {
     endUnlessRead(socket, () => {
-      if (!answering.has(socket) || socket.writableLength > 0) socket.destroy();
+      if (!connections.isAnswering(socket) || socket.writableLength > 0) socket.destroy();
     });
   });
 }

@@ -7,6 +7,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { JsonHead } from './json-head.ts';
+import type { RestingConnections } from './resting.ts';
 
 export interface DirectRoutesOptions {
   readonly head: JsonHead;
@@ -29,6 +30,22 @@ type Method = 'GET' | 'POST';
 /** Begins to answer a request, whose query is given as it was received. False: it is not answered so. */
 export type DirectRoute = (request: DirectRequest, query: string) => boolean;
 
+/** A request that waits: what is to be answered, or given to the long way. */
+export interface Answerable {
+  /** Answers with JSON. */
+  answer(text: string): void;
+  /** From now on it is for the framework, as if it had just come. `isOver`: it is to wait no longer. */
+  handOver(how: { readonly isOver: boolean }): void;
+}
+
+/** Who waits for the answer to a request. */
+export interface Waiting {
+  /** It is not to be answered any more: its connection has ended, or the long way has it. */
+  gone(): void;
+  /** From now on it is answered so. */
+  rest(by: Answerable): void;
+}
+
 /** Those that say that there is a body, or what is in it, by the length of their names. */
 const CONTENT_TYPE = 12;
 const TRANSFER_ENCODING = 17;
@@ -50,6 +67,7 @@ export class DirectRoutes {
   /** A few. */
   readonly #places: Place[] = [];
   #longWay: RequestListener = refuse;
+  #resting: RestingConnections | undefined;
   #isClosed = false;
   /** As many as are woken in a turn, at most. */
   readonly #written: WholeAnswer[] = [];
@@ -63,32 +81,73 @@ export class DirectRoutes {
     this.#places.push({ routes: this, method, path, route });
   }
 
+  /** Connections of requests that wait may rest. */
+  restBy(resting: RestingConnections): void {
+    this.#resting = resting;
+  }
+
   /** All goes the long way from now on. */
   close(): void {
     this.#isClosed = true;
+    this.#resting?.close();
+  }
+
+  /** Ends the connections that Node does not know of. */
+  cut(): void {
+    this.#resting?.cut();
   }
 
   /** What listens to requests, where `longWay` answers all that is not answered directly. */
   before(longWay: RequestListener): RequestListener {
     this.#longWay = longWay;
     return (request, response) => {
-      if (!this.#take(request, response)) longWay(request, response);
+      const waited = this.#resting?.takeWaited(request.socket);
+      if (waited !== undefined) this.handOver(request, response, waited);
+      else if (!this.#take(request, response)) longWay(request, response);
     };
+  }
+
+  /** A request begins to wait, or does so no longer. */
+  enter(direct: DirectRequest, waiting: Waiting): void {
+    this.#resting?.enter(direct, waiting);
+  }
+
+  leave(direct: DirectRequest): void {
+    this.#resting?.leave(direct);
+  }
+
+  /** Answers with JSON: writes it to the connection, if it is given, else as Node does. */
+  answer(
+    by: Answered,
+    { text, socket }: { readonly text: string; readonly socket: Socket | undefined },
+  ): void {
+    const { head, requestId, onAnswer } = this.options;
+    const { method, path } = by.place;
+    const id = requestId();
+    const length = Buffer.byteLength(text);
+    if (socket === undefined) {
+      by.response?.writeHead(200, head.headers(id, length));
+      by.response?.end(text);
+    } else {
+      // Where each byte is a character, nothing has to be encoded.
+      const encoding = length === text.length ? 'latin1' : 'utf8';
+      this.#write({ by, socket, text: head.text(id, length) + text, encoding });
+    }
+    onAnswer?.({ requestId: id, method, route: path, status: 200, ms: performance.now() - by.began });
   }
 
   /**
    * Writes an answer when all that are made in this turn are there: the system has much more to do for each write to
    * somebody who sleeps, as those do who have read the last one while the next was being made.
    */
-  write(whole: WholeAnswer): void {
+  #write(whole: WholeAnswer): void {
     if (this.#written.push(whole) === 1) queueMicrotask(() => this.#writeAll());
   }
 
   #writeAll(): void {
-    for (const { response, socket, text, encoding } of this.#written) {
+    for (const { by, socket, text, encoding } of this.#written) {
       socket.write(text, encoding);
-      // What Node itself waits for, to let go of the request and to take the next.
-      response.emit('finish');
+      by.written();
     }
     this.#written.length = 0;
   }
@@ -107,9 +166,19 @@ export class DirectRoutes {
   }
 }
 
+/** A request that is answered now. */
+interface Answered {
+  readonly place: Place;
+  /** By `performance.now()`. */
+  readonly began: number;
+  readonly response?: ServerResponse;
+  /** The answer was written to the connection. */
+  written(): void;
+}
+
 /** Head and body. */
 interface WholeAnswer {
-  readonly response: ServerResponse;
+  readonly by: Answered;
   readonly socket: Socket;
   readonly text: string;
   readonly encoding: 'latin1' | 'utf8';
@@ -123,34 +192,36 @@ interface Place {
 }
 
 /** One request, until it is answered or goes the long way. */
-export class DirectRequest {
+export class DirectRequest implements Answerable {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly #place: Place;
-  readonly #began = performance.now();
+  readonly place: Place;
+  readonly began = performance.now();
 
   constructor(place: Place, request: IncomingMessage, response: ServerResponse) {
-    this.#place = place;
+    this.place = place;
     this.request = request;
     this.response = response;
   }
 
-  /** Answers with JSON. */
+  /** It begins to wait; from when `rest` is called on it is answered by what is given there. */
+  wait(waiting: Waiting): void {
+    // Not taken off again: it closes soon after it was answered.
+    this.response.on('close', () => {
+      this.place.routes.leave(this);
+      waiting.gone();
+    });
+    this.place.routes.enter(this, waiting);
+  }
+
   answer(text: string): void {
-    const { routes, method, path } = this.#place;
-    const { head, requestId, onAnswer } = routes.options;
-    const id = requestId();
-    const length = Buffer.byteLength(text);
-    const socket = this.#plainSocket();
-    if (socket === undefined) {
-      this.response.writeHead(200, head.headers(id, length));
-      this.response.end(text);
-    } else {
-      // Where each byte is a character, nothing has to be encoded.
-      const encoding = length === text.length ? 'latin1' : 'utf8';
-      routes.write({ response: this.response, socket, text: head.text(id, length) + text, encoding });
-    }
-    onAnswer?.({ requestId: id, method, route: path, status: 200, ms: performance.now() - this.#began });
+    this.place.routes.leave(this);
+    this.place.routes.answer(this, { text, socket: this.plainSocket() });
+  }
+
+  /** What Node itself waits for, to let go of the request and to take the next. */
+  written(): void {
+    this.response.emit('finish');
   }
 
   /**
@@ -158,16 +229,16 @@ export class DirectRequest {
    * each costs more than all else that is done for an answer from memory. Undefined where the connection is not kept
    * alive, an earlier request is answered still, or nothing can be written any more.
    */
-  #plainSocket(): Socket | undefined {
+  plainSocket(): Socket | undefined {
     const { socket, shouldKeepAlive } = this.response;
     const isPlain = shouldKeepAlive && this.request.httpVersion === '1.1' && socket?.writable === true;
     return isPlain ? socket : undefined;
   }
 
-  /** From now on it is for the framework, as if it had just come. `isOver`: it is to wait no longer. */
   handOver({ isOver }: { readonly isOver: boolean }): void {
-    const waited = isOver ? Number.POSITIVE_INFINITY : performance.now() - this.#began;
-    this.#place.routes.handOver(this.request, this.response, waited);
+    const waited = isOver ? Number.POSITIVE_INFINITY : performance.now() - this.began;
+    this.place.routes.leave(this);
+    this.place.routes.handOver(this.request, this.response, waited);
   }
 }
 

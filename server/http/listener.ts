@@ -20,7 +20,10 @@ export async function listen(app: FastifyInstance, { host, port }: ListenAddress
 export async function drain(app: FastifyInstance): Promise<void> {
   // A connection that was busy when the server closed is kept alive by its client, unless it is closed when idle.
   const idle = setInterval(() => app.server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS);
-  const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_MS);
+  const cut = setTimeout(() => {
+    app.server.closeAllConnections();
+    app.directRoutes.cut();
+  }, DRAIN_MS);
   try {
     await app.close();
   } finally {

@@ -1,7 +1,7 @@
 /** One request of `direct-sliding.ts` while it waits. */
 
 import type { Session } from '../auth/sessions.ts';
-import type { DirectRequest } from '../http/direct-routes.ts';
+import type { Answerable, DirectRequest } from '../http/direct-routes.ts';
 import { DirectPoll } from '../sync/direct-poll.ts';
 import { type Answer, wholeAnswer } from './answer.ts';
 import type { ConnectionPoint } from './connections.ts';
@@ -41,7 +41,8 @@ export class SlidingPoll extends DirectPoll<Answer> {
     return answer.send();
   }
 
-  protected override handOver(isOver: boolean): void {
-    this.#lane.handOver(this.direct, { isOver, body: Promise.resolve(this.#asked.wanted) });
+  protected override handOver(_: Answerable, isOver: boolean): void {
+    // A request with a body does not rest.
+    this.#lane.handOver(this.#asked.direct, { isOver, body: Promise.resolve(this.#asked.wanted) });
   }
 }

@@ -7,7 +7,7 @@ import type { PresenceState } from '#storage/presences.ts';
 import type { Follower, Waiter } from '#storage/streams.ts';
 import type { Session } from '../auth/sessions.ts';
 import type { ServerContext } from '../context.ts';
-import type { DirectRequest } from '../http/direct-routes.ts';
+import type { Answerable, DirectRequest, Waiting } from '../http/direct-routes.ts';
 import type { TimedAnswer } from './answer-in-time.ts';
 import type { SyncContext } from './context.ts';
 import type { LongPolls, WaitingPoint } from './wait.ts';
@@ -34,25 +34,25 @@ export function isAsItWas({ sessions, consents }: ServerContext, session: Sessio
   return sessions.holds(session) && !consents.areAsked;
 }
 
-export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
-  protected readonly direct: DirectRequest;
+export abstract class DirectPoll<A extends TimedAnswer> implements Waiter, Waiting {
+  #direct: Answerable;
   readonly #lane: PollLane;
   readonly #session: Session;
   readonly #poller: string;
   readonly #presence: Disposable;
-  readonly #leave = () => this.#finish();
   #timer: NodeJS.Timeout;
   /** What it waits for now. */
   #follower: Follower | undefined;
   #state: 'open' | 'over' | 'finished' = 'open';
 
   constructor(lane: PollLane, { direct, session, presence, timeoutMs, poller }: WaitingRequest) {
-    this.direct = direct;
+    this.#direct = direct;
     this.#lane = lane;
     this.#session = session;
     this.#poller = poller;
     this.#presence = lane.sync.server.presence.syncing(session.found.requester, presence);
     this.#timer = setTimeout(endPoll, timeoutMs, this);
+    direct.wait(this);
   }
 
   /** What there is to tell now, where all of it is in memory. */
@@ -62,12 +62,10 @@ export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
   /** The body of the answer, which is sent now. */
   protected abstract textOf(answer: A): string;
   /** The long way takes it from here; `isOver`: it is to wait no longer. */
-  protected abstract handOver(isOver: boolean): void;
+  protected abstract handOver(direct: Answerable, isOver: boolean): void;
 
   /** Waits for what comes after this, or after what is still to be read. */
   begin(from: WaitingPoint | Promise<WaitingPoint>): void {
-    // Not taken off again: it closes soon after it was answered.
-    this.direct.response.on('close', this.#leave);
     this.#lane.polls.enter(this.#poller, this);
     if (!(from instanceof Promise)) this.#waitOrAnswer(from);
     else
@@ -141,7 +139,7 @@ export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
     }
     this.#finish();
     if (answer.hasNews) this.#lane.polls.tell(this.#poller);
-    this.direct.answer(this.textOf(answer));
+    this.#direct.answer(this.textOf(answer));
     this.#lane.sync.answered.direct += 1;
   }
 
@@ -149,7 +147,15 @@ export abstract class DirectPoll<A extends TimedAnswer> implements Waiter {
     if (this.#state === 'finished') return;
     const isOver = this.#state === 'over';
     this.#finish();
-    this.handOver(isOver);
+    this.handOver(this.#direct, isOver);
+  }
+
+  gone(): void {
+    this.#finish();
+  }
+
+  rest(by: Answerable): void {
+    this.#direct = by;
   }
 
   #finish(): void {

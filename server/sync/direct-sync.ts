@@ -17,7 +17,7 @@ import type { PresenceState } from '#storage/presences.ts';
 import type { Follower } from '#storage/streams.ts';
 import { bearerOf } from '../auth/access-token.ts';
 import { deviceKey, type Session } from '../auth/sessions.ts';
-import type { DirectRequest } from '../http/direct-routes.ts';
+import type { Answerable, DirectRequest } from '../http/direct-routes.ts';
 import type { SyncContext, SyncRequest } from './context.ts';
 import { DirectPoll, isAsItWas } from './direct-poll.ts';
 import { NO_FILTER } from './filter.ts';
@@ -178,8 +178,8 @@ class SyncPoll extends DirectPoll<Answer> {
     return text;
   }
 
-  protected override handOver(isOver: boolean): void {
-    this.direct.handOver({ isOver });
+  protected override handOver(direct: Answerable, isOver: boolean): void {
+    direct.handOver({ isOver });
   }
 }
 
