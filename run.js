@@ -20,7 +20,7 @@ const nodeFlags = [
   '--disable-warning=ExperimentalWarning',
   // What is new in memory gets 3 x 16 MiB; four times as much, which Node would take, is no faster.
   '--max-semi-space-size=16',
-  // For server/first-rest.ts.
+  // For server/at-rest.ts.
   '--expose-gc',
 ];
 const pinnedNode = path.join(root, 'node_modules/node/bin/node');

@@ -32,8 +32,7 @@ async function run(_: unknown, { size = POLLS }: ScenarioOptions): Promise<Figur
   using folder = temporaryFolder();
   const users = Array.from({ length: size + WARM_UP }, (_, number) => userOf(number));
   await write(folder.path, users);
-  // What V8 gives back at rest it takes again for the polls, how many there may be: it is not theirs.
-  const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER }, collectsAtRest: false });
+  const server = await startKurir(folder.path, { env: { KURIR_SERVER_NAME: SERVER } });
   const tokens = users.map(tokenOf);
   await waitWith(server, tokens.slice(size));
   await sleep(REST_MS);

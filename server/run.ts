@@ -6,7 +6,7 @@ import { bannerOf } from './banner.ts';
 import { boot, type RunningServer } from './boot.ts';
 import { warningsFor } from './config.ts';
 import type { Config } from './config-options.ts';
-import { collectAtFirstRest } from './first-rest.ts';
+import { collectAtRest } from './at-rest.ts';
 import { createLog } from './log.ts';
 import { explain } from './start-errors.ts';
 
@@ -25,7 +25,7 @@ export async function run(config: Config): Promise<void> {
     stopWith(error, config),
   );
   stopOnSignals(server, log);
-  collectAtFirstRest();
+  collectAtRest();
   process.stdout.write(`${bannerOf(config, server, await firstAccount(server.ctx))}\n`);
 }
 

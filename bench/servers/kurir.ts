@@ -18,21 +18,19 @@ export interface KurirOptions {
   readonly preload?: string;
   /** What is started, from the root of the tree; `server/main.ts` unless given. */
   readonly program?: string;
-  /** False: what a start has needed is not given back at rest (`server/first-rest.ts`). */
-  readonly collectsAtRest?: boolean;
 }
 
 /** Starts Kurir on a folder. */
 export async function startKurir(
   folder: string,
-  { env = {}, preload, program = 'server/main.ts', collectsAtRest = true }: KurirOptions = {},
+  { env = {}, preload, program = 'server/main.ts' }: KurirOptions = {},
 ): Promise<RunningServer> {
   const [clientPort, federationPort] = [await freePort(), await freePort()];
   return launch({
     command: process.execPath,
     // The options that run.js gave this process are the ones that it gives the server.
     args: [
-      ...process.execArgv.filter((option) => collectsAtRest || option !== '--expose-gc'),
+      ...process.execArgv,
       ...(preload === undefined ? [] : ['--import', preload]),
       path.resolve(import.meta.dirname, '../..', program),
     ],
