@@ -1,12 +1,12 @@
 /** A server as a process: starts, says so, and ends cleanly when it is told to. */
 
 import type { Log } from '#rooms/context.ts';
+import { collectAtRest } from './at-rest.ts';
 import { firstAccount } from './auth/first-account.ts';
 import { bannerOf } from './banner.ts';
 import { boot, type RunningServer } from './boot.ts';
 import { warningsFor } from './config.ts';
 import type { Config } from './config-options.ts';
-import { collectAtRest } from './at-rest.ts';
 import { createLog } from './log.ts';
 import { explain } from './start-errors.ts';
 
