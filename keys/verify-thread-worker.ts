@@ -3,21 +3,8 @@
 import { parentPort } from 'node:worker_threads';
 import { BoundedMap } from './bounded-map.ts';
 import { detectBackend, type Verifier } from './ed25519-backend.ts';
+import { KEY_BYTES, type PackedChecks, SIGNATURE_BYTES, type Verdicts } from './verify-thread.ts';
 
-export interface PackedChecks {
-  readonly id: number;
-  /** Checks one behind the other: a key, a signature, the length of the message in 4 bytes, the message. */
-  readonly packed: Uint8Array<ArrayBuffer>;
-}
-
-/** 1 for each check that holds. */
-export interface Verdicts {
-  readonly id: number;
-  readonly verdicts: Uint8Array;
-}
-
-export const KEY_BYTES = 32;
-export const SIGNATURE_BYTES = 64;
 const CACHED_KEYS = 1_024;
 
 const backend = detectBackend();

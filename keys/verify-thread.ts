@@ -4,7 +4,6 @@
  */
 
 import { Worker } from 'node:worker_threads';
-import { KEY_BYTES, type PackedChecks, SIGNATURE_BYTES, type Verdicts } from './verify-thread-worker.ts';
 
 export interface ThreadCheck {
   /** The public key, 32 bytes in Base64. */
@@ -15,6 +14,20 @@ export interface ThreadCheck {
   readonly message: string | Uint8Array;
 }
 
+export interface PackedChecks {
+  readonly id: number;
+  /** Checks one behind the other: a key, a signature, the length of the message in 4 bytes, the message. */
+  readonly packed: Uint8Array<ArrayBuffer>;
+}
+
+/** 1 for each check that holds. */
+export interface Verdicts {
+  readonly id: number;
+  readonly verdicts: Uint8Array;
+}
+
+export const KEY_BYTES = 32;
+export const SIGNATURE_BYTES = 64;
 const LENGTH_BYTES = 4;
 /** An idle thread costs some 10 MB, and to start one half a second's checks of it. */
 const IDLE_MS = 2_000;
