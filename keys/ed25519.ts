@@ -54,8 +54,8 @@ const SIGNATURE_BYTES = 64;
 const VERSION = /^[a-zA-Z0-9_]{1,200}$/;
 const CACHED_KEYS = 4_096;
 const CHECKS_AT_ONCE = 16;
-/** So many together are worth a thread of their own, which has to be started; those of one transaction are fewer. */
-const MANY_CHECKS = 64;
+/** So many together are worth a thread of their own, which has to be started; a transaction has at most 50 events. */
+const MANY_CHECKS = 51;
 
 const thread = new VerifyThread();
 const checks = new Lanes(CHECKS_AT_ONCE, Number.POSITIVE_INFINITY);

@@ -28,7 +28,7 @@ const SERVER_LIST = 'servers_in_room';
 const MAX_EVENT_BYTES = 512 * 1024;
 const MAX_SERVERS = 10_000;
 /** As many as are taken at once. */
-const EVENTS_AT_ONCE = 256;
+const EVENTS_AT_ONCE = 128;
 
 interface Reading {
   readonly lists: Set<string>;

@@ -16,7 +16,7 @@ import { Spool } from '#storage/spool.ts';
 import { ensureKeys } from '../inbound/verify.ts';
 
 /** How many to read in one go: while the signatures of some are verified, the next ones are read. */
-const READ_AT_ONCE = 128;
+const READ_AT_ONCE = 64;
 /** How many are in work at once. */
 const AT_ONCE = 2 * READ_AT_ONCE;
 /** In all: most servers answer in much less, and for one that does not the others need not wait. */
