@@ -13,7 +13,6 @@ import {
 } from './ed25519-backend.ts';
 import type { KeyId } from './ids.ts';
 import { Lanes } from './lanes.ts';
-import { type ThreadCheck, VerifyThread } from './verify-thread.ts';
 
 /** A public key, ready to check signatures. Two of the same bytes may be different objects: compare `base64`. */
 export interface PublicKey {
@@ -54,10 +53,7 @@ const SIGNATURE_BYTES = 64;
 const VERSION = /^[a-zA-Z0-9_]{1,200}$/;
 const CACHED_KEYS = 4_096;
 const CHECKS_AT_ONCE = 16;
-/** So many together are worth a thread of their own, which has to be started; a transaction has at most 50 events. */
-const MANY_CHECKS = 51;
 
-const thread = new VerifyThread();
 const checks = new Lanes(CHECKS_AT_ONCE, Number.POSITIVE_INFINITY);
 const detected = ed25519By(detectBackend());
 
@@ -108,22 +104,16 @@ export function verifySync(key: PublicKey, message: string | Uint8Array, signatu
 }
 
 /** The verdict of each check, in their order. */
-export function verifyMany(items: readonly SignatureCheck[]): Promise<boolean[]> {
-  if (items.length >= MANY_CHECKS) return verifyOnThread(items);
-  return Promise.all(items.map((item) => verify(item.publicKey, item.message, item.signature)));
-}
-
-async function verifyOnThread(items: readonly SignatureCheck[]): Promise<boolean[]> {
+export async function verifyMany(items: readonly SignatureCheck[]): Promise<boolean[]> {
   const verdicts = new Array<boolean>(items.length).fill(false);
-  const indices: number[] = [];
-  const checks: ThreadCheck[] = [];
-  for (const [index, { publicKey, message, signature }] of items.entries()) {
-    const bytes = decodeBase64(signature);
-    if (bytes?.length !== SIGNATURE_BYTES) continue;
-    indices.push(index);
-    checks.push({ key: publicKey.base64, message, signature: bytes });
-  }
-  for (const [at, verdict] of (await thread.verify(checks)).entries()) verdicts[indices[at] ?? 0] = verdict;
+  const queue = items.entries();
+  // Each lane takes the next item when it is done with its last, so that few of many wait in memory.
+  const lane = async () => {
+    for (const [index, item] of queue) {
+      verdicts[index] = await verify(item.publicKey, item.message, item.signature);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(CHECKS_AT_ONCE, items.length) }, lane));
   return verdicts;
 }
 

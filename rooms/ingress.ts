@@ -64,7 +64,7 @@ export async function checkIngress(
 
 /**
  * Judges PDUs by their original texts, each by itself, in their order. Keys come from the key ring's memory only;
- * signatures are verified on other threads, those of all PDUs together. What else there is to do is done at once, in
+ * signatures are verified on the thread pool, those of all PDUs together. What else there is to do is done at once, in
  * 20 us for each: whoever has many gives some at a time.
  */
 export async function checkEach(

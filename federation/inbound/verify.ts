@@ -19,7 +19,7 @@ export type Verdict =
       readonly unanswered?: Event;
     };
 
-/** How many are in work at once: their signatures are verified on other threads. */
+/** How many are in work at once: their signatures are verified on the thread pool. */
 const AT_ONCE = 64;
 
 /** Judges one PDU by its text. `signal` ends the wait for keys; without them the event is dropped. */

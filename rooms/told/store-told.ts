@@ -27,7 +27,8 @@ export interface StoredTold {
 
 /**
  * How many events to write before other writes, and requests, get a turn: some 5 ms of work. Each transaction writes a
- * page of an index for nearly each of its events, as their ids are random; the more they are, the more pages they share, and the more is in memory at once.
+ * page of an index for nearly each of its events, as their ids are random; the more they are, the more pages they
+ * share, and the more is in memory at once.
  */
 const EVENTS_AT_ONCE = 100;
 
