@@ -27,8 +27,8 @@ const SERVER_LIST = 'servers_in_room';
 /** "The complete event MUST NOT be larger than 65536 bytes": with white space, escapes and `unsigned` not much more. */
 const MAX_EVENT_BYTES = 512 * 1024;
 const MAX_SERVERS = 10_000;
-/** As many as are taken at once. */
-const EVENTS_AT_ONCE = 128;
+/** As many as are verified at once. */
+const EVENTS_AT_ONCE = 32;
 
 interface Reading {
   readonly lists: Set<string>;

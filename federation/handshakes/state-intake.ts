@@ -15,10 +15,8 @@ import type { RoomVersionRules } from '#rooms/versions.ts';
 import { Spool } from '#storage/spool.ts';
 import { ensureKeys } from '../inbound/verify.ts';
 
-/** How many to read in one go: while the signatures of some are verified, the next ones are read. */
-const READ_AT_ONCE = 64;
-/** How many are in work at once. */
-const AT_ONCE = 2 * READ_AT_ONCE;
+/** How many are in work at once: their signatures are verified on the thread pool. */
+const AT_ONCE = 32;
 /** In all: most servers answer in much less, and for one that does not the others need not wait. */
 const PATIENCE_MS = 5_000;
 
@@ -133,10 +131,8 @@ export class StateIntake implements AsyncDisposable {
     await this.told.add(list, events);
   }
 
-  async #check(texts: readonly string[]): Promise<Ingress[]> {
-    const parts = [...portions(texts, READ_AT_ONCE)];
-    const checked = await Promise.all(parts.map((part) => checkEach(this.#ctx, this.#rules, part)));
-    return checked.flat();
+  #check(texts: readonly string[]): Promise<Ingress[]> {
+    return checkEach(this.#ctx, this.#rules, texts);
   }
 
   /** Fetches keys that were not asked for yet; resolves when they are there, or patience is at its end. */

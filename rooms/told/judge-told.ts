@@ -31,7 +31,7 @@ const ACCEPTED = 1;
 const REJECTED = 2;
 
 /** How many to judge before others get a turn: a few milliseconds of work. */
-const AT_ONCE = 64;
+const AT_ONCE = 32;
 /** Of these the text is in memory: most events cite the same few, or one just before them. */
 const RECENT_EVENTS = 500;
 const RECENT_LENGTH = 2 * 1024 * 1024;
