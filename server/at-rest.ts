@@ -7,7 +7,8 @@
 import { performance } from 'node:perf_hooks';
 import { getHeapSpaceStatistics } from 'node:v8';
 
-const LOOK_EVERY_MS = 1_000;
+/** Longer than it takes until connections whose requests wait rest (`http/resting.ts`), which leaves much to collect. */
+const LOOK_EVERY_MS = 2_000;
 /** The share of the time in which something is done. */
 const AT_REST = 0.05;
 /** What comes and goes while little is done is V8's own affair: it does that in small steps, and here all waits. */

@@ -19,7 +19,7 @@ import type { Answerable, DirectRequest, Waiting } from './direct-routes.ts';
 import { endUnlessRead } from './late-requests.ts';
 
 /** For those who are answered sooner more would have to be done than there is to be gained. */
-const REST_AFTER_MS = 3_000;
+const REST_AFTER_MS = 1_000;
 const LOOK_EVERY_MS = 250;
 /** In a turn of the loop: it takes some 20 microseconds each. */
 const MOST_IN_A_TURN = 50;
