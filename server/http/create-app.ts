@@ -52,7 +52,7 @@ export interface AppOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly trustedProxies?: readonly string[];
   readonly logRequests?: boolean;
-  /** After which time a request that waits has its connection rest (`resting.ts`); some seconds unless given. */
+  /** After which time a request that waits has its connection rest (`resting.ts`); one second unless given. */
   readonly restAfterMs?: number;
 }
 

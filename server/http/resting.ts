@@ -49,8 +49,9 @@ export class RestingConnections {
     this.#options = options;
   }
 
-  /** A request begins to wait. */
+  /** A request begins to wait. One with a body does not rest. */
   enter(direct: DirectRequest, waiting: Waiting): void {
+    if (direct.request.method !== 'GET') return;
     this.#waiting.set(direct, waiting);
     this.#lookSoon(LOOK_EVERY_MS);
   }
@@ -136,7 +137,6 @@ export class RestingConnections {
     const socket = direct.plainSocket();
     const head = headOf(request);
     const mayRest =
-      request.method === 'GET' &&
       request.headers.expect === undefined &&
       socket?.writableLength === 0 &&
       !socket.isPaused() &&

@@ -8,7 +8,7 @@ import type { SyncAnswer, SyncContext } from './context.ts';
 import { includesRoom, passes } from './filter.ts';
 import type { JoinedRoom, SyncUser } from './sync-users.ts';
 
-const NOBODY_TYPES = JSON.stringify({ type: 'm.typing', content: { user_ids: [] } });
+const NOBODY_TYPES = typingText([]);
 
 /** The ephemeral events of a room since a position, or all that hold; each as JSON. */
 export async function ephemeralEvents(
@@ -47,6 +47,10 @@ export function typingEvent(
   if (isKnown && typing.lastPosition(roomId) <= since) return undefined;
   const userIds = typing.in(roomId).filter((userId) => !ignored.has(userId));
   if (userIds.length === 0) return since === undefined ? undefined : NOBODY_TYPES;
+  return typingText(userIds);
+}
+
+function typingText(userIds: readonly UserId[]): string {
   return JSON.stringify({ type: 'm.typing', content: { user_ids: userIds } });
 }
 
