@@ -1,10 +1,10 @@
 /**
  * Texts that are too many for memory and of no use after a restart: a temporary file that has no name, so that it is
- * gone with the process, however that ends.
+ * gone with the process, however that ends. As with the database, what is read and written at once is little, and nearly
+ * always in the system's memory: a turn of a thread pool for it takes ten times as long.
  */
 
-import type { FileHandle } from 'node:fs/promises';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GrowingNumbers } from './growing-numbers.ts';
@@ -13,23 +13,19 @@ import { GrowingNumbers } from './growing-numbers.ts';
 const GAP_BYTES = 8 * 1024;
 const READ_BYTES = 1024 * 1024;
 
-export class Spool implements AsyncDisposable {
-  readonly #file: FileHandle;
+export class Spool implements Disposable {
+  readonly #file: number;
   /** Where each text begins; the next one begins where it ends. */
   readonly #starts = new GrowingNumbers();
 
-  private constructor(file: FileHandle) {
-    this.#file = file;
-    this.#starts.push(0);
-  }
-
-  static async open(): Promise<Spool> {
-    const folder = await mkdtemp(join(tmpdir(), 'kurir-'));
+  constructor() {
+    const folder = fs.mkdtempSync(join(tmpdir(), 'kurir-'));
     try {
-      return new Spool(await open(join(folder, 'spool'), 'wx+', 0o600));
+      this.#file = fs.openSync(join(folder, 'spool'), 'wx+', 0o600);
     } finally {
-      await rm(folder, { recursive: true });
+      fs.rmSync(folder, { recursive: true });
     }
+    this.#starts.push(0);
   }
 
   /** How many texts there are: they are numbered from 0. */
@@ -43,24 +39,23 @@ export class Spool implements AsyncDisposable {
   }
 
   /** Appends texts, which get the next numbers. */
-  async append(texts: readonly string[]): Promise<void> {
+  append(texts: readonly string[]): void {
     const from = this.#starts.at(this.size);
     let end = from;
     for (const text of texts) {
       end += Buffer.byteLength(text);
       this.#starts.push(end);
     }
-    await writeWhole(this.#file, Buffer.from(texts.join('')), from);
+    writeWhole(this.#file, Buffer.from(texts.join('')), from);
   }
 
   /** Some texts by their numbers, in the order of the numbers given. */
-  async read(numbers: readonly number[]): Promise<string[]> {
+  read(numbers: readonly number[]): string[] {
     const texts = new Map<number, string>();
     for (const run of this.#runs(numbers)) {
       const start = this.#starts.at(run[0] ?? 0);
       const end = this.#starts.at((run.at(-1) ?? 0) + 1);
-      // One after the other: each is as much as should be in memory at once.
-      const bytes = await readWhole(this.#file, start, end);
+      const bytes = readWhole(this.#file, start, end);
       for (const number of run) {
         const at = this.#starts.at(number) - start;
         texts.set(number, bytes.toString('utf8', at, at + this.lengthOf(number)));
@@ -69,8 +64,8 @@ export class Spool implements AsyncDisposable {
     return numbers.map((number) => texts.get(number) ?? '');
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
+  [Symbol.dispose](): void {
+    fs.closeSync(this.#file);
   }
 
   /** The numbers in ascending order, in runs that lie close together. */
@@ -88,17 +83,16 @@ export class Spool implements AsyncDisposable {
   }
 }
 
-async function writeWhole(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+function writeWhole(file: number, bytes: Buffer, position: number): void {
   for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
+    done += fs.writeSync(file, bytes, done, bytes.length - done, position + done);
   }
 }
 
-async function readWhole(file: FileHandle, start: number, end: number): Promise<Buffer> {
+function readWhole(file: number, start: number, end: number): Buffer {
   const bytes = Buffer.allocUnsafe(end - start);
   for (let done = 0; done < bytes.length; ) {
-    const { bytesRead } = await file.read(bytes, done, bytes.length - done, start + done);
+    const bytesRead = fs.readSync(file, bytes, done, bytes.length - done, start + done);
     if (bytesRead === 0) throw new Error('a spool is cut short');
     done += bytesRead;
   }

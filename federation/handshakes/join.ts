@@ -82,7 +82,7 @@ async function joinThrough(
   const { parts } = read;
   const event = buildJoin(ctx, join, parts, originFor(ctx, server));
   const progress = new JoinProgress(ctx.log, { roomId, server, version: parts.rules.version });
-  await using intake = await StateIntake.open(ctx, parts.rules, { signal });
+  using intake = new StateIntake(ctx, parts.rules, { signal });
   const sent = await sendAndTake(ctx, server, { event, intake, progress, signal });
   if (sent.kind === 'failed') return handshakeFailure(sent);
   // We asked for all of them, and without them nobody else would be in the room.

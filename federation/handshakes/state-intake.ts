@@ -32,7 +32,7 @@ export interface IntakeOptions {
   readonly patienceMs?: number;
 }
 
-export class StateIntake implements AsyncDisposable {
+export class StateIntake implements Disposable {
   readonly #ctx: RoomsContext;
   readonly #rules: RoomVersionRules;
   readonly #signal: AbortSignal;
@@ -47,29 +47,15 @@ export class StateIntake implements AsyncDisposable {
   dropped = 0;
   firstDropped: Dropped | undefined;
 
-  private constructor(
-    ctx: RoomsContext,
-    rules: RoomVersionRules,
-    of: IntakeOptions & { readonly told: ToldState; readonly postponed: Spool },
-  ) {
+  constructor(ctx: RoomsContext, rules: RoomVersionRules, { signal, patienceMs }: IntakeOptions) {
     this.#ctx = ctx;
     this.#rules = rules;
-    this.#signal = of.signal;
-    this.#patienceMs = of.patienceMs ?? PATIENCE_MS;
-    this.told = of.told;
-    this.#postponed = of.postponed;
-  }
-
-  static async open(
-    ctx: RoomsContext,
-    rules: RoomVersionRules,
-    options: IntakeOptions,
-  ): Promise<StateIntake> {
-    await using opening = new AsyncDisposableStack();
-    const told = opening.use(await ToldState.open(rules));
-    const postponed = opening.use(await Spool.open());
+    this.#signal = signal;
+    this.#patienceMs = patienceMs ?? PATIENCE_MS;
+    using opening = new DisposableStack();
+    this.told = opening.use(new ToldState(rules));
+    this.#postponed = opening.use(new Spool());
     opening.move();
-    return new StateIntake(ctx, rules, { ...options, told, postponed });
   }
 
   /** Takes events of one list by their texts, in their order; undefined for what is no text. */
@@ -87,17 +73,17 @@ export class StateIntake implements AsyncDisposable {
   async finish(): Promise<void> {
     await Promise.all(this.#fetching);
     for (const numbers of portions(this.#listOf.keys(), AT_ONCE)) {
-      const texts = await this.#postponed.read(numbers);
+      const texts = this.#postponed.read(numbers);
       const checked = await this.#check(texts);
       for (const list of ['state', 'auth_chain'] as const) {
         const ofList = checked.filter((_, index) => this.#listOf[numbers[index] ?? 0] === list);
-        await this.#add(list, ofList);
+        this.#add(list, ofList);
       }
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await using closing = new AsyncDisposableStack();
+  [Symbol.dispose](): void {
+    using closing = new DisposableStack();
     closing.use(this.#postponed);
     closing.use(this.told);
   }
@@ -114,21 +100,21 @@ export class StateIntake implements AsyncDisposable {
       for (const [at, index] of unkeyed.entries()) checked[index] = again[at] ?? notChecked;
     }
     const later = texts.filter((_, index) => checked[index]?.kind === 'missing_keys');
-    if (later.length > 0) await this.#postponed.append(later);
+    if (later.length > 0) this.#postponed.append(later);
     this.#listOf.push(...later.map(() => list));
-    await this.#add(
+    this.#add(
       list,
       checked.filter(({ kind }) => kind !== 'missing_keys'),
     );
   }
 
-  async #add(list: ToldList, checked: readonly Ingress[]): Promise<void> {
+  #add(list: ToldList, checked: readonly Ingress[]): void {
     const events: VerifiedEvent[] = [];
     for (const ingress of checked) {
       if (ingress.kind === 'verified') events.push(ingress.event);
       else this.#drop(list, droppedBy(ingress));
     }
-    await this.told.add(list, events);
+    this.told.add(list, events);
   }
 
   #check(texts: readonly string[]): Promise<Ingress[]> {

@@ -125,7 +125,7 @@ async function refusal(
     return key === undefined ? -1 : (state[key] ?? -1);
   });
   if (numbers[0] === -1) return 'The state has no valid create event';
-  const events = await told.read(numbers.filter((number) => number !== -1));
+  const events = told.read(numbers.filter((number) => number !== -1));
   const byKey = new Map(events.map((event) => [stateMapKey(event.type, event.stateKey ?? ''), event]));
   const before = { get: (type: string, stateKey: string) => byKey.get(stateMapKey(type, stateKey)) };
   const refused =

@@ -49,7 +49,7 @@ export async function judgeTold(ctx: RoomsContext, join: Event, told: ToldState)
   const recent = new Citable(told);
   for (const numbers of portions(inAuthOrderOf(told), AT_ONCE)) {
     await setImmediate();
-    const events = await told.read(numbers);
+    const events = told.read(numbers);
     const citable = await authEventsOf(ctx, told, { events, recent, verdicts });
     const taken = await takenIds(ctx, events);
     for (const [index, event] of events.entries()) {
@@ -157,7 +157,7 @@ export async function authEventsOfOne(
   const cited = await loadEvents(ctx, neededBy(event));
   const numbers = [...neededBy(event)].map((eventId) => told.find(eventId)).filter((n) => n !== undefined);
   const found = new Map([...cited].map(([eventId, stored]) => [eventId, asAuthEvent(stored)]));
-  for (const [index, toldEvent] of (await told.read(numbers)).entries()) {
+  for (const [index, toldEvent] of told.read(numbers).entries()) {
     found.set(toldEvent.eventId, judged.isAccepted(numbers[index] ?? 0) ? toldEvent : 'rejected');
   }
   return found;
@@ -202,7 +202,7 @@ async function authEventsOf(
   }
   for (const [eventId, stored] of await loadEvents(ctx, toLoad)) found.set(eventId, asAuthEvent(stored));
   const numbers = [...toRead];
-  for (const [index, event] of (await told.read(numbers)).entries()) {
+  for (const [index, event] of told.read(numbers).entries()) {
     found.set(event.eventId, event);
     of.recent.events.set(numbers[index] ?? 0, event);
   }

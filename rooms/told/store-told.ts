@@ -49,7 +49,7 @@ export async function storeTold(
   const ourMembers: memberships.NewMembership[] = [];
   for (const numbers of portions(of.accepted, EVENTS_AT_ONCE)) {
     // Portion by portion: each is a write of its own.
-    const told = await of.told.read(numbers);
+    const told = of.told.read(numbers);
     const stateEvents = told.filter(
       ({ stateKey }, index) => stateKey !== undefined && inState[numbers[index] ?? -1] === 1,
     );

@@ -14,9 +14,9 @@ import type { RoomVersionRules } from '../versions.ts';
 
 export type ToldList = 'state' | 'auth_chain';
 
-export class ToldState implements AsyncDisposable {
+export class ToldState implements Disposable {
   readonly #rules: RoomVersionRules;
-  readonly #spool: Spool;
+  readonly #spool = new Spool();
   /** Numbers of events that were told, or only cited so far. */
   readonly #numbers = new Map<EventId, number>();
   readonly #ids: EventId[] = [];
@@ -39,17 +39,12 @@ export class ToldState implements AsyncDisposable {
   readonly #hashes = new Map<number, Buffer>();
   readonly #replaced = new Map<number, Event>();
 
-  private constructor(rules: RoomVersionRules, spool: Spool) {
+  constructor(rules: RoomVersionRules) {
     this.#rules = rules;
-    this.#spool = spool;
-  }
-
-  static async open(rules: RoomVersionRules): Promise<ToldState> {
-    return new ToldState(rules, await Spool.open());
   }
 
   /** Adds events of one list, in their order. */
-  async add(list: ToldList, events: readonly VerifiedEvent[]): Promise<void> {
+  add(list: ToldList, events: readonly VerifiedEvent[]): void {
     const texts: string[] = [];
     for (const event of events) {
       const number = this.#numberOf(event.eventId);
@@ -66,7 +61,7 @@ export class ToldState implements AsyncDisposable {
         this.#stateKeys.push(this.#keyOf(event.type, event.stateKey));
       }
     }
-    if (texts.length > 0) await this.#spool.append(texts);
+    if (texts.length > 0) this.#spool.append(texts);
   }
 
   /** How many events have numbers: those that were told, and those that are only cited. */
@@ -142,8 +137,8 @@ export class ToldState implements AsyncDisposable {
   }
 
   /** Events that were told, by their numbers, in that order. */
-  async read(numbers: readonly number[]): Promise<Event[]> {
-    const texts = await this.#spool.read(numbers.map((number) => this.#texts.at(number, -1)));
+  read(numbers: readonly number[]): Event[] {
+    const texts = this.#spool.read(numbers.map((number) => this.#texts.at(number, -1)));
     return numbers.map((number, index) => {
       const replaced = this.#replaced.get(number);
       if (replaced !== undefined) return replaced;
@@ -151,8 +146,8 @@ export class ToldState implements AsyncDisposable {
     });
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#spool[Symbol.asyncDispose]();
+  [Symbol.dispose](): void {
+    this.#spool[Symbol.dispose]();
   }
 
   /** Of a text in the spool, or one that goes there next. */

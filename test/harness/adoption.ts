@@ -46,9 +46,9 @@ export async function told(
   authChain: readonly VerifiedEvent[],
 ): Promise<Adoption> {
   const { rules } = join;
-  const toldState = await ToldState.open(rules);
+  const toldState = new ToldState(rules);
   opened.push(toldState);
-  await toldState.add('state', state);
-  await toldState.add('auth_chain', authChain);
+  toldState.add('state', state);
+  toldState.add('auth_chain', authChain);
   return { rules, join, told: toldState };
 }

@@ -6,14 +6,14 @@ import { Spool } from '#storage/spool.ts';
 import { temporaryFolder } from '#test/harness/databases.ts';
 
 test('texts come back by their numbers, in the order asked for, whatever their length', async () => {
-  await using spool = await Spool.open();
-  await spool.append(['', 'a', 'ü😀']);
+  using spool = new Spool();
+  spool.append(['', 'a', 'ü😀']);
   const long = 'x'.repeat(3_000_000);
-  await spool.append([long, 'last']);
+  spool.append([long, 'last']);
   assert.equal(spool.size, 5);
-  assert.deepEqual(await spool.read([4, 3, 0, 2, 4, 1]), ['last', long, '', 'ü😀', 'last', 'a']);
+  assert.deepEqual(spool.read([4, 3, 0, 2, 4, 1]), ['last', long, '', 'ü😀', 'last', 'a']);
   assert.equal(spool.lengthOf(2), 6);
-  assert.deepEqual(await spool.read([]), []);
+  assert.deepEqual(spool.read([]), []);
 });
 
 test('the file of a spool has no name while it is open', async () => {
@@ -23,10 +23,10 @@ test('the file of a spool has no name while it is open', async () => {
   process.env.TMPDIR = folder.path;
   try {
     assert.equal(tmpdir(), folder.path);
-    await using spool = await Spool.open();
-    await spool.append(['secret']);
+    using spool = new Spool();
+    spool.append(['secret']);
     assert.deepEqual(await readdir(folder.path), []);
-    assert.deepEqual(await spool.read([0]), ['secret']);
+    assert.deepEqual(spool.read([0]), ['secret']);
   } finally {
     if (given === undefined) delete process.env.TMPDIR;
     else process.env.TMPDIR = given;

@@ -35,7 +35,7 @@ test('events whose keys come late wait for them, those without keys are left out
   const ctx = withKeysOf(server.ctx, async (name) => (name === 'silent.test' ? false : late.promise));
   const built = roomOf(eve, { members: [mallory], join_rule: 'public' });
   const events = [...built.stateMap.values()];
-  await using intake = await StateIntake.open(ctx, built.rules, { signal: never, patienceMs: 0 });
+  using intake = new StateIntake(ctx, built.rules, { signal: never, patienceMs: 0 });
   await intake.take(
     'state',
     events.map(({ json }) => json),
@@ -57,7 +57,7 @@ test('keys that come at once are waited for, once for all events of a server', a
   const built = roomOf(eve, { join_rule: 'public' });
   for (let number = 0; number < 100; number++) built.join(`@user${number}:server${number % 3}.test`);
   const events = [...built.stateMap.values()];
-  await using intake = await StateIntake.open(ctx, built.rules, { signal: never });
+  using intake = new StateIntake(ctx, built.rules, { signal: never });
   await intake.take(
     'state',
     events.map(({ json }) => json),
@@ -69,7 +69,7 @@ test('keys that come at once are waited for, once for all events of a server', a
 test('what is no event is left out alone, and only what the state lacks is worth a word', async () => {
   await using server = await openRooms();
   const built = roomOf(eve, { join_rule: 'public' });
-  await using intake = await StateIntake.open(server.ctx, built.rules, { signal: never });
+  using intake = new StateIntake(server.ctx, built.rules, { signal: never });
   const bad = ['7', 'null', '[]', '{', '{"type":1}', undefined];
   await intake.take('auth_chain', [...bad, built.create.json]);
   assert.equal(intake.dropped, 0);
@@ -86,7 +86,7 @@ for (const version of ['2', '9', '12']) {
     const events = [...built.stateMap.values()];
     const late = { type: 'test.late', state_key: '', origin_server_ts: Number.MAX_SAFE_INTEGER };
     const { json } = built.draft(eve, late);
-    await using intake = await StateIntake.open(ctx, built.rules, { signal: never });
+    using intake = new StateIntake(ctx, built.rules, { signal: never });
     await intake.take('state', [json, ...events.map((event) => event.json)]);
     await intake.finish();
     // "The signing key validity period [...] must be enforced" from version 5.

@@ -377,7 +377,7 @@ test('a state that holds the join already makes the same room', async () => {
   const { ctx } = server;
   const built = roomOf(eve, { join_rule: 'public' });
   const adoption = await adoptionOf(ctx, built, alice);
-  await adoption.told.add('state', [adoption.join]);
+  adoption.told.add('state', [adoption.join]);
   assert.equal((await adoptRoom(ctx, adoption)).kind, 'joined');
   assert.deepEqual(await Array.fromAsync(checkRooms(ctx)), []);
 });
@@ -394,9 +394,9 @@ test('an event that was told twice, once without what its hash does not cover, i
     [redacted, await verified(ctx, name)],
     [await verified(ctx, name), redacted],
   ]) {
-    await using told = await ToldState.open(rules);
-    await told.add('state', copies);
-    const [kept] = await told.read([...told.told]);
+    using told = new ToldState(rules);
+    told.add('state', copies);
+    const [kept] = told.read([...told.told]);
     assert.deepEqual(kept?.content, { name: 'whole' });
     assert.equal(told.told.length, 1);
   }
