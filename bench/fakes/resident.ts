@@ -12,7 +12,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
-import { keyAnswer, listenOnLoopback, loopbackHosts } from '#bench/lib/loopback-servers.ts';
+import { keyAnswer, listenOnLoopback, loopbackServers } from '#bench/lib/loopback-servers.ts';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { EventId, ServerName, UserId } from '#keys/ids.ts';
 import { type Event, eventFrom } from '#rooms/event.ts';
@@ -45,13 +45,12 @@ if (import.meta.main) await main(process.argv.slice(2));
 async function main([members = '', servers = '', folder = '']: string[]): Promise<void> {
   const authority = await createAuthority();
   fs.writeFileSync(path.join(folder, 'ca.crt'), authority.cert);
-  const hosts = loopbackHosts(Number(servers));
-  const { https, names } = await listenOnLoopback(await authority.issue(hosts), hosts);
-  const [serverName = ''] = names;
-  const room = largeRoom(Number(members), names);
-  https.on('request', (request, response) => {
+  const listening = await loopbackServers(authority, Number(servers));
+  const names = await listenOnLoopback(listening, (request, response) => {
     respond(request, response, room).catch((error: unknown) => response.destroy(error as Error));
   });
+  const [serverName = ''] = names;
+  const room = largeRoom(Number(members), names);
   const bytes = room.answer.reduce((sum, piece) => sum + piece.length, 0);
   const about: Resident = { serverName, roomId: room.built.roomId, events: room.events, bytes };
   console.log(JSON.stringify(about));

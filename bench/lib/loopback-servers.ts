@@ -1,43 +1,43 @@
 /** Other servers in one process, each at an address of its own of 127.0.0.0/8, which on Linux is all this machine. */
 
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:https';
-import net from 'node:net';
+import type { RequestListener } from 'node:http';
+import { createServer } from 'node:https';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { buildServerKeyDocument } from '#keys/server-key-document.ts';
-import type { TestCertificate } from '#test/harness/certificates.ts';
+import type { TestAuthority, TestCertificate } from '#test/harness/certificates.ts';
 import { keyPairOf } from '#test/harness/room-builder.ts';
 
-export interface LoopbackServers {
-  /** What they are asked; which of them, the `host` header tells. */
-  readonly https: Server;
-  readonly names: readonly ServerName[];
+export interface LoopbackServer {
+  readonly host: string;
+  /** For this host alone, as a server's is: of one for all of them each handshake would read all names. */
+  readonly certificate: TestCertificate;
 }
 
-/** The addresses of `count` servers: 127.1.0.1 and so on. */
-export function loopbackHosts(count: number): string[] {
-  return Array.from({ length: count }, (_, index) => `127.1.${Math.floor(index / 250)}.${(index % 250) + 1}`);
+/** `count` servers to be: at 127.1.0.1 and so on. */
+export function loopbackServers(authority: TestAuthority, count: number): Promise<LoopbackServer[]> {
+  const hosts = Array.from({ length: count }, (_, at) => `127.1.${Math.floor(at / 250)}.${(at % 250) + 1}`);
+  return Promise.all(hosts.map(async (host) => ({ host, certificate: await authority.issue([host]) })));
 }
 
 /** As Kurir has it, and the proxies that stand before most servers. Node's own 5 s would cost each who asks a handshake more. */
 const KEEP_ALIVE_MS = 75_000;
 
-/** Listens at each of the addresses, which the certificate is for, on one port. */
+/** Listens at each of the addresses on one port; which is asked, the `host` header tells. Answers their names. */
 export async function listenOnLoopback(
-  certificate: TestCertificate,
-  hosts: readonly string[],
-): Promise<LoopbackServers> {
-  const https = createServer({ ...certificate, keepAliveTimeout: KEEP_ALIVE_MS });
+  servers: readonly LoopbackServer[],
+  onRequest: RequestListener,
+): Promise<ServerName[]> {
   let port = 0;
-  for (const host of hosts) {
-    const server = net.createServer((socket) => https.emit('connection', socket));
+  for (const { host, certificate } of servers) {
+    const server = createServer({ ...certificate, keepAliveTimeout: KEEP_ALIVE_MS }, onRequest);
     server.listen(port, host);
     await once(server, 'listening');
     const address = server.address();
     if (address !== null && typeof address !== 'string') port = address.port;
   }
-  return { https, names: hosts.map((host): ServerName => `${host}:${port}`) };
+  return servers.map(({ host }): ServerName => `${host}:${port}`);
 }
 
 /** The answer to `/_matrix/key/v2/server`: the key by which `room-builder.ts` signs. */

@@ -49,8 +49,7 @@ process.on('message', async (message: ToProgram) => {
 process.on('disconnect', () => process.exit());
 
 async function start(options: Extract<ToProgram, { kind: 'start' }>): Promise<Answered['start']> {
-  const { https, names } = await listenOnLoopback(options.certificate, options.hosts);
-  https.on('request', (request, response) => {
+  const names = await listenOnLoopback(options.servers, (request, response) => {
     respond(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
   const users = names.map((name): UserId => `@user:${name}`);

@@ -2,9 +2,9 @@
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { loopbackHosts } from '#bench/lib/loopback-servers.ts';
+import { type LoopbackServer, loopbackServers } from '#bench/lib/loopback-servers.ts';
 import type { EventId, RoomId, ServerName } from '#keys/ids.ts';
-import type { TestAuthority, TestCertificate } from '#test/harness/certificates.ts';
+import type { TestAuthority } from '#test/harness/certificates.ts';
 
 /**
  * `one`: a single peer, into a room of its own. `own`: each into its own. `mixed`: each transaction into the peer's own
@@ -15,8 +15,7 @@ export type Kind = 'one' | 'own' | 'mixed';
 export type ToProgram =
   | {
       readonly kind: 'start';
-      readonly certificate: TestCertificate;
-      readonly hosts: readonly string[];
+      readonly servers: readonly LoopbackServer[];
     }
   | { readonly kind: 'build'; readonly what: Kind; readonly events: number }
   | { readonly kind: 'send'; readonly port: number };
@@ -39,9 +38,8 @@ export class SendingPeers implements AsyncDisposable {
 
   static async start(authority: TestAuthority, count: number): Promise<SendingPeers> {
     const child = fork(new URL('sending-peers-program.ts', import.meta.url));
-    const hosts = loopbackHosts(count);
-    const certificate = await authority.issue(hosts);
-    const started = await ask<'start'>(child, { kind: 'start', certificate, hosts });
+    const servers = await loopbackServers(authority, count);
+    const started = await ask<'start'>(child, { kind: 'start', servers });
     return new SendingPeers(child, started.rooms);
   }
 
