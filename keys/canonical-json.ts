@@ -4,6 +4,7 @@
  */
 
 import { isUtf8 } from 'node:buffer';
+import { rankOf } from './canonical-text.ts';
 import { isObject, type Json, type JsonObject } from './json.ts';
 import { isRawNumber, keepNumber } from './json-number.ts';
 import { itemsOf, membersOf, type ScanRules, scan } from './json-scan.ts';
@@ -31,27 +32,8 @@ const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
  * backslashes and control characters. Encode the string as UTF-8 to get the bytes that are hashed and signed.
  */
 export function encodeCanonical(value: Json): string {
-  const ordered = inKeyOrder(value);
+  const ordered = isInKeyOrder(value) ? value : inKeyOrder(value);
   return ordered === undefined ? write(value) : JSON.stringify(ordered);
-}
-
-/**
- * The canonical JSON of each member of an object, name and value, by its name and in the order of the names: texts that
- * have members in common are made of these by `joinMembers`.
- */
-export function encodeMembers(object: JsonObject): Map<string, string> {
-  const keys = Object.keys(object);
-  const members = new Map<string, string>();
-  for (const key of keys.some((name) => NEEDS_WRITER.test(name)) ? keys.sort(byCodePoint) : keys.sort()) {
-    const value = object[key];
-    if (value !== undefined) members.set(key, `${JSON.stringify(key)}:${encodeCanonical(value)}`);
-  }
-  return members;
-}
-
-/** The canonical JSON of an object with these members, which are in order. */
-export function joinMembers(members: Iterable<string>): string {
-  return `{${[...members].join(',')}}`;
 }
 
 /**
@@ -139,7 +121,8 @@ function decodeUtf8(bytes: Uint8Array): string | undefined {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
-function parsedValue(text: string, keepsNumbers: boolean): Json | undefined {
+/** What `JSON.parse` makes of a text; undefined where it is no JSON. */
+export function parsedValue(text: string, keepsNumbers: boolean): Json | undefined {
   try {
     const value: Json = keepsNumbers ? JSON.parse(text, keepNumber) : JSON.parse(text);
     return value;
@@ -164,6 +147,20 @@ function isWellFormed(value: Json): boolean {
   if (typeof value !== 'object' || value === null || isRawNumber(value)) return true;
   if (!isObject(value)) return value.every(isWellFormed);
   return Object.entries(value).every(([key, item]) => key.isWellFormed() && isWellFormed(item));
+}
+
+/** True where all keys are in order already, as in most of what was canonical when it was read. */
+function isInKeyOrder(value: Json): boolean {
+  if (typeof value !== 'object' || value === null || isRawNumber(value)) return true;
+  if (!isObject(value)) return value.every(isInKeyOrder);
+  let last = '';
+  for (const key of Object.keys(value)) {
+    if (key < last || NEEDS_WRITER.test(key)) return false;
+    last = key;
+    const item = value[key];
+    if (item !== undefined && !isInKeyOrder(item)) return false;
+  }
+  return true;
 }
 
 /** The value with all keys in order, for `JSON.stringify`; undefined where a plain object cannot hold them so. */
@@ -208,7 +205,7 @@ function write(value: Json): string {
   return `{${members.join(',')}}`;
 }
 
-/** `sort()` compares UTF-16 units, which puts surrogates, and so all beyond U+FFFF, before U+E000 to U+FFFF. */
+/** `sort()` compares UTF-16 units, which are in another order. */
 function byCodePoint(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
   for (let at = 0; at < length; at += 1) {
@@ -216,8 +213,4 @@ function byCodePoint(a: string, b: string): number {
     if (difference !== 0) return difference;
   }
   return a.length - b.length;
-}
-
-function rankOf(unit: number): number {
-  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }

@@ -4,6 +4,19 @@
  */
 
 import { numberText } from './json-number.ts';
+import {
+  BACKSLASH,
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  MINUS,
+  NINE,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  QUOTE,
+  ZERO,
+} from './json-units.ts';
 
 export interface ScanRules {
   /** How many arrays and objects may stand inside each other. */
@@ -26,18 +39,6 @@ export type Scan =
       readonly hasCanonicalNumbers: boolean;
     }
   | { readonly kind: 'invalid'; readonly reason: string };
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const MINUS = 0x2d;
-const ZERO = 0x30;
-const NINE = 0x39;
-const COLON = 0x3a;
-const OPEN_ARRAY = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
 
 /** Scans the text; the answer counts only for text that `JSON.parse` accepts. */
 export function scan(text: string, rules: ScanRules): Scan {
@@ -95,6 +96,15 @@ export function* membersOf(text: string): Generator<[name: string, start: number
   }
 }
 
+/** Where each member of an object begins, in JSON without white space. */
+export function memberStarts(text: string): number[] {
+  const starts: number[] = [];
+  for (let at = 1; text.charCodeAt(at) === QUOTE; at = valueEnd(text, stringEnd(text, at) + 1) + 1) {
+    starts.push(at);
+  }
+  return starts;
+}
+
 /** The raw text of each item of the array between the brackets at `open` and before `close`. */
 export function itemsOf(text: string, open: number, close: number): string[] {
   const items: string[] = [];
@@ -135,7 +145,7 @@ function valueEnd(text: string, start: number): number {
 }
 
 /** The index after the closing quote of the string that opens at `start`: the first that is not escaped. */
-function stringEnd(text: string, start: number): number {
+export function stringEnd(text: string, start: number): number {
   let quote = text.indexOf('"', start + 1);
   while (quote >= 0 && isEscaped(text, quote)) quote = text.indexOf('"', quote + 1);
   return quote < 0 ? text.length : quote + 1;

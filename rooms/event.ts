@@ -103,7 +103,8 @@ function redactsOf(
   return isEventId(redacts) ? redacts : undefined;
 }
 
-function withoutUnsigned(pdu: JsonObject): JsonObject {
+/** The PDU without what each server says beside it. */
+export function withoutUnsigned(pdu: JsonObject): JsonObject {
   if (!Object.hasOwn(pdu, 'unsigned')) return pdu;
   const { unsigned: _, ...bare } = pdu;
   return bare;

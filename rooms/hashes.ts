@@ -1,10 +1,11 @@
 /** Hashes and ids of events: https://spec.matrix.org/v1.19/server-server-api/#signing-events */
 import { decodeBase64, encodeBase64 } from '#keys/base64.ts';
-import { encodeCanonical, encodeMembers, joinMembers } from '#keys/canonical-json.ts';
+import { encodeCanonical } from '#keys/canonical-json.ts';
+import { type CanonicalMembers, canonicalMembers, pickMembers } from '#keys/canonical-members.ts';
 import { sha256, sha256Base64, sha256Base64Url } from '#keys/hash.ts';
 import type { EventId, RoomId } from '#keys/ids.ts';
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
-import { redact } from './redact.ts';
+import { redactedContent } from './redact.ts';
 import type { RoomVersionRules } from './versions.ts';
 
 /**
@@ -37,21 +38,19 @@ export function eventIdOf(pdu: JsonObject, rules: RoomVersionRules, referenced?:
 
 /**
  * What the reference hash of a PDU covers, and its signatures: the canonical JSON of what is left after redaction,
- * without `signatures` and `unsigned`. `members` spares the making of what the caller has: `encodeMembers` of the PDU.
+ * without `signatures` and `unsigned`. `members` spares the making of what the caller has: the PDU's.
  */
 export function referencedText(
   pdu: JsonObject,
   rules: RoomVersionRules,
-  members: ReadonlyMap<string, string> = encodeMembers(pdu),
+  members: CanonicalMembers = canonicalMembers(pdu),
 ): string {
-  const redacted = redact(pdu, rules);
-  const covered: string[] = [];
-  for (const [key, text] of members) {
-    if (key === 'signatures' || key === 'unsigned' || !Object.hasOwn(redacted, key)) continue;
-    const { content } = redacted;
-    covered.push(key === 'content' && content !== undefined ? `"content":${encodeCanonical(content)}` : text);
-  }
-  return joinMembers(covered);
+  const { keys } = rules.redaction;
+  const content = redactedContent(pdu, rules);
+  return pickMembers(members, (name) => {
+    if (name === 'content') return content === undefined || encodeCanonical(content);
+    return name !== 'signatures' && keys.has(name);
+  });
 }
 
 /** v12: "The room ID is the event ID of the event with sigil `!` instead of `$`." */
@@ -66,9 +65,9 @@ export function createEventIdOf(roomId: RoomId): EventId {
 
 /**
  * True where `hashes.sha256` is the PDU's content hash. Where it is not, the PDU counts as a redacted copy. `members`
- * spares the making of what the caller has: `encodeMembers` of the PDU.
+ * spares the making of what the caller has: the PDU's.
  */
-export function hasContentHash(pdu: JsonObject, members?: ReadonlyMap<string, string>): boolean {
+export function hasContentHash(pdu: JsonObject, members?: CanonicalMembers): boolean {
   const claimed = stringAt(objectAt(pdu, 'hashes') ?? {}, 'sha256');
   if (claimed === undefined) return false;
   const digest = sha256Base64(hashedContent(pdu, members));
@@ -84,10 +83,10 @@ function chosenId(pdu: JsonObject): EventId {
   return id as EventId;
 }
 
-function hashedContent(pdu: JsonObject, members: ReadonlyMap<string, string> = encodeMembers(pdu)): string {
-  const covered: string[] = [];
-  for (const [key, text] of members) if (!NOT_HASHED.has(key)) covered.push(text);
-  return joinMembers(covered);
+function hashedContent(pdu: JsonObject, members: CanonicalMembers = canonicalMembers(pdu)): string {
+  return pickMembers(members, isHashed);
 }
 
-const NOT_HASHED: ReadonlySet<string> = new Set(['unsigned', 'signatures', 'hashes']);
+function isHashed(name: string): boolean {
+  return name !== 'unsigned' && name !== 'signatures' && name !== 'hashes';
+}

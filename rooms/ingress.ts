@@ -9,14 +9,19 @@
  * The others are in `receive.ts`.
  */
 
-import { encodeMembers, joinMembers, parseStrict } from '#keys/canonical-json.ts';
+import {
+  type CanonicalMembers,
+  canonicalMembers,
+  parseMembers,
+  pickMembers,
+} from '#keys/canonical-members.ts';
 import { type SignatureCheck, verifyMany } from '#keys/ed25519.ts';
 import type { EventId, ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject } from '#keys/json.ts';
 import type { KeyRequest } from '#keys/key-ring.ts';
 import { signaturesOf } from '#keys/sign-json.ts';
 import type { RoomsContext } from './context.ts';
-import { type Event, eventFrom } from './event.ts';
+import { type Event, eventFrom, withoutUnsigned } from './event.ts';
 import { checkFormat } from './format.ts';
 import { eventIdOf, hasContentHash, referencedText } from './hashes.ts';
 import { redact } from './redact.ts';
@@ -42,8 +47,8 @@ export type Ingress =
 /** A PDU of valid format. */
 interface Read {
   readonly pdu: JsonObject;
-  /** `encodeMembers` of it: what is hashed, signed and kept is all made of these. */
-  readonly members: ReadonlyMap<string, string>;
+  /** Its canonical JSON, perhaps with `unsigned`: what is hashed, signed and kept is all made of it. */
+  readonly members: CanonicalMembers;
   /** Canonical, without `unsigned`. */
   readonly json: string;
   /** What is signed, and what its id is the hash of. */
@@ -96,13 +101,13 @@ function ingressOf(read: Read, rules: RoomVersionRules, signatures: Signatures):
 
 /** Check 1: the format, of the text as it was sent. */
 function readValid(text: string, rules: RoomVersionRules): Read | { readonly reason: string } {
-  const parsed = parseStrict(text, { anyNumbers: !rules.strictJson });
+  const parsed = parseMembers(text, { anyNumbers: !rules.strictJson });
   if (parsed.kind === 'invalid') return { reason: `The event is not canonical JSON: ${parsed.reason}` };
   if (!isObject(parsed.value)) return { reason: 'The event is not an object' };
   // "unsigned" is what the sending server says beside the event, for nobody but itself.
-  const { unsigned: _, ...pdu } = parsed.value;
-  const members = encodeMembers(pdu);
-  const json = joinMembers(members.values());
+  const pdu = withoutUnsigned(parsed.value);
+  const members = parsed.members ?? canonicalMembers(pdu);
+  const json = pickMembers(members, (name) => name !== 'unsigned');
   const reason = checkFormat(pdu, rules, json);
   if (reason !== undefined) return { reason };
   const referenced = referencedText(pdu, rules, members);

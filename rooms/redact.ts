@@ -12,19 +12,26 @@ export function redact(pdu: JsonObject, rules: RoomVersionRules): JsonObject {
     const value = own(pdu, key);
     if (value !== undefined) kept[key] = value;
   }
-  const content = own(pdu, 'content');
-  if (isObject(content))
-    kept.content = keep(content, rules.redaction.content.get(stringAt(pdu, 'type') ?? ''));
+  const content = redactedContent(pdu, rules);
+  if (content !== undefined) kept.content = content;
   return kept;
+}
+
+/** What is left of a PDU's content after redaction, the same object where all of it is; undefined where it is none. */
+export function redactedContent(pdu: JsonObject, rules: RoomVersionRules): JsonObject | undefined {
+  const content = own(pdu, 'content');
+  if (!isObject(content)) return undefined;
+  return keep(content, rules.redaction.content.get(stringAt(pdu, 'type') ?? ''));
 }
 
 function keep(content: JsonObject, kept: KeptContent | undefined): JsonObject {
   if (kept === 'all') return content;
-  const left = new Map<string, JsonObject[string]>();
+  // The keys are those of the rules, of which none is `__proto__`.
+  const left: Record<string, Json> = {};
   for (const key of kept ?? []) {
     if (typeof key === 'string') {
       const value = own(content, key);
-      if (value !== undefined) left.set(key, value);
+      if (value !== undefined) left[key] = value;
       continue;
     }
     // v11: "The third_party_invite key of m.room.member events is no longer redacted, but will only contain the
@@ -33,7 +40,7 @@ function keep(content: JsonObject, kept: KeptContent | undefined): JsonObject {
     const object = own(content, outer);
     if (!isObject(object)) continue;
     const value = own(object, inner);
-    left.set(outer, value === undefined ? {} : { [inner]: value });
+    left[outer] = value === undefined ? {} : { [inner]: value };
   }
-  return Object.fromEntries(left);
+  return left;
 }
