@@ -18,25 +18,30 @@ export class Lanes {
 
   /** Runs the job when a lane is free, first come first served. Rejects with `LanesFull` at once if too many wait. */
   async run<T>(job: () => Promise<T>): Promise<T> {
-    await this.#enter();
+    await new Promise<void>((resolve) => this.enter(resolve));
     try {
       return await job();
     } finally {
-      this.#leave();
+      this.leave();
     }
   }
 
-  async #enter(): Promise<void> {
+  /**
+   * Calls `start` when a lane is free, at once or in its turn: who is called has to `leave`. For jobs without a promise;
+   * `run` does both. Throws `LanesFull` if too many wait.
+   */
+  enter(start: () => void): void {
     if (this.#running < this.#width) {
       this.#running += 1;
+      start();
       return;
     }
     if (this.#waiting.length >= this.#maxWaiting) throw new LanesFull('too many jobs are waiting');
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#waiting.push(start);
   }
 
   /** Hands the lane on to the next in line, so that nobody overtakes. */
-  #leave(): void {
+  leave(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#running -= 1;
     else next();
