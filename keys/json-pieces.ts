@@ -187,37 +187,52 @@ export class JsonPieces {
   #valueEnd(chunk: Buffer, start: number): number | undefined {
     let depth = this.#depth;
     let inString = this.#inString;
-    let escaped = this.#escaped;
-    let at = start;
-    let isOver = false;
-    for (; at < chunk.length; at += 1) {
-      const byte = chunk[at] ?? 0;
+    let at = this.#escaped ? start + 1 : start;
+    this.#escaped = false;
+    while (at < chunk.length) {
       if (inString) {
-        if (escaped) escaped = false;
-        else if (byte === BACKSLASH) escaped = true;
-        else if (byte === QUOTE) {
-          inString = false;
-          isOver = depth === 0;
+        at = stringStop(chunk, at);
+        if (at === chunk.length) break;
+        inString = chunk[at] === BACKSLASH;
+        if (inString) {
+          // What follows is none of the string's end; it may be the next chunk's first.
+          at += 2;
+          this.#escaped = at > chunk.length;
+          continue;
         }
-      } else if (byte === QUOTE) {
-        inString = true;
-      } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
-        depth += 1;
-      } else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
-        // At depth 0 the bracket, as a comma, belongs to what is around a number or a word.
-        if (depth === 0) break;
-        depth -= 1;
-        isOver = depth === 0;
-      } else if (depth === 0 && (byte === COMMA || byte === COLON || isSpace(byte))) {
-        break;
+        at += 1;
+        if (depth === 0) return this.#valueOver(at);
+        continue;
       }
-      if (isOver) break;
+      switch (chunk[at]) {
+        case QUOTE:
+          inString = true;
+          break;
+        case OPEN_OBJECT:
+        case OPEN_ARRAY:
+          depth += 1;
+          break;
+        case CLOSE_OBJECT:
+        case CLOSE_ARRAY:
+          // At depth 0 the bracket, as a comma, belongs to what is around a number or a word.
+          if (depth === 0) return this.#valueOver(at);
+          depth -= 1;
+          if (depth === 0) return this.#valueOver(at + 1);
+          break;
+        default:
+          if (depth === 0 && endsWord(chunk[at] ?? 0)) return this.#valueOver(at);
+      }
+      at += 1;
     }
-    const ended = at < chunk.length;
-    this.#depth = ended ? 0 : depth;
-    this.#inString = ended ? false : inString;
-    this.#escaped = ended ? false : escaped;
-    return ended ? at + (isOver ? 1 : 0) : undefined;
+    this.#depth = depth;
+    this.#inString = inString;
+    return undefined;
+  }
+
+  #valueOver(end: number): number {
+    this.#depth = 0;
+    this.#inString = false;
+    return end;
   }
 
   #keep(part: Buffer): void {
@@ -248,6 +263,21 @@ export class JsonPieces {
     else if (members.includes(key) || lists.includes(key)) pieces.push({ kind: 'member', key, bytes });
     this.#expected = isItem ? 'item comma' : 'comma';
   }
+}
+
+/** The index of the next quote or backslash; the chunk's length where there is none. */
+function stringStop(chunk: Buffer, start: number): number {
+  let at = start;
+  for (; at < chunk.length; at += 1) {
+    const byte = chunk[at];
+    if (byte === QUOTE || byte === BACKSLASH) break;
+  }
+  return at;
+}
+
+/** True for what stands between values outside of brackets. */
+function endsWord(byte: number): boolean {
+  return byte === COMMA || byte === COLON || isSpace(byte);
 }
 
 function joined(parts: readonly Buffer[]): Buffer {
