@@ -220,15 +220,10 @@ export function newEvent(
 }
 
 /** The columns of an event that is known only as a part of some state. */
-export function newOutlier(ctx: RoomsContext, room: Room, event: Event): events.NewEvent {
-  const nowhere = { position: undefined, stateBefore: undefined, stateAfter: undefined };
-  const untouched = { reason: undefined, redactedBy: undefined, txn: undefined };
-  return newEvent(room, event, {
-    ...nowhere,
-    ...untouched,
-    status: 'outlier',
-    receivedTs: ctx.clock.now(),
-  });
+export function newOutlier(ctx: RoomsContext, room: Room, event: Event): events.NewOutlier {
+  const { eventId, depth, type, stateKey, sender, originServerTs, json } = event;
+  const receivedTs = ctx.clock.now();
+  return { eventId, roomNid: room.roomNid, depth, type, stateKey, sender, originServerTs, receivedTs, json };
 }
 
 function positionFor(ctx: RoomsContext, tx: Tx, placement: Placement): number | undefined {

@@ -47,7 +47,7 @@ export async function storeUnplaced(
     receivedTs: ctx.clock.now(),
   });
   await ctx.db.write('rooms.storeUnplaced', async (tx) => {
-    if (stored === undefined) await events.insertOutliers(tx, [row]);
+    if (stored === undefined) await events.insertUnplaced(tx, row);
     else if (reason === undefined) await restore(tx, [stored.nid]);
     if (stored !== undefined && waitsFor.length === 0) await provisionalRejections.drop(tx, [stored.nid]);
     if (waitsFor.length === 0) return;

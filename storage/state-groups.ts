@@ -87,7 +87,7 @@ export function* inParts(
   changes: ReadonlyMap<number, number | undefined>,
   length: number,
 ): Generator<ReadonlyMap<number, number | undefined>> {
-  const keys = inTrieOrder(changes.keys());
+  const keys = inTrieOrder([...changes.keys()]);
   for (let from = 0; from < keys.length; from += length) {
     yield new Map(keys.slice(from, from + length).map((key) => [key, changes.get(key)]));
   }

@@ -9,6 +9,8 @@
 const BITS = 4;
 const WIDTH = 2 ** BITS;
 const LEAF_CAPACITY = 32;
+/** What a key is divided by at each depth: 4 bits each, as long as it is a safe integer. */
+const DIVISORS = Array.from({ length: 14 }, (_, depth) => WIDTH ** depth);
 
 /** Pairs in ascending order of their keys. */
 export interface Leaf {
@@ -37,7 +39,7 @@ export function isBranch(node: TrieNode): node is Branch {
 
 /** Which child of a branch at `depth` (0 is the root) leads to `key`. */
 export function slotOf(key: number, depth: number): number {
-  return Math.floor(key / WIDTH ** depth) % WIDTH;
+  return Math.floor(key / (DIVISORS[depth] ?? Number.POSITIVE_INFINITY)) % WIDTH;
 }
 
 /**
@@ -68,14 +70,12 @@ export function withChanges(
   return drafts.every((draft) => draft === 0) ? 0 : { drafts };
 }
 
-/** Keys in the order of the leaves that they lie in, so that those of a few leaves follow each other. */
-export function inTrieOrder(keys: Iterable<number>): number[] {
-  return [...keys].sort((a, b) => {
-    for (let depth = 0; ; depth++) {
-      const difference = slotOf(a, depth) - slotOf(b, depth);
-      if (difference !== 0 || (a < WIDTH ** depth && b < WIDTH ** depth)) return difference;
-    }
-  });
+/** Different keys in the order of the leaves that they lie in, so that those of a few leaves follow each other. */
+export function inTrieOrder(keys: readonly number[], depth = 0): readonly number[] {
+  if (keys.length < 2 || depth === DIVISORS.length) return keys;
+  const slots = Array.from({ length: WIDTH }, (): number[] => []);
+  for (const key of keys) slots[slotOf(key, depth)]?.push(key);
+  return slots.flatMap((inSlot) => inTrieOrder(inSlot, depth + 1));
 }
 
 /** The part of a leaf whose keys lie in one slot of a branch at `depth`. */
@@ -140,15 +140,23 @@ function leafWithChanges(leaf: Leaf, nid: number, changes: Changes, depth: numbe
     else pairs.set(key, value);
   }
   if (!changed) return nid;
-  const sorted = [...pairs].sort(([a], [b]) => a - b);
-  return draftOf({ keys: sorted.map(([key]) => key), values: sorted.map(([, value]) => value) }, depth);
+  const keys = [...pairs.keys()].sort((a, b) => a - b);
+  return draftOf({ keys, values: keys.map((key) => pairs.get(key) ?? 0) }, depth);
 }
 
 function draftOf(leaf: Leaf, depth: number): Draft {
   if (leaf.keys.length === 0) return 0;
   if (leaf.keys.length <= LEAF_CAPACITY) return leaf;
-  const slots = Array.from({ length: WIDTH }, (_, slot) => slot);
-  return { drafts: slots.map((slot) => draftOf(partOf(leaf, slot, depth), depth + 1)) };
+  const parts = Array.from({ length: WIDTH }, (): { keys: number[]; values: number[] } => ({
+    keys: [],
+    values: [],
+  }));
+  for (const [index, key] of leaf.keys.entries()) {
+    const part = parts[slotOf(key, depth)];
+    part?.keys.push(key);
+    part?.values.push(leaf.values[index] ?? 0);
+  }
+  return { drafts: parts.map((part) => draftOf(part, depth + 1)) };
 }
 
 function unpackBranch(reading: Reading, bitmap: number): Branch {
