@@ -19,21 +19,26 @@ import { checkMember } from './member.ts';
 import { checkOwnedState } from './owned-state.ts';
 import { checkPowerLevels } from './power-levels.ts';
 import { type Refusal, refuse } from './refusal.ts';
-import { authEventKeys } from './select.ts';
+import { authEventKeys, isSameKey, type StateKey } from './select.ts';
 import { type AuthState, membershipIn } from './state.ts';
 
 export type { Refusal } from './refusal.ts';
 export type { AuthState, StateMap } from './state.ts';
 
+/** The events that an event may name, by id; `rejected` for one that was. */
+export interface AuthEvents {
+  get(eventId: EventId): Event | 'rejected' | undefined;
+}
+
 /**
  * The rules that do not depend on state: why to reject, or undefined.
  *
- * `authEvents` holds each event that the event names, or `rejected` where it was; `create` is the accepted create
- * event of the room, needed where the version does not name it in `auth_events` (version 12).
+ * `authEvents` holds each event that the event names; `create` is the accepted create event of the room, needed where
+ * the version does not name it in `auth_events` (version 12).
  */
 export function checkStateIndependent(
   event: Event,
-  authEvents: ReadonlyMap<EventId, Event | 'rejected'>,
+  authEvents: AuthEvents,
   create: Event | undefined,
 ): Refusal | undefined {
   // v12 1: If type is `m.room.create`.
@@ -78,14 +83,9 @@ export function authStateOf(events: Iterable<Event>): AuthState {
 }
 
 /** v12 3: Considering the event's `auth_events`. */
-function checkAuthEvents(
-  event: Event,
-  authEvents: ReadonlyMap<EventId, Event | 'rejected'>,
-): Refusal | undefined {
-  const selected = new Set(
-    authEventKeys(event, event.rules).map(({ type, stateKey }) => stateMapKey(type, stateKey)),
-  );
-  const seen = new Set<string>();
+function checkAuthEvents(event: Event, authEvents: AuthEvents): Refusal | undefined {
+  const selected = authEventKeys(event, event.rules);
+  const seen: StateKey[] = [];
   for (const id of event.authEvents) {
     const authEvent = authEvents.get(id);
     if (authEvent === undefined) return refuse(undefined, `The auth event ${id} is not known`);
@@ -98,18 +98,18 @@ function checkAuthEvents(
     }
     // v12 3.2: If there are entries whose `type` and `state_key` don't match those specified by the auth events
     // selection algorithm, reject.
-    if (authEvent.stateKey === undefined)
-      return refuse('v10 2.2', `The auth event ${id} is not a state event`);
-    const key = stateMapKey(authEvent.type, authEvent.stateKey);
-    if (!selected.has(key)) {
+    const { type, stateKey } = authEvent;
+    if (stateKey === undefined) return refuse('v10 2.2', `The auth event ${id} is not a state event`);
+    const key = selected.find((one) => isSameKey(one, { type, stateKey }));
+    if (key === undefined) {
       return refuse('v10 2.2', `The auth event ${id} is not one that authorises this event`);
     }
     // v12 3.1: If there are duplicate entries for a given `type` and `state_key` pair, reject.
-    if (seen.has(key)) return refuse('v10 2.1', `The auth event ${id} is a duplicate`);
-    seen.add(key);
+    if (seen.includes(key)) return refuse('v10 2.1', `The auth event ${id} is a duplicate`);
+    seen.push(key);
   }
   // v10 2.4: If there is no `m.room.create` event among the entries, reject.
-  if (event.rules.createInAuthEvents && !seen.has(stateMapKey('m.room.create', ''))) {
+  if (event.rules.createInAuthEvents && !seen.some(({ type }) => type === 'm.room.create')) {
     return refuse('v10 2.4', 'The create event is not among the auth events');
   }
   return undefined;

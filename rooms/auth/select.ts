@@ -1,6 +1,5 @@
 /** https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection */
 import { type JsonObject, objectAt, stringAt } from '#keys/json.ts';
-import { stateMapKey } from '../event.ts';
 import type { RoomVersionRules } from '../versions.ts';
 
 export interface StateKey {
@@ -31,7 +30,13 @@ export function authEventKeys(event: Selectable, rules: RoomVersionRules): State
   // "The sender's current m.room.member event, if any."
   keys.push({ type: 'm.room.member', stateKey: event.sender });
   if (event.type === 'm.room.member') keys.push(...memberKeys(event, rules));
-  return [...new Map(keys.map((key) => [stateMapKey(key.type, key.stateKey), key])).values()];
+  // Few: to compare them costs less than to make a text of each.
+  return keys.filter((key, index) => keys.findIndex((other) => isSameKey(key, other)) === index);
+}
+
+/** True where both name the same piece of state. */
+export function isSameKey(a: StateKey, b: StateKey): boolean {
+  return a.type === b.type && a.stateKey === b.stateKey;
 }
 
 function memberKeys(event: Selectable, rules: RoomVersionRules): StateKey[] {

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { EventId } from '#keys/ids.ts';
 import { GrowingNumbers } from '#storage/growing-numbers.ts';
 import { Lru } from '#storage/lru.ts';
-import { authStateOf, checkStateDependent, checkStateIndependent, type Refusal } from '../auth/check.ts';
+import { type AuthEvents, checkStateDependent, checkStateIndependent, type Refusal } from '../auth/check.ts';
 import type { RoomsContext } from '../context.ts';
 import type { Event } from '../event.ts';
 import { createEventIdOf, referenceHash } from '../hashes.ts';
@@ -22,16 +22,11 @@ export interface Judged {
   isAccepted(number: number): boolean;
 }
 
-/** What an event may cite, by id. */
-export interface AuthEvents {
-  get(eventId: EventId): Event | 'rejected' | undefined;
-}
-
 const ACCEPTED = 1;
 const REJECTED = 2;
 
 /** How many to judge before others get a turn: a few milliseconds of work. */
-const AT_ONCE = 32;
+const AT_ONCE = 128;
 /** Of these the text is in memory: most events cite the same few, or one just before them. */
 const RECENT_EVENTS = 500;
 const RECENT_LENGTH = 2 * 1024 * 1024;
@@ -47,9 +42,10 @@ export async function judgeTold(ctx: RoomsContext, join: Event, told: ToldState)
   let rejected = 0;
   let firstRejected: Judged['firstRejected'];
   const recent = new Citable(told);
+  const createId = impliedCreateId(join);
   const judgePortion = async (numbers: readonly number[]): Promise<void> => {
     const events = told.read(numbers);
-    const citable = await authEventsOf(ctx, told, { events, recent, verdicts });
+    const citable = await authEventsOf(ctx, told, { numbers, createId, recent, verdicts });
     const taken = await takenIds(ctx, events);
     for (const [index, event] of events.entries()) {
       const number = numbers[index] ?? 0;
@@ -184,31 +180,36 @@ async function authEventsOf(
   ctx: RoomsContext,
   told: ToldState,
   of: {
-    readonly events: readonly Event[];
+    readonly numbers: readonly number[];
+    /** The create event, where they do not cite it. */
+    readonly createId: EventId | undefined;
     readonly recent: Citable;
     readonly verdicts: Uint8Array;
   },
 ): Promise<AuthEvents & { add(event: Event, isAccepted: boolean): void }> {
   const found = new Map<EventId, Event | 'rejected'>();
-  const toRead = new Set<number>();
+  const toRead: number[] = [];
   const toLoad = new Set<EventId>();
-  for (const eventId of new Set(of.events.flatMap((event) => [...neededBy(event)]))) {
-    const number = told.find(eventId);
-    if (number === undefined) toLoad.add(eventId);
-    // Not judged yet: it is of this portion, or of a cycle, in which no event can be valid.
-    else if (of.verdicts[number] === 0) continue;
-    else if (of.verdicts[number] === REJECTED) found.set(eventId, 'rejected');
-    else {
+  // By their numbers: most cite the same few.
+  const cited = new Set(of.numbers.flatMap((number) => told.authOf(number)));
+  const create = of.createId === undefined ? undefined : told.find(of.createId);
+  if (create !== undefined) cited.add(create);
+  else if (of.createId !== undefined) toLoad.add(of.createId);
+  for (const number of cited) {
+    const verdict = of.verdicts[number];
+    if (!told.isTold(number)) toLoad.add(told.idOf(number));
+    else if (verdict === REJECTED) found.set(told.idOf(number), 'rejected');
+    else if (verdict === ACCEPTED) {
       const event = of.recent.events.get(number);
-      if (event === undefined) toRead.add(number);
-      else found.set(eventId, event);
+      if (event === undefined) toRead.push(number);
+      else found.set(event.eventId, event);
     }
+    // Not judged yet: it is of this portion, or of a cycle, in which no event can be valid.
   }
   for (const [eventId, stored] of await loadEvents(ctx, toLoad)) found.set(eventId, asAuthEvent(stored));
-  const numbers = [...toRead];
-  for (const [index, event] of told.read(numbers).entries()) {
+  for (const [index, event] of told.read(toRead).entries()) {
     found.set(event.eventId, event);
-    of.recent.events.set(numbers[index] ?? 0, event);
+    of.recent.events.set(toRead[index] ?? 0, event);
   }
   return {
     get: (eventId) => found.get(eventId),
@@ -238,15 +239,17 @@ export function judge(event: Event, byId: AuthEvents): Refusal | undefined {
   const createId = impliedCreateId(event);
   const implied = createId === undefined ? undefined : byId.get(createId);
   const create = implied === 'rejected' ? undefined : implied;
-  const named = new Map<EventId, Event | 'rejected'>();
+  const refusal = checkStateIndependent(event, byId, create);
+  if (refusal !== undefined) return refusal;
+  const state = create === undefined ? [] : [create];
   for (const eventId of event.authEvents) {
     const authEvent = byId.get(eventId);
-    if (authEvent !== undefined) named.set(eventId, authEvent);
+    if (authEvent !== undefined && authEvent !== 'rejected') state.push(authEvent);
   }
-  const refusal = checkStateIndependent(event, named, create);
-  if (refusal !== undefined) return refusal;
-  const state = [...named.values()].filter((authEvent) => authEvent !== 'rejected');
-  return checkStateDependent(event, authStateOf(create === undefined ? state : [create, ...state]));
+  // Few, and none of them with the key of another: to look at each costs less than to make a text of each key.
+  const get = (type: string, stateKey: string) =>
+    state.find((authEvent) => authEvent.stateKey === stateKey && authEvent.type === type);
+  return checkStateDependent(event, { get });
 }
 
 /** The numbers of the events that were told, in an order in which each comes after its auth events. */

@@ -115,7 +115,10 @@ export class ToldState implements Disposable {
   /** The numbers of an event's auth events, told or not. */
   authOf(number: number): readonly number[] {
     const from = this.#citedFrom.at(number);
-    return Array.from({ length: this.#citedCount.at(number) }, (_, index) => this.#cited.at(from + index));
+    const to = from + this.#citedCount.at(number);
+    const cited: number[] = [];
+    for (let index = from; index < to; index++) cited.push(this.#cited.at(index));
+    return cited;
   }
 
   /** How many of the events that were told cite this one. */
