@@ -22,7 +22,7 @@ export type DirectoryKeeper = EventFollower<readonly UserId[]>;
 const FILLED = 'user_directory.filled';
 const BATCH = 200;
 const LINGER_MS = 500;
-const MEMBERS_AT_ONCE = 200;
+const MEMBERS_AT_ONCE = 1_000;
 const ACCOUNTS_AT_ONCE = 100;
 /** By these everybody may enter, or read, a room. */
 const OPENING = ['m.room.join_rules', 'm.room.history_visibility'];
@@ -98,8 +98,9 @@ async function readRoom(ctx: RoomsContext, roomNid: number, signal: AbortSignal)
       { roomNid, ourServer },
       { after, limit: MEMBERS_AT_ONCE },
     );
+    // Who takes another name after it was read here has a member event that comes after these, and is written by that.
     if (page.wordless.length > 0)
-      await db.write('userDirectory.members', (tx) => directoryWords.refreshRemote(tx, page.wordless));
+      await db.write('userDirectory.members', (tx) => directoryWords.add(tx, page.wordless));
     after = page.next;
     await nextTurn();
   }

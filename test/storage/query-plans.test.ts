@@ -10,7 +10,7 @@ const storage = new URL('../../storage/', import.meta.url);
 
 /** Tables of a few rows, and statements that an operator asks for or that run on a thread of their own. */
 const SMALL =
-  /^SCAN (schema_migrations|stream_reserve|registration_tokens|users|p|s|servers|ended|found|json_each|CONSTANT|search_index VIRTUAL TABLE|appservices|appservice_transactions|published_rooms|network_rooms)\b/;
+  /^SCAN (schema_migrations|stream_reserve|registration_tokens|users|p|s|servers|ended|found|json_each|CONSTANT|search_index VIRTUAL TABLE|words VIRTUAL TABLE|appservices|appservice_transactions|published_rooms|network_rooms)\b/;
 const RARE: ReadonlySet<string> = new Set([
   'destinations.sharingRooms',
   // Asked for by the operator.

@@ -35,6 +35,17 @@ async function join(db: Database, roomNid: number, userId: UserId, displayName: 
   });
 }
 
+/** A member of rooms of whom the directory has not heard; the name has the room's number at its end. */
+async function joinWordless(db: Database, roomNids: readonly number[], userId: UserId, displayName?: string) {
+  const row = { userId, membership: 'join', eventNid: 1, serverName: 'there.test', avatarUrl: null } as const;
+  await db.write('test', async (tx) => {
+    for (const roomNid of roomNids) {
+      const name = roomNids.length > 1 ? `${displayName} ${roomNid}` : (displayName ?? null);
+      await memberships.set(tx, { ...row, roomNid, position: roomNid, displayName: name });
+    }
+  });
+}
+
 function searcher(userId: UserId, findsAllAccounts = false): userDirectory.Searcher {
   return { userId, serverName: 'here.test', findsAllAccounts };
 }
@@ -89,24 +100,54 @@ for (const { name, open } of drivers) {
     );
     assert.deepEqual(await userDirectory.find(db, searcher(ALICE), ['away'], 10), [FAR]);
     await join(db, 1, '@new:there.test');
-    await db.write('test', async (tx) => {
-      const row = { roomNid: 1, userId: '@wordless:there.test', membership: 'join', eventNid: 1 } as const;
-      await memberships.set(tx, {
-        ...row,
-        position: 1,
-        serverName: 'there.test',
-        displayName: null,
-        avatarUrl: null,
-      });
-    });
+    await joinWordless(db, [1], '@wordless:there.test');
     const page = (after: string, limit: number) =>
       directoryWords.membersPage(db, { roomNid: 1, ourServer: 'here.test' }, { after, limit });
-    assert.deepEqual(await page('', 10), { wordless: ['@wordless:there.test'], next: undefined });
+    const wordless = [['@wordless:there.test', ['wordless']]];
+    assert.deepEqual(await page('', 10), { wordless, next: undefined });
     assert.deepEqual(await page('', 3), { wordless: [], next: '@new:there.test' });
-    assert.deepEqual(await page('@new:there.test', 3), {
-      wordless: ['@wordless:there.test'],
-      next: undefined,
-    });
+    assert.deepEqual(await page('@new:there.test', 3), { wordless, next: undefined });
+  });
+
+  test(`${name}: who has no words yet gets those of their names in all rooms, once, whatever the id is made of`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    const strange: UserId = `@"\\'å {}:there.test`;
+    await joinWordless(db, [1, 2], strange, 'Name of Room');
+    await joinWordless(db, [1], '@b.b:there.test', 'Béatrice B');
+    await joinWordless(db, [1], '@___:there.test');
+    const page = () =>
+      directoryWords.membersPage(db, { roomNid: 1, ourServer: 'here.test' }, { after: '', limit: 10 });
+    const { wordless } = await page();
+    assert.deepEqual(wordless, [
+      [strange, ['å', 'name', 'of', 'room', '1', '2']],
+      ['@___:there.test', []],
+      ['@b.b:there.test', ['b', 'beatrice']],
+    ]);
+    for (const _ of ['once', 'again']) await db.write('test', (tx) => directoryWords.add(tx, wordless));
+    assert.deepEqual((await page()).wordless, [['@___:there.test', []]]);
+    await join(db, 1, ALICE);
+    const find = (...words: string[]) => userDirectory.find(db, searcher(ALICE), words, 10);
+    assert.deepEqual(await find('room', '2', 'å'), [strange]);
+    assert.deepEqual(await find('bea'), ['@b.b:there.test']);
+  });
+
+  test(`${name}: a page of members ends where their words are enough for one write`, async () => {
+    await using opened = await open();
+    const { db } = opened;
+    const words = Array.from({ length: 60 }, (_, number) => `w${number}`).join(' ');
+    const userIds = Array.from({ length: 110 }, (_, number): UserId => `@u${1_000 + number}:there.test`);
+    for (const userId of userIds) await joinWordless(db, [1], userId, words);
+    const pageAfter = (after: string) =>
+      directoryWords.membersPage(db, { roomNid: 1, ourServer: 'here.test' }, { after, limit: 200 });
+    const first = await pageAfter('');
+    assert.deepEqual(
+      first.wordless.map(([userId, { length }]) => [userId, length]),
+      userIds.slice(0, 100).map((userId) => [userId, 40]),
+    );
+    assert.equal(first.next, userIds[99]);
+    const second = await pageAfter('@u1099:there.test');
+    assert.deepEqual([second.wordless.length, second.next], [10, undefined]);
   });
 
   test(`${name}: arrivals are in the order in which they came, history among what is live`, async () => {
