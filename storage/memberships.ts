@@ -313,19 +313,30 @@ export async function shareARoom(reader: Reader, a: UserId, b: UserId): Promise<
 
 /** Writes a membership in place of the one before; the room counts as remembered again. */
 export async function set(tx: Tx, membership: NewMembership): Promise<void> {
-  const { roomNid, userId, eventNid, position, serverName, displayName, avatarUrl } = membership;
-  await tx.run(
-    SET,
-    roomNid,
-    userId,
-    membership.membership,
-    eventNid,
-    position,
-    serverName,
-    withoutNul(displayName),
-    withoutNul(avatarUrl),
-    position,
-  );
+  await setAll(tx, [membership], membership.position);
+}
+
+/** `set` for many, all at one position. */
+export async function setAll(
+  tx: Tx,
+  members: readonly Omit<NewMembership, 'position'>[],
+  position: number,
+): Promise<void> {
+  for (const { roomNid, userId, membership, eventNid, serverName, displayName, avatarUrl } of members) {
+    // One statement for each: both databases take longer to read such a list out of a text.
+    await tx.run(
+      SET,
+      roomNid,
+      userId,
+      membership,
+      eventNid,
+      position,
+      serverName,
+      withoutNul(displayName),
+      withoutNul(avatarUrl),
+      position,
+    );
+  }
 }
 
 /** Makes a member whose event is no longer in the state one that has left. */
@@ -364,7 +375,7 @@ export async function setForgotten(
 }
 
 function withoutNul(text: string | null): string | null {
-  return text?.replaceAll('\0', '') ?? null;
+  return text?.includes('\0') === true ? text.replaceAll('\0', '') : text;
 }
 
 function fromRow(row: Row): MembershipRow {

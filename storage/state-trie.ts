@@ -71,11 +71,23 @@ export function withChanges(
 }
 
 /** Different keys in the order of the leaves that they lie in, so that those of a few leaves follow each other. */
-export function inTrieOrder(keys: readonly number[], depth = 0): readonly number[] {
-  if (keys.length < 2 || depth === DIVISORS.length) return keys;
-  const slots = Array.from({ length: WIDTH }, (): number[] => []);
-  for (const key of keys) slots[slotOf(key, depth)]?.push(key);
-  return slots.flatMap((inSlot) => inTrieOrder(inSlot, depth + 1));
+export function inTrieOrder(keys: readonly number[]): number[] {
+  const greatest = keys.reduce((a, b) => Math.max(a, b), 0);
+  const digits = DIVISORS.filter((divisor) => divisor <= greatest).length;
+  // The lowest digit of a key decides first: read backwards they are in the order of numbers.
+  const backwards = Float64Array.from(keys, (key) => readBackwards(key, digits)).sort();
+  return Array.from(backwards, (key) => readBackwards(key, digits));
+}
+
+/** The number whose digits, one for each depth, are those of `key` in the opposite order. */
+function readBackwards(key: number, digits: number): number {
+  let [rest, read] = [key, 0];
+  for (let digit = 0; digit < digits; digit++) {
+    read = read * WIDTH + (rest % WIDTH);
+    rest = Math.floor(rest / WIDTH);
+  }
+  if (!Number.isSafeInteger(read)) throw new RangeError(`${key} is no numeric id`);
+  return read;
 }
 
 /** The part of a leaf whose keys lie in one slot of a branch at `depth`. */

@@ -128,8 +128,7 @@ async function writeEntries(
     tx,
     of.entries.map(({ nid }) => nid),
   );
-  // One statement for each: rows of so many columns do not fit a list that both databases take.
-  for (const member of of.members) await memberships.set(tx, { ...member, position });
+  await memberships.setAll(tx, of.members, position);
 }
 
 /** Without their position, which they get as they are written. */
