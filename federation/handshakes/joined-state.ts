@@ -98,13 +98,12 @@ function note(reading: Reading, piece: Piece): void {
   }
 }
 
-/** Hands over what waits, where it is at least so many. */
-async function handOver(reading: Reading, take: TakeStateEvents, atLeast: number): Promise<void> {
+/** Hands over what waits, but for the rest that is less than so many: it waits for more. */
+async function handOver(reading: Reading, take: TakeStateEvents, portion: number): Promise<void> {
   for (const [list, texts] of reading.waiting) {
-    if (texts.length < atLeast) continue;
-    reading.waiting.set(list, []);
+    if (texts.length < portion) continue;
     // One list after the other: no more comes until these are taken.
-    await take(list, texts);
+    await take(list, texts.splice(0, texts.length - (texts.length % portion)));
   }
 }
 
