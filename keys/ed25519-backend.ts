@@ -43,7 +43,7 @@ export const openssl: Backend = {
       type: 'spki',
     });
     return {
-      check: (message, signature, done) => verify(null, message, key, signature, done),
+      check: (message, signature, done) => verify(null, message, key, signature, calledBack(done)),
       checkSync: (message, signature) => verify(null, message, key, signature),
     };
   },
@@ -80,4 +80,33 @@ export function detectBackend(): Backend {
     // OpenSSL says no in several ways (unknown algorithm, disabled for FIPS): each means the same here.
     return tweetnacl;
   }
+}
+
+/**
+ * Calls another function each time, once. A job of Node's that is over may stay until V8 collects what is old, and with it
+ * the function that it called, and what that knows: of ten thousand signatures the events. So the function is one that
+ * was made before, and knows nothing any more.
+ */
+class Callback {
+  #done: Done | undefined;
+
+  set(done: Done): void {
+    this.#done = done;
+  }
+
+  readonly call: Done = (error, isValid) => {
+    const done = this.#done;
+    this.#done = undefined;
+    idle.push(this);
+    done?.(error, isValid);
+  };
+}
+
+/** As many as were ever needed at once. */
+const idle: Callback[] = [];
+
+function calledBack(done: Done): Done {
+  const callback = idle.pop() ?? new Callback();
+  callback.set(done);
+  return callback.call;
 }
