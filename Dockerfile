@@ -44,4 +44,4 @@ VOLUME /data
 EXPOSE 8008 8448
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["node", "--eval", "const port = process.env.KURIR_CLIENT_LISTEN.split(':').pop(); fetch(`http://127.0.0.1:${port}/health`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-CMD ["node", "--disable-warning=ExperimentalWarning", "--max-semi-space-size=16", "--invocation-count-for-turbofan=30000", "--expose-gc", "bundle/main.js"]
+CMD ["node", "--disable-warning=ExperimentalWarning", "--max-semi-space-size=16", "--invocation-count-for-turbofan=30000", "--no-allocation-site-pretenuring", "--expose-gc", "bundle/main.js"]
