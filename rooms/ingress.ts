@@ -70,7 +70,7 @@ export async function checkIngress(
 /**
  * Judges PDUs by their original texts, each by itself, in their order. Keys come from the key ring's memory only;
  * signatures are verified on the thread pool, those of all PDUs together. What else there is to do is done at once, in
- * 20 us for each: whoever has many gives some at a time.
+ * 10 to 20 us for each: whoever has many gives some at a time.
  */
 export async function checkEach(
   ctx: RoomsContext,
@@ -79,9 +79,11 @@ export async function checkEach(
 ): Promise<Ingress[]> {
   const pdus = texts.map((text) => readValid(text, rules));
   const signers = pdus.map((read) => ('reason' in read ? [] : signersOf(ctx, read, rules)));
-  const checks = signers.flat().flatMap((signer) => signer.checks);
+  const checks: SignatureCheck[] = [];
+  for (const ofPdu of signers) for (const signer of ofPdu) checks.push(...signer.checks);
   const verdicts = await verifyMany(checks);
-  const valid = new Set(checks.filter((_, index) => verdicts[index]));
+  const valid = new Set<SignatureCheck>();
+  for (const [index, check] of checks.entries()) if (verdicts[index] === true) valid.add(check);
   return pdus.map((read, index) =>
     'reason' in read
       ? { kind: 'dropped', eventId: undefined, reason: read.reason }

@@ -163,3 +163,18 @@ test('lots of many signatures, of several keys, of text and of bytes, are judged
     );
   }
 });
+
+test('one signature gets its turn among lots of many', async () => {
+  const pair = keyPairFromSeed('1', generateSeed());
+  const [publicKey, message, signature] = [keyOf(pair.publicKey), 'a', pair.sign('a')];
+  const lots = [1, 2].map(() => verifyMany(new Array(200).fill({ publicKey, message, signature })));
+  const one = verify(publicKey, message, signature).then(() => 'one');
+  assert.equal(await Promise.race([one, ...lots.map((lot) => lot.then(() => 'many'))]), 'one');
+  for (const verdicts of await Promise.all(lots)) assert.ok(verdicts.every(Boolean));
+});
+
+test('a lot of signatures that are malformed is judged at once', async () => {
+  const publicKey = keyOf(keyPairFromSeed('1', generateSeed()).publicKey);
+  const items = new Array(50_000).fill({ publicKey, message: 'a', signature: 'AA' });
+  assert.equal((await verifyMany(items)).includes(true), false);
+});
