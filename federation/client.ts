@@ -1,7 +1,6 @@
 /** The one client for requests to other servers: resolves, dials, signs, limits; failures are values. */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Pool } from 'undici';
 import { encodeCanonical } from '#keys/canonical-json.ts';
 import type { ServerName } from '#keys/ids.ts';
 import { integerAt, isObject, type JsonObject, stringAt } from '#keys/json.ts';
@@ -9,6 +8,7 @@ import type { SigningKey } from '#keys/signing-key.ts';
 import type { Backoff } from './backoff.ts';
 import type { CertificateFacts } from './fault.ts';
 import { ConsumerFailed, collect, consumeUpTo } from './network/answer-body.ts';
+import type { Connections, Question } from './network/connections.ts';
 import { CertificateRefused, type Dialer } from './network/dial.ts';
 import { Pools } from './network/pools.ts';
 import { type Destination, NotAPartner, type ServerResolver } from './network/resolve.ts';
@@ -112,8 +112,6 @@ const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_MAX_BYTES = 16 * MIB;
 const MAX_REFUSAL_BYTES = 64 * 1024;
 const LONGEST_RETRY_AFTER_MS = 60 * 60_000;
-/** What a connection fails with that the peer closed while it was idle. */
-const CUT_OFF: ReadonlySet<unknown> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 /** A proxy's word that the server behind it does not answer. */
 const OUTAGE_STATUS: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
@@ -156,7 +154,7 @@ export class FederationClient {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed.abort();
-    await this.#pools[Symbol.asyncDispose]();
+    this.#pools[Symbol.dispose]();
   }
 
   async #attempt<T>(request: FederationRequest, consume: ConsumeAnswer<T>): Promise<FederationStreamed<T>> {
@@ -165,8 +163,8 @@ export class FederationClient {
     try {
       const destination = await limit.race(this.#options.resolver.resolve(request.server));
       if (destination === undefined) return failure('invalid_server', 'not a server name');
-      const pool = await this.#pools.of(request.server, destination);
-      return await this.#send(pool, request, { destination, signal: limit.signal, consume });
+      const connections = this.#pools.of(request.server, destination);
+      return await this.#send(connections, request, { destination, signal: limit.signal, consume });
     } catch (error) {
       if (error instanceof ConsumerFailed) throw error.cause;
       if (error instanceof NotAPartner) return failure('not_a_partner', error.message);
@@ -177,7 +175,7 @@ export class FederationClient {
   }
 
   async #send<T>(
-    pool: Pool,
+    connections: Connections,
     request: FederationRequest,
     {
       destination,
@@ -191,7 +189,7 @@ export class FederationClient {
   ): Promise<FederationStreamed<T>> {
     const path = `${request.path}${queryOf(request.query)}`;
     const content = typeof request.body === 'object' ? encodeCanonical(request.body) : request.body;
-    const options = {
+    const question: Question = {
       method: request.method,
       path,
       headers: {
@@ -203,25 +201,24 @@ export class FederationClient {
           authorization: request.authorization ?? this.#authorization(request, path, content),
         }),
       },
-      body: content ?? null,
-      // Without one of its own, the limit of the whole request holds for its parts.
-      headersTimeout: request.idleMs ?? 0,
-      bodyTimeout: request.idleMs ?? 0,
+      body: content,
       signal,
+      idleMs: request.idleMs,
     };
-    const response = await retriedOnce(() => pool.request(options), signal);
-    const { statusCode: status, headers } = response;
-    const serverTs = timeOf(headers.date);
-    if (status < 200 || status >= 300) {
-      const refusal = await consumeUpTo(response.body, MAX_REFUSAL_BYTES, collect);
-      return { ...refusalOf(status, refusal?.value, headers['retry-after']), ...serverTs };
-    }
-    const taken = await consumeUpTo(response.body, request.maxBytes ?? DEFAULT_MAX_BYTES, (body) =>
-      consume(body, headers),
-    );
-    return taken === undefined
-      ? failure('too_large', 'the answer is too large')
-      : { kind: 'ok', status, value: taken.value, ...serverTs };
+    return connections.ask(question, async (response) => {
+      const { statusCode: status = 0, headers } = response;
+      const serverTs = timeOf(headers.date);
+      if (status < 200 || status >= 300) {
+        const refusal = await consumeUpTo(response, MAX_REFUSAL_BYTES, collect);
+        return { ...refusalOf(status, refusal?.value, headers['retry-after']), ...serverTs };
+      }
+      const taken = await consumeUpTo(response, request.maxBytes ?? DEFAULT_MAX_BYTES, (body) =>
+        consume(body, headers),
+      );
+      return taken === undefined
+        ? failure('too_large', 'the answer is too large')
+        : { kind: 'ok', status, value: taken.value, ...serverTs };
+    });
   }
 
   /** https://spec.matrix.org/v1.19/server-server-api/#request-authentication: the keys in canonical order. */
@@ -264,17 +261,6 @@ function isOutage({ status = 0, errcode = 'M_UNKNOWN' }: FederationFailure): boo
 /** A failure without an answer. */
 export function failure(reason: FailureReason, message: string): FederationFailure {
   return { kind: 'failed', reason, message };
-}
-
-/** Every federation request may be repeated: one that met a connection which the peer had closed is. */
-async function retriedOnce<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  try {
-    return await attempt();
-  } catch (error) {
-    const isCutOff = error instanceof Error && 'code' in error && CUT_OFF.has(error.code);
-    if (!isCutOff || signal.aborted) throw error;
-    return attempt();
-  }
 }
 
 function refusalOf(status: number, bytes: Buffer | undefined, retryAfter: unknown): FederationFailure {

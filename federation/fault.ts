@@ -106,7 +106,6 @@ const byCode = new Map<string, FaultCause>([
   ['KURIR_TIMEOUT', 'no_answer'],
   ['ECONNRESET', 'connection_cut'],
   ['EPIPE', 'connection_cut'],
-  ['UND_ERR_SOCKET', 'connection_cut'],
   ['KURIR_CLOSED', 'connection_cut'],
   ['KURIR_ADDRESS_DENIED', 'address_denied'],
   ['CERT_HAS_EXPIRED', 'certificate_expired'],

@@ -16,9 +16,13 @@ export class Lanes {
     this.#maxWaiting = maxWaiting;
   }
 
-  /** Runs the job when a lane is free, first come first served. Rejects with `LanesFull` at once if too many wait. */
-  async run<T>(job: () => Promise<T>): Promise<T> {
-    await new Promise<void>((resolve) => this.enter(resolve));
+  /**
+   * Runs the job when a lane is free, first come first served. Rejects with `LanesFull` at once if too many wait, and
+   * with the signal's reason where it ends the wait; a job that runs is not its affair.
+   */
+  async run<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
+    await this.#turn(signal);
     try {
       return await job();
     } finally {
@@ -38,6 +42,24 @@ export class Lanes {
     }
     if (this.#waiting.length >= this.#maxWaiting) throw new LanesFull('too many jobs are waiting');
     this.#waiting.push(start);
+  }
+
+  /** A lane that is ours, unless the signal ends the wait for it. */
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      let isIn = false;
+      const start = (): void => {
+        isIn = true;
+        signal?.removeEventListener('abort', giveUp);
+        resolve();
+      };
+      const giveUp = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(start), 1);
+        reject(signal?.reason);
+      };
+      this.enter(start);
+      if (!isIn) signal?.addEventListener('abort', giveUp, { once: true });
+    });
   }
 
   /** Hands the lane on to the next in line, so that nobody overtakes. */

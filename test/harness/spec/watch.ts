@@ -2,7 +2,7 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { subscribe } from 'node:diagnostics_channel';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import { isRecord, type SpecChecker, specChecker } from './checker.ts';
 import { isOurHsToken, isOurs } from './live.ts';
@@ -86,15 +86,37 @@ subscribe('undici:request:create', (message) => {
   const { request } = message as { request: UndiciRequest };
   const { method, path: url, headers, body } = request;
   const authorization = headers.find((_, index) => headers[index - 1]?.toLowerCase() === 'authorization');
-  const origin = /origin="?([^",]+)/.exec(authorization ?? '')?.[1];
   // Nobody else in a test asks these, and there is nothing of ours in the headers of most.
   const isOurKind = /^\/_matrix\/(push|identity|app)\//.test(url);
   // Services of before Matrix 1.0 are asked by paths of any form.
   const isOurCall = isOurHsToken(/^Bearer (.+)$/.exec(authorization ?? '')?.[1]);
-  if (byTest.getStore() === true || !(isOurKind || isOurCall || isOurs(origin))) return;
+  if (isOurKind || isOurCall || isOurSignature(authorization)) checkRequest({ method, url, body });
+});
+
+/**
+ * Requests to other servers are given a connection that has TLS already, and their whole body as they are ended. What
+ * tests ask, or hand on, by themselves is of `node:https`.
+ */
+subscribe('http.client.request.created', (message) => {
+  const { request } = message as { request: ClientRequest };
+  const isByClient = request.protocol === 'http:' && /^Kurir/.test(String(request.getHeader('user-agent')));
+  if (!isByClient || !isOurSignature(request.getHeader('authorization'))) return;
+  const end = request.end.bind(request) as (...args: unknown[]) => ClientRequest;
+  request.end = (...args: unknown[]): ClientRequest => {
+    checkRequest({ method: request.method, url: request.path, body: args[0] });
+    return end(...args);
+  };
+});
+
+function isOurSignature(authorization: unknown): boolean {
+  return isOurs(/origin="?([^",]+)/.exec(typeof authorization === 'string' ? authorization : '')?.[1]);
+}
+
+function checkRequest({ method, url, body }: { method: string; url: string; body: unknown }): void {
+  if (byTest.getStore() === true) return;
   const text = body instanceof Uint8Array ? Buffer.from(body).toString() : body;
   // The checker is there: a server of ours runs.
   void specChecker().then((checker) =>
     checker.request({ method, url, body: typeof text === 'string' ? text : undefined }),
   );
-});
+}
