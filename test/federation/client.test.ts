@@ -240,6 +240,24 @@ test('a request on a connection that the peer has closed meanwhile is repeated o
   assert.equal(await at.backoff.remainingMs(at.peer.name), 0);
 });
 
+test('a server is asked eight things at once at most, the others when these are answered', async () => {
+  const gate = Promise.withResolvers<void>();
+  let [asked, most] = [0, 0];
+  await using at = await connected(async () => {
+    asked += 1;
+    most = Math.max(most, asked);
+    // A ninth would come meanwhile.
+    if (asked === 8) setTimeout(gate.resolve, 50);
+    await gate.promise;
+    asked -= 1;
+    return { json: {} };
+  });
+  const ask = () => at.client.request({ server: at.peer.name, method: 'GET', path: '/x' });
+  const answers = await Promise.all(Array.from({ length: 20 }, ask));
+  assert.ok(answers.every(({ kind }) => kind === 'ok'));
+  assert.equal(most, 8);
+});
+
 test('a request to ourselves, or to what is no server name, is not sent', async () => {
   await using at = await connected(() => ({ json: {} }));
   for (const server of [OURS, 'a b', '', 'x:y:z']) {

@@ -47,6 +47,24 @@ test('who finds the queue full is refused, others are not', async () => {
   assert.equal(await second, 'second');
 });
 
+test('who gives up waiting is refused at once, and the lane goes to the next', async () => {
+  const lanes = new Lanes(1, 2);
+  const gate = Promise.withResolvers<void>();
+  const givenUp = new AbortController();
+  const first = lanes.run(() => gate.promise, givenUp.signal);
+  const second = lanes.run(() => assert.fail('it was given up'), givenUp.signal);
+  const third = lanes.run(async () => 'third');
+  givenUp.abort(new Error('no longer wanted'));
+  await assert.rejects(second, /no longer wanted/);
+  gate.resolve();
+  await first;
+  assert.equal(await third, 'third');
+  await assert.rejects(
+    lanes.run(async () => 'late', givenUp.signal),
+    /no longer wanted/,
+  );
+});
+
 test('a bounded map forgets what was used longest ago', () => {
   const map = new BoundedMap<string, number>(2);
   map.set('a', 1);
