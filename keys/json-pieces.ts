@@ -7,6 +7,18 @@
  * its strings and brackets must close.
  */
 
+import {
+  BACKSLASH,
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  isSpace,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  QUOTE,
+} from './json-units.ts';
+
 export type Piece =
   /** A wanted list begins. */
   | { readonly kind: 'list'; readonly key: string }
@@ -23,15 +35,6 @@ export interface WantedPieces {
   /** The object is the second item of a list of two; false unless given. */
   readonly isPair?: boolean;
 }
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_ARRAY = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
 
 /** What may come next, outside of values. */
 type Expected =
@@ -293,8 +296,4 @@ function stringOf(bytes: Buffer): string | undefined {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-}
-
-function isSpace(byte: number): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }

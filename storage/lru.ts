@@ -40,6 +40,11 @@ export class Lru<K, V> {
     return this.#weight;
   }
 
+  /** All values, without any effect on what is dropped next. */
+  *values(): Generator<V> {
+    for (const { value } of this.#entries.values()) yield value;
+  }
+
   /** The value, which becomes the most recently used. */
   get(key: K): V | undefined {
     const entry = this.#entries.get(key);

@@ -17,9 +17,8 @@ export class Pools {
   readonly #dialer: Dialer;
   readonly #pools = new Lru<ServerName, Pooled>({
     maxEntries: MOST_SERVERS,
-    onEvict: (_, { connections }) => this.#retire(connections),
+    onEvict: (_, { connections }) => connections.retire(),
   });
-  readonly #open = new Set<Connections>();
 
   constructor(dialer: Dialer) {
     this.#dialer = dialer;
@@ -30,25 +29,18 @@ export class Pools {
     const key = JSON.stringify(destination);
     const known = this.#pools.get(server);
     if (known?.destination === key) return known.connections;
-    if (known !== undefined) this.#retire(known.connections);
+    known?.connections.retire();
     const { host, port, tlsName, fallbacks, ca } = destination;
     const place = { endpoints: [{ host, port }, ...fallbacks], tlsName, ...(ca !== undefined && { ca }) };
     const connections = new Connections((signal) =>
       this.#dialer.dial({ ...place, ...(signal !== undefined && { signal }) }),
     );
-    this.#open.add(connections);
     this.#pools.set(server, { destination: key, connections });
     return connections;
   }
 
   /** Cuts all connections. Requests under way are ended by their signals. */
   [Symbol.dispose](): void {
-    for (const connections of this.#open) connections[Symbol.dispose]();
-  }
-
-  /** Evicted, or its server moved: the requests that run may end. */
-  #retire(connections: Connections): void {
-    this.#open.delete(connections);
-    connections.retire();
+    for (const { connections } of this.#pools.values()) connections[Symbol.dispose]();
   }
 }
